@@ -1,0 +1,327 @@
+"""The safe layer: what callers use. Every call is checked here once, for all backends.
+
+`Device` and `Context` are not thread-safe: one thread, or the caller's own lock, per context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from hal.driver import Driver, DriverContext
+from hal.errors import DeviceTimeout, ProgramRejected, StateError, Unsupported, UsageError
+from hal.types import (
+    Arg,
+    BufferArg,
+    Caps,
+    DeviceInfo,
+    Grid,
+    Handle,
+    Overlay,
+    ProgramImage,
+    ScalarArg,
+    Seq,
+    Usage,
+)
+
+FINISH_TIMEOUT_S = 600.0  # every wait is bounded; a kernel that needs longer waits explicitly
+
+BytesLike = bytes | bytearray | memoryview
+
+
+class Buffer:
+    """Device memory owned by one context."""
+
+    def __init__(self, context: Context, handle: Handle, size_bytes: int, usage: Usage) -> None:
+        self.context = context
+        self.handle = handle
+        self.size_bytes = size_bytes
+        self.usage = usage
+        self.live = True
+
+    def arg(self, offset: int = 0) -> BufferArg:
+        """This buffer as a kernel argument."""
+        return BufferArg(self.handle, offset)
+
+    def free(self) -> None:
+        self.context.free(self)
+
+
+class Program:
+    """A loaded program of one context."""
+
+    def __init__(self, context: Context, handle: Handle, image: ProgramImage) -> None:
+        self.context = context
+        self.handle = handle
+        self.image = image
+        self.live = True
+
+
+class Context:
+    """One tenant's memory and one in-order queue on one device. Use as a context manager."""
+
+    def __init__(self, driver_context: DriverContext, info: DeviceInfo) -> None:
+        self.info = info
+        self._driver = driver_context
+        self._buffers: dict[Handle, Buffer] = {}
+        self._programs: dict[Handle, Program] = {}
+        self._last_seq = Seq(0)
+        self._closed = False
+
+    @property
+    def caps(self) -> Caps:
+        return self.info.caps
+
+    @property
+    def last_seq(self) -> Seq:
+        """The newest signalled point."""
+        return self._last_seq
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """Live buffers in creation order."""
+        return tuple(self._buffers.values())
+
+    # ---- memory
+
+    def alloc(self, nbytes: int, usage: Usage = Usage.ALL) -> Buffer:
+        self._check_open()
+        if not 0 < nbytes <= self.caps.max_buffer_bytes:
+            raise UsageError(
+                f"alloc of {nbytes} bytes on {self.info.uri}: a buffer holds 1 to "
+                f"{self.caps.max_buffer_bytes} bytes"
+            )
+        buffer = Buffer(self, self._driver.alloc(nbytes, usage), nbytes, usage)
+        self._buffers[buffer.handle] = buffer
+        return buffer
+
+    def free(self, buffer: Buffer) -> None:
+        self._check_buffer(buffer, "free")
+        buffer.live = False
+        del self._buffers[buffer.handle]
+        self._driver.free(buffer.handle)
+
+    # ---- programs
+
+    def load(self, image: ProgramImage) -> Program:
+        self._check_open()
+        if image.format not in self.caps.formats:
+            raise ProgramRejected(
+                f"{self.info.uri} cannot load a {image.format!r} image; it accepts "
+                f"{', '.join(self.caps.formats) or 'nothing'}"
+            )
+        program = Program(self, self._driver.load(image), image)
+        self._programs[program.handle] = program
+        return program
+
+    def unload(self, program: Program) -> None:
+        self._check_program(program, "unload")
+        program.live = False
+        del self._programs[program.handle]
+        self._driver.unload(program.handle)
+
+    # ---- the queue
+
+    def write(self, buffer: Buffer, data: BytesLike, offset: int = 0) -> None:
+        """Enqueue: bytes of `data` into `buffer` from `offset`. `data` may be reused at once."""
+        view = memoryview(data).cast("B")
+        self._check_range(buffer, offset, view.nbytes, Usage.HOST_WRITE, "write")
+        if view.nbytes:
+            self._driver.write(buffer.handle, offset, view)
+
+    def read_into(self, buffer: Buffer, into: bytearray | memoryview, offset: int = 0) -> None:
+        """Enqueue: fill `into` (writable) once a later signal completes."""
+        view = memoryview(into).cast("B")
+        if view.readonly:
+            raise UsageError("read_into a read-only object; pass a bytearray or writable view")
+        self._check_range(buffer, offset, view.nbytes, Usage.HOST_READ, "read")
+        if view.nbytes:
+            self._driver.read(buffer.handle, offset, view)
+
+    def read(self, buffer: Buffer, nbytes: int | None = None, offset: int = 0) -> bytes:
+        """Read and wait: the bytes of `buffer` after everything enqueued so far."""
+        count = buffer.size_bytes - offset if nbytes is None else nbytes
+        if count < 0:
+            raise UsageError(f"read of {count} bytes at offset {offset}: must not be negative")
+        into = bytearray(count)
+        self.read_into(buffer, into, offset)
+        self.finish()
+        return bytes(into)
+
+    def copy(
+        self,
+        source: Buffer,
+        target: Buffer,
+        nbytes: int,
+        source_offset: int = 0,
+        target_offset: int = 0,
+    ) -> None:
+        self._check_range(source, source_offset, nbytes, Usage.COPY, "copy from")
+        self._check_range(target, target_offset, nbytes, Usage.COPY, "copy to")
+        if (
+            source is target
+            and source_offset < target_offset + nbytes
+            and target_offset < source_offset + nbytes
+        ):
+            raise UsageError("copy within one buffer: the ranges overlap; copy in two steps")
+        if nbytes:
+            self._driver.copy(source.handle, source_offset, target.handle, target_offset, nbytes)
+
+    def launch(
+        self, program: Program, entry: str, args: Sequence[Arg], grid: Grid | None = None
+    ) -> None:
+        self._check_program(program, "launch")
+        for index, arg in enumerate(args):
+            if isinstance(arg, BufferArg):
+                buffer = self._buffers.get(arg.buffer)
+                if buffer is None:
+                    raise UsageError(
+                        f"launch {entry!r}: argument {index} names buffer {arg.buffer}, which is "
+                        "not a live buffer of this context"
+                    )
+                self._check_range(buffer, arg.offset, 0, Usage.KERNEL, f"launch {entry!r}")
+            elif not isinstance(arg, ScalarArg):
+                raise UsageError(f"launch {entry!r}: argument {index} is {type(arg).__name__}")
+        grid = grid or Grid()
+        _check_grid(grid)
+        self._driver.launch(program.handle, entry, args, grid)
+
+    def signal(self) -> Seq:
+        """Enqueue a completion point and return its number."""
+        self._check_open()
+        self._last_seq = Seq(self._last_seq + 1)
+        self._driver.signal(self._last_seq)
+        return self._last_seq
+
+    def wait(self, seq: Seq, timeout_s: float) -> bool:
+        """True once `seq` completed; False when `timeout_s` passed first."""
+        self._check_open()
+        if seq > self._last_seq:
+            raise UsageError(f"wait for seq {seq}: the newest signalled is {self._last_seq}")
+        return self._driver.wait(seq, timeout_s)
+
+    def finish(self, timeout_s: float = FINISH_TIMEOUT_S) -> None:
+        """Signal and wait. Raises DeviceTimeout."""
+        seq = self.signal()
+        if not self.wait(seq, timeout_s):
+            raise DeviceTimeout(f"{self.info.uri}: seq {seq} did not complete in {timeout_s} s")
+
+    # ---- halting
+
+    def halt(self, timeout_s: float = FINISH_TIMEOUT_S) -> None:
+        """Stop at the next halting point; the next wait or enqueue goes on."""
+        self._check_open()
+        if not self._driver.halt(timeout_s):
+            raise DeviceTimeout(f"{self.info.uri}: no halting point reached in {timeout_s} s")
+
+    def save_state(self) -> bytes:
+        """Hidden state of a halted context: what its buffers do not hold."""
+        self._check_open()
+        return self._driver.save_state()
+
+    def load_state(self, state: bytes, last_seq: Seq = Seq(0)) -> None:
+        """Continue a saved context here; `last_seq` is the saved context's. See hal.driver for
+        what must have been recreated before. A refused state changes nothing."""
+        self._check_open()
+        if last_seq < self._last_seq:
+            raise StateError(
+                f"state of seq {last_seq} loaded into a context at seq {self._last_seq}: load "
+                "into a fresh context"
+            )
+        self._driver.load_state(state)
+        self._last_seq = last_seq
+
+    # ---- life
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            for thing in (*self._buffers.values(), *self._programs.values()):
+                thing.live = False
+            self._buffers.clear()
+            self._programs.clear()
+            self._driver.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- checks
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError(f"the context on {self.info.uri} is closed; open another")
+
+    def _check_buffer(self, buffer: Buffer, what: str) -> None:
+        self._check_open()
+        if buffer.context is not self:
+            raise UsageError(f"{what}: the buffer belongs to another context")
+        if not buffer.live:
+            raise UsageError(f"{what}: buffer {buffer.handle} was freed")
+
+    def _check_range(
+        self, buffer: Buffer, offset: int, nbytes: int, usage: Usage, what: str
+    ) -> None:
+        self._check_buffer(buffer, what)
+        if usage not in buffer.usage:
+            raise UsageError(f"{what}: buffer {buffer.handle} lacks usage {usage.name}")
+        if offset < 0 or nbytes < 0 or offset + nbytes > buffer.size_bytes:
+            raise UsageError(
+                f"{what}: bytes {offset} to {offset + nbytes} of buffer {buffer.handle}, which "
+                f"holds {buffer.size_bytes}"
+            )
+
+    def _check_program(self, program: Program, what: str) -> None:
+        self._check_open()
+        if program.context is not self:
+            raise UsageError(f"{what}: the program belongs to another context")
+        if not program.live:
+            raise UsageError(f"{what}: program {program.handle} was unloaded")
+
+
+class Device:
+    """One opened device."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    @property
+    def info(self) -> DeviceInfo:
+        return self._driver.info
+
+    def open_context(self) -> Context:
+        return Context(self._driver.open_context(), self.info)
+
+    def configure(self, overlay: Overlay) -> None:
+        """Program the device with `overlay`. Raises Unsupported, OverlayRejected."""
+        if not self.info.caps.configurable:
+            raise Unsupported(f"{self.info.uri} takes no overlay; FPGAs do")
+        self._driver.configure(overlay)
+
+    def close(self) -> None:
+        self._driver.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _check_grid(grid: Grid) -> None:
+    sizes = grid.global_size
+    if not 1 <= len(sizes) <= 3 or any(size < 1 for size in sizes):
+        raise UsageError(f"grid {sizes}: 1 to 3 dimensions, each at least 1")
+    local = grid.local_size
+    if local is not None and (
+        len(local) != len(sizes)
+        or any(inner < 1 or outer % inner for inner, outer in zip(local, sizes, strict=True))
+    ):
+        raise UsageError(f"local size {local} must divide global size {sizes}")

@@ -1,0 +1,125 @@
+"""THE SEAM. A backend author writes these three classes and nothing else.
+
+A driver trusts its caller: `hal.context` has checked bounds, lifetimes, usage and capabilities
+once, for all backends. A driver converts foreign exceptions to `hal.errors` at its own edge.
+
+Progress. Commands are enqueued in order. A device may work in the background; a device whose
+clock is driven by us (simulation) makes progress inside `wait`, in bounded batches. Either way
+`wait` with a short timeout is how a caller lets the device work while keeping control.
+
+Halting. `halt` stops a context at the finest point the device knows (`Caps.preemption`): between
+commands, having drained what was enqueued, or at any clock cycle in the middle of a kernel. A
+halted context stays put; the next `wait` or enqueue goes on as if nothing had happened.
+`save_state` returns what no buffer holds: nothing, for a device that stops between commands;
+fabric state, the running kernel and its pending signals, for one that stops at any cycle.
+
+The halting law: with the same buffer contents written first,
+    run == run to t + halt + save_state + load_state elsewhere + run on       bit for bit.
+`load_state` is called on a fresh context whose live buffers and programs were created in the same
+order and sizes as the live ones of the saved context (dead ones left out); the i-th live buffer
+there stands for the i-th here. A driver may re-place buffers (their contents go along).
+`load_state` checks everything before it changes anything: a refused state leaves the context as
+it was.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Protocol
+
+from hal.types import Arg, DeviceInfo, Grid, Handle, Overlay, ProgramImage, SelfTest, Seq, Usage
+
+
+class DriverContext(ABC):
+    """One tenant's memory and one in-order queue on one device."""
+
+    @abstractmethod
+    def alloc(self, nbytes: int, usage: Usage) -> Handle:
+        """New zero-filled buffer. Raises OutOfMemory."""
+
+    @abstractmethod
+    def free(self, buffer: Handle) -> None:
+        """Release a buffer; commands already enqueued that use it still see it."""
+
+    @abstractmethod
+    def load(self, image: ProgramImage) -> Handle:
+        """Build or bind a program. Raises ProgramRejected with the build log."""
+
+    @abstractmethod
+    def unload(self, program: Handle) -> None: ...
+
+    # each enqueues and returns; they run in the order given
+    @abstractmethod
+    def write(self, buffer: Handle, offset: int, data: memoryview) -> None:
+        """`data` may be reused by the caller as soon as this returns."""
+
+    @abstractmethod
+    def read(self, buffer: Handle, offset: int, into: memoryview) -> None:
+        """`into` is filled once a later signal has completed; the caller keeps it alive."""
+
+    @abstractmethod
+    def copy(
+        self, source: Handle, source_offset: int, target: Handle, target_offset: int, nbytes: int
+    ) -> None: ...
+
+    @abstractmethod
+    def launch(self, program: Handle, entry: str, args: Sequence[Arg], grid: Grid) -> None:
+        """Raises ProgramRejected for an unknown entry or arguments that do not fit it."""
+
+    @abstractmethod
+    def signal(self, seq: Seq) -> None:
+        """`seq` completes when everything enqueued before it has."""
+
+    @abstractmethod
+    def wait(self, seq: Seq, timeout_s: float) -> bool:
+        """Let the device work until `seq` completed (True) or the time is over (False). Raises
+        DeviceFault or DeviceLost when it will never complete."""
+
+    @abstractmethod
+    def halt(self, timeout_s: float) -> bool:
+        """Stop at the next halting point. False: none was reached in time, nothing changed."""
+
+    # state that no buffer holds; called only when the context is halted
+    def save_state(self) -> bytes:
+        return b""
+
+    def load_state(self, state: bytes) -> None:  # noqa: B027  (a default, not an omission)
+        """Put a saved state in place. Raises StateError, changing nothing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything the context holds. Idempotent."""
+
+
+class Driver(ABC):
+    """One opened device."""
+
+    info: DeviceInfo
+
+    @abstractmethod
+    def open_context(self) -> DriverContext: ...
+
+    def configure(self, overlay: Overlay) -> None:
+        """Program the device with `overlay`, losing the fabric's present state (save it first).
+        A no-op if it is configured already and idle. Raises OverlayRejected."""
+        raise NotImplementedError  # Context checks Caps.configurable before it calls
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class Backend(Protocol):
+    """A kind of device. Found by entry point, group `hal.backends`; its name is the URI's kind."""
+
+    name: str
+
+    def probe(self) -> Sequence[DeviceInfo]:
+        """The devices present. Never raises for an absent device or library: returns none."""
+        ...
+
+    def open(self, info: DeviceInfo) -> Driver: ...
+
+    def self_tests(self, info: DeviceInfo) -> Sequence[SelfTest]:
+        """Known-answer programs for this device: data, so that every suite can run them."""
+        ...

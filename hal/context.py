@@ -19,6 +19,7 @@ from hal.types import (
     Grid,
     Handle,
     Overlay,
+    Preemption,
     ProgramImage,
     ScalarArg,
     Seq,
@@ -26,6 +27,7 @@ from hal.types import (
 )
 
 FINISH_TIMEOUT_S = 600.0  # every wait is bounded; a kernel that needs longer waits explicitly
+NO_SEQ = Seq(0)  # before the first signal
 
 BytesLike = bytes | bytearray | memoryview
 
@@ -67,6 +69,7 @@ class Context:
         self._buffers: dict[Handle, Buffer] = {}
         self._programs: dict[Handle, Program] = {}
         self._last_seq = Seq(0)
+        self._halted = False
         self._closed = False
 
     @property
@@ -127,6 +130,7 @@ class Context:
         """Enqueue: bytes of `data` into `buffer` from `offset`. `data` may be reused at once."""
         view = memoryview(data).cast("B")
         self._check_range(buffer, offset, view.nbytes, Usage.HOST_WRITE, "write")
+        self._halted = False
         if view.nbytes:
             self._driver.write(buffer.handle, offset, view)
 
@@ -165,6 +169,7 @@ class Context:
             and target_offset < source_offset + nbytes
         ):
             raise UsageError("copy within one buffer: the ranges overlap; copy in two steps")
+        self._halted = False
         if nbytes:
             self._driver.copy(source.handle, source_offset, target.handle, target_offset, nbytes)
 
@@ -185,11 +190,13 @@ class Context:
                 raise UsageError(f"launch {entry!r}: argument {index} is {type(arg).__name__}")
         grid = grid or Grid()
         _check_grid(grid)
+        self._halted = False
         self._driver.launch(program.handle, entry, args, grid)
 
     def signal(self) -> Seq:
         """Enqueue a completion point and return its number."""
         self._check_open()
+        self._halted = False
         self._last_seq = Seq(self._last_seq + 1)
         self._driver.signal(self._last_seq)
         return self._last_seq
@@ -199,6 +206,7 @@ class Context:
         self._check_open()
         if seq > self._last_seq:
             raise UsageError(f"wait for seq {seq}: the newest signalled is {self._last_seq}")
+        self._halted = False
         return self._driver.wait(seq, timeout_s)
 
     def finish(self, timeout_s: float = FINISH_TIMEOUT_S) -> None:
@@ -215,12 +223,23 @@ class Context:
         if not self._driver.halt(timeout_s):
             raise DeviceTimeout(f"{self.info.uri}: no halting point reached in {timeout_s} s")
 
+    def peek(self, buffer: Buffer, nbytes: int | None = None, offset: int = 0) -> bytes:
+        """The bytes that a buffer of a halted context holds now, in mid-kernel too; it stays
+        halted. This is how a snapshot gathers buffers: `read` would queue behind the kernel."""
+        if self.caps.preemption is not Preemption.CYCLE:
+            return self.read(buffer, nbytes, offset)  # halted means drained: nothing goes on
+        into = bytearray(buffer.size_bytes - offset if nbytes is None else max(nbytes, 0))
+        self._check_range(buffer, offset, len(into), Usage.HOST_READ, "peek")
+        if into:
+            self._driver.peek(buffer.handle, offset, memoryview(into))
+        return bytes(into)
+
     def save_state(self) -> bytes:
         """Hidden state of a halted context: what its buffers do not hold."""
         self._check_open()
         return self._driver.save_state()
 
-    def load_state(self, state: bytes, last_seq: Seq = Seq(0)) -> None:
+    def load_state(self, state: bytes, last_seq: Seq = NO_SEQ) -> None:
         """Continue a saved context here; `last_seq` is the saved context's. See hal.driver for
         what must have been recreated before. A refused state changes nothing."""
         self._check_open()
@@ -231,6 +250,7 @@ class Context:
             )
         self._driver.load_state(state)
         self._last_seq = last_seq
+        self._halted = True
 
     # ---- life
 
@@ -247,7 +267,10 @@ class Context:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -256,6 +279,11 @@ class Context:
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError(f"the context on {self.info.uri} is closed; open another")
+
+    def _check_halted(self, what: str) -> None:
+        self._check_open()
+        if not self._halted:
+            raise StateError(f"{what} on {self.info.uri}: the context is running; halt it first")
 
     def _check_buffer(self, buffer: Buffer, what: str) -> None:
         self._check_open()
@@ -310,7 +338,10 @@ class Device:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         self.close()
 

@@ -9,9 +9,13 @@ clock is driven by us (simulation) makes progress inside `wait`, in bounded batc
 
 Halting. `halt` stops a context at the finest point the device knows (`Caps.preemption`): between
 commands, having drained what was enqueued, or at any clock cycle in the middle of a kernel. A
-halted context stays put; the next `wait` or enqueue goes on as if nothing had happened.
+halted context stays put; the next `wait` or enqueue goes on as if nothing had happened, with one
+exception: `read` on a halted context is served at once, from the memory as it stands, and does
+not make it go on (this is how buffers are gathered in the middle of a kernel).
 `save_state` returns what no buffer holds: nothing, for a device that stops between commands;
-fabric state, the running kernel and its pending signals, for one that stops at any cycle.
+fabric state and every unfinished command (the running kernel, those queued behind it, signals)
+for one that stops at any cycle. Reads that are still queued then have no place to go in another
+process: they are left out of the state, and the caller enqueues them again.
 
 The halting law: with the same buffer contents written first,
     run == run to t + halt + save_state + load_state elsewhere + run on       bit for bit.
@@ -56,7 +60,8 @@ class DriverContext(ABC):
 
     @abstractmethod
     def read(self, buffer: Handle, offset: int, into: memoryview) -> None:
-        """`into` is filled once a later signal has completed; the caller keeps it alive."""
+        """`into` is filled once a later signal has completed; the caller keeps it alive. On a
+        halted context: filled at once, and the context stays halted."""
 
     @abstractmethod
     def copy(
@@ -79,6 +84,12 @@ class DriverContext(ABC):
     @abstractmethod
     def halt(self, timeout_s: float) -> bool:
         """Stop at the next halting point. False: none was reached in time, nothing changed."""
+
+    # called only when the context is halted, which it stays
+    def peek(self, buffer: Handle, offset: int, into: memoryview) -> None:
+        """Fill `into` at once with what the buffer holds now. Only devices that stop inside a
+        kernel (Preemption.CYCLE) must say how: elsewhere nothing is queued, and Context reads."""
+        raise NotImplementedError
 
     # state that no buffer holds; called only when the context is halted
     def save_state(self) -> bytes:

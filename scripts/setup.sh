@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# All set-up, idempotent: system packages, virtual environment, this project. Sourced by
+# scripts/demo and scripts/test, which are what people run.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Verilator compiles its models with g++ and make, and is itself started by perl; cocotb loads
+# libpython into the simulation.
+packages=(g++ make perl python3 python3-venv python3-dev libpython3.11 libatomic1)
+missing=()
+for package in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+if ((${#missing[@]})); then
+    if [[ $(id -u) == 0 ]]; then
+        echo "setup: installing ${missing[*]}"
+        export DEBIAN_FRONTEND=noninteractive
+        { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null
+    else
+        echo "setup: missing system packages; as root run: apt-get install ${missing[*]}" >&2
+        for tool in g++ make perl python3; do
+            command -v "$tool" >/dev/null || { echo "setup: cannot go on without $tool" >&2; exit 1; }
+        done
+    fi
+fi
+
+venv=${HALTERE_VENV:-.venv}
+python=${HALTERE_PYTHON:-python3}
+stamp="$venv/.haltere-$(sha256sum pyproject.toml | cut -c1-16)"
+if [[ ! -e $stamp ]]; then
+    echo "setup: creating $venv (about 1 GB of packages from PyPI, once)"
+    "$python" -c 'import sys; assert sys.version_info >= (3, 11), "haltere needs Python 3.11 or newer"'
+    [[ -x $venv/bin/python ]] || "$python" -m venv "$venv"
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check -e '.[all]'
+    touch "$stamp"
+fi
+export PATH="$PWD/$venv/bin:$PATH"

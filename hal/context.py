@@ -140,6 +140,7 @@ class Context:
         if view.readonly:
             raise UsageError("read_into a read-only object; pass a bytearray or writable view")
         self._check_range(buffer, offset, view.nbytes, Usage.HOST_READ, "read")
+        self._halted = False
         if view.nbytes:
             self._driver.read(buffer.handle, offset, view)
 
@@ -222,12 +223,21 @@ class Context:
         self._check_open()
         if not self._driver.halt(timeout_s):
             raise DeviceTimeout(f"{self.info.uri}: no halting point reached in {timeout_s} s")
+        self._halted = True
+
+    @property
+    def halted(self) -> bool:
+        """True from `halt` or `load_state` until the next wait or enqueue."""
+        return self._halted
 
     def peek(self, buffer: Buffer, nbytes: int | None = None, offset: int = 0) -> bytes:
         """The bytes that a buffer of a halted context holds now, in mid-kernel too; it stays
         halted. This is how a snapshot gathers buffers: `read` would queue behind the kernel."""
+        self._check_halted("peek")
         if self.caps.preemption is not Preemption.CYCLE:
-            return self.read(buffer, nbytes, offset)  # halted means drained: nothing goes on
+            data = self.read(buffer, nbytes, offset)  # halted means drained: nothing goes on
+            self._halted = True
+            return data
         into = bytearray(buffer.size_bytes - offset if nbytes is None else max(nbytes, 0))
         self._check_range(buffer, offset, len(into), Usage.HOST_READ, "peek")
         if into:
@@ -236,7 +246,7 @@ class Context:
 
     def save_state(self) -> bytes:
         """Hidden state of a halted context: what its buffers do not hold."""
-        self._check_open()
+        self._check_halted("save_state")
         return self._driver.save_state()
 
     def load_state(self, state: bytes, last_seq: Seq = NO_SEQ) -> None:
@@ -257,8 +267,10 @@ class Context:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            for thing in (*self._buffers.values(), *self._programs.values()):
-                thing.live = False
+            for buffer in self._buffers.values():
+                buffer.live = False
+            for program in self._programs.values():
+                program.live = False
             self._buffers.clear()
             self._programs.clear()
             self._driver.close()

@@ -9,9 +9,8 @@ clock is driven by us (simulation) makes progress inside `wait`, in bounded batc
 
 Halting. `halt` stops a context at the finest point the device knows (`Caps.preemption`): between
 commands, having drained what was enqueued, or at any clock cycle in the middle of a kernel. A
-halted context stays put; the next `wait` or enqueue goes on as if nothing had happened, with one
-exception: `read` on a halted context is served at once, from the memory as it stands, and does
-not make it go on (this is how buffers are gathered in the middle of a kernel).
+halted context stays put; the next `wait` or enqueue goes on as if nothing had happened. `peek`
+does not make it go on (this is how buffers are gathered in the middle of a kernel).
 `save_state` returns what no buffer holds: nothing, for a device that stops between commands;
 fabric state and every unfinished command (the running kernel, those queued behind it, signals)
 for one that stops at any cycle. Reads that are still queued then have no place to go in another
@@ -60,8 +59,7 @@ class DriverContext(ABC):
 
     @abstractmethod
     def read(self, buffer: Handle, offset: int, into: memoryview) -> None:
-        """`into` is filled once a later signal has completed; the caller keeps it alive. On a
-        halted context: filled at once, and the context stays halted."""
+        """`into` is filled once a later signal has completed; the caller keeps it alive."""
 
     @abstractmethod
     def copy(

@@ -8,6 +8,7 @@ exception goes to the caller). Each call looks again: devices and servers come a
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def _find(uri: str) -> tuple[Backend, DeviceInfo]:
 
 def _entries() -> list[EntryPoint]:
     entries = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
-    for one, other in zip(entries, entries[1:], strict=False):
+    for one, other in itertools.pairwise(entries):
         if one.name == other.name:
             raise UsageError(
                 f"backend {one.name!r} is announced twice, by {one.value} and {other.value}: "

@@ -69,6 +69,7 @@ class Context:
         self._buffers: dict[Handle, Buffer] = {}
         self._programs: dict[Handle, Program] = {}
         self._last_seq = Seq(0)
+        self._settled_seq = Seq(0)  # up to here completed in the life this one continues
         self._halted = False
         self._closed = False
 
@@ -208,7 +209,7 @@ class Context:
         if seq > self._last_seq:
             raise UsageError(f"wait for seq {seq}: the newest signalled is {self._last_seq}")
         self._halted = False
-        return self._driver.wait(seq, timeout_s)
+        return seq <= self._settled_seq or self._driver.wait(seq, timeout_s)
 
     def finish(self, timeout_s: float = FINISH_TIMEOUT_S) -> None:
         """Signal and wait. Raises DeviceTimeout."""
@@ -260,6 +261,8 @@ class Context:
             )
         self._driver.load_state(state)
         self._last_seq = last_seq
+        if self.caps.preemption is Preemption.COMMAND:  # halted means drained
+            self._settled_seq = last_seq
         self._halted = True
 
     # ---- life

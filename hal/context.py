@@ -187,7 +187,12 @@ class Context:
                         f"launch {entry!r}: argument {index} names buffer {arg.buffer}, which is "
                         "not a live buffer of this context"
                     )
-                self._check_range(buffer, arg.offset, 0, Usage.KERNEL, f"launch {entry!r}")
+                self._check_range(buffer, arg.offset, 1, Usage.KERNEL, f"launch {entry!r}")
+                if arg.offset % self.caps.offset_align:
+                    raise UsageError(
+                        f"launch {entry!r}: argument {index} at offset {arg.offset}; "
+                        f"{self.info.uri} takes multiples of {self.caps.offset_align}"
+                    )
             elif not isinstance(arg, ScalarArg):
                 raise UsageError(f"launch {entry!r}: argument {index} is {type(arg).__name__}")
         grid = grid or Grid()

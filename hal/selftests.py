@@ -30,7 +30,7 @@ kernel void affine(global float *y, global const float *x, const float a)
     y[i] = a * x[i] + 1.0f;
 }
 
-kernel void mix(global uint *out, global const uint *x, const uint rounds)
+kernel void scramble(global uint *out, global const uint *x, const uint rounds)
 {
     const size_t i = get_global_id(0);
     uint h = x[i];
@@ -85,7 +85,7 @@ def affine(grid, y, x, a):
     f32(y)[:n] = f32(a) * f32(x)[:n] + np.float32(1.0)
 
 
-def mix(grid, out, x, rounds):
+def scramble(grid, out, x, rounds):
     n = grid.global_size[0]
     index = np.arange(n, dtype=np.uint32)
     h = u32(x)[:n].copy()
@@ -152,11 +152,11 @@ def for_format(format: str) -> Sequence[SelfTest]:
             Grid((ELEMENTS,)),
         ),
         SelfTest(
-            "mix",
+            "scramble",
             image,
-            "mix",
+            "scramble",
             (("out", words.nbytes), ("in", words.tobytes()), ("scalar", struct.pack("<I", 9))),
-            (_mix(words, 9).tobytes(),),
+            (_scramble(words, 9).tobytes(),),
             Grid((ELEMENTS,), (64,)),
         ),
         SelfTest(
@@ -197,7 +197,7 @@ def for_format(format: str) -> Sequence[SelfTest]:
 Floats = npt.NDArray[np.float32]
 
 
-def _mix(words: npt.NDArray[np.uint32], rounds: int) -> npt.NDArray[np.uint32]:
+def _scramble(words: npt.NDArray[np.uint32], rounds: int) -> npt.NDArray[np.uint32]:
     index = np.arange(words.size, dtype=np.uint32)
     for _ in range(rounds):
         words = (words ^ (words >> np.uint32(15))) * np.uint32(2246822519) + index

@@ -44,6 +44,7 @@ class Caps:
     configurable: bool = False  # True: needs Driver.configure(overlay) before load()
     preemption: Preemption = Preemption.COMMAND
     queue_depth: int = 1024  # commands that may be enqueued before the driver blocks
+    offset_align: int = 1  # a buffer argument's offset must be a multiple of this
 
 
 @dataclass(frozen=True, slots=True)

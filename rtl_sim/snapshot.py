@@ -1,4 +1,4 @@
-"""The canonical snapshot of a fabric (docs/overlays.md): bytes that every build of an overlay reads.
+"""The canonical snapshot of a fabric (docs/overlays.md): every build of an overlay reads it.
 
     header    magic "HALTSNAP", u16 format, u16 number of segments, u16 + u16 lengths of the two
               texts, u64 cycle, overlay digest, layout id, u32 CRC of all that
@@ -141,7 +141,7 @@ class _Reader:
     def take(self, count: int, what: str) -> bytes:
         if count > self.left:
             raise SnapshotError(
-                f"snapshot truncated: {what} needs {count} bytes at {self._at}, {self.left} are left"
+                f"snapshot truncated: {what} needs {count} bytes, {self.left} are left"
             )
         self._at += count
         return self._data[self._at - count : self._at]

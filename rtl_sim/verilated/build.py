@@ -33,8 +33,15 @@ COMPILE_JOBS = 2  # a model has few files; more would starve the other cores' us
 TOOL_TIMEOUT_S = 1800.0  # the largest configuration takes minutes; a hung tool must end
 LOG_CHARS = 4000  # of a failed tool, in the exception
 
-VERILATOR_FLAGS = ["--cc", "--prefix", "Vmodel", "--threads", "1", "--no-timing", "-O3", "--x-assign", "0", "--x-initial", "unique", "--assert", "-Wno-fatal"]
-CXX_FLAGS = ["-std=gnu++20", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-fno-gnu-unique", "-DVL_TIME_CONTEXT", "-DVL_USER_FINISH", "-DVL_USER_STOP", "-DVL_USER_FATAL"]
+VERILATOR_FLAGS = [
+    *("--cc", "--prefix", "Vmodel", "--threads", "1", "--no-timing", "-O3", "--assert"),
+    *("--x-assign", "0", "--x-initial", "unique", "-Wno-fatal"),
+]
+CXX_FLAGS = [
+    *("-std=gnu++20", "-fPIC", "-fno-gnu-unique"),
+    *("-fvisibility=hidden", "-fvisibility-inlines-hidden", "-DVL_TIME_CONTEXT"),
+    *("-DVL_USER_FINISH", "-DVL_USER_STOP", "-DVL_USER_FATAL"),
+]
 FAST, SLOW = "-O3", "-O1"  # Verilator puts what runs once into files named *__Slow*
 SANITIZE = "-g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")

@@ -104,7 +104,7 @@ class Model:
     def set_windows(self, windows: Sequence[MemoryWindow]) -> None:
         """What the overlay's memory master can reach from now on."""
         self._windows = (_Window * len(windows))(
-            *((window.base, window.size_bytes, window.host) for window in windows)
+            *(_Window(window.base, window.size_bytes, window.host) for window in windows)
         )
         self._library.haltere_set_windows(self._handle, self._windows, len(windows))
 

@@ -1,0 +1,1 @@
+"""The demo's main job: two small nets trained on digit images through the hal."""

@@ -1,4 +1,4 @@
-"""Writes what is derived from the NPU's spec: SystemVerilog package, tanh table, tables of the docs.
+"""Writes what derives from the NPU's spec: SystemVerilog package, tanh table, tables of the docs.
 
 `python -m rtl_sim.spec.npu_generate` writes the files, `outputs()` says what they should be.
 """

@@ -1,0 +1,51 @@
+"""Commands: what the machine wants done, in the imperative. The only way out.
+
+An executor runs the commands of one job in the order given; those of different jobs in any
+order. Each is answered by exactly one of the events named at it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scheduler.core.values import JobSpec, Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Run the job on `slices`: from the beginning when `checkpoint` is empty, else from there.
+    Answer: JobStarted or StartFailed."""
+
+    job: int
+    epoch: int
+    slices: tuple[Slice, ...]
+    checkpoint: str
+    spec: JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Halt the job, commit a checkpoint, release its slices.
+    Answer: JobCheckpointed or CheckpointFailed."""
+
+    job: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """End the attempt: stop the worker if it lives, drop what it holds. Committed checkpoints
+    stay. Answer: LeaseReleased, in any case."""
+
+    job: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Answer: TimePassed, not before `at_us`. A later WakeAt replaces an earlier one."""
+
+    at_us: int
+
+
+Command = Start | Checkpoint | Release | WakeAt

@@ -1,0 +1,130 @@
+"""Cluster events: what happened, in the past tense, with the time it happened.
+
+The only way in. Whoever makes them (a live executor, a simulator, a scenario file) stamps
+`at_us`, which never goes back. Events about a job's attempt carry its epoch; an event of an
+attempt that is over is dropped by the machine, so late speakers are harmless.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scheduler.core.values import JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAdded:
+    """A device came up: for the first time, or again after it was lost."""
+
+    at_us: int
+    device: str
+    kind: str
+    part: str
+    slice_count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLost:
+    """A device is gone, with all running state on it."""
+
+    at_us: int
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobSubmitted:
+    """`job` is a counter that the submitter keeps; it only grows."""
+
+    at_us: int
+    job: int
+    spec: JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    at_us: int
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """Answer to WakeAt."""
+
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    """The worker holds its device (again)."""
+
+    at_us: int
+    job: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """A Start did not succeed and has left everything as it was before: no worker, or a worker
+    that is still blocked on its valid checkpoint."""
+
+    at_us: int
+    job: int
+    epoch: int
+    code: str
+    disposition: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobCheckpointed:
+    """The job is halted, `checkpoint` is committed, the device is released."""
+
+    at_us: int
+    job: int
+    epoch: int
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFailed:
+    """A Checkpoint did not succeed; the job goes on where it was."""
+
+    at_us: int
+    job: int
+    epoch: int
+    code: str
+    disposition: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobExited:
+    """The worker ended. `message`: its last words, when the exit code is not 0."""
+
+    at_us: int
+    job: int
+    epoch: int
+    exit_code: int
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReleased:
+    """Nothing of that attempt is left: answer to Release."""
+
+    at_us: int
+    job: int
+    epoch: int
+
+
+JobEvent = JobStarted | StartFailed | JobCheckpointed | CheckpointFailed | JobExited
+Event = (
+    DeviceAdded
+    | DeviceLost
+    | JobSubmitted
+    | CancelRequested
+    | TimePassed
+    | LeaseReleased
+    | JobEvent
+)

@@ -1,0 +1,107 @@
+"""The record of one job, and its lease. Frozen: a change is a new record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from scheduler.core.values import JobSpec, Recovery, Slice
+
+STORY_LINES = 32  # of a job's past kept for error messages; the journal has all of it
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"  # waits, and will start from the beginning
+    STARTING = "starting"
+    RUNNING = "running"
+    CHECKPOINTING = "checkpointing"  # being halted; still holds its slices
+    PREEMPTED = "preempted"  # waits, and will go on from its checkpoint
+    MIGRATING = "migrating"  # starting with a checkpoint
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def waiting(self) -> bool:
+        return self in (JobState.QUEUED, JobState.PREEMPTED)
+
+    @property
+    def terminal(self) -> bool:
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one attempt of a job to its slices. `releasing`: over, and being cleared."""
+
+    job: int
+    epoch: int
+    slices: tuple[Slice, ...]
+    releasing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job as the machine knows it.
+
+    epoch           number of the current or last attempt; only grows
+    listening       False once that attempt was ended by Release: its late events are dropped
+    slices          held now
+    part            of the devices that can take its checkpoint; empty while it has none
+    started_us      when it last began to run
+    idle_until_us   not to be placed before (its last start failed)
+    keep_until_us   not to be evicted before (halting it failed)
+    pinned          it cannot be halted at all
+    avoid           devices it was told to stay away from
+    evicted_for     the job it was last halted for; 0 if none
+    lost            a device it holds that was lost while a command to it was under way
+    reason          why it failed
+    """
+
+    id: int
+    spec: JobSpec
+    submitted_us: int
+    state: JobState = JobState.QUEUED
+    epoch: int = 0
+    listening: bool = False
+    slices: tuple[Slice, ...] = ()
+    part: str = ""
+    checkpoint: str = ""
+    started_us: int = 0
+    ended_us: int | None = None
+    idle_until_us: int = 0
+    keep_until_us: int = 0
+    pinned: bool = False
+    avoid: tuple[str, ...] = ()
+    start_failures: int = 0
+    checkpoint_failures: int = 0
+    preemptions: int = 0
+    restarts: int = 0
+    evicted_for: int = 0
+    lost: str = ""
+    reason: str = ""
+    story: tuple[str, ...] = ()
+
+    @property
+    def rank(self) -> int:
+        return self.spec.tier.rank
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Place in the queue: by tier, then first come, first served."""
+        return (self.spec.tier.rank, self.id)
+
+    @property
+    def running_lost_with_device(self) -> Recovery:
+        """What to do when its device is lost while it runs."""
+        assert self.spec.recovery is not None  # JobSpec fills the default in
+        if self.spec.recovery is Recovery.CHECKPOINT and not self.checkpoint:
+            return Recovery.RESTART
+        return self.spec.recovery
+
+    def but(self, **changes: Any) -> Job:
+        return replace(self, **changes)
+
+    def told(self, line: str) -> Job:
+        return replace(self, story=(*self.story, line)[-STORY_LINES:])

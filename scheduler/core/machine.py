@@ -1,0 +1,238 @@
+"""The machine: cluster events and plans in, commands out.
+
+It keeps three tables (devices, jobs, leases) and one rule: they change only through the
+transition table, and leases follow from what a transition did to `Job.slices`. It has no clock
+(time arrives in events), does no I/O, knows no policy, and iterates over ordered tables only; so
+the same events and plans give the same commands, always and everywhere.
+
+Fencing. An event about an attempt that is over (an older epoch, or one ended by Release) is
+dropped and counted. An event from the future, or one that the job's state cannot hear, is a
+fault of the executor: InvalidTransition, telling the job's story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from scheduler.core.commands import Command, Release, WakeAt
+from scheduler.core.events import (
+    CancelRequested,
+    DeviceAdded,
+    DeviceLost,
+    Event,
+    JobEvent,
+    JobSubmitted,
+    LeaseReleased,
+    TimePassed,
+)
+from scheduler.core.jobs import Job, JobState, Lease
+from scheduler.core.plan import Blocker, Evict, Place, Plan
+from scheduler.core.transitions import TRANSITIONS, Params, Surroundings
+from scheduler.core.values import Device, Slice
+from scheduler.core.view import View, suits
+from scheduler.errors import InvalidPlan, InvalidTransition, UnknownJob
+
+
+class Machine:
+    """See the module. `jobs`, `devices` and `leases` are for reading."""
+
+    def __init__(self, params: Params | None = None) -> None:
+        self.params = params or Params()
+        self.now_us = 0
+        self.fenced_count = 0
+        self.waiting: dict[int, tuple[Blocker, ...]] = {}
+        self._jobs: dict[int, Job] = {}
+        self._alive: dict[int, Job] = {}  # not ended; a subset of _jobs, for the policy's view
+        self._devices: dict[str, Device] = {}
+        self._leases: dict[Slice, Lease] = {}
+        self._releasing: dict[tuple[int, int], Lease] = {}
+        self._wake_at_us: int | None = None
+
+    @property
+    def jobs(self) -> Mapping[int, Job]:
+        return MappingProxyType(self._jobs)
+
+    @property
+    def devices(self) -> Mapping[str, Device]:
+        return MappingProxyType(self._devices)
+
+    @property
+    def leases(self) -> Mapping[Slice, Lease]:
+        return MappingProxyType(self._leases)
+
+    @property
+    def releasing(self) -> Mapping[tuple[int, int], Lease]:
+        """Attempts whose Release has not been answered yet."""
+        return MappingProxyType(self._releasing)
+
+    def view(self) -> View:
+        """The cluster now. It looks into the machine's own tables: use it before the next event."""
+        return View(
+            self.now_us, self.devices, MappingProxyType(self._alive), MappingProxyType(self._leases)
+        )
+
+    # ---- events
+
+    def handle(self, event: Event) -> tuple[Command, ...]:
+        assert event.at_us >= self.now_us, f"time went back from {self.now_us} at {event}"
+        self.now_us = event.at_us
+        match event:
+            case JobSubmitted():
+                return self._submit(event)
+            case CancelRequested():
+                if event.job not in self._jobs:
+                    raise UnknownJob(f"cancel of job {event.job}: no such job was submitted")
+                return self._tell(self._jobs[event.job], event)
+            case DeviceAdded():
+                return self._add_device(event)
+            case DeviceLost():
+                return self._lose_device(event)
+            case LeaseReleased():
+                return self._released(event)
+            case TimePassed():
+                self._wake_at_us = None
+                return ()
+            case _:
+                return self._report(event)
+
+    def _submit(self, event: JobSubmitted) -> tuple[Command, ...]:
+        newest = next(reversed(self._jobs), 0)
+        assert event.job > newest, f"job {event.job} submitted after job {newest}"
+        self._put(Job(event.job, event.spec, self.now_us).told(f"{self.now_us}us submitted"))
+        return ()
+
+    def _add_device(self, event: DeviceAdded) -> tuple[Command, ...]:
+        known = self._devices.get(event.device)
+        assert known is None or not known.up, f"{event.device} was added while it is up"
+        self._devices[event.device] = Device(
+            event.device, event.kind, event.part, event.slice_count
+        )
+        return ()
+
+    def _lose_device(self, event: DeviceLost) -> tuple[Command, ...]:
+        device = self._devices.get(event.device)
+        assert device is not None, f"{event.device} was lost but never added"
+        if not device.up:
+            return ()
+        self._devices[event.device] = Device(
+            device.uri, device.kind, device.part, device.slice_count, up=False
+        )
+        holders = [
+            job
+            for job in self._alive.values()
+            if any(held.device == event.device for held in job.slices)
+        ]
+        return tuple(command for job in holders for command in self._tell(job, event))
+
+    def _released(self, event: LeaseReleased) -> tuple[Command, ...]:
+        lease = self._releasing.pop((event.job, event.epoch), None)
+        if lease is None:
+            raise InvalidTransition(
+                f"job {event.job} reports the release of attempt {event.epoch}, which nobody asked "
+                "for, or twice"
+            )
+        for held in lease.slices:
+            del self._leases[held]
+        return ()
+
+    def _report(self, event: JobEvent) -> tuple[Command, ...]:
+        job = self._jobs.get(event.job)
+        if job is None:
+            raise UnknownJob(f"{type(event).__name__} of job {event.job}, which does not exist")
+        if event.epoch < job.epoch or (event.epoch == job.epoch and not job.listening):
+            self.fenced_count += 1
+            return ()
+        if event.epoch > job.epoch:
+            raise InvalidTransition(
+                f"{event} speaks of an attempt that was never made; the last was {job.epoch}.\n"
+                + _story(job)
+            )
+        return self._tell(job, event)
+
+    # ---- plans
+
+    def apply(self, plan: Plan) -> tuple[Command, ...]:
+        """Carry a plan out. Nothing is trusted: a slice that is not free is InvalidPlan."""
+        commands: list[Command] = []
+        for decision in plan.decisions:
+            job = self._jobs.get(decision.job)
+            if job is None:
+                raise InvalidPlan(f"{decision} names a job that does not exist")
+            if isinstance(decision, Place):
+                self._check_place(job, decision)
+            commands += self._tell(job, decision)
+        self.waiting = dict(plan.waiting)
+        if plan.wake_at_us is not None and plan.wake_at_us <= self.now_us:
+            raise InvalidPlan(f"wake at {plan.wake_at_us}us, but it is {self.now_us}us already")
+        if plan.wake_at_us is not None and plan.wake_at_us != self._wake_at_us:
+            self._wake_at_us = plan.wake_at_us
+            commands.append(WakeAt(plan.wake_at_us))
+        return tuple(commands)
+
+    def _check_place(self, job: Job, place: Place) -> None:
+        wanted = f"{place} of {job.spec.count} for job {job.id}"
+        if len(set(place.slices)) != job.spec.count or len(place.slices) != job.spec.count:
+            raise InvalidPlan(f"{wanted}: a gang gets all its slices at once, each of them once")
+        for item in place.slices:
+            device = self._devices.get(item.device)
+            if device is None or not device.up or item.index not in range(device.slice_count):
+                raise InvalidPlan(f"{wanted}: {item} does not exist or is down")
+            if item in self._leases:
+                raise InvalidPlan(f"{wanted}: {item} is held, {self._leases[item]}")
+            if not suits(job.spec, device) or job.part not in ("", device.part):
+                raise InvalidPlan(f"{wanted}: {item} is of another kind, name or part")
+        if len({self._devices[item.device].part for item in place.slices}) != 1:
+            raise InvalidPlan(f"{wanted}: slices of several parts")
+
+    # ---- transitions
+
+    def _tell(self, job: Job, trigger: Event | Place | Evict) -> tuple[Command, ...]:
+        transition = TRANSITIONS.get((job.state, type(trigger)))
+        if transition is None:
+            raise InvalidTransition(
+                f"job {job.id} ({job.spec.name!r}) is {job.state} and cannot hear {trigger}.\n"
+                + _story(job)
+            )
+        part = ""
+        if isinstance(trigger, Place):
+            part = self._devices[trigger.slices[0].device].part
+        after, commands = transition(job, trigger, Surroundings(self.now_us, self.params, part))
+        after = after.told(
+            f"{self.now_us}us {type(trigger).__name__}: {job.state} -> {after.state}, "
+            f"epoch {after.epoch}"
+        )
+        self._settle(job, after, commands)
+        self._put(after)
+        return commands
+
+    def _settle(self, before: Job, after: Job, commands: tuple[Command, ...]) -> None:
+        """Make the leases follow: taken with new slices, free when they are let go, and held on
+        for a Release until it is answered."""
+        released = any(isinstance(command, Release) for command in commands)
+        if released:
+            lease = Lease(before.id, before.epoch, before.slices, releasing=True)
+            self._releasing[before.id, before.epoch] = lease
+            for held in before.slices:
+                self._leases[held] = lease
+        elif before.slices and not after.slices:
+            for held in before.slices:
+                del self._leases[held]
+        elif after.slices and not before.slices:
+            lease = Lease(after.id, after.epoch, after.slices)
+            for taken in after.slices:
+                self._leases[taken] = lease
+
+    def _put(self, job: Job) -> None:
+        self._jobs[job.id] = job
+        if job.state.terminal:
+            self._alive.pop(job.id, None)
+        else:
+            self._alive[job.id] = job
+
+
+def _story(job: Job) -> str:
+    return f"The story of job {job.id}:\n" + "\n".join(f"  {line}" for line in job.story)
+
+
+TERMINAL_STATES = tuple(state for state in JobState if state.terminal)

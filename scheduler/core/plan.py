@@ -1,0 +1,78 @@
+"""What a policy returns: decisions, and for every job that waits, what stands in its way.
+
+A plan is data that can be checked: `scheduler.policies.explain` audits every blocker against the
+view, so that "why is my job waiting?" is never answered by a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scheduler.core.values import Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Give the waiting job these slices: free, of one part, as many as it asked for."""
+
+    job: int
+    slices: tuple[Slice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evict:
+    """Halt the running job in favour of `for_job`."""
+
+    job: int
+    for_job: int
+
+
+class Why(StrEnum):
+    """Why an acceptable slice cannot be had now. `jobs` of the blocker are those it names."""
+
+    NO_DEVICE = "no_device"  # no device that is up is acceptable
+    TOO_FEW = "too_few"  # no part has as many slices as the gang needs
+    BACKING_OFF = "backing_off"  # its last start failed; it waits until `until_us`
+    AHEAD = "ahead"  # kept for a job that stands before it
+    RESERVED = "reserved"  # free and kept for this very gang, until it is complete
+    RELEASING = "releasing"  # will be free as soon as its holder has let go
+    HELD = "held"  # held by a job of the same or a higher tier
+    STARTING = "starting"  # held by a lower tier that has yet to start, so cannot be halted
+    PROTECTED = "protected"  # held by a lower tier that may not be halted until `until_us`
+    PINNED = "pinned"  # held by a lower tier that cannot be halted at all
+    SHORT = "short"  # free, but of a part that cannot complete this gang now
+    EVICTABLE = "evictable"  # could be had by halting: not needed, or not enough for the gang
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """`slices` acceptable slices cannot be had for the same reason."""
+
+    why: Why
+    slices: int = 0
+    jobs: tuple[int, ...] = ()
+    until_us: int | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.why}"
+        if self.slices:
+            text += f" x{self.slices}"
+        if self.jobs:
+            text += " by " + ",".join(str(job) for job in self.jobs)
+        if self.until_us is not None:
+            text += f" until {self.until_us}us"
+        return text
+
+
+Waiting = tuple[tuple[int, tuple[Blocker, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Evictions and placements, in the order to carry them out; `waiting` has one entry for each
+    job that is left waiting; `wake_at_us` is when to plan again if nothing else happens."""
+
+    decisions: tuple[Place | Evict, ...] = ()
+    waiting: Waiting = ()
+    wake_at_us: int | None = None

@@ -1,0 +1,224 @@
+"""THE TABLE: what a job does in each state when told something. A missing pair is an error.
+
+A transition is a pure function from a job record and what it was told (a cluster event, or a
+policy's decision) to a new record and the commands that follow. It touches no other job and no
+slice table: the machine derives who holds what from `Job.slices` and the commands, in one place.
+
+    queued ----Place----> starting --JobStarted--> running --Evict--> checkpointing
+      ^                      |                      ^   |                  |
+      '----StartFailed-------'                      |   '<-CheckpointFailed'
+                                                    |                      |
+    preempted --Place--> migrating ---JobStarted----'                      |
+      ^   ^                  |                                             |
+      |   '--StartFailed-----'                                             |
+      '--------------------------- JobCheckpointed ------------------------'
+
+    any but the terminal ones --JobExited--> succeeded | failed,  --CancelRequested--> cancelled
+    running --DeviceLost--> preempted | queued | failed, as Job.spec.recovery says
+    starting, migrating, checkpointing --DeviceLost--> stay and note it (`Job.lost`): the answer to
+        the command in flight decides (it is certain to come, and a checkpoint may have been
+        committed in time)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from scheduler.core.commands import Checkpoint, Command, Release, Start
+from scheduler.core.events import (
+    CancelRequested,
+    CheckpointFailed,
+    DeviceLost,
+    JobCheckpointed,
+    JobExited,
+    JobStarted,
+    StartFailed,
+)
+from scheduler.core.jobs import Job, JobState
+from scheduler.core.plan import Evict, Place
+from scheduler.core.values import Recovery
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Bounds on trying again."""
+
+    backoff_us: int = 500_000  # before the second try; doubles with each failure in a row
+    max_backoff_us: int = 30_000_000
+    max_start_failures: int = 5  # in a row; then the job fails
+    max_restarts: int = 3  # from the beginning or a checkpoint, after a lost device
+
+    def backoff(self, failures: int) -> int:
+        return int(min(self.backoff_us << min(failures, 30), self.max_backoff_us))
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a transition may know besides its job."""
+
+    now_us: int
+    params: Params
+    part: str = ""  # of the slices being placed
+
+
+Outcome = tuple[Job, tuple[Command, ...]]
+Transition = Callable[[Job, Any, Surroundings], Outcome]
+
+
+def _place(job: Job, decision: Place, around: Surroundings) -> Outcome:
+    going_on = job.state is JobState.PREEMPTED
+    job = job.but(
+        state=JobState.MIGRATING if going_on else JobState.STARTING,
+        epoch=job.epoch + 1,
+        listening=True,
+        slices=decision.slices,
+        part=around.part,
+    )
+    return job, (Start(job.id, job.epoch, job.slices, job.checkpoint, job.spec),)
+
+
+def _started(job: Job, event: JobStarted, around: Surroundings) -> Outcome:
+    job = job.but(
+        state=JobState.RUNNING, started_us=around.now_us, start_failures=0, evicted_for=0, avoid=()
+    )
+    return _recover(job, around) if job.lost else (job, ())
+
+
+def _start_failed(job: Job, event: StartFailed, around: Surroundings) -> Outcome:
+    failures = job.start_failures + 1
+    if event.disposition not in ("retry", "migrate"):
+        return _fail(job, f"start refused ({event.code}): {event.message}", around)
+    if failures >= around.params.max_start_failures:
+        reason = f"start failed {failures} times, last {event.code}: {event.message}"
+        return _fail(job, reason, around)
+    went_on = job.state is JobState.MIGRATING
+    shun = {s.device for s in job.slices} if event.disposition == "migrate" else set()
+    job = job.but(
+        state=JobState.PREEMPTED if went_on else JobState.QUEUED,
+        slices=(),
+        lost="",
+        part=job.part if went_on else "",
+        start_failures=failures,
+        idle_until_us=around.now_us + around.params.backoff(failures - 1),
+        avoid=tuple(sorted({*job.avoid, *shun})),
+    )
+    return job, ()
+
+
+def _evict(job: Job, decision: Evict, around: Surroundings) -> Outcome:
+    job = job.but(state=JobState.CHECKPOINTING, evicted_for=decision.for_job)
+    return job, (Checkpoint(job.id, job.epoch),)
+
+
+def _checkpointed(job: Job, event: JobCheckpointed, around: Surroundings) -> Outcome:
+    job = job.but(
+        state=JobState.PREEMPTED,
+        checkpoint=event.checkpoint,
+        slices=(),
+        lost="",
+        checkpoint_failures=0,
+        preemptions=job.preemptions + 1,
+    )
+    return job, ()
+
+
+def _checkpoint_failed(job: Job, event: CheckpointFailed, around: Surroundings) -> Outcome:
+    failures = job.checkpoint_failures + 1
+    job = job.but(
+        state=JobState.RUNNING,
+        checkpoint_failures=failures,
+        keep_until_us=around.now_us + around.params.backoff(failures - 1),
+        pinned=event.disposition in ("caller", "fatal"),
+        evicted_for=0,
+    )
+    return _recover(job, around) if job.lost else (job, ())
+
+
+def _exited(job: Job, event: JobExited, around: Surroundings) -> Outcome:
+    if event.exit_code == 0:
+        return _end(job, JobState.SUCCEEDED, "", around)
+    if job.lost:  # it fell with its device, which is no fault of its own
+        return _recover(job, around)
+    reason = f"worker exited with code {event.exit_code}"
+    return _fail(job, f"{reason}: {event.message}" if event.message else reason, around)
+
+
+def _cancel_waiting(job: Job, event: CancelRequested, around: Surroundings) -> Outcome:
+    """A queued job has nothing out there to release."""
+    return job.but(state=JobState.CANCELLED, ended_us=around.now_us), ()
+
+
+def _cancel(job: Job, event: CancelRequested, around: Surroundings) -> Outcome:
+    return _end(job, JobState.CANCELLED, "", around)
+
+
+def _stay(job: Job, event: object, around: Surroundings) -> Outcome:
+    return job, ()
+
+
+def _note_loss(job: Job, event: DeviceLost, around: Surroundings) -> Outcome:
+    return job.but(lost=event.device), ()
+
+
+def _lost(job: Job, event: DeviceLost, around: Surroundings) -> Outcome:
+    return _recover(job.but(lost=event.device), around)
+
+
+def _recover(job: Job, around: Surroundings) -> Outcome:
+    """End an attempt whose device is gone, and go back as far as the job allows."""
+    how = job.running_lost_with_device
+    if how is Recovery.FAIL:
+        return _fail(job, f"device {job.lost} was lost while the job ran on it", around)
+    if job.restarts >= around.params.max_restarts:
+        return _fail(
+            job, f"device {job.lost} was lost; already started again {job.restarts} times", around
+        )
+    release = Release(job.id, job.epoch)
+    job = job.but(listening=False, slices=(), lost="", restarts=job.restarts + 1)
+    if how is Recovery.CHECKPOINT:
+        return job.but(state=JobState.PREEMPTED), (release,)
+    return job.but(state=JobState.QUEUED, checkpoint="", part="", pinned=False), (release,)
+
+
+def _fail(job: Job, reason: str, around: Surroundings) -> Outcome:
+    return _end(job, JobState.FAILED, reason, around)
+
+
+def _end(job: Job, state: JobState, reason: str, around: Surroundings) -> Outcome:
+    release = Release(job.id, job.epoch)
+    job = job.but(state=state, listening=False, slices=(), lost="", reason=reason)
+    return job.but(ended_us=around.now_us), (release,)
+
+
+_S = JobState
+TRANSITIONS: dict[tuple[JobState, type], Transition] = {
+    (_S.QUEUED, Place): _place,
+    (_S.QUEUED, CancelRequested): _cancel_waiting,
+    (_S.STARTING, JobStarted): _started,
+    (_S.STARTING, StartFailed): _start_failed,
+    (_S.STARTING, JobExited): _exited,
+    (_S.STARTING, CancelRequested): _cancel,
+    (_S.STARTING, DeviceLost): _note_loss,
+    (_S.RUNNING, Evict): _evict,
+    (_S.RUNNING, JobExited): _exited,
+    (_S.RUNNING, CancelRequested): _cancel,
+    (_S.RUNNING, DeviceLost): _lost,
+    (_S.CHECKPOINTING, JobCheckpointed): _checkpointed,
+    (_S.CHECKPOINTING, CheckpointFailed): _checkpoint_failed,
+    (_S.CHECKPOINTING, JobExited): _exited,
+    (_S.CHECKPOINTING, CancelRequested): _cancel,
+    (_S.CHECKPOINTING, DeviceLost): _note_loss,
+    (_S.PREEMPTED, Place): _place,
+    (_S.PREEMPTED, JobExited): _exited,
+    (_S.PREEMPTED, CancelRequested): _cancel,
+    (_S.MIGRATING, JobStarted): _started,
+    (_S.MIGRATING, StartFailed): _start_failed,
+    (_S.MIGRATING, JobExited): _exited,
+    (_S.MIGRATING, CancelRequested): _cancel,
+    (_S.MIGRATING, DeviceLost): _note_loss,
+    (_S.SUCCEEDED, CancelRequested): _stay,
+    (_S.FAILED, CancelRequested): _stay,
+    (_S.CANCELLED, CancelRequested): _stay,
+}

@@ -1,0 +1,116 @@
+"""Frozen values of the scheduler: what a job asks for, what a device offers.
+
+They check themselves once, when made (this is the floor that faces the stranger); everything
+below trusts them. Nothing here knows how a job is run: `argv` and `env` pass through unread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scheduler.errors import Infeasible
+
+MAX_COUNT = 65_536  # slices of one gang; a typing error must not become a million-entry plan
+MAX_NAME = 200  # characters of a name or tenant: they end up in paths, tables and pictures
+
+
+class Tier(StrEnum):
+    PREMIUM = "premium"
+    STANDARD = "standard"
+    BASIC = "basic"
+
+    @property
+    def rank(self) -> int:
+        """0 is the highest tier."""
+        return _RANKS[self]
+
+
+_RANKS = {Tier.PREMIUM: 0, Tier.STANDARD: 1, Tier.BASIC: 2}
+
+
+class Recovery(StrEnum):
+    """What may be done with a job whose device was lost together with its running state."""
+
+    CHECKPOINT = "checkpoint"  # its program finds its way when started on its restored session
+    RESTART = "restart"  # it may be run again from the beginning
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What a tenant asks for.
+
+    device_kind  the kind of device, e.g. "opencl"
+    argv         the worker process; None asks for a *lease*: the worker is the caller's own code
+    count        slices that the job needs, all at once or not at all (a gang)
+    devices      accept these devices only; empty accepts every device of the kind
+    recovery     default: RESTART for a process, FAIL for a lease
+    """
+
+    name: str
+    tenant: str
+    tier: Tier
+    device_kind: str
+    argv: tuple[str, ...] | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    cwd: str = ""
+    count: int = 1
+    devices: tuple[str, ...] = ()
+    recovery: Recovery | None = None
+
+    def __post_init__(self) -> None:
+        # Callers may write "basic" and lists; the record itself holds one form only.
+        fix = object.__setattr__
+        try:
+            fix(self, "tier", Tier(self.tier))
+        except ValueError:
+            raise Infeasible(
+                f"job {self.name!r}: tier {self.tier!r} is none of {', '.join(Tier)}"
+            ) from None
+        if self.argv is not None:
+            fix(self, "argv", tuple(self.argv))
+        fix(self, "env", tuple((key, value) for key, value in self.env))
+        fix(self, "devices", tuple(self.devices))
+        default = Recovery.FAIL if self.argv is None else Recovery.RESTART
+        fix(self, "recovery", default if self.recovery is None else Recovery(self.recovery))
+        self._check()
+
+    def _check(self) -> None:
+        if not 0 < len(self.name) <= MAX_NAME or not 0 < len(self.tenant) <= MAX_NAME:
+            raise Infeasible(f"a job's name and tenant have 1 to {MAX_NAME} characters each")
+        if not 1 <= self.count <= MAX_COUNT:
+            raise Infeasible(f"job {self.name!r}: count {self.count} is not 1 to {MAX_COUNT}")
+        if self.argv is not None and not self.argv:
+            raise Infeasible(f"job {self.name!r}: argv is empty; None asks for a lease")
+        if self.argv is None and self.recovery is not Recovery.FAIL:
+            raise Infeasible(
+                f"job {self.name!r}: a lease's worker is its caller's own code, which nobody else "
+                "can start again; its recovery must be 'fail'"
+            )
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Slice:
+    """The schedulable share of a device."""
+
+    device: str
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.device}/{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device of the fleet. `part`: a checkpoint can go on only on a device of its own part."""
+
+    uri: str
+    kind: str
+    part: str
+    slice_count: int = 1
+    up: bool = True
+
+    @property
+    def slices(self) -> tuple[Slice, ...]:
+        return tuple(Slice(self.uri, index) for index in range(self.slice_count))

@@ -1,0 +1,48 @@
+"""What a policy sees: the cluster at one moment, read-only, every table in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scheduler.core.jobs import Job, Lease
+from scheduler.core.values import Device, JobSpec, Slice
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """devices  by URI, in the order they were first seen
+    jobs      those that have not ended, by id
+    leases    by slice; a slice without an entry is free"""
+
+    now_us: int
+    devices: Mapping[str, Device]
+    jobs: Mapping[int, Job]
+    leases: Mapping[Slice, Lease]
+
+    @property
+    def waiting(self) -> tuple[Job, ...]:
+        """Jobs that wait for slices, first in the queue first."""
+        return tuple(
+            sorted((job for job in self.jobs.values() if job.state.waiting), key=lambda j: j.order)
+        )
+
+    def acceptable(self, job: Job) -> dict[str, tuple[Slice, ...]]:
+        """Slices that could run the job if they were free, by part: of devices that are up, of
+        its kind, named by it if it names any, and of the part of its checkpoint.
+
+        Devices that it was told to avoid count only when there are no others."""
+        fit = [
+            device
+            for device in self.devices.values()
+            if device.up and suits(job.spec, device) and job.part in ("", device.part)
+        ]
+        liked = [device for device in fit if device.uri not in job.avoid]
+        slices: dict[str, tuple[Slice, ...]] = {}
+        for device in liked or fit:
+            slices[device.part] = slices.get(device.part, ()) + device.slices
+        return slices
+
+
+def suits(spec: JobSpec, device: Device) -> bool:
+    return spec.device_kind == device.kind and (not spec.devices or device.uri in spec.devices)

@@ -1,0 +1,13 @@
+"""Option of the scheduler's tests."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rewrite-scenarios",
+        action="store_true",
+        help="write what the scheduler does now into tests/scheduler/scenarios; review the diff",
+    )

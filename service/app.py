@@ -1,0 +1,175 @@
+"""The HTTP edge: thin routes over `Gateway` (inference) and `Control` (jobs, devices).
+
+Inference is the Open Inference Protocol v2 under /v2, everything else is under /v1. Handlers
+parse, call one method, and write the answer; statuses come from `service.errors`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+
+from service import oip
+from service.control import Control
+from service.errors import BadRequest, TooLarge, headers_of, status_of
+from service.gateway import Gateway, TensorSpec
+from service.settings import Settings
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+EXTENSIONS = ["binary_tensor_data", "model_repository"]
+
+
+def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(body), status, headers, "application/json")
+
+
+def create_app(settings: Settings, gateway: Gateway, control: Control | None = None) -> FastAPI:
+    """The application over its collaborators; it closes the gateway when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        gateway.close()
+
+    app = FastAPI(title="haltere", version="0.1.0", lifespan=lifespan)
+    app.state.gateway = gateway
+
+    @app.middleware("http")
+    async def answer_errors(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        try:
+            return await call_next(request)
+        except Exception as error:
+            if not hasattr(error, "disposition"):
+                raise
+            status = status_of(error)
+            body = {"error": str(error), "code": getattr(error, "code", "error")}
+            return _json(body, status, headers_of(status))
+
+    _add_inference(app, settings, gateway)
+    if control is not None:
+        _add_control(app, settings, control)
+    return app
+
+
+def _add_inference(app: FastAPI, settings: Settings, gateway: Gateway) -> None:
+    @app.get("/v2")
+    @app.get("/v2/", include_in_schema=False)
+    async def server_metadata() -> Response:
+        return _json({"name": "haltere", "version": app.version, "extensions": EXTENSIONS})
+
+    @app.get("/v2/health/live")
+    async def live() -> Response:
+        return _json({"live": True})
+
+    @app.get("/v2/health/ready")
+    async def ready() -> Response:
+        return _json({"ready": True})
+
+    @app.post("/v2/repository/index")
+    async def repository() -> Response:
+        return _json(
+            [{"name": n, "version": gateway.version, "state": "READY"} for n in gateway.names()]
+        )
+
+    @app.get("/v2/models/{name}/versions/{version}/ready")
+    @app.get("/v2/models/{name}/ready")
+    async def model_ready(name: str, version: str = "") -> Response:
+        gateway.model(name, version)
+        return _json({"name": name, "ready": True})
+
+    @app.get("/v2/models/{name}/versions/{version}")
+    @app.get("/v2/models/{name}")
+    async def model_metadata(name: str, version: str = "") -> Response:
+        model = gateway.model(name, version)
+        return _json(
+            {
+                "name": name,
+                "versions": [gateway.version],
+                "platform": model.platform,
+                "inputs": [_described(spec) for spec in model.inputs],
+                "outputs": [_described(spec) for spec in model.outputs],
+            }
+        )
+
+    @app.post("/v2/models/{name}/versions/{version}/infer")
+    @app.post("/v2/models/{name}/infer")
+    async def infer(name: str, request: Request, version: str = "") -> Response:
+        gateway.model(name, version)  # an unknown model is 404 whatever the body holds
+        body = await _body(request, settings.max_body_bytes)
+        parsed = oip.parse_request(body, _header_length(request))
+        outputs = await gateway.infer(name, version, parsed.inputs, parsed.timeout_us)
+        content, json_length = oip.build_response(name, gateway.version, parsed, outputs)
+        if json_length is None:
+            return Response(content, media_type="application/json")
+        return Response(content, 200, {HEADER_LENGTH: str(json_length)}, "application/octet-stream")
+
+
+def _add_control(app: FastAPI, settings: Settings, control: Control) -> None:
+    @app.get("/v1/devices")
+    async def devices() -> Response:
+        return _json(control.devices())
+
+    @app.get("/v1/jobs")
+    async def jobs() -> Response:
+        return _json(control.jobs())
+
+    @app.post("/v1/jobs")
+    async def submit(request: Request) -> Response:
+        body = await _body(request, settings.max_body_bytes)
+        job = control.submit(body)
+        return _json(job, 202, {"Location": f"/v1/jobs/{job['id']}"})
+
+    @app.get("/v1/jobs/{job_id}")
+    async def job(job_id: str) -> Response:
+        return _json(control.job(job_id))
+
+    @app.post("/v1/jobs/{job_id}/cancel")
+    async def cancel(job_id: str) -> Response:
+        return _json(control.cancel(job_id), 202)
+
+
+def _described(spec: TensorSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "datatype": oip.datatype_of(spec.dtype),
+        "shape": list(spec.shape),
+    }
+
+
+def _header_length(request: Request) -> int | None:
+    text = request.headers.get(HEADER_LENGTH)
+    if text is None:
+        return None
+    if not text.isdecimal():
+        raise BadRequest(f"{HEADER_LENGTH} is {text!r}: a number of bytes")
+    return int(text)
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The whole body, decompressed, never holding more than `limit` bytes of it."""
+    received = bytearray()
+    async for chunk in request.stream():
+        received += chunk
+        if len(received) > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes")
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding == "identity":
+        return bytes(received)
+    windows = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+    if encoding not in windows:
+        raise BadRequest(f"Content-Encoding {encoding!r}; known are gzip, deflate, identity")
+    try:
+        inflater = zlib.decompressobj(windows[encoding])
+        plain = inflater.decompress(bytes(received), limit)
+    except zlib.error as error:
+        raise BadRequest(f"the body is not {encoding}: {error}") from error
+    if inflater.unconsumed_tail:
+        raise TooLarge(f"the body unpacks to more than {limit} bytes")
+    return plain

@@ -1,0 +1,217 @@
+"""`haltere`: the command line. It parses, calls one function, and shows the answer.
+
+Heavy imports stand inside the commands, so that `haltere --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    name="haltere",
+    no_args_is_help=True,
+    add_completion=False,
+    help="Pools of GPUs and FPGAs whose running jobs can be halted, moved and resumed bit for bit.",
+)
+bundle = typer.Typer(no_args_is_help=True, help="Overlay bundles: make, verify, look inside.")
+app.add_typer(bundle, name="bundle")
+
+console = Console()
+
+Url = Annotated[str, typer.Option(help="The service to talk to.", envvar="HALTERE_URL")]
+Store = Annotated[Path, typer.Option(help="Folder of the checkpoint store.")]
+Device = Annotated[str, typer.Option(help="Device behind a running proxy, e.g. opencl:0.")]
+DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_STORE = Path.home() / ".local/state/haltere/store"
+
+
+@app.command()
+def demo(
+    report: Annotated[Path, typer.Option(help="Folder for the timeline and the table.")] = Path(
+        "demo-report"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of the moments at which jobs are halted.")] = 1,
+) -> None:
+    """Run the main job: preempt, move and resume real work on a pool, and check every bit."""
+    from service.demo.main import run
+
+    raise typer.Exit(run(report, seed, console))
+
+
+@app.command()
+def devices(
+    names: Annotated[list[str] | None, typer.Argument(help="Only these, e.g. opencl:0.")] = None,
+) -> None:
+    """List every device on this machine and prove it by its self tests."""
+    from hal.__main__ import main as prove
+
+    raise typer.Exit(prove(names or []))
+
+
+@app.command()
+def serve(
+    models: Annotated[list[Path], typer.Argument(help="ONNX files; each is served by its stem.")],
+    device: Annotated[
+        list[str] | None, typer.Option(help="Devices of the pool; default fpga-sim:0, one a model.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="Compiler target.")] = "npu:sim",
+    host: Annotated[str | None, typer.Option()] = None,
+    port: Annotated[int | None, typer.Option()] = None,
+) -> None:
+    """Compile ONNX models for the NPU and serve them over HTTP (Open Inference Protocol v2)."""
+    from service.run import serve_models
+    from service.settings import Settings
+
+    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    pool = device or [f"fpga-sim:{index}" for index in range(len(models))]
+    serve_models(Settings(**given), models, pool, target, console)
+
+
+@app.command()
+def submit(
+    template: Annotated[str, typer.Argument(help="What to run, e.g. train-digits.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="A parameter, NAME=VALUE.")
+    ] = None,
+    tier: Annotated[str, typer.Option(help="premium, standard or basic.")] = "standard",
+    tenant: Annotated[str, typer.Option()] = "default",
+    name: Annotated[str, typer.Option()] = "",
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Submit a job to a running service."""
+    body = {
+        "template": template,
+        "tier": tier,
+        "tenant": tenant,
+        "name": name,
+        "parameters": dict(_parameter(text) for text in parameter or []),
+    }
+    _show_jobs([_call(url, "POST", "/v1/jobs", body)])
+
+
+@app.command()
+def jobs(
+    job: Annotated[str | None, typer.Argument(help="Only this job.")] = None,
+    cancel: Annotated[bool, typer.Option(help="Cancel it.")] = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Show the jobs of a running service."""
+    if cancel:
+        if job is None:
+            raise typer.BadParameter("--cancel needs the job's number")
+        _show_jobs([_call(url, "POST", f"/v1/jobs/{job}/cancel", {})])
+    else:
+        path = "/v1/jobs" + (f"/{job}" if job else "")
+        answer = _call(url, "GET", path)
+        _show_jobs([answer] if job else answer)
+
+
+@app.command()
+def snapshot(session: str, device: Device, store: Store = DEFAULT_STORE) -> None:
+    """Checkpoint a running session without stopping it; prints the checkpoint's name."""
+    from proxy.control import Control
+    from proxy.paths import default_root
+
+    with console.status(f"halting and saving {session} on {device}"):
+        checkpoint = Control(default_root(), device).snapshot(session, store)
+    console.print(checkpoint)
+
+
+@app.command()
+def restore(session: str, checkpoint: str, device: Device, store: Store = DEFAULT_STORE) -> None:
+    """Continue a session from a checkpoint, on any device of the same part."""
+    from proxy.control import Control
+    from proxy.paths import default_root
+
+    with console.status(f"restoring {session} on {device}"):
+        Control(default_root(), device).resume(session, checkpoint, store)
+    console.print(f"{session} goes on on {device}")
+
+
+@bundle.command("build")
+def bundle_build(
+    name: Annotated[str, typer.Argument(help="A shipped overlay: npu-nano, npu-sim, checksum.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+) -> None:
+    """Build a shipped overlay, state capture included, and write it as a bundle."""
+    from bitstreams import write_files
+    from hal.backends.fpga.overlays import overlay
+
+    with console.status(f"building {name} (the first time takes a minute)"):
+        built = overlay(name)
+    write_files(out, built.manifest, built.files)
+    console.print(f"{out}: {built.digest}")
+
+
+@bundle.command("verify")
+def bundle_verify(folder: Path) -> None:
+    """Check a bundle's manifest and the digest of every file."""
+    from bitstreams import load
+
+    console.print(f"{folder}: {load(folder).digest} is whole")
+
+
+@bundle.command("show")
+def bundle_show(folder: Path) -> None:
+    """Print a bundle's manifest."""
+    from bitstreams import load
+
+    console.print_json(load(folder).manifest_bytes.decode())
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE")
+    return name, int(value) if value.lstrip("-").isdecimal() else value
+
+
+def _call(url: str, method: str, path: str, body: object = None) -> Any:
+    """One request to the service; its error, or that nobody answers, ends the command."""
+    from urllib.error import HTTPError, URLError
+    from urllib.request import Request, urlopen
+
+    data = None if body is None else json.dumps(body).encode()
+    try:
+        with urlopen(Request(url + path, data, method=method), timeout=30) as answer:
+            return json.load(answer)
+    except HTTPError as error:
+        text = error.read().decode(errors="replace")
+        console.print(f"[red]{error.code}[/red] {text}")
+    except URLError as error:
+        console.print(f"[red]no service at {url}[/red]: {error.reason}; start one: haltere serve")
+    raise typer.Exit(1)
+
+
+def _show_jobs(rows: list[dict[str, Any]]) -> None:
+    table = Table("job", "name", "tenant", "tier", "state", "device", "reason")
+    for row in rows:
+        table.add_row(
+            *(
+                str(row.get(key) or "")
+                for key in ("id", "name", "tenant", "tier", "state", "device", "reason")
+            )
+        )
+    console.print(table)
+
+
+def main() -> None:
+    """Entry point: an error of ours is one red line, anything else a traceback."""
+    try:
+        app()
+    except Exception as error:  # the process edge
+        if not hasattr(error, "disposition"):
+            raise
+        console.print(f"[red]{getattr(error, 'code', 'error')}[/red]: {error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Jobs and devices, protocol-neutral: what `/v1` and the CLI ask of the pool.
+
+Jobs over HTTP name a *template*: a program that the operator put on this list, with typed and
+bounded parameters. No request can make the service run a command of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from scheduler.live.pool import JobSpec, Pool
+from service.errors import BadRequest, NotFound
+
+TIERS = ("premium", "standard", "basic")
+NAME_LIMIT = 100  # characters of a job's or tenant's name
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A parameter that is one of a few words."""
+
+    options: tuple[str, ...]
+
+    def argument(self, value: Any) -> str:
+        if value not in self.options:
+            raise ValueError(f"one of {', '.join(self.options)}")
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A parameter that is a whole number within bounds."""
+
+    low: int
+    high: int
+
+    def argument(self, value: Any) -> str:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError("a whole number")
+        if not self.low <= value <= self.high:
+            raise ValueError(f"{self.low} to {self.high}")
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A program that jobs may run: `argv` and one option for each parameter given."""
+
+    device_kind: str
+    argv: tuple[str, ...]
+    parameters: Mapping[str, Choice | Number] = field(default_factory=dict)
+
+    def command(self, given: Mapping[str, Any]) -> list[str]:
+        command = list(self.argv)
+        for name, value in given.items():
+            if name not in self.parameters:
+                known = ", ".join(self.parameters)
+                raise BadRequest(f"parameter {name!r} is unknown; known are {known}")
+            try:
+                command += [f"--{name}", self.parameters[name].argument(value)]
+            except ValueError as error:
+                raise BadRequest(f"parameter {name!r} is {value!r}: must be {error}") from error
+        return command
+
+
+TEMPLATES: Mapping[str, Template] = {
+    "train-digits": Template(
+        "opencl",
+        (sys.executable, "-m", "service.demo.train"),
+        {
+            "net": Choice(("mlp", "lstm", "both")),
+            "steps": Number(1, 100_000),
+            "seed": Number(0, 2**31 - 1),
+        },
+    ),
+}
+
+
+class _Submission(msgspec.Struct, forbid_unknown_fields=True):
+    template: str
+    name: str = ""
+    tenant: str = "default"
+    tier: str = "standard"
+    parameters: dict[str, Any] = {}
+
+
+class Control:
+    def __init__(self, pool: Pool, templates: Mapping[str, Template] = TEMPLATES) -> None:
+        self._pool = pool
+        self._templates = templates
+
+    def devices(self) -> list[dict[str, Any]]:
+        return [msgspec.to_builtins(device) for device in self._pool.devices()]
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return [self._shown(status) for status in self._pool.jobs()]
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        for status in self._pool.jobs():
+            if str(status.id) == job_id:
+                return self._shown(status)
+        raise NotFound(f"no job {job_id!r}")
+
+    def submit(self, body: bytes) -> dict[str, Any]:
+        """A JSON object: template, and optionally name, tenant, tier, parameters."""
+        try:
+            asked = msgspec.json.decode(body, type=_Submission)
+        except msgspec.DecodeError as error:
+            raise BadRequest(f"the body is not a job: {error}") from error
+        template = self._templates.get(asked.template)
+        if template is None:
+            raise BadRequest(
+                f"template {asked.template!r} is unknown; known are {', '.join(self._templates)}"
+            )
+        if asked.tier not in TIERS:
+            raise BadRequest(f"tier {asked.tier!r}: one of {', '.join(TIERS)}")
+        for name in (asked.name, asked.tenant):
+            if len(name) > NAME_LIMIT or not name.isprintable():
+                raise BadRequest(f"name or tenant {name[:20]!r}: up to {NAME_LIMIT} printables")
+        job_id = self._pool.submit(
+            JobSpec(
+                name=asked.name or asked.template,
+                tenant=asked.tenant,
+                tier=asked.tier,
+                device_kind=template.device_kind,
+                argv=template.command(asked.parameters),
+            )
+        )
+        return self.job(str(job_id))
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        shown = self.job(job_id)
+        self._pool.cancel(shown["id"])
+        return self.job(job_id)
+
+    @staticmethod
+    def _shown(status: Any) -> dict[str, Any]:
+        shown: dict[str, Any] = msgspec.to_builtins(status)
+        return shown

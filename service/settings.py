@@ -1,0 +1,18 @@
+"""Settings of the service, from the environment (`HALTERE_...`) or the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="HALTERE_")
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    state_dir: Path = Path.home() / ".local/state/haltere"  # journal, logs, checkpoints
+    max_pending: int = 64  # requests one replica queues; one more is answered 429
+    max_body_bytes: int = 16 << 20  # a request body larger than this is answered 413
+    infer_timeout_s: float = 120.0  # bound on one inference, a halt and a move included

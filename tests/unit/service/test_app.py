@@ -1,0 +1,119 @@
+"""The HTTP edge, over a model whose answers are known."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+
+import pytest
+from fastapi.testclient import TestClient
+
+X = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}
+INFER = "/v2/models/twice/infer"
+
+
+def test_health_and_metadata_are_served_without_a_request_of_work(client: TestClient) -> None:
+    assert client.get("/v2/health/live").status_code == 200
+    assert client.get("/v2/health/ready").status_code == 200
+    assert client.get("/v2").json()["name"] == "haltere"
+    model = client.get("/v2/models/twice").json()
+    assert model["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [1, 3]}]
+    assert client.get("/v2/models/twice/versions/1/ready").json()["ready"]
+    assert client.post("/v2/repository/index").json()[0]["state"] == "READY"
+
+
+def test_an_inference_is_answered_in_json(client: TestClient) -> None:
+    answer = client.post(INFER, json=X | {"id": "7"}).json()
+    assert answer["id"] == "7"
+    assert answer["outputs"] == [
+        {"name": "y", "datatype": "FP32", "shape": [1, 3], "data": [2.0, 4.0, 6.0]}
+    ]
+
+
+def test_a_compressed_request_is_understood(client: TestClient) -> None:
+    body = gzip.compress(json.dumps(X).encode())
+    assert client.post(INFER, content=body, headers={"Content-Encoding": "gzip"}).is_success
+
+
+def test_a_compressed_bomb_is_refused(client: TestClient) -> None:
+    body = gzip.compress(b" " * 100_000)
+    answer = client.post(INFER, content=body, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"name": "z"}, "takes x"),
+        ({"shape": [3]}, "[1, 3]"),
+        ({"datatype": "FP64"}, "float32"),
+    ],
+)
+def test_tensors_the_model_does_not_take_are_refused(
+    client: TestClient, change: dict[str, object], told: str
+) -> None:
+    answer = client.post(INFER, json={"inputs": [X["inputs"][0] | change]})
+    assert answer.status_code == 400
+    assert told in answer.json()["error"]
+
+
+def test_unknown_names_are_404(client: TestClient) -> None:
+    assert client.post("/v2/models/none/infer", content=b"junk").status_code == 404
+    assert client.get("/v2/models/twice/versions/2").status_code == 404
+
+
+def test_a_body_over_the_limit_is_413(client: TestClient) -> None:
+    assert client.post(INFER, content=b" " * 5000).status_code == 413
+
+
+def test_a_bad_header_length_is_refused(client: TestClient) -> None:
+    answer = client.post(INFER, json=X, headers={"Inference-Header-Content-Length": "-1"})
+    assert answer.status_code == 400
+
+
+def test_a_full_queue_answers_429_and_loses_nothing(client: TestClient, doubler) -> None:  # type: ignore[no-untyped-def]
+    doubler.go.clear()
+    answers: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(client.post(INFER, json=X).status_code))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 30
+    while not answers and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    doubler.go.set()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(answers) == [200, 200, 429]
+
+
+def test_work_past_its_deadline_never_starts(client: TestClient, doubler) -> None:  # type: ignore[no-untyped-def]
+    doubler.go.clear()
+    first = threading.Thread(target=lambda: client.post(INFER, json=X))
+    first.start()
+    late: list[int] = []
+    second = threading.Thread(
+        target=lambda: late.append(
+            client.post(INFER, json=X | {"parameters": {"timeout": 1}}).status_code
+        )
+    )
+    while not client.app.state.gateway.pending("twice"):  # type: ignore[attr-defined]
+        threading.Event().wait(0.001)
+    second.start()
+    while client.app.state.gateway.pending("twice") < 2:  # type: ignore[attr-defined]
+        threading.Event().wait(0.001)
+    doubler.go.set()
+    first.join(30)
+    second.join(30)
+    assert late == [504]
+    assert doubler.calls == 1
+
+
+def test_stopping_closes_the_models(client: TestClient, doubler) -> None:  # type: ignore[no-untyped-def]
+    client.__exit__()
+    assert doubler.closed
+    client.__enter__()

@@ -80,12 +80,12 @@ _NUMPY = '''
 """The kernels of the OpenCL image, in the same order of operations."""
 
 
-def affine(grid, y, x, a):
+def affine(grid, y: buffer, x: buffer, a: scalar):
     n = grid.global_size[0]
     f32(y)[:n] = f32(a) * f32(x)[:n] + np.float32(1.0)
 
 
-def scramble(grid, out, x, rounds):
+def scramble(grid, out: buffer, x: buffer, rounds: scalar):
     n = grid.global_size[0]
     index = np.arange(n, dtype=np.uint32)
     h = u32(x)[:n].copy()
@@ -94,19 +94,19 @@ def scramble(grid, out, x, rounds):
     u32(out)[:n] = h
 
 
-def fold(grid, out, x, n):
+def fold(grid, out: buffer, x: buffer, n: scalar):
     total = np.float32(0.0)
     for value in f32(x)[: int(u32(n))]:
         total = total * np.float32(0.75) + value
     f32(out)[0] = total
 
 
-def matmul(grid, out, a, b, n):
+def matmul(grid, out: buffer, a: buffer, b: buffer, n: scalar):
     side = int(u32(n))
     f32(out)[: side * side] = _product(_square(a, side), _square(b, side)).ravel()
 
 
-def chain(grid, out, a, n, times):
+def chain(grid, out: buffer, a: buffer, n: scalar, times: scalar):
     side = int(u32(n))
     matrix = _square(a, side)
     result = matrix

@@ -5,12 +5,13 @@ Image format "numpy". The payload is UTF-8 Python source, the counterpart of Ope
 - Its top-level functions are the entries (names that start with `_` are helpers). Beside functions
   there may be a docstring and constants (`NAME = value`). It imports nothing; `np` (NumPy) and the
   helpers `u8 i32 u32 f32` are there already.
-- An entry takes `grid` (hal.types.Grid) and then one parameter per argument. A buffer arrives as a
-  writable `np.uint8` array, from the argument's offset to the buffer's end; a scalar as `bytes`.
-  `f32(x)` is a float32 view of a buffer or the value of a scalar; the other helpers likewise.
+- An entry takes `grid` (hal.types.Grid) and then one parameter per argument, each annotated
+  `buffer` or `scalar`. A buffer arrives as a writable `np.uint8` array, from the argument's offset
+  to the buffer's end; a scalar as `bytes`. `f32(x)` is a float32 view of a buffer or the value of
+  a scalar; the other helpers likewise.
 - It is called once per launch, not once per work item: `grid` says how much to do.
 
-    def saxpy(grid, y, x, a):
+    def saxpy(grid, y: buffer, x: buffer, a: scalar):
         n = grid.global_size[0]
         f32(y)[:n] += f32(a) * f32(x)[:n]
 

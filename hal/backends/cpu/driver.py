@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hal.backends.cpu.program import Bytes, Program, Value
+from hal.backends.cpu.program import Bytes, Program, Value, call
 from hal.backends.quota import Quota
 from hal.driver import Driver, DriverContext
 from hal.errors import DeviceFault, StateError
@@ -71,11 +71,12 @@ class CpuContext(DriverContext):
         self._enqueue(lambda: np.copyto(place, origin))
 
     def launch(self, program: Handle, entry: str, args: Sequence[Arg], grid: Grid) -> None:
+        function = self._programs[program].check(entry, args)
         values: list[Value] = [
             self._buffers[arg.buffer][arg.offset :] if isinstance(arg, BufferArg) else arg.data
             for arg in args
         ]
-        self._enqueue(self._programs[program].bind(entry, grid, values))
+        self._enqueue(lambda: call(function, entry, grid, values))
 
     def signal(self, seq: Seq) -> None:
         def complete() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
@@ -12,51 +12,62 @@ import numpy as np
 import numpy.typing as npt
 
 from hal.errors import DeviceFault, ProgramRejected
-from hal.types import Grid, ProgramImage
+from hal.types import Arg, BufferArg, Grid, ProgramImage, ScalarArg
 
 Bytes = npt.NDArray[np.uint8]
 Value = Bytes | bytes
+Kinds = tuple[type[BufferArg] | type[ScalarArg], ...]
 
+KINDS: dict[str | None, type[BufferArg] | type[ScalarArg]] = {
+    "buffer": BufferArg,
+    "scalar": ScalarArg,
+}
 MAX_SOURCE_BYTES = 1 << 20  # a kernel is a page of text; more is a mistake
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    function: Callable[..., object]
+    kinds: tuple[type[BufferArg] | type[ScalarArg], ...]
 
 
 class Program:
     """The entries of one image. Raises ProgramRejected."""
 
     def __init__(self, image: ProgramImage) -> None:
+        code, kinds = _compile(image)
         namespace: dict[str, Any] = {"np": np, "u8": u8, "i32": i32, "u32": u32, "f32": f32}
-        code, names = _compile(image)
         try:
             exec(code, namespace)
         except Exception as error:
-            raise ProgramRejected(f"numpy image: its constants raise {error!r}") from error
-        self._entries: dict[str, Callable[..., object]] = {name: namespace[name] for name in names}
+            raise ProgramRejected(f"numpy image: its top level raises {error!r}") from error
+        self._entries = {name: Entry(namespace[name], kinds[name]) for name in kinds}
 
-    def bind(self, entry: str, grid: Grid, values: list[Value]) -> Callable[[], None]:
-        """The call that runs `entry`. Raises ProgramRejected if there is no such entry or the
-        count of arguments differs; the call itself raises DeviceFault."""
-        function = self._entries.get(entry)
-        if function is None:
-            known = ", ".join(self._entries)
-            raise ProgramRejected(f"launch {entry!r}: the image's entries are {known}")
-        try:
-            bound = inspect.signature(function).bind(grid, *values)
-        except TypeError as error:
+    def check(self, entry: str, args: Sequence[Arg]) -> Callable[..., object]:
+        """The function, once `args` are seen to be of its number and kinds."""
+        found = self._entries.get(entry)
+        if found is None:
             raise ProgramRejected(
-                f"launch {entry!r} with {len(values)} arguments after grid: {error}"
-            ) from error
-
-        def run() -> None:
-            try:
-                with np.errstate(all="ignore"):  # IEEE results, as a device gives them
-                    function(*bound.args)
-            except Exception as error:
-                raise DeviceFault(f"kernel {entry!r} raised {error!r}") from error
-
-        return run
+                f"launch {entry!r}: the image's entries are {', '.join(self._entries)}"
+            )
+        if tuple(type(arg) for arg in args) != found.kinds:
+            raise ProgramRejected(
+                f"launch {entry!r}: got ({', '.join(type(arg).__name__ for arg in args)}); it "
+                f"takes ({', '.join(kind.__name__ for kind in found.kinds)})"
+            )
+        return found.function
 
 
-def _compile(image: ProgramImage) -> tuple[CodeType, list[str]]:
+def call(function: Callable[..., object], entry: str, grid: Grid, values: Sequence[Value]) -> None:
+    """Run a kernel. Raises DeviceFault for whatever it raises."""
+    try:
+        with np.errstate(all="ignore"):  # IEEE results, as a device gives them
+            function(grid, *values)
+    except Exception as error:
+        raise DeviceFault(f"kernel {entry!r} raised {error!r}") from error
+
+
+def _compile(image: ProgramImage) -> tuple[CodeType, dict[str, Kinds]]:
     if image.options:
         raise ProgramRejected(f"numpy image: takes no build options, got {image.options!r}")
     if len(image.payload) > MAX_SOURCE_BYTES:
@@ -64,20 +75,38 @@ def _compile(image: ProgramImage) -> tuple[CodeType, list[str]]:
             f"numpy image: {len(image.payload)} bytes of source; at most {MAX_SOURCE_BYTES}"
         )
     try:
-        source = image.payload.decode("utf-8")
-        tree = ast.parse(source, "<numpy image>")
+        tree = ast.parse(image.payload.decode("utf-8"), "<numpy image>")
         _check(tree)
+        kinds = {
+            node.name: _kinds(node)
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+        }
         code = compile(tree, "<numpy image>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ProgramRejected(f"numpy image does not compile: {error}") from error
-    names = [
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
-    ]
-    if not names:
+    if not kinds:
         raise ProgramRejected("numpy image: defines no entry (a top-level function)")
-    return code, names
+    return code, kinds
+
+
+def _kinds(node: ast.FunctionDef) -> Kinds:
+    """From the annotations, which are then dropped: they are the format's, not Python's."""
+    shape = node.args
+    plain = [*shape.posonlyargs, *shape.args]
+    if not plain or shape.vararg or shape.kwarg or shape.kwonlyargs or shape.defaults:
+        raise ProgramRejected(f"numpy image: {node.name} must take grid and plain parameters")
+    kinds = []
+    for parameter in plain[1:]:
+        word = parameter.annotation.id if isinstance(parameter.annotation, ast.Name) else None
+        if word not in KINDS:
+            raise ProgramRejected(
+                f"numpy image: annotate parameter {parameter.arg!r} of {node.name} with buffer "
+                "or scalar"
+            )
+        kinds.append(KINDS[word])
+        parameter.annotation = None
+    return tuple(kinds)
 
 
 def _check(tree: ast.Module) -> None:

@@ -1,0 +1,37 @@
+"""Which of Yosys's word-level cells capture knows, by what they mean for state.
+
+A table, read by everyone else; what a combinational cell computes stands in `expr.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Flip-flops that can be frozen by masking alone.
+SOUND_REGISTERS: Final = ("dff", "dffe", "sdff", "sdffe", "sdffce", "adff", "adffe")
+
+# Remembering cells that are refused, each with its reason.
+REFUSED_REGISTERS: Final[dict[str, tuple[str, str]]] = {
+    "aldff": ("asynchronous-load", "loads a value that is not constant, so it cannot be masked"),
+    "aldffe": ("asynchronous-load", "loads a value that is not constant, so it cannot be masked"),
+    "dffsr": ("set-reset", "has an asynchronous set and reset: which one wins is not portable"),
+    "dffsre": ("set-reset", "has an asynchronous set and reset: which one wins is not portable"),
+    "sr": ("set-reset", "is a set/reset cell: it has no clock that could be held"),
+    "dlatch": ("latch", "is transparent while enabled: it has no edge at which it could be held"),
+    "adlatch": ("latch", "is transparent while enabled: it has no edge at which it could be held"),
+    "dlatchsr": ("latch", "is transparent while enabled: it has no edge at which it could be held"),
+    "ff": ("global-clock", "follows the simulator's global clock, which no hardware has"),
+}
+
+ANY_REGISTER: Final = (*SOUND_REGISTERS, *REFUSED_REGISTERS)
+
+_MEMORY_CELLS: Final = ("$mem", "$mem_v2", "$memwr", "$memwr_v2")
+
+# A module with one of these remembers something. `$memrd` and `$meminit` alone are a ROM.
+REMEMBERING: Final = frozenset({*(f"${kind}" for kind in ANY_REGISTER), *_MEMORY_CELLS})
+
+# Cells that compute nothing which reaches the design's outputs.
+SILENT: Final = frozenset({"$scopeinfo", "$print", "$check", "$assert", "$assume", "$cover"})
+
+# One output bit depends on the input bits of the same index only (and on select pins).
+BITWISE: Final = frozenset({"$and", "$or", "$xor", "$xnor", "$not", "$pos", "$mux", "$pmux"})

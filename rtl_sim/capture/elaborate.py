@@ -1,0 +1,156 @@
+"""From RTL sources to a flat, word-level netlist: the part of capture that is Yosys's.
+
+Two scripts with a look in between. The first ends after `proc`, where registers have just become
+cells and still carry the names that the RTL gives them; every register's net gets REGISTER_MARK
+there, because after flattening nobody can tell a register's own name from a port it passes through.
+The second flattens, except for modules that hold no state at all: those stay modules, so that
+their code keeps its structure.
+
+`memory_dff` is never run: a memory's read register stays an ordinary flip-flop and is therefore on
+the chain. `memory_share` is not run either: it merges ports, which helps no simulation.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rtl_sim.capture import cells, netlist, yosys
+from rtl_sim.capture.errors import ElaborationError
+from rtl_sim.capture.netlist import Module
+
+REGISTER_MARK: Final = "haltere_register"
+_KEEP_MARK: Final = "keep_hierarchy"
+# Files that RTL may name from inside: copied beside the sources, so that relative paths hold.
+_SIBLING_SUFFIXES: Final = frozenset({".svh", ".vh", ".h", ".mem", ".hex", ".dat"})
+
+
+@dataclass(frozen=True, slots=True)
+class Elaborated:
+    """The netlist as written by the designer, and the one to be instrumented."""
+
+    raw: Mapping[str, Module]
+    flat: Mapping[str, Module]
+    cells_before: int
+
+
+def elaborate(
+    sources: Sequence[Path],
+    top: str,
+    params: Mapping[str, int],
+    work: Path,
+    check: Callable[[Mapping[str, Module]], None],
+    keep_stateless: bool = True,
+) -> Elaborated:
+    """`check` sees the raw netlist before anything is optimised away, and may refuse it."""
+    names = _gather(sources, work)
+    chparams = [f"-chparam {name} {value}" for name, value in sorted(params.items())]
+    register_pins = " ".join(f"t:${kind} %u" for kind in cells.ANY_REGISTER[1:])
+    yosys.run(
+        [
+            f"read_verilog -sv -nodisplay -noassert -noassume -I . {' '.join(names)}",
+            f"hierarchy -top {top} {' '.join(chparams)}",
+            f"rename -top {top}",
+            "proc",
+            f"select -set registers t:${cells.ANY_REGISTER[0]} {register_pins} %co1:+[Q] w:* %i",
+            f"setattr -set {REGISTER_MARK} 1 @registers",
+            "write_json raw.json",
+            "write_rtlil raw.il",
+        ],
+        work,
+        "elaborate",
+    )
+    raw = netlist.read(work / "raw.json")
+    if top not in raw:
+        raise ElaborationError(f"the sources hold no module {top}")
+    check(raw)
+    keep = stateless(raw, top) if keep_stateless else frozenset()
+    yosys.run(
+        [
+            "read_rtlil raw.il",
+            # Whoever wrote keep_hierarchy for an FPGA flow did not mean this one.
+            f"setattr -mod -unset {_KEEP_MARK} *",
+            *(f'setattr -mod -set {_KEEP_MARK} 1 "{_quoted(name)}"' for name in sorted(keep)),
+            "flatten -noscopeinfo",
+            "opt_expr -mux_undef",
+            "opt_merge",
+            "opt_muxtree",
+            "opt_clean",
+            "opt_dff",
+            "opt_expr",
+            "opt_merge",
+            "memory_collect",
+            "opt_clean",
+            "write_json flat.json",
+        ],
+        work,
+        "flatten",
+    )
+    flat = netlist.read(work / "flat.json")
+    return Elaborated(raw, flat, _count(flat, top))
+
+
+def stateless(modules: Mapping[str, Module], top: str) -> frozenset[str]:
+    """Modules below the top in which, all the way down, nothing remembers."""
+    known: dict[str, bool] = {}
+
+    def remembers(name: str) -> bool:
+        if name not in known:
+            known[name] = any(
+                cell.kind in cells.REMEMBERING
+                or (cell.kind in modules and remembers(cell.kind))
+                or not (cell.kind in modules or cell.kind.startswith("$"))
+                for cell in modules[name].cells
+            )
+        return known[name]
+
+    return frozenset(name for name in modules if name != top and not remembers(name))
+
+
+def count_cells(verilog: Path, top: str, work: Path) -> int:
+    """How many word-level cells Yosys sees in the emitted file, which it must accept whole."""
+    shutil.copyfile(verilog, work / "emitted.v")
+    yosys.run(
+        [
+            "read_verilog -sv emitted.v",
+            f"hierarchy -check -top {top}",
+            "proc",
+            "flatten -noscopeinfo",
+            "opt_clean",
+            "memory_collect",
+            "write_json emitted.json",
+        ],
+        work,
+        "recount",
+    )
+    return _count(netlist.read(work / "emitted.json"), top)
+
+
+def _count(modules: Mapping[str, Module], name: str) -> int:
+    return sum(
+        _count(modules, cell.kind) if cell.kind in modules else 1 for cell in modules[name].cells
+    )
+
+
+def _gather(sources: Sequence[Path], work: Path) -> list[str]:
+    """Copy the sources under names that keep their order and nothing of where they lay."""
+    names = []
+    for index, source in enumerate(sources):
+        if not source.is_file():
+            raise ElaborationError(f"source file {source} does not exist")
+        name = f"{index:03d}_{source.name}"
+        shutil.copyfile(source, work / name)
+        names.append(name)
+    for folder in sorted({source.parent for source in sources}):
+        for sibling in sorted(folder.iterdir()):
+            if sibling.suffix in _SIBLING_SUFFIXES and sibling.is_file():
+                shutil.copyfile(sibling, work / sibling.name)
+    return names
+
+
+def _quoted(module: str) -> str:
+    """A module's name as a Yosys selection takes it: pattern characters lose their meaning."""
+    return "".join(f"\\{c}" if c in "\\[]*?" and not module.startswith("$") else c for c in module)

@@ -1,0 +1,95 @@
+"""The combinational half of an emitted module: one assignment per cell, in order of dependence.
+
+Knows cells that compute, ROMs, reads of memories and instances of kept modules; must not know the
+state port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from rtl_sim.capture import cells, expr
+from rtl_sim.capture.loops import topological
+from rtl_sim.capture.netlist import Bits, Cell, Module
+from rtl_sim.capture.scope import Scope, constant, identifier, span
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPort:
+    address: Bits
+    data: Bits
+
+
+def read_ports(cell: Cell) -> list[ReadPort]:
+    address_bits, width = cell.number("ABITS"), cell.number("WIDTH")
+    return [
+        ReadPort(
+            cell.pins["RD_ADDR"][port * address_bits : (port + 1) * address_bits],
+            cell.pins["RD_DATA"][port * width : (port + 1) * width],
+        )
+        for port in range(cell.number("RD_PORTS"))
+    ]
+
+
+def outputs(cell: Cell) -> Iterator[Bits]:
+    """The words that `cell` drives combinationally, each of which gets one variable."""
+    if cell.kind == "$mem_v2":
+        yield from (port.data for port in read_ports(cell))
+    elif cell.kind not in cells.REMEMBERING and cell.kind not in cells.SILENT:
+        yield from (cell.pins[pin] for pin in cell.outputs)
+
+
+def index(address: Bits, scope: Scope) -> str:
+    """An address as an index: constant ones as plain numbers."""
+    if all(isinstance(bit, str) for bit in address):
+        return str(int("".join("1" if bit == "1" else "0" for bit in address[::-1]) or "0", 2))
+    return scope.render(address)
+
+
+def declare_memory(cell: Cell, variable: str) -> Iterator[str]:
+    """The array of a memory or ROM, with its content where the RTL gives one."""
+    width, depth, offset = cell.number("WIDTH"), cell.number("SIZE"), cell.number("OFFSET")
+    name = identifier(variable)
+    yield f"  reg {span(width)}{name} [{offset}:{offset + depth - 1}];"
+    image = cell.params["INIT"]
+    if not image.strip("x"):
+        return
+    yield "  initial begin"
+    for word in range(depth):
+        end = len(image) - word * width
+        bits = image[max(end - width, 0) : max(end, 0)]
+        if bits.strip("x"):
+            yield f"    {name}[{offset + word}] = {constant(bits)};"
+    yield "  end"
+
+
+def emit(
+    module: Module, scope: Scope, arrays: Mapping[str, str], module_names: Mapping[str, str]
+) -> Iterator[str]:
+    """`arrays`: memory cell's name -> array variable; `module_names`: kept module -> its name."""
+    ordered = topological(module)
+    for cell in ordered:
+        for bits in outputs(cell):
+            if bits and not scope.knows(bits):
+                yield f"  wire {span(len(bits))}{identifier(scope.declare(bits))};"
+    for cell in ordered:
+        if cell.kind in module_names:
+            yield from _instance(cell, scope, module_names[cell.kind])
+        elif cell.kind == "$mem_v2":
+            array = identifier(arrays[cell.name])
+            for port in read_ports(cell):
+                yield _assign(scope, port.data, f"{array}[{index(port.address, scope)}]")
+        elif cell.kind in expr.COMBINATIONAL:
+            yield _assign(scope, cell.pins["Y"], expr.expression(cell, scope.render))
+
+
+def _assign(scope: Scope, target: Bits, value: str) -> str:
+    return f"  assign {scope.render(target)} = {value};"
+
+
+def _instance(cell: Cell, scope: Scope, kind: str) -> Iterator[str]:
+    pins = ",\n".join(
+        f"    .{identifier(pin)}({scope.render(bits)})" for pin, bits in cell.pins.items() if bits
+    )
+    yield f"  {kind} {identifier(cell.name)} (\n{pins}\n  );"

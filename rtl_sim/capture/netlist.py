@@ -1,0 +1,101 @@
+"""A Yosys JSON netlist as values: modules, cells, nets; bits are numbers or constants.
+
+Only this file knows the shape of the JSON. May assume a file that Yosys wrote; must not know what
+the cells mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# A net of the module (Yosys numbers them), or a constant "0", "1", "x", "z".
+Bit = int | str
+Bits = tuple[Bit, ...]  # least significant first
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    name: str
+    kind: str
+    params: Mapping[str, str]
+    pins: Mapping[str, Bits]
+    outputs: tuple[str, ...]  # names of the pins that drive
+    source: str
+
+    def number(self, param: str) -> int:
+        """A parameter as an unsigned number (Yosys writes parameters as bit strings)."""
+        return int(self.params[param], 2)
+
+    def flag(self, param: str) -> bool:
+        return "1" in self.params.get(param, "")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(pin for pin in self.pins if pin not in self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    name: str
+    direction: str  # "input", "output", "inout"
+    bits: Bits
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    name: str
+    public: bool  # the RTL's own name, not one that Yosys made up
+    bits: Bits
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    name: str
+    attributes: Mapping[str, str]
+    ports: tuple[Port, ...]
+    cells: tuple[Cell, ...]
+    nets: tuple[Net, ...]
+
+    def port(self, name: str) -> Port | None:
+        return next((port for port in self.ports if port.name == name), None)
+
+
+def read(path: Path) -> dict[str, Module]:
+    """All modules of the netlist by name."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    return {name: _module(name, body) for name, body in data["modules"].items()}
+
+
+def _module(name: str, body: Mapping[str, Any]) -> Module:
+    return Module(
+        name=name,
+        attributes=body.get("attributes", {}),
+        ports=tuple(
+            Port(port, entry["direction"], tuple(entry["bits"]))
+            for port, entry in body["ports"].items()
+        ),
+        cells=tuple(_cell(cell, entry) for cell, entry in body["cells"].items()),
+        nets=tuple(
+            Net(net, not entry["hide_name"], tuple(entry["bits"]), entry.get("attributes", {}))
+            for net, entry in body["netnames"].items()
+        ),
+    )
+
+
+def _cell(name: str, entry: Mapping[str, Any]) -> Cell:
+    directions = entry.get("port_directions", {})
+    return Cell(
+        name=name,
+        kind=entry["type"],
+        params=entry.get("parameters", {}),
+        pins={pin: tuple(bits) for pin, bits in entry["connections"].items()},
+        outputs=tuple(
+            pin for pin in entry["connections"] if directions.get(pin) in ("output", "inout")
+        ),
+        source=entry.get("attributes", {}).get("src", ""),
+    )

@@ -1,0 +1,57 @@
+"""The state map: which bit of state is where on the state port (`docs/overlays.md`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Final
+
+from rtl_sim.capture.chain import Chain
+from rtl_sim.capture.state import State
+
+FORMAT: Final = 1
+
+
+def layout_id(state: State) -> str:
+    """Digest of what there is to save: names and sizes, not where the chain passes.
+
+    Comments, wire names, lane width and chain order leave it unchanged; another register, memory,
+    width or depth does not.
+    """
+    flops = sorted(bit for register in state.registers for bit in register.bits)
+    lines = [f"flop {bit.name} {bit.bit}" for bit in flops]
+    lines += [f"memory {m.name} {m.width} {m.depth}" for m in state.memories]
+    return hashlib.blake2b("\n".join(lines).encode(), digest_size=32).hexdigest()
+
+
+def state_map(state: State, chain: Chain) -> dict[str, Any]:
+    places = sorted(chain.places(state.registers), key=lambda place: place.name)
+    return {
+        "format": FORMAT,
+        "layout_id": layout_id(state),
+        "lanes": chain.lanes,
+        "rows": len(chain.rows),
+        "mem_width": state.memory_width,
+        "flops": [
+            {"name": p.name.name, "bit": p.name.bit, "row": p.row, "lane": p.lane} for p in places
+        ],
+        "memories": [
+            {"name": m.name, "index": index, "width": m.width, "depth": m.depth}
+            for index, m in enumerate(state.memories)
+        ],
+        "roms": [{"name": rom.name, "digest": rom.digest} for rom in state.roms],
+    }
+
+
+def to_text(value: dict[str, Any]) -> str:
+    """JSON with one flip-flop, memory or ROM a line: short, and readable in a diff."""
+    lines = []
+    for key, entry in value.items():
+        if isinstance(entry, list):
+            rows = ",\n".join(f"  {json.dumps(row)}" for row in entry)
+            lines.append(
+                f" {json.dumps(key)}: [\n{rows}\n ]" if entry else f" {json.dumps(key)}: []"
+            )
+        else:
+            lines.append(f" {json.dumps(key)}: {json.dumps(entry)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"

@@ -1,0 +1,124 @@
+"""`capture`: RTL in, a design that can be halted at any cycle out.
+
+Essay: see the package's docstring. This file is the order of the steps.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from rtl_sim.capture import elaborate, loops, refuse, state, statemap, writer
+from rtl_sim.capture.chain import place
+from rtl_sim.capture.elaborate import Elaborated
+from rtl_sim.capture.errors import CaptureRefused, ElaborationError, Refusal
+from rtl_sim.capture.netlist import Module
+
+DEFAULT_LANES: Final = 32
+MAX_LANES: Final = 1024  # wider than any bus that could carry a row
+MAX_MEMORIES: Final = 1 << 16  # sp_msel has 16 bits
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureReport:
+    top: str
+    layout_id: str
+    flop_bits: int
+    memory_bits: int
+    memories: int
+    roms: int
+    rows: int
+    padding: int  # flip-flops added to fill the last row
+    cells_before: int  # word-level cells, all instances counted
+    cells_after: int
+    kept_modules: int  # modules without state that stayed modules
+    warnings: tuple[str, ...]
+
+    @property
+    def state_bits(self) -> int:
+        return self.flop_bits + self.memory_bits
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureResult:
+    verilog: Path
+    state_map: Path
+    report: CaptureReport
+
+
+def capture(
+    sources: Sequence[Path],
+    top: str,
+    params: Mapping[str, int],
+    out: Path,
+    lanes: int = DEFAULT_LANES,
+) -> CaptureResult:
+    """Instrument `top` and write `<top>.v`, `state.json` and `report.json` into `out`.
+
+    Raises CaptureRefused with every obstacle when the design holds state that could not be saved
+    soundly; nothing is written then. The same sources give the same bytes, wherever they lie.
+    """
+    if not 1 <= lanes <= MAX_LANES:
+        raise ElaborationError(f"{lanes} lanes asked for, but a chain has 1 to {MAX_LANES}")
+    with tempfile.TemporaryDirectory(prefix="haltere-capture-") as folder:
+        work = Path(folder)
+        design, clock = _elaborated(sources, top, params, work)
+        found = state.extract(design.flat, top)
+        chain = place(found.registers, lanes)
+        written = writer.write(design.flat, top, found, chain, clock)
+        instrumented = work / "instrumented.v"
+        instrumented.write_text(written.verilog, encoding="utf-8")
+        after = elaborate.count_cells(instrumented, top, work)
+    report = CaptureReport(
+        top=top,
+        layout_id=statemap.layout_id(found),
+        flop_bits=found.flop_count,
+        memory_bits=found.bit_count - found.flop_count,
+        memories=len(found.memories),
+        roms=len(found.roms),
+        rows=len(chain.rows),
+        padding=chain.padding,
+        cells_before=design.cells_before,
+        cells_after=after,
+        kept_modules=len(design.flat) - 1,
+        warnings=written.warnings,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    result = CaptureResult(out / f"{top}.v", out / "state.json", report)
+    result.verilog.write_text(written.verilog, encoding="utf-8")
+    text = statemap.to_text(statemap.state_map(found, chain))
+    result.state_map.write_text(text, encoding="utf-8")
+    (out / "report.json").write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+    return result
+
+
+def _elaborated(
+    sources: Sequence[Path], top: str, params: Mapping[str, int], work: Path
+) -> tuple[Elaborated, str]:
+    """The checked design and its clock. Modules without state are kept where that makes no ring.
+
+    A kept module ties every output to every input; where that closes a ring that the gates inside
+    do not, all is flattened instead.
+    """
+
+    def look(raw: Mapping[str, Module]) -> None:
+        refuse.check_raw(raw, top)
+
+    design = elaborate.elaborate(sources, top, params, work, look)
+    ringed = any(
+        cell.kind in design.flat
+        for module in design.flat.values()
+        for cell in loops.word_rings(module)
+    )
+    if ringed:
+        design = elaborate.elaborate(sources, top, params, work, look, keep_stateless=False)
+    clock = refuse.check_flat(design.flat, top)
+    memory_count = sum(cell.kind == "$mem_v2" for cell in design.flat[top].cells)
+    if memory_count > MAX_MEMORIES:
+        why = f"has {memory_count} memories; the state port selects one of {MAX_MEMORIES}"
+        raise CaptureRefused(top, [Refusal("too-many-memories", top, why)])
+    return design, clock

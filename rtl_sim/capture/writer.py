@@ -1,0 +1,138 @@
+"""Puts the instrumented Verilog together: kept modules as they are, the top with its state port."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from rtl_sim.capture import logic, memories
+from rtl_sim.capture.chain import Chain
+from rtl_sim.capture.flops import PADDING, Flops
+from rtl_sim.capture.netlist import Cell, Module
+from rtl_sim.capture.refuse import STATE_PORTS
+from rtl_sim.capture.scope import Scope, identifier, span
+from rtl_sim.capture.state import State
+
+_HEAD: Final = "// Written by haltere's capture tool from a netlist: change the sources, not this."
+_PARAMOD: Final = re.compile(r"\$paramod(?:\$[0-9a-f]+)?\\([^\\]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    verilog: str
+    warnings: tuple[str, ...]
+
+
+def write(
+    modules: Mapping[str, Module], top: str, state: State, chain: Chain, clock: str
+) -> Written:
+    names = _kept_names(modules, top)
+    warnings: list[str] = []
+    texts = ["\n".join(_kept(modules[kind], name, names, warnings)) for kind, name in names.items()]
+    texts.append("\n".join(_top(modules[top], names, state, chain, clock, warnings)))
+    return Written(f"{_HEAD}\n\n" + "\n\n".join(texts) + "\n", tuple(warnings))
+
+
+def _kept_names(modules: Mapping[str, Module], top: str) -> dict[str, str]:
+    """A plain name for each kept module, with the top's before it: one design, one name space."""
+    names: dict[str, str] = {}
+    for kind in sorted(set(modules) - {top}):
+        match = _PARAMOD.match(kind)
+        base = re.sub(r"\W", "_", match.group(1) if match else kind)
+        count = sum(name.startswith(f"{top}__{base}__") for name in names.values())
+        names[kind] = f"{top}__{base}__{count}"
+    return names
+
+
+def _kept(
+    module: Module, name: str, names: Mapping[str, str], warnings: list[str]
+) -> Iterator[str]:
+    scope = Scope(module)
+    yield f"module {name} ("
+    yield ",\n".join(_ports(module, scope))
+    yield ");"
+    yield from _body(module, scope, {}, names)
+    yield "endmodule"
+    _note_undriven(name, scope, warnings)
+
+
+def _top(
+    module: Module,
+    names: Mapping[str, str],
+    state: State,
+    chain: Chain,
+    clock: str,
+    warnings: list[str],
+) -> Iterator[str]:
+    scope = Scope(module)
+    for name in (*STATE_PORTS, PADDING):
+        scope.reserve(name)
+    lanes, width = chain.lanes, state.memory_width
+    ports = [
+        *_ports(module, scope),
+        "  input sp_run",
+        "  input sp_scan",
+        f"  input {span(lanes)}sp_si",
+        f"  output {span(lanes)}sp_so",
+        "  input [15:0] sp_msel",
+        "  input [31:0] sp_maddr",
+        "  input sp_mwe",
+        f"  input {span(width)}sp_mwd",
+        f"  output reg {span(width)}sp_mrd",
+    ]
+    flops = Flops(state.registers, chain, scope, clock)
+    arrays = {memory.cell.name: scope.reserve(memory.name) for memory in state.memories}
+    yield f"module {identifier(module.name)} ("
+    yield ",\n".join(ports)
+    yield ");"
+    yield from flops.declare()
+    for memory in state.memories:
+        yield from logic.declare_memory(memory.cell, arrays[memory.cell.name])
+        for earlier, later in memories.collisions(memory):
+            warnings.append(
+                f"memory {memory.name}: the RTL leaves open which of write ports {earlier} and "
+                f"{later} wins when both write one word; here it is the later"
+            )
+    yield from _body(module, scope, arrays, names)
+    yield "  // What remembers, and the state port."
+    yield from flops.emit()
+    yield from memories.emit(state.memories, arrays, scope, clock)
+    yield "endmodule"
+    _note_undriven(module.name, scope, warnings)
+
+
+def _ports(module: Module, scope: Scope) -> Iterator[str]:
+    for port in module.ports:
+        if port.direction == "input":
+            scope.adopt(port.name, port.bits)
+        yield f"  {port.direction} {span(len(port.bits))}{identifier(port.name)}"
+
+
+def _body(
+    module: Module, scope: Scope, arrays: dict[str, str], names: Mapping[str, str]
+) -> Iterator[str]:
+    """ROMs, logic, and what the output ports show."""
+    every = dict(arrays)
+    for cell in _roms(module):
+        every[cell.name] = scope.reserve(cell.params["MEMID"].removeprefix("\\"))
+        yield from logic.declare_memory(cell, every[cell.name])
+    yield from logic.emit(module, scope, every, names)
+    for port in module.ports:
+        if port.direction == "output":
+            yield f"  assign {identifier(port.name)} = {scope.render(port.bits)};"
+
+
+def _roms(module: Module) -> Iterator[Cell]:
+    for cell in module.cells:
+        if cell.kind == "$mem_v2" and not cell.number("WR_PORTS"):
+            yield cell
+
+
+def _note_undriven(name: str, scope: Scope, warnings: list[str]) -> None:
+    if scope.undriven:
+        warnings.append(
+            f"module {name}: {len(scope.undriven)} bit(s) are read but driven by nothing; "
+            "they read as 0"
+        )

@@ -9,6 +9,7 @@
      |- DoesNotFit          caller   the model needs more of a resource than the target has
      |- BadInput            caller   an inference was asked for with wrong inputs, or out of turn
      |- ArtifactError       caller   a compiled model's bytes are damaged, or of another version
+     |- ProgramFault        fatal    the device refused an instruction of a compiled program
      `- RunTimeout          retry    a launch did not finish in the time allowed
 
 Same shape as the other families (hal/errors.py): `code`, `disposition`, pickle-safe, and a message
@@ -51,6 +52,11 @@ class BadInput(CompileError):
 
 class ArtifactError(CompileError):
     code = "artifact_error"
+
+
+class ProgramFault(CompileError):
+    code = "program_fault"
+    disposition = "fatal"
 
 
 class RunTimeout(CompileError):

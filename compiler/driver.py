@@ -1,0 +1,34 @@
+"""The whole way from a model file to a compiled model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from compiler.artifact import CompiledModel
+from compiler.errors import CompileError
+from compiler.frontend import load_graph
+from compiler.passes import run_passes
+from compiler.targets import DEFAULT_TARGET, npu_config
+from compiler.targets.npu import compile_graph
+
+MAX_SAMPLES = 4096  # one launch; more would keep the device busy for long without a result
+
+
+def compile_onnx(
+    model: bytes | Path,
+    target: str = DEFAULT_TARGET,
+    *,
+    dims: Mapping[str, int] | None = None,
+    samples: int = 1,
+) -> CompiledModel:
+    """Compile an ONNX model. Raises the CompileErrors of compiler/errors.py.
+
+    dims     numbers for symbolic dimensions, by symbol (a batch dimension is 1 without one)
+    samples  how many inputs one launch computes, weights being loaded once
+    """
+    config = npu_config(target)
+    if not 1 <= samples <= MAX_SAMPLES:
+        raise CompileError(f"{samples} samples a launch: 1 to {MAX_SAMPLES} are possible")
+    graph = run_passes(load_graph(model, dims))
+    return compile_graph(graph, target, config, samples)

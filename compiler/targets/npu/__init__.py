@@ -1,0 +1,63 @@
+"""The NPU overlay as a target: a graph of the IR to a `CompiledModel`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from compiler.artifact import CompiledModel, TensorSpec
+from compiler.ir import Graph
+from compiler.passes.split_host import split_host
+from compiler.targets.npu.blocks import form_blocks
+from compiler.targets.npu.layout import Layout
+from compiler.targets.npu.legalize import legalize
+from compiler.targets.npu.lower import lower
+from rtl_sim.spec.npu import Config, encode
+
+
+def compile_graph(graph: Graph, target: str, config: Config, samples: int) -> CompiledModel:
+    """Raises UnsupportedOp, BadWeights, DoesNotFit."""
+    device, host = split_host(graph)
+    layout = legalize(device, host, config.n)
+    blocks = form_blocks(device, layout)
+    inputs, input_vectors = _offsets(layout, device.inputs)
+    outputs, output_vectors = _offsets(layout, map(layout.store_of, device.outputs))
+    lowered = lower(blocks, layout, inputs, outputs, config, target, samples)
+    return CompiledModel(
+        name=graph.name,
+        target=target,
+        config=config.name,
+        overlay=f"npu-{config.name}",
+        overlay_digest="",
+        samples=samples,
+        inputs=_specs(device, layout, device.inputs, inputs),
+        outputs=_specs(device, layout, device.outputs, outputs),
+        input_vectors=input_vectors,
+        output_vectors=output_vectors,
+        host=host,
+        results=graph.outputs,
+        pinned=lowered.pinned,
+        macs=lowered.macs,
+        used=lowered.used,
+        program=encode(lowered.program),
+        weights=lowered.weights,
+    )
+
+
+def _offsets(layout: Layout, stores: Iterable[str]) -> tuple[dict[str, int], int]:
+    """Store -> first native vector in its buffer, and the buffer's size."""
+    offsets: dict[str, int] = {}
+    size = 0
+    for store in dict.fromkeys(stores):
+        offsets[store] = size
+        size += layout.vectors_of(store)
+    return offsets, size
+
+
+def _specs(
+    graph: Graph, layout: Layout, names: tuple[str, ...], offsets: dict[str, int]
+) -> tuple[TensorSpec, ...]:
+    specs = []
+    for name in names:
+        store = layout.store_of(name)
+        specs.append(TensorSpec(name, graph.shapes[name], offsets[store], layout.segment[store]))
+    return tuple(specs)

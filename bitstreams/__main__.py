@@ -44,8 +44,7 @@ def _pack(draft: Path, folder: Path, out: Path) -> Bundle:
         raw = dict(json.loads(draft.read_bytes()))
     except (ValueError, TypeError) as error:
         raise ManifestInvalid(f"{draft} is no JSON object: {error}") from error
-    raw["files"] = {path: manifests.digest_of(data) for path, data in files.items()}
-    return bundles.pack(manifests.parse(json.dumps(raw).encode()), files, out)
+    return bundles.pack(manifests.parse_draft(raw, files), files, out)
 
 
 def _describe(bundle: Bundle) -> str:

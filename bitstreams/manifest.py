@@ -146,6 +146,12 @@ def parse(data: bytes) -> Manifest:
     return manifest
 
 
+def parse_draft(draft: Mapping[str, Any], files: Mapping[str, bytes]) -> Manifest:
+    """The manifest of a draft in its JSON form, digests of `files` filled in."""
+    digests = {path: digest_of(data) for path, data in files.items()}
+    return parse(json.dumps({**draft, "files": digests}).encode())
+
+
 def _files(raw: Any) -> dict[str, str]:
     if not isinstance(raw, dict) or len(raw) > MAX_FILES:
         raise ManifestInvalid(f"manifest: files is no object of at most {MAX_FILES} paths")

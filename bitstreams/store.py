@@ -1,4 +1,4 @@
-"""Bundles under their digests in one directory. Entries never change; the same one twice is free."""
+"""Bundles under their digests in one directory. Entries never change; a second put is free."""
 
 from __future__ import annotations
 

@@ -1,0 +1,156 @@
+"""The FPGA driver: one for every overlay, over a Shell. It knows manifests and no overlay.
+
+The fabric belongs to one context at a time, its *owner*: registers and on-chip memories keep their
+contents between launches, so they are a tenant's as much as its buffers. Who else needs the
+fabric waits until the owner's kernel is done, or takes it at once from an owner that is halted,
+at whatever cycle; the owner's state is captured and *parked* in its context, and put back
+when it goes on. A context that never had the fabric gets it in reset state. So contexts never see
+each other, and none computes on another's leftovers.
+
+`configure` starts a new *epoch*: fabric state that was not saved is gone. Programs loaded before
+refuse to launch, and kernels that were running never complete (StateError), until a saved state is
+loaded; loading a program again starts afresh.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import bitstreams
+from bitstreams import Bundle, BundleError, Manifest
+from hal.backends.fpga.context import FpgaContext
+from hal.backends.fpga.shell import Shell
+from hal.backends.quota import Quota
+from hal.driver import Driver
+from hal.errors import DeviceTimeout, OverlayRejected, StateError
+from hal.types import DeviceInfo, Overlay
+
+WATCHDOG_S = 300.0  # for a kernel that another command waits for; `wait` has the caller's timeout
+
+
+class FpgaDriver(Driver):
+    def __init__(self, info: DeviceInfo, shell: Shell, watchdog_s: float = WATCHDOG_S) -> None:
+        self.info = info
+        self.shell = shell
+        self.watchdog_s = watchdog_s
+        self.quota = Quota(info.caps.memory_bytes)
+        self.lock = threading.RLock()  # contexts may live in threads of their own
+        self.epoch = 0
+        self._bundle: Bundle | None = None
+        self._contexts: list[FpgaContext] = []
+        self._owner: FpgaContext | None = None
+
+    def open_context(self) -> FpgaContext:
+        with self.lock:
+            context = FpgaContext(self)
+            self._contexts.append(context)
+            return context
+
+    def configure(self, overlay: Overlay) -> None:
+        with self.lock:
+            try:
+                bundle = bitstreams.verified(overlay.manifest, overlay.files, overlay.digest)
+            except BundleError as error:
+                raise OverlayRejected(f"overlay {overlay.digest[:16]}: {error}") from error
+            if bundle.manifest.part != self.info.part:
+                raise OverlayRejected(
+                    f"overlay {bundle.manifest.name} is for part {bundle.manifest.part!r}; "
+                    f"{self.info.uri} is {self.info.part!r}"
+                )
+            idle = not any(context.kernel for context in self._contexts)
+            if idle and self._bundle is not None and self._bundle.digest == bundle.digest:
+                return
+            self.shell.program(bundle)
+            self._bundle = bundle
+            self.epoch += 1
+            for context in self._contexts:
+                context.lose_fabric()
+            self._owner = None
+            self.shell.attach(None)
+
+    def close(self) -> None:
+        with self.lock:
+            for context in list(self._contexts):
+                context.close()
+            self.shell.close()
+
+    # ---- what is configured
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of the configured overlay, and those that it stands in for; empty: none configured."""
+        if self._bundle is None:
+            return ()
+        return (self._bundle.digest, *self._bundle.manifest.compatible_digests)
+
+    @property
+    def manifest(self) -> Manifest:
+        assert self._bundle is not None, "programs exist only once an overlay is configured"
+        return self._bundle.manifest
+
+    # ---- whose the fabric is; called by contexts, which hold the lock
+
+    def acquire(self, context: FpgaContext, timeout_s: float) -> None:
+        """Make `context` the owner. Raises DeviceTimeout when the owner's kernel goes on and on."""
+        if not self.try_acquire(context, timeout_s):
+            raise DeviceTimeout(
+                f"{self.info.uri}: a kernel of another context is not done after {timeout_s} s"
+            )
+
+    def try_acquire(self, context: FpgaContext, timeout_s: float) -> bool:
+        """The same, False when it takes longer than `timeout_s`."""
+        if self._owner is context:
+            return True
+        if not self._park_owner(timeout_s):
+            return False
+        self.shell.reset()
+        self.shell.attach(context.space)
+        if context.parked is not None:
+            self.shell.restore(context.parked)
+            context.parked = None
+        self._owner = context
+        context.epoch = self.epoch
+        return True
+
+    def make_room(self, context: FpgaContext, timeout_s: float) -> None:
+        """Leave the fabric to nobody, so that `context` can be given another state. Raises
+        DeviceTimeout, having changed nothing for it."""
+        if self._owner is context:
+            self._owner = None
+        elif not self._park_owner(timeout_s):
+            raise DeviceTimeout(
+                f"{self.info.uri}: a kernel of another context is not done after {timeout_s} s"
+            )
+
+    def fabric_of(self, context: FpgaContext) -> bytes:
+        """Snapshot of what `context` has in the fabric, now; empty when it has nothing there."""
+        if context.epoch is None:
+            return b""
+        if context.epoch != self.epoch:
+            raise StateError(
+                f"{self.info.uri} was configured anew: this context's fabric state is gone"
+            )
+        if context.parked is not None:
+            return context.parked
+        return self.shell.capture()
+
+    def release_fabric(self, context: FpgaContext) -> None:
+        """Whatever `context` has in the fabric is of no use any more."""
+        if self._owner is context:
+            self._owner = None
+            self.shell.attach(None)
+
+    def forget(self, context: FpgaContext) -> None:
+        self._contexts.remove(context)
+        self.release_fabric(context)
+
+    def _park_owner(self, timeout_s: float) -> bool:
+        owner = self._owner
+        if owner is None:
+            return True
+        if not owner.halted and not owner.finish_kernel(timeout_s):
+            return False
+        if self._owner is owner:  # else its kernel faulted, and there is nothing to keep
+            owner.parked = self.shell.capture()
+            self._owner = None
+        return True

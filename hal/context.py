@@ -240,14 +240,15 @@ class Context:
         """The bytes that a buffer of a halted context holds now, in mid-kernel too; it stays
         halted. This is how a snapshot gathers buffers: `read` would queue behind the kernel."""
         self._check_halted("peek")
-        if self.caps.preemption is not Preemption.CYCLE:
-            data = self.read(buffer, nbytes, offset)  # halted means drained: nothing goes on
-            self._halted = True
-            return data
-        into = bytearray(buffer.size_bytes - offset if nbytes is None else max(nbytes, 0))
+        into = bytearray(max(buffer.size_bytes - offset, 0) if nbytes is None else max(nbytes, 0))
         self._check_range(buffer, offset, len(into), Usage.HOST_READ, "peek")
-        if into:
+        if not into:
+            return b""
+        if self.caps.preemption is Preemption.CYCLE:
             self._driver.peek(buffer.handle, offset, memoryview(into))
+        else:
+            self._driver.read(buffer.handle, offset, memoryview(into))
+            self.halt()  # drains the read, which is all there is
         return bytes(into)
 
     def save_state(self) -> bytes:

@@ -10,11 +10,11 @@ clock is driven by us (simulation) makes progress inside `wait`, in bounded batc
 Halting. `halt` stops a context at the finest point the device knows (`Caps.preemption`): between
 commands, having drained what was enqueued, or at any clock cycle in the middle of a kernel. A
 halted context stays put; the next `wait` or enqueue goes on as if nothing had happened. `peek`
-does not make it go on (this is how buffers are gathered in the middle of a kernel).
-`save_state` returns what no buffer holds: nothing, for a device that stops between commands;
-fabric state and every unfinished command (the running kernel, those queued behind it, signals)
-for one that stops at any cycle. Reads that are still queued then have no place to go in another
-process: they are left out of the state, and the caller enqueues them again.
+does not make it go on: it is how buffers are gathered in the middle of a kernel, where a `read`
+would queue behind that kernel. `save_state` returns what no buffer holds: nothing, for a device
+that stops between commands; fabric state and every unfinished command (the running kernel, what
+queues behind it, signals) for one that stops at any cycle. Reads that are still queued then have
+no place to go in another process: they are left out, and the caller enqueues them again.
 
 The halting law: with the same buffer contents written first,
     run == run to t + halt + save_state + load_state elsewhere + run on       bit for bit.

@@ -45,6 +45,9 @@ class Program:
             self._native = cl.Program(context, source).build(
                 [*options, "-cl-kernel-arg-info"], cache_dir=False
             )
+            self._names = [name for name in self._native.kernel_names.split(";") if name]
+        if not self._names:
+            raise ProgramRejected("opencl-c image: defines no kernel")
         self._kernels: dict[str, Kernel] = {}
 
     def kernel(self, entry: str, args: Sequence[Arg]) -> cl.Kernel:
@@ -65,9 +68,9 @@ class Program:
         return kernel.native
 
     def _find(self, entry: str) -> Kernel:
-        names = self._native.kernel_names.split(";")
-        if entry not in names:
-            raise ProgramRejected(f"launch {entry!r}: the image's entries are {', '.join(names)}")
+        if entry not in self._names:
+            known = ", ".join(self._names)
+            raise ProgramRejected(f"launch {entry!r}: the image's entries are {known}")
         with converted(f"launch {entry!r}"):
             native = cl.Kernel(self._native, entry)
             return Kernel(native, tuple(_kind(native, index) for index in range(native.num_args)))

@@ -105,7 +105,7 @@ def lay_out(graph: Graph, n: int) -> tuple[Layout, list[tuple[Node, str]]]:
         segment = split_shape(graph.shapes[next(name for name in node.outputs if name)])[1]
         try:
             views = [layout.view(name) for name in activations(graph, node)]
-            if node.op in ELEMENTWISE + ACTIVATIONS:
+            if node.op in ELEMENTWISE + ACTIVATIONS and views:
                 segment = _shared_segment(layout, views)
             elif node.op == "lstm":
                 _check_states(views[1:], segment, n)
@@ -139,7 +139,8 @@ def _check_states(states: list[View], hidden: int, n: int) -> None:
 
 
 def _input_segments(graph: Graph) -> dict[str, int]:
-    """For each input, the shortest row that anyone reads it in."""
+    """For each input, the shortest row that anyone reads it in, also behind operators that keep
+    the layout of what they read."""
     origin = {name: name for name in graph.inputs}
     shortest = {name: split_shape(graph.shapes[name])[1] for name in graph.inputs}
     read: set[str] = set()
@@ -148,8 +149,10 @@ def _input_segments(graph: Graph) -> dict[str, int]:
             source = origin.get(name)
             if source is None:
                 continue
-            if node.op == "reshape":
+            keeps = node.op in ELEMENTWISE + ACTIVATIONS and len(activations(graph, node)) == 1
+            if node.op == "reshape" or keeps:
                 origin[node.outputs[0]] = source
+            if node.op == "reshape":
                 continue
             features = split_shape(graph.shapes[name])[1]
             shortest[source] = min(shortest[source], features) if source in read else features

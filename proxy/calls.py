@@ -1,0 +1,219 @@
+"""The calls a worker waits for: answered from the request area into the reply area.
+
+A call may have to wait (for records before it, for the device to drain, for the fabric): then it is
+asked again at the server's next turn, and meanwhile other sessions go on. A call that fails
+changes nothing and its error is the reply. Knows the tenant; does no waiting of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+from hal.errors import DeviceTimeout, HalError, StateError, UsageError
+from hal.types import Overlay, Preemption, ProgramImage, Seq
+from proxy import pending, wire
+from proxy.bundles import unpack_overlay
+from proxy.errors import RemoteProtocolError, to_wire
+from proxy.pending import Pending, SavedState
+from proxy.segment import REPLY_BYTES, Line
+from proxy.session import Flight
+from proxy.tenant import HALT_TIMEOUT_S, Tenant
+
+INBOX_BYTES = 1 << 30  # bounds what one call can carry: overlays and states are far smaller
+Answer = dict[str, object]
+
+
+class Calls:
+    def __init__(self, tenant: Tenant, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tenant = tenant
+        self._clock = clock
+        self._replied = tenant.segment[Line.REPLY]
+        self._deadline: float | None = None  # of a call that waits
+
+    def answer(self) -> bool:
+        """Answer the call that waits, if there is one and it can be; True if it was.
+        Raises RemoteProtocolError."""
+        segment = self._tenant.segment
+        number = segment[Line.REQUEST]
+        if number == self._replied or self._tenant.draining:
+            return False
+        if self._tenant.half.issued < segment[Line.REQUEST_AFTER]:
+            return False
+        stated, call = wire.decode(segment.read_request())
+        if stated != number or isinstance(call, wire.Command):
+            raise RemoteProtocolError(f"call {number}: found {type(call).__name__} {stated}")
+        try:
+            answer = self._do(call)
+            if answer is None:
+                return False
+            reply: dict[str, object] = {"ok": answer}
+        except HalError as error:
+            reply = {"error": _short(to_wire(error))}
+        self._deadline = None
+        self._tenant.check_epoch()
+        segment.write_reply(json.dumps(reply).encode())
+        self._replied = number
+        segment[Line.REPLY] = number
+        self._tenant.wake()
+        return True
+
+    def _do(self, call: wire.Record) -> Answer | None:
+        """The answer, None if the call must wait."""
+        tenant = self._tenant
+        match call:
+            case wire.Append():
+                if call.first:
+                    tenant.inbox.clear()
+                if len(tenant.inbox) + call.nbytes > INBOX_BYTES:
+                    raise UsageError(f"more than {INBOX_BYTES} bytes for one call")
+                tenant.inbox += tenant.arena_range(call.arena, call.nbytes)
+                return {}
+            case wire.Fetch():
+                if call.offset + call.nbytes > len(tenant.outbox):
+                    raise UsageError(f"fetch beyond the {len(tenant.outbox)} bytes that are there")
+                target = tenant.arena_range(call.arena, call.nbytes)
+                target[:] = tenant.outbox[call.offset : call.offset + call.nbytes]
+                return {}
+            case wire.Load():
+                return self._load(call)
+            case wire.Configure():
+                return self._configure(call)
+            case wire.Halt():
+                return self._halt(call)
+            case wire.GoOn():
+                tenant.halted = False
+                return {}
+            case wire.Peek():
+                self._check_halted("peek")
+                buffer = tenant.buffers.get(call.buffer)
+                target = tenant.arena_range(call.arena, call.nbytes)
+                target[:] = tenant.context.peek(buffer, call.nbytes, call.offset)
+                return {}
+            case wire.SaveState():
+                self._check_halted("save_state")
+                tenant.outbox = pending.pack(self._saved())
+                return {"nbytes": len(tenant.outbox)}
+            case wire.LoadState():
+                return self._load_state()
+            case wire.Describe():
+                return self._describe()
+        raise RemoteProtocolError(f"{type(call).__name__} is not a call")
+
+    def _load(self, call: wire.Load) -> Answer | None:
+        tenant = self._tenant
+        tenant.programs.check_new(call.program)
+        image = ProgramImage(call.format, bytes(tenant.inbox), call.options)
+        if tenant.fault is not None:
+            raise tenant.fault
+        if image.format == "overlay" and not tenant.fabric.acquire(tenant):
+            return None
+        try:
+            program = tenant.context.load(image)
+        except HalError:
+            tenant.programs.add_failed(call.program)
+            raise
+        tenant.programs.add(call.program, program)
+        tenant.log.loaded(call.program, image)
+        return {}
+
+    def _configure(self, call: wire.Configure) -> Answer | None:
+        """The session's own wish; other sessions keep theirs (see fabric)."""
+        tenant = self._tenant
+        if not tenant.drained:
+            return None
+        overlay: Overlay = unpack_overlay(bytes(tenant.inbox), call.digest)
+        before = tenant.overlay
+        if before is not None and before.digest == overlay.digest:
+            return {}
+        tenant.overlay = overlay
+        done = False
+        try:
+            done = tenant.fabric.acquire(tenant, anew=True)
+        finally:
+            if not done:
+                tenant.overlay = before
+        if not done:
+            return None
+        tenant.log.overlay = overlay.digest
+        return {}
+
+    def _halt(self, call: wire.Halt) -> Answer | None:
+        """Stop taking commands once what may go has gone; a running kernel stops where it is on
+        devices that can, and finishes in its own time on others."""
+        tenant = self._tenant
+        if self._deadline is None:
+            self._deadline = self._clock() + call.timeout_us / 1e6
+        if tenant.caps.preemption is Preemption.COMMAND and not tenant.drained:
+            if self._clock() >= self._deadline:
+                raise DeviceTimeout(f"no halting point reached in {call.timeout_us / 1e6} s")
+            return None
+        tenant.context.halt(HALT_TIMEOUT_S)
+        tenant.halted = True
+        return {}
+
+    def _check_halted(self, what: str) -> None:
+        if not self._tenant.halted:
+            raise StateError(f"{what}: the context is not halted; call halt() first")
+
+    def _saved(self) -> SavedState:
+        tenant = self._tenant
+        half = tenant.half
+        return SavedState(
+            hidden=tenant.hidden_state(),
+            last_seq=tenant.context.last_seq,
+            completed=half.completed,
+            flights=tuple((flight.seq, flight.completes) for flight in half.flights),
+            pending=pending.to_positions(
+                tenant.waiting(),
+                [handle for handle, _ in tenant.buffers.items()],
+                [handle for handle, _ in tenant.programs.items()],
+            ),
+        )
+
+    def _load_state(self) -> Answer | None:
+        tenant = self._tenant
+        state = pending.unpack(bytes(tenant.inbox))
+        if not tenant.drained:
+            return None
+        commands = pending.to_handles(
+            state.pending,
+            [handle for handle, _ in tenant.buffers.items()],
+            [handle for handle, _ in tenant.programs.items()],
+        )
+        if tenant.overlay is not None and not tenant.fabric.acquire(tenant):
+            return None
+        newest = max(state.last_seq, tenant.context.last_seq)
+        tenant.context.load_state(state.hidden, Seq(newest))
+        tenant.adopt(
+            [Flight(Seq(seq), 0, completes, True) for seq, completes in state.flights],
+            state.completed,
+            list[Pending](commands),
+        )
+        tenant.halted = True
+        return {}
+
+    def _describe(self) -> Answer:
+        tenant = self._tenant
+        objects = {
+            "buffers": [[h, entry.nbytes, entry.usage] for h, entry in tenant.log.buffers.items()],
+            "programs": [
+                [h, image.format, image.options, len(image.payload)]
+                for h, image in tenant.log.programs.items()
+            ],
+            "highest": max(tenant.buffers.highest, tenant.programs.highest),
+            "newest_seq": tenant.half.newest_seq,
+        }
+        payloads = b"".join(image.payload for image in tenant.log.programs.values())
+        head = json.dumps(objects).encode()
+        tenant.outbox = len(head).to_bytes(8, "little") + head + payloads
+        return {"nbytes": len(tenant.outbox)}
+
+
+def _short(error: dict[str, str]) -> dict[str, str]:
+    """The end of a long build log says less than its beginning."""
+    limit = REPLY_BYTES // 8  # JSON spends up to six bytes on a character
+    return {
+        key: text if len(text) <= limit else text[:limit] + " [cut]" for key, text in error.items()
+    }

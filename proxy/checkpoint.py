@@ -1,0 +1,136 @@
+"""A snapshot as a record in a store, and back.
+
+The record's body is JSON with every number of the snapshot and the digests of all its blobs: pieces
+of buffers, hidden state, images, the overlay, what was undone. Reading checks the record, its
+version, and EVERY blob it names before anything is returned: who restores has either all of it or
+an exception, and has touched nothing yet. Contents are read once more when they are used, and
+checked once more, so that memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from hal.types import Seq
+from proxy import wire
+from proxy.bundles import pack_overlay, unpack_overlay
+from proxy.errors import CheckpointRefused, ProxyError
+from proxy.pending import Pending
+from proxy.replay import ReplayLog
+from proxy.session import Flight
+from proxy.snapshot import Piece, Position, Snapshot
+from proxy.store import Store
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A verified snapshot; its buffers' contents are still in the store."""
+
+    id: str
+    snapshot: Snapshot
+    pieces: dict[int, list[str]]  # buffer -> digests
+    store: Store
+
+    def contents(self, buffer: int) -> Iterator[bytes]:
+        """The buffer's bytes, piece by piece. Raises CheckpointRefused."""
+        return self.store.get_chunked(self.pieces[buffer])
+
+
+def write(snapshot: Snapshot, piece: Piece, store: Store) -> str:
+    """Store all of it and commit it by one rename; its id."""
+    put = store.put
+    body = {
+        "version": VERSION,
+        "wire": wire.VERSION,
+        "position": asdict(snapshot.position),
+        "log": snapshot.log.to_json(),
+        "images": [put(image.payload) for image in snapshot.log.programs.values()],
+        "overlay": None
+        if snapshot.overlay is None
+        else [snapshot.overlay.digest, put(pack_overlay(snapshot.overlay))],
+        "hidden": None if snapshot.hidden is None else put(snapshot.hidden),
+        "flights": [[f.seq, f.upto, f.completes, f.kernel] for f in snapshot.flights],
+        "backlog": [[wire.encode(0, p.command).hex(), put(p.payload)] for p in snapshot.backlog],
+        "undone": put(snapshot.undone),
+        "payloads": [[offset, put(data)] for offset, data in snapshot.payloads],
+        "inbox": put(snapshot.inbox),
+        "outbox": put(snapshot.outbox),
+        "error": snapshot.error,
+        "buffers": {
+            str(handle): store.put_chunked(entry.nbytes, partial(piece, handle))
+            for handle, entry in snapshot.log.buffers.items()
+        },
+    }
+    return store.commit(json.dumps(body, sort_keys=True).encode())
+
+
+def read(record: str, store: Store) -> Checkpoint:
+    """Raises CheckpointRefused unless every byte of it is there and right."""
+    raw = store.load(record)
+    try:
+        body = json.loads(raw)
+        if body["version"] != VERSION or body["wire"] != wire.VERSION:
+            raise CheckpointRefused(
+                f"checkpoint {record} is of version {body['version']}, wire {body['wire']}; this "
+                f"release reads {VERSION}, {wire.VERSION}"
+            )
+        for digest in blobs_of(raw):
+            store.get(digest)
+        return _checkpoint(record, body, store)
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointRefused(f"checkpoint {record} not understood: {error!r}") from error
+
+
+def blobs_of(raw: bytes) -> Iterable[str]:
+    """Digests of all blobs that a record's body names."""
+    body = json.loads(raw)
+    yield from body["images"]
+    for single in ("hidden", "undone", "inbox", "outbox"):
+        if body[single] is not None:
+            yield body[single]
+    if body["overlay"] is not None:
+        yield body["overlay"][1]
+    for _, digest in (*body["backlog"], *body["payloads"]):
+        yield digest
+    for digests in body["buffers"].values():
+        yield from digests
+
+
+def _checkpoint(record: str, body: dict[str, Any], store: Store) -> Checkpoint:
+    get = store.get
+    log = ReplayLog.from_json(body["log"], [get(digest) for digest in body["images"]])
+    pieces = {int(handle): list(digests) for handle, digests in body["buffers"].items()}
+    if list(log.buffers) != sorted(pieces):
+        raise CheckpointRefused(f"checkpoint {record}: log and buffers do not match")
+    overlay = body["overlay"]
+    backlog = []
+    for encoded, digest in body["backlog"]:
+        try:
+            command = wire.decode(bytes.fromhex(encoded))[1]
+        except ProxyError as error:
+            raise CheckpointRefused(f"checkpoint {record}: {error}") from error
+        assert isinstance(command, wire.Command)
+        backlog.append(Pending(command, get(digest)))
+    snapshot = Snapshot(
+        position=Position(**body["position"]),
+        log=log,
+        overlay=None if overlay is None else unpack_overlay(get(overlay[1]), overlay[0]),
+        hidden=None if body["hidden"] is None else get(body["hidden"]),
+        flights=tuple(
+            Flight(Seq(seq), upto, completes, kernel)
+            for seq, upto, completes, kernel in body["flights"]
+        ),
+        backlog=tuple(backlog),
+        undone=get(body["undone"]),
+        payloads=tuple((offset, get(digest)) for offset, digest in body["payloads"]),
+        inbox=get(body["inbox"]),
+        outbox=get(body["outbox"]),
+        error=body["error"],
+    )
+    return Checkpoint(record, snapshot, pieces, store)

@@ -1,0 +1,119 @@
+"""Control of one server: look at it, suspend and resume sessions, stop it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from hal.types import DeviceInfo
+from proxy import desk
+from proxy.errors import ServerGone
+from proxy.info import PREFIX, read_info
+from proxy.paths import ServerPaths
+
+TIMEOUT_S = 60.0  # for a session to reach a halting point, or the fabric to become free
+ANSWER_S = 30.0  # beyond that, for the work itself; more with large checkpoints
+STORING_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatus:
+    name: str
+    worker_pid: int
+    worker_alive: bool
+    durable: bool
+    epoch: int
+    issued: int  # records taken
+    retired: int  # records that the device is done with
+    waiting_bytes: int  # in the ring
+    buffers: int
+    buffer_bytes: int
+    overlay: str | None
+    kernel_in_flight: bool
+    halted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    name: str
+    pid: int
+    uptime_s: float
+    device: DeviceInfo
+    overlay_swaps: int
+    sessions: tuple[SessionStatus, ...]
+
+    def session(self, name: str) -> SessionStatus | None:
+        return next((session for session in self.sessions if session.name == name), None)
+
+
+class Control:
+    """Of the server of `device_uri` ("opencl:0" or "proxy:opencl:0") under `root`. Any process of
+    the same user may hold one; each call stands for itself. All raise ServerGone and
+    ControlTimeout."""
+
+    def __init__(self, root: Path, device_uri: str) -> None:
+        self._paths = ServerPaths.under(root, device_uri.removeprefix(PREFIX))
+
+    def status(self) -> ServerStatus:
+        answer = self._ask(ANSWER_S, do="status")
+        info = read_info(self._paths.info)
+        if info is None:
+            raise ServerGone(f"{self._paths.name} has just stopped")
+        known = {field.name for field in fields(SessionStatus)}
+        return ServerStatus(
+            name=answer["name"],
+            pid=answer["pid"],
+            uptime_s=answer["uptime_s"],
+            device=info.device,
+            overlay_swaps=answer["overlay_swaps"],
+            sessions=tuple(
+                SessionStatus(**{key: value for key, value in session.items() if key in known})
+                for session in answer["sessions"]
+            ),
+        )
+
+    def snapshot(self, session: str, store: Path, timeout_s: float = TIMEOUT_S) -> str:
+        """Store a checkpoint of the session, which goes on; the checkpoint's id."""
+        return self._store("snapshot", session, store, timeout_s)
+
+    def suspend(self, session: str, store: Path, timeout_s: float = TIMEOUT_S) -> str:
+        """Halt at the device's finest point, store a checkpoint, release the device. The worker
+        waits in its shared memory until `resume`. On failure the session goes on. The id."""
+        return self._store("suspend", session, store, timeout_s)
+
+    def resume(
+        self, session: str, checkpoint: str, store: Path, timeout_s: float = TIMEOUT_S
+    ) -> int:
+        """Go on here from a checkpoint, on a device of its part: the waiting worker does not
+        notice; if it is dead, `proxy.client.reattach` takes over. The new epoch. On failure
+        everything stays as it was, and the session can be resumed elsewhere."""
+        answer = self._ask(
+            timeout_s + STORING_S,
+            do="resume",
+            session=session,
+            checkpoint=checkpoint,
+            store=str(store.absolute()),
+            timeout_s=timeout_s,
+        )
+        return int(answer["epoch"])
+
+    def drop(self, session: str) -> bool:
+        """End a session, running here or suspended; False if there is none."""
+        return bool(self._ask(ANSWER_S, do="drop", session=session)["dropped"])
+
+    def stop(self) -> None:
+        """Stop the server; workers get ServerGone."""
+        self._ask(ANSWER_S, do="stop")
+
+    def _store(self, what: str, session: str, store: Path, timeout_s: float) -> str:
+        answer = self._ask(
+            timeout_s + STORING_S,
+            do=what,
+            session=session,
+            store=str(store.absolute()),
+            timeout_s=timeout_s,
+        )
+        return str(answer["checkpoint"])
+
+    def _ask(self, patience_s: float, /, **request: object) -> desk.Reply:
+        return desk.ask(self._paths, request, patience_s)

@@ -1,0 +1,94 @@
+"""Control requests and their replies, as files that appear by rename: both ends.
+
+`<id>.request` holds {"do": name, ...}; the server answers with `<id>.reply`, {"ok": ...} or
+{"error": ...}, and removes the request. Bell words on the server's page wake either side. Requests
+may come from any process of the same user; what they ask for is the operations' business.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import re
+import time
+from typing import Any
+
+from proxy.doorbell import Bell
+from proxy.errors import AnyError, ControlTimeout, ServerGone, from_wire, to_wire
+from proxy.liveness import holder_lives
+from proxy.paths import ServerPaths, write_atomically
+
+BELL_AT, ANSWER_AT = 0, 64
+PAGE_BYTES = 4096
+TICK_S = 0.2  # how soon a dead server is noticed
+_REQUEST = re.compile(r"[0-9a-f]{16}\.request")
+Reply = dict[str, Any]
+
+
+class ServerPage:
+    """The server's own page of shared memory: the bell that wakes it, the bell of its answers."""
+
+    def __init__(self, paths: ServerPaths) -> None:
+        fd = os.open(paths.bell, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(fd).st_size < PAGE_BYTES:
+                os.posix_fallocate(fd, 0, PAGE_BYTES)
+            self._memory = mmap.mmap(fd, PAGE_BYTES)
+        finally:
+            os.close(fd)
+        self.bell = Bell(self._memory, BELL_AT)
+        self.answers = Bell(self._memory, ANSWER_AT)
+
+
+def waiting_requests(paths: ServerPaths) -> list[tuple[str, Reply]]:
+    """(id, request) of what waits, removed from the desk. Damaged ones are dropped."""
+    found = []
+    for path in sorted(paths.control.iterdir()):
+        if not _REQUEST.fullmatch(path.name):
+            continue
+        try:
+            request = json.loads(path.read_bytes())
+        except ValueError:
+            request = None
+        path.unlink(missing_ok=True)
+        if isinstance(request, dict):
+            found.append((path.stem, request))
+    return found
+
+
+def reply(paths: ServerPaths, page: ServerPage, request_id: str, answer: Reply | AnyError) -> None:
+    value = {"ok": answer} if isinstance(answer, dict) else {"error": to_wire(answer)}
+    write_atomically(paths.control / f"{request_id}.reply", json.dumps(value).encode())
+    page.answers.ring()
+
+
+def ask(paths: ServerPaths, request: Reply, timeout_s: float) -> Reply:
+    """The server's answer. Raises what it raised; ServerGone, ControlTimeout."""
+    if not holder_lives(paths.lock):
+        raise ServerGone(f"no server runs at {paths.home}: start one (python -m proxy.server)")
+    page = ServerPage(paths)
+    request_id = os.urandom(8).hex()
+    answer = paths.control / f"{request_id}.reply"
+    write_atomically(paths.control / f"{request_id}.request", json.dumps(request).encode())
+    page.bell.ring()
+    give_up = time.monotonic() + timeout_s
+    while True:
+        seen = page.answers.value
+        try:
+            raw = answer.read_bytes()
+            break
+        except FileNotFoundError:
+            pass
+        left = give_up - time.monotonic()
+        if left <= 0:
+            raise ControlTimeout(f"{paths.name} did not answer {request['do']!r} in {timeout_s} s")
+        if not holder_lives(paths.lock):
+            raise ServerGone(f"server {paths.name} died while it was asked to {request['do']}")
+        page.answers.sleep(seen, min(left, TICK_S))
+    answer.unlink(missing_ok=True)
+    value = json.loads(raw)
+    if "error" in value:
+        raise from_wire(value["error"])
+    ok: Reply = value["ok"]
+    return ok

@@ -1,0 +1,89 @@
+"""Starting server processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from hal.types import DeviceInfo
+from proxy.errors import ServerGone
+from proxy.info import PREFIX, read_info
+from proxy.liveness import holder_lives
+from proxy.paths import ServerPaths
+
+START_TIMEOUT_S = 120.0  # a first OpenCL start compiles kernels of its own
+STOP_TIMEOUT_S = 20.0
+LOOK_S = 0.01
+LOG_TAIL_BYTES = 2000
+
+
+class ServerProcess:
+    """A server that we started."""
+
+    def __init__(self, process: subprocess.Popen[bytes], paths: ServerPaths) -> None:
+        self._process = process
+        self.paths = paths
+        self.pid = process.pid
+
+    @property
+    def uri(self) -> str:
+        """What a worker opens."""
+        return PREFIX + self.paths.name
+
+    @property
+    def device(self) -> DeviceInfo:
+        info = read_info(self.paths.info)
+        if info is None:
+            raise ServerGone(f"{self.paths.name} is not running")
+        return info.proxied(self.paths.name)
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """End it cleanly; kill it if it does not end. Idempotent."""
+        if self.is_alive():
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """kill -9, as a crash would. Idempotent."""
+        self._process.kill()
+        self._process.wait(STOP_TIMEOUT_S)
+
+
+def spawn(
+    device_uri: str, root: Path, name: str | None = None, tied: bool = False
+) -> ServerProcess:
+    """Start a server and wait until it serves. `name`: what workers call it, if not the device's
+    URI (two servers may share a device). `tied`: it stops when this process is gone. Raises
+    ServerGone with the end of its log."""
+    paths = ServerPaths.under(root, name or device_uri)
+    paths.create()
+    command = [sys.executable, "-m", "proxy.server", "--root", str(root.absolute())]
+    command += ["--device", device_uri, "--name", paths.name]
+    if tied:
+        command += ["--tied-to", str(os.getpid())]
+    with paths.log.open("ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    server = ServerProcess(process, paths)
+    give_up = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < give_up:
+        info = read_info(paths.info)
+        if info is not None and info.pid == process.pid and holder_lives(paths.lock):
+            return server
+        if process.poll() is not None:
+            break
+        time.sleep(LOOK_S)
+    process.kill()
+    process.wait(STOP_TIMEOUT_S)
+    tail = paths.log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+    raise ServerGone(f"the server of {device_uri} did not start: {tail or 'it wrote no log'}")

@@ -1,0 +1,49 @@
+"""The command line of the server process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from hal.registry import open_device
+from proxy.paths import default_root
+from proxy.server import REATTACH_S, Server
+
+PARENT_CHECK_S = 0.5
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python -m proxy.server", description="Serve one device.")
+    parser.add_argument("--root", type=Path, default=default_root(), help="shared directory")
+    parser.add_argument("--device", required=True, help="URI, e.g. opencl:0")
+    parser.add_argument("--name", help="what workers call it; default: the device's URI")
+    parser.add_argument("--reattach-s", type=float, default=REATTACH_S)
+    parser.add_argument("--tied-to", type=int, help="stop when this process is gone")
+    given = parser.parse_args()
+    device = open_device(given.device)
+    server = Server(given.root, given.name or given.device, device, given.reattach_s)
+
+    def stop(signum: int, frame: object) -> None:
+        server.stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    if given.tied_to is not None:
+        threading.Thread(target=_watch, args=(server, given.tied_to), daemon=True).start()
+    server.run()
+    return 0
+
+
+def _watch(server: Server, parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_S)
+    server.stopping = True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""The state of a proxied context as its worker may save it: what `save_state` returns there.
+
+It holds the device's hidden state and whatever the session has not handed to the device yet, with
+handles replaced by positions among the live buffers and programs, so that it fits any session that
+recreated them in order. Queued reads are left out: their destination is a worker's memory.
+
+    "HALTPXS1", u64 length of a JSON head, the head, the device's state, payloads of writes,
+    BLAKE2b digest of all before
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hal.errors import StateError
+from hal.types import BufferArg, Handle
+from proxy import wire
+from proxy.errors import RemoteProtocolError
+
+MAGIC = b"HALTPXS1"
+DIGEST_BYTES = 32
+_LENGTH = struct.Struct("<Q")
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One command that waits for the device, and the bytes it writes if it is a write."""
+
+    command: wire.Command
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    hidden: bytes  # the device context's own
+    last_seq: int  # of the device context
+    completed: int  # of the worker's seqs
+    flights: tuple[tuple[int, int], ...]  # device seq, worker's seq that completes with it
+    pending: tuple[Pending, ...]  # handles are positions, from 1
+
+
+def pack(state: SavedState) -> bytes:
+    head = {
+        "last_seq": state.last_seq,
+        "completed": state.completed,
+        "flights": state.flights,
+        "hidden": len(state.hidden),
+        "pending": [[wire.encode(0, p.command).hex(), len(p.payload)] for p in state.pending],
+    }
+    raw = json.dumps(head).encode()
+    body = b"".join(
+        (MAGIC, _LENGTH.pack(len(raw)), raw, state.hidden, *(p.payload for p in state.pending))
+    )
+    return body + hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
+
+
+def unpack(data: bytes) -> SavedState:
+    """Raises StateError for anything that `pack` did not make."""
+    body, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
+    if not body.startswith(MAGIC):
+        raise StateError("state not saved through a proxy, or truncated: load it directly")
+    if hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() != digest:
+        raise StateError("saved state is damaged: its digest differs")
+    try:
+        at = len(MAGIC) + _LENGTH.size
+        (length,) = _LENGTH.unpack_from(body, len(MAGIC))
+        head = json.loads(body[at : at + length])
+        at += length
+        hidden = body[at : at + head["hidden"]]
+        at += head["hidden"]
+        pending = []
+        for record, nbytes in head["pending"]:
+            command = wire.decode(bytes.fromhex(record))[1]
+            assert isinstance(command, wire.Command)
+            pending.append(Pending(command, body[at : at + nbytes]))
+            at += nbytes
+        flights = tuple((int(seq), int(completes)) for seq, completes in head["flights"])
+        return SavedState(
+            hidden, int(head["last_seq"]), int(head["completed"]), flights, tuple(pending)
+        )
+    except (AssertionError, KeyError, ValueError, struct.error, RemoteProtocolError) as error:
+        raise StateError(f"saved state not understood: {error!r}") from error
+
+
+def to_positions(
+    commands: Iterable[Pending], buffers: Sequence[int], programs: Sequence[int]
+) -> tuple[Pending, ...]:
+    """Handles to positions. Raises StateError for what depends on objects being made or freed."""
+    return tuple(
+        Pending(
+            _renamed(
+                item.command,
+                {handle: i + 1 for i, handle in enumerate(buffers)},
+                {handle: i + 1 for i, handle in enumerate(programs)},
+            ),
+            item.payload,
+        )
+        for item in commands
+        if not isinstance(item.command, wire.Read)
+    )
+
+
+def to_handles(
+    commands: Iterable[Pending], buffers: Sequence[int], programs: Sequence[int]
+) -> tuple[Pending, ...]:
+    """Positions to handles. Raises StateError if there are not so many objects here."""
+    return tuple(
+        Pending(
+            _renamed(
+                item.command,
+                {i + 1: handle for i, handle in enumerate(buffers)},
+                {i + 1: handle for i, handle in enumerate(programs)},
+            ),
+            item.payload,
+        )
+        for item in commands
+    )
+
+
+def _renamed(
+    command: wire.Command, buffers: dict[int, int], programs: dict[int, int]
+) -> wire.Command:
+    try:
+        if isinstance(command, wire.Write | wire.WriteInline):
+            return command._replace(buffer=buffers[command.buffer])
+        if isinstance(command, wire.Copy):
+            return command._replace(source=buffers[command.source], target=buffers[command.target])
+        if isinstance(command, wire.Launch):
+            args = tuple(
+                BufferArg(Handle(buffers[arg.buffer]), arg.offset)
+                if isinstance(arg, BufferArg)
+                else arg
+                for arg in command.args
+            )
+            return command._replace(program=programs[command.program], args=args)
+        if isinstance(command, wire.Signal):
+            return command
+    except KeyError as error:
+        raise StateError(
+            f"queued {type(command).__name__} names object {error}, which is not live: the state "
+            "needs the same live buffers and programs, in the same order"
+        ) from error
+    raise StateError(
+        f"{type(command).__name__} is queued behind a running kernel: halt before it was enqueued, "
+        "or wait until it was taken"
+    )

@@ -1,0 +1,270 @@
+"""The server of one device: one process, one thread, one loop over all sessions.
+
+    python -m proxy.server --root R --device opencl:0
+
+Each turn of the loop gives every session the same bounded share; nothing in it waits for one
+session. A session is one `hal.Context`. The server outlives its workers: a dead one's session is
+closed, or kept for a while if it is durable. What a session does wrong ends that session only.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from hal.context import Device
+from hal.errors import HalError, UsageError
+from proxy import desk
+from proxy.calls import Calls
+from proxy.doorbell import fence, sleep_on_any
+from proxy.errors import AnyError, LeaseExpired, ProxyError, ServerGone, StaleEpoch
+from proxy.fabric import Fabric
+from proxy.info import ServerInfo
+from proxy.liveness import LifeLock, ProcessId
+from proxy.operations import Operation, begin
+from proxy.paths import ServerPaths, checked_name, parked, write_atomically
+from proxy.segment import NAME_AT, NAME_BYTES, Line, Segment, State, refuse
+from proxy.session import ServerHalf
+from proxy.store import Step
+from proxy.tenant import Tenant
+
+BATCH = 64  # commands of one session in a turn
+PUMP_S = 0.001  # wait for the device while only one session has work there
+SHARED_PUMP_S = 0.0002  # when several have
+IDLE_S = 0.25  # longest sleep: how soon a dead worker is noticed
+MAX_SESSIONS = 120  # futex_waitv takes 128 words
+REATTACH_S = 120.0  # a durable session is kept for so long after its worker died
+
+
+class Served:
+    """A tenant and what the server keeps beside it."""
+
+    def __init__(self, tenant: Tenant, path: Path) -> None:
+        self.tenant = tenant
+        self.calls = Calls(tenant)
+        self.path = path
+        self.orphaned_at: float | None = None
+
+    def turn(self) -> bool:
+        tenant = self.tenant
+        progress = tenant.take_commands(BATCH)
+        progress |= tenant.pump(0.0)
+        tenant.publish()
+        return self.calls.answer() or progress
+
+
+class Server:
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        device: Device,
+        reattach_s: float = REATTACH_S,
+        store_step: Step = lambda name: None,
+    ) -> None:
+        """`store_step`: see Store."""
+        self.paths = ServerPaths.under(root, name)
+        self.paths.create()
+        self._lock = LifeLock(self.paths.lock)
+        self.device = device
+        self.fabric = Fabric(device)
+        self.stopping = False
+        self.served: dict[str, Served] = {}
+        self.started_s = time.monotonic()
+        self.info = ServerInfo(device.info, os.getpid(), time.time_ns())
+        self._identity = ProcessId.own()
+        self.store_step = store_step
+        self._reattach_s = reattach_s
+        self._operations: list[Operation] = []
+        self._page = desk.ServerPage(self.paths)
+        self._look_at = 0.0
+        self._seen: list[int] = []
+        self._clear_leftovers()
+        write_atomically(self.paths.info, self.info.to_json())
+
+    # ---- the loop
+
+    def run(self) -> None:
+        while not self.stopping:
+            if not self.step():
+                self.rest()
+        self.close()
+
+    def step(self) -> bool:
+        """One turn for everybody; False if there was nothing to do."""
+        bells = [self._page.bell, *(s.tenant.segment.bell for s in self.served.values())]
+        seen = [bell.value for bell in bells]
+        progress = False
+        now = time.monotonic()
+        if seen[:1] != self._seen[:1] or now >= self._look_at:
+            self._look_at = now + IDLE_S
+            progress |= self._look_around()
+        self._seen = seen
+        for served in tuple(self.served.values()):
+            try:
+                progress |= served.turn()
+            except ProxyError as error:
+                self.end(served, error)
+                progress = True
+            except HalError as error:
+                self.end(served, error)
+                progress = True
+        return self._operate() or progress
+
+    def rest(self, limit_s: float = IDLE_S) -> None:
+        """Let devices work, or sleep until someone rings."""
+        flying = [served for served in self.served.values() if served.tenant.can_pump]
+        if flying:
+            for served in flying:
+                try:
+                    if served.tenant.pump(PUMP_S if len(flying) == 1 else SHARED_PUMP_S):
+                        served.tenant.publish()
+                except ProxyError as error:
+                    self.end(served, error)
+            return
+        if len(self._seen) != 1 + len(self.served):
+            return  # someone came or went: look again first
+        segments = [served.tenant.segment for served in self.served.values()]
+        for segment in segments:
+            segment[Line.SERVER_ASLEEP] = 1
+        fence()
+        limit_s = min(limit_s, PUMP_S) if self._operations else limit_s
+        sleep_on_any(
+            [self._page.bell, *(segment.bell for segment in segments)], self._seen, limit_s
+        )
+        for segment in segments:
+            segment[Line.SERVER_ASLEEP] = 0
+
+    # ---- sessions
+
+    def _look_around(self) -> bool:
+        progress = False
+        for path in sorted(self.paths.incoming.iterdir()):
+            if "~" in path.name and not path.name.startswith("."):
+                self._accept(path)
+                progress = True
+        for served in tuple(self.served.values()):
+            self._check_worker(served)
+        for request_id, request in desk.waiting_requests(self.paths):
+            progress = True
+            try:
+                self._operations.append(begin(self, request_id, request))
+            except (HalError, ProxyError) as error:
+                desk.reply(self.paths, self._page, request_id, error)
+        return progress
+
+    def _accept(self, path: Path) -> None:
+        """Take up a session that a worker put down, or tell it why not."""
+        try:
+            segment = Segment.open(path)
+        except (ProxyError, OSError):
+            path.unlink(missing_ok=True)  # whoever put it there gets no answer
+            return
+        name = path.name.rpartition("~")[0]
+        try:
+            checked_name(name, "session")
+            self._make_way(name)
+            segment[Line.EPOCH] = 1
+            tenant = Tenant(name, segment, self.fabric, ServerHalf())
+        except (HalError, ProxyError) as error:
+            refuse(segment, error)
+            path.unlink(missing_ok=True)
+            return
+        home = self.paths.sessions / name
+        path.rename(home)
+        self.serve(tenant, home)
+
+    def _make_way(self, name: str) -> None:
+        """Raises UsageError if a live worker's session has this name; a dead one's is dropped."""
+        if len(self.served) >= MAX_SESSIONS:
+            raise UsageError(f"{self.paths.name} serves {MAX_SESSIONS} sessions: no more")
+        old = self.served.get(name)
+        if old is not None:
+            if old.tenant.worker.is_alive():
+                raise UsageError(f"session {name!r} is in use on {self.paths.name}; choose another")
+            self.end(old, LeaseExpired(f"session {name!r} was begun anew"))
+        sleeper = parked(self.paths.root) / name
+        if sleeper.exists():
+            segment = Segment.open(sleeper)
+            if ProcessId(segment[Line.CLIENT_PID], segment[Line.CLIENT_START]).is_alive():
+                raise UsageError(f"session {name!r} is suspended; resume or drop it first")
+            sleeper.unlink(missing_ok=True)
+
+    def serve(self, tenant: Tenant, path: Path) -> None:
+        """The tenant is this server's from now on; its worker is told."""
+        segment = tenant.segment
+        segment[Line.SERVER_PID] = self._identity.pid
+        segment[Line.SERVER_START] = self._identity.start_ticks
+        segment.write_text(NAME_AT, NAME_BYTES, {"server": self.paths.name})
+        segment[Line.STATE] = State.RUNNING
+        segment.event.ring()
+        self.served[tenant.name] = Served(tenant, path)
+
+    def forget(self, served: Served) -> None:
+        del self.served[served.tenant.name]
+
+    def end(self, served: Served, reason: AnyError) -> None:
+        """The session is over. If someone newer serves it, its file is no longer ours."""
+        self.forget(served)
+        served.tenant.end(reason)
+        if not isinstance(reason, StaleEpoch):
+            served.path.unlink(missing_ok=True)
+
+    def _check_worker(self, served: Served) -> None:
+        tenant = served.tenant
+        if tenant.segment[Line.CLOSED]:
+            self.end(served, LeaseExpired(f"session {tenant.name!r} was closed by its worker"))
+        elif tenant.worker.is_alive():
+            served.orphaned_at = None
+        elif not tenant.durable:
+            self.end(served, LeaseExpired(f"the worker of session {tenant.name!r} died"))
+        elif served.orphaned_at is None:
+            served.orphaned_at = time.monotonic()
+        elif time.monotonic() - served.orphaned_at > self._reattach_s:
+            self.end(served, LeaseExpired(f"nobody re-attached to {tenant.name!r} in time"))
+
+    # ---- control
+
+    def _operate(self) -> bool:
+        """Push control operations on; True if one ended."""
+        ended = False
+        for operation in tuple(self._operations):
+            answer: desk.Reply | AnyError | None
+            try:
+                answer = operation.poll()
+            except (HalError, ProxyError) as error:
+                answer = error
+            if answer is not None:
+                self._operations.remove(operation)
+                desk.reply(self.paths, self._page, operation.request_id, answer)
+                ended = True
+        return ended
+
+    # ---- life
+
+    def _clear_leftovers(self) -> None:
+        """Of a server that died here: its sessions are lost, and their workers should know."""
+        gone = ServerGone(f"the server of {self.paths.name} died; this is another")
+        for folder in (self.paths.sessions, self.paths.incoming):
+            for path in folder.iterdir():
+                with suppress(ProxyError, OSError):  # not a session file, or of another release
+                    refuse(Segment.open(path), gone)
+                path.unlink(missing_ok=True)
+        for path in self.paths.control.iterdir():
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Tell everybody, release the device."""
+        for served in tuple(self.served.values()):
+            self.end(served, ServerGone(f"the server of {self.paths.name} was stopped"))
+        self.paths.info.unlink(missing_ok=True)
+        self.device.close()
+        self._lock.release()
+
+
+if __name__ == "__main__":
+    from proxy.main import main
+
+    raise SystemExit(main())

@@ -1,0 +1,133 @@
+"""The state of one session at one point, as a value, and how to take it from a tenant.
+
+A snapshot is: the cut (the newest record taken; everything the device does not know yet is still
+in the ring), buffers, hidden state, the compacted log, what is in flight inside the hidden state,
+and the undone part of ring and arena, so that even a session whose file is lost can go on.
+Buffers are not copied here: `pieces` reads them as they are stored, so that memory stays bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hal.errors import DeviceTimeout
+from hal.types import Overlay, Seq
+from proxy import wire
+from proxy.errors import to_wire
+from proxy.pending import Pending
+from proxy.replay import ReplayLog
+from proxy.segment import Line
+from proxy.session import Flight, ServerHalf
+from proxy.tenant import HALT_TIMEOUT_S, Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a session stands: numbers only."""
+
+    session: str
+    nonce: int  # of the session's file
+    epoch: int
+    durable: bool
+    part: str  # of the device
+    issued: int  # the cut
+    retired: int
+    completed: int  # the worker's newest completed seq
+    newest_seq: int  # the worker's newest signalled seq
+    last_seq: int  # the device context's
+    tail: int  # ring bytes released
+    halted: bool
+    ring_bytes: int
+    arena_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    position: Position
+    log: ReplayLog
+    overlay: Overlay | None
+    hidden: bytes | None  # None: the context never had the fabric
+    flights: tuple[Flight, ...]
+    backlog: tuple[Pending, ...]
+    undone: bytes  # of the ring
+    payloads: tuple[tuple[int, bytes], ...]  # arena offset, bytes: what undone writes refer to
+    inbox: bytes
+    outbox: bytes
+    error: dict[str, str] | None  # not told to the worker yet
+
+
+Piece = Callable[[int, int, int], bytes]  # (buffer, offset, size) -> bytes
+
+
+def halt(tenant: Tenant) -> bool:
+    """True once the tenant stands still; False: not yet, let it drain. It takes nothing new."""
+    tenant.draining = True
+    tenant.pump(0.0)
+    if tenant.fault is not None:
+        raise tenant.fault  # nothing of it can be trusted
+    if tenant.half.loose or (tenant.half.flights and not tenant.stops_anywhere):
+        return False
+    if tenant.half.flights and not tenant.half.kernel_in_flight:
+        return False
+    try:
+        tenant.context.halt(HALT_TIMEOUT_S)
+    except DeviceTimeout:
+        return False
+    return True
+
+
+def take(tenant: Tenant) -> tuple[Snapshot, Piece]:
+    """Of a tenant for which `halt` was True. Raises HalError, RemoteProtocolError."""
+    half, segment = tenant.half, tenant.segment
+    position = Position(
+        session=tenant.name,
+        nonce=segment[Line.NONCE],
+        epoch=tenant.epoch,
+        durable=tenant.durable,
+        part=tenant.fabric.device.info.part,
+        issued=half.issued,
+        retired=half.retired,
+        completed=half.completed,
+        newest_seq=half.newest_seq,
+        last_seq=tenant.context.last_seq,
+        tail=tenant.consumer.tail,
+        halted=tenant.halted,
+        ring_bytes=segment.ring_bytes,
+        arena_bytes=segment.arena_bytes,
+    )
+    snapshot = Snapshot(
+        position=position,
+        log=tenant.log,
+        overlay=tenant.overlay,
+        hidden=tenant.hidden_state(),
+        flights=tuple(half.flights),
+        backlog=tuple(tenant.backlog),
+        undone=tenant.consumer.undone(),
+        payloads=tuple(
+            (item.command.arena, item.payload)
+            for item in tenant.waiting()[len(tenant.backlog) :]
+            if isinstance(item.command, wire.Write)
+        ),
+        inbox=bytes(tenant.inbox),
+        outbox=tenant.outbox,
+        error=None if half.error is None else to_wire(half.error),
+    )
+
+    def piece(buffer: int, offset: int, size: int) -> bytes:
+        return tenant.context.peek(tenant.buffers.get(buffer), size, offset)
+
+    return snapshot, piece
+
+
+def half_of(snapshot: Snapshot) -> ServerHalf:
+    """The protocol's state to go on from."""
+    position = snapshot.position
+    half = ServerHalf(position.issued, position.completed)
+    half.retired = position.retired
+    half.newest_seq = position.newest_seq
+    half.flights.extend(
+        Flight(Seq(flight.seq), flight.upto, flight.completes, flight.kernel)
+        for flight in snapshot.flights
+    )
+    return half

@@ -1,0 +1,388 @@
+"""The server's side of one session: records in, commands to one hal context out.
+
+The worker is not trusted: form is checked by `wire` and `session`, handles by `handles`, ranges and
+lifetimes by `hal.Context` itself, which stands between this file and the driver. An error of a
+command is kept for the worker's next wait; a broken protocol ends this session and no other.
+
+Records are taken only while the device may have them, so that the undone ones are in the ring,
+which outlives the server. Behind a kernel on a device that stops at any cycle everything waits in
+the ring, except signals: so a halt in mid-kernel finds one kernel in the device and no read.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from hal.context import Buffer, Program
+from hal.errors import HalError, UsageError
+from hal.types import Arg, BufferArg, Grid, Overlay, Preemption, Usage
+from proxy import wire
+from proxy.doorbell import fence
+from proxy.errors import AnyError, RemoteProtocolError, StaleEpoch, to_wire
+from proxy.fabric import Fabric
+from proxy.handles import HandleTable
+from proxy.liveness import ProcessId
+from proxy.pending import Pending
+from proxy.replay import ReplayLog
+from proxy.ring import Consumer
+from proxy.segment import END_AT, END_BYTES, ERROR_AT, ERROR_BYTES, Line, Segment, State
+from proxy.session import Flight, ServerHalf
+
+TAKE_BYTES = 64 << 10  # at least one record of any size
+WINDOW = 256  # records with the device at once: keeps it busy, and drains soon when halted
+BULK_BYTES = 256 << 10  # transfers from this size on complete one by one: the worker copies along
+HALT_TIMEOUT_S = 5.0  # for halts when nothing, or only a kernel that stops at any cycle, runs
+
+
+class Tenant:
+    def __init__(
+        self, name: str, segment: Segment, fabric: Fabric, half: ServerHalf, tail: int | None = None
+    ) -> None:
+        self.name = name
+        self.segment = segment
+        self.fabric = fabric
+        self.half = half
+        self.log = ReplayLog()
+        self.overlay: Overlay | None = None
+        self.hidden: bytes | None = None  # the fabric's state while someone else has it
+        self.halted = False  # by its worker: nothing goes on until it says so
+        self.draining = False  # for a snapshot: nothing new is taken
+        self.fault: HalError | None = None
+        self.inbox = bytearray()
+        self.outbox = b""
+        self.backlog: deque[Pending] = deque()  # what a loaded state had queued
+        self.epoch = segment[Line.EPOCH]
+        self.consumer = Consumer(
+            segment.ring, segment.cell(Line.HEAD), segment.cell(Line.TAIL), tail
+        )
+        self.caps = fabric.device.info.caps
+        self._whole_kernels = self.caps.preemption is Preemption.COMMAND
+        self._window = min(WINDOW, self.caps.queue_depth)
+        self.context = fabric.device.open_context()
+        self.buffers: HandleTable[Buffer] = HandleTable("buffer")
+        self.programs: HandleTable[Program] = HandleTable("program")
+        self._dirty = True  # something to publish
+        self._told_errors = segment[Line.ERRORS]
+
+    # ---- identity
+
+    @property
+    def worker(self) -> ProcessId:
+        return ProcessId(self.segment[Line.CLIENT_PID], self.segment[Line.CLIENT_START])
+
+    @property
+    def durable(self) -> bool:
+        return bool(self.segment[Line.DURABLE])
+
+    @property
+    def must_finish(self) -> bool:
+        return self.half.kernel_in_flight and not self.halted
+
+    @property
+    def has_work(self) -> bool:
+        if self.halted or self.draining:
+            return False
+        return bool(self.half.flights) or self.segment[Line.HEAD] != self.consumer.tail
+
+    @property
+    def stops_anywhere(self) -> bool:
+        """The device can halt in the middle of a kernel."""
+        return not self._whole_kernels
+
+    @property
+    def drained(self) -> bool:
+        return not self.half.flights and not self.half.loose and not self.backlog
+
+    @property
+    def can_pump(self) -> bool:
+        """The device has something of this session to work on now."""
+        half = self.half
+        if not half.flights or self.halted or self.fault is not None:
+            return False
+        return not half.kernel_in_flight or self.fabric.owns(self)
+
+    # ---- the server calls these
+
+    def take_commands(self, limit: int) -> bool:
+        """Hand at most `limit` commands to the device; True if any was. Raises ProxyError."""
+        taken = 0
+        while taken < limit and not self.halted and not self.draining:
+            if self.half.in_flight >= self._window:
+                break
+            command = self._next()
+            if command is None or not self._may_go(command):
+                break
+            bulk = self._take(command)
+            taken += 1
+            if bulk and self.half.loose:
+                self._depart()
+                self.publish()
+        if self.half.loose:
+            self._depart()
+        if taken:
+            self._dirty = True
+        return taken > 0
+
+    def pump(self, timeout_s: float) -> bool:
+        """Let the device work; True if something was completed."""
+        flights = self.half.flights
+        if not flights or self.halted:
+            return False
+        landed = 0
+        try:
+            if self.half.kernel_in_flight and not self._may_run():
+                return False
+            while flights and self.context.wait(flights[0].seq, 0.0 if landed else timeout_s):
+                self.half.land()
+                landed += 1
+        except HalError as error:
+            self._broken(error)
+            landed += 1
+        if landed:
+            self._dirty = True
+        return landed > 0
+
+    def publish(self) -> None:
+        """Copy progress to the header and wake the worker if it sleeps. An error that comes while
+        the worker has not seen an earlier one is dropped. Raises StaleEpoch."""
+        if not self._dirty:
+            return
+        self.check_epoch()
+        half, segment = self.half, self.segment
+        error = half.take_error()
+        if error is not None and segment[Line.ERRORS_SEEN] >= self._told_errors:
+            text = to_wire(error)
+            if self.fault is not None:
+                text["sticky"] = "1"
+            segment.write_text(ERROR_AT, ERROR_BYTES, text)
+            self._told_errors += 1
+            segment[Line.ERRORS] = self._told_errors
+        segment[Line.ISSUED] = half.issued
+        segment[Line.RETIRED] = half.retired
+        segment[Line.COMPLETED] = half.completed
+        self._dirty = False
+        self.wake()
+
+    def touched(self) -> None:
+        """Something changed that `publish` must tell."""
+        self._dirty = True
+
+    def wake(self) -> None:
+        self.segment.event.bump()
+        fence()
+        if self.segment[Line.CLIENT_ASLEEP]:
+            self.segment.event.wake()
+
+    def check_epoch(self) -> None:
+        if self.segment[Line.EPOCH] != self.epoch:
+            raise StaleEpoch(
+                f"session {self.name} is at epoch {self.segment[Line.EPOCH]}, this server's right "
+                f"to it was of epoch {self.epoch}: another server has it now"
+            )
+
+    def end(self, reason: AnyError) -> None:
+        """Tell the worker that it is over, unless someone newer serves it; release the device."""
+        if self.segment[Line.EPOCH] == self.epoch:
+            self.segment.write_text(END_AT, END_BYTES, to_wire(reason))
+            self.segment[Line.STATE] = State.ENDED
+            self.segment.event.ring()
+        self.release()
+
+    def release(self) -> None:
+        """Give back what the session holds on the device. Its file is left as it is."""
+        self.fabric.forget(self)
+        self.context.close()
+        self.segment.close()
+
+    # ---- commands
+
+    def _next(self) -> wire.Command | None:
+        if self.backlog:
+            return self.backlog[0].command
+        command = self.half.peek()
+        if command is None:
+            data = self.consumer.take(TAKE_BYTES)
+            if data:
+                self.half.receive(data)
+                command = self.half.peek()
+        return command
+
+    def _may_go(self, command: wire.Command) -> bool:
+        """False: later, the record stays in the ring."""
+        if isinstance(command, wire.Signal) or self.fault is not None:
+            return True
+        if not self._whole_kernels and self.half.kernel_in_flight:
+            return False
+        if isinstance(command, wire.Launch):
+            try:
+                return self.fabric.acquire(self)
+            except HalError as error:
+                self.half.fail(error)  # the launch itself will be refused too
+        return True
+
+    def _take(self, command: wire.Command) -> bool:
+        """Do one command; True if it was a bulk transfer."""
+        payload = None
+        if self.backlog:
+            payload = self.backlog.popleft().payload
+        else:
+            self.consumer.release(self.half.take())
+        if isinstance(command, wire.Signal):
+            self.half.signalled(command.seq)
+            return False
+        try:
+            if self.fault is not None:
+                raise type(self.fault)(str(self.fault), native=self.fault.native)
+            if self._apply(command, payload):
+                self.half.handed_over(isinstance(command, wire.Launch))
+            else:
+                self.half.settled()
+        except HalError as error:
+            self.half.fail(error)
+            self.half.settled()
+        except (OverflowError, ValueError, TypeError, MemoryError) as error:
+            # a driver that chokes on a stranger's numbers is no reason to stop serving others
+            self.half.fail(UsageError(f"{type(command).__name__} not possible: {error!r}"))
+            self.half.settled()
+        return isinstance(command, wire.Read | wire.Write) and command.nbytes >= BULK_BYTES
+
+    def _apply(self, command: wire.Command, payload: bytes | None) -> bool:
+        """True if the device has something to complete."""
+        match command:
+            case wire.Launch():
+                program = self.programs.get(command.program)
+                grid = Grid(command.global_size, command.local_size or None)
+                args = [self._real(arg) for arg in command.args]
+                self.context.launch(program, command.entry, args, grid)
+            case wire.Write():
+                data = self._arena(command.arena, command.nbytes) if payload is None else payload
+                self.context.write(self.buffers.get(command.buffer), data, command.offset)
+            case wire.WriteInline():
+                self.context.write(self.buffers.get(command.buffer), command.data, command.offset)
+            case wire.Read():
+                into = self._arena(command.arena, command.nbytes)
+                self.context.read_into(self.buffers.get(command.buffer), into, command.offset)
+            case wire.Copy():
+                self.context.copy(
+                    self.buffers.get(command.source),
+                    self.buffers.get(command.target),
+                    command.nbytes,
+                    command.source_offset,
+                    command.target_offset,
+                )
+            case wire.Alloc():
+                self._alloc(command)
+                return False
+            case wire.Free():
+                buffer = self.buffers.remove(command.buffer)
+                if buffer is not None:
+                    self.log.freed(command.buffer)
+                    buffer.free()
+                return False
+            case wire.Unload():
+                program = self.programs.get(command.program)
+                self.programs.remove(command.program)
+                self.log.unloaded(command.program)
+                self.context.unload(program)
+                return False
+        return True
+
+    def _alloc(self, command: wire.Alloc) -> None:
+        self.buffers.check_new(command.buffer)
+        usage = Usage(command.usage & Usage.ALL)
+        try:  # all usages: a snapshot must read it, a restore must write it
+            buffer = self.context.alloc(command.nbytes, Usage.ALL)
+        except HalError:
+            self.buffers.add_failed(command.buffer)
+            raise
+        self.buffers.add(command.buffer, buffer)
+        self.log.allocated(command.buffer, command.nbytes, int(usage))
+
+    def _real(self, arg: Arg) -> Arg:
+        if isinstance(arg, BufferArg):
+            return BufferArg(self.buffers.get(arg.buffer).handle, arg.offset)
+        return arg
+
+    def _arena(self, offset: int, nbytes: int) -> memoryview:
+        size = self.segment.arena_bytes
+        if offset > size or nbytes > size - offset:
+            raise RemoteProtocolError(
+                f"arena range {offset} + {nbytes} outside an arena of {size} bytes"
+            )
+        return self.segment.arena[offset : offset + nbytes]
+
+    arena_range = _arena
+
+    def _depart(self) -> None:
+        try:
+            self.half.depart(self.context.signal())
+        except HalError as error:
+            self.half.depart(self.context.last_seq)
+            self._broken(error)
+
+    def _broken(self, error: HalError) -> None:
+        """The device will complete nothing of this context any more."""
+        self.fault = error
+        while self.half.flights:
+            self.half.land()
+        self.half.fail(error)
+
+    # ---- the fabric, and moving to another device
+
+    def _may_run(self) -> bool:
+        return self.fabric.owns(self) or self.fabric.acquire(self)
+
+    def leave_fabric(self) -> None:
+        try:
+            self.context.halt(HALT_TIMEOUT_S)
+            self.hidden = self.context.save_state()
+        except HalError as error:  # this session's loss, not of the one whose turn it is
+            self._broken(error)
+
+    def enter_fabric(self, anew: bool) -> None:
+        if self.hidden is not None and not anew:
+            self.context.load_state(self.hidden, self.context.last_seq)
+        self.hidden = None
+
+    def hidden_state(self) -> bytes:
+        """Of the halted context, wherever it is kept now."""
+        return self.context.save_state() if self.hidden is None else self.hidden
+
+    def waiting(self) -> list[Pending]:
+        """What was not handed to the device, in order, with the bytes that writes refer to.
+        Raises RemoteProtocolError."""
+        found = list(self.backlog)
+        undone, at = self.consumer.undone(), 0
+        while (length := wire.record_length(undone, at)) is not None:
+            command = wire.decode(undone[at : at + length])[1]
+            if not isinstance(command, wire.Command):
+                raise RemoteProtocolError(f"{type(command).__name__} in the ring")
+            payload = b""
+            if isinstance(command, wire.Write):
+                payload = bytes(self._arena(command.arena, command.nbytes))
+            found.append(Pending(command, payload))
+            at += length
+        return found
+
+    def adopt(self, flights: list[Flight], completed: int, backlog: list[Pending]) -> None:
+        """Go on from a state that another context saved."""
+        for flight in flights:
+            flight.upto = self.half.issued
+        self.half.adopt(flights, completed)
+        self.backlog.extend(backlog)
+        self._dirty = True
+
+    def replay(self, log: ReplayLog, contents: Callable[[int], Iterable[bytes]]) -> None:
+        """Recreate on this fresh context what `log` holds, filled with contents(handle)."""
+        self.log = log
+        self.buffers = HandleTable("buffer", log.highest_buffer)
+        self.programs = HandleTable("program", log.highest_program)
+        for handle, entry in log.buffers.items():
+            self.buffers.add(handle, self.context.alloc(entry.nbytes, Usage.ALL))
+            at = 0
+            for piece in contents(handle):
+                self.context.write(self.buffers.get(handle), piece, at)
+                at += len(piece)
+        for handle, image in log.programs.items():
+            self.programs.add(handle, self.context.load(image))

@@ -1,0 +1,338 @@
+"""Records: what crosses from worker to server, described once.
+
+The classes below are the table: a record is its operation number and its fields, and the codec is
+derived from the field types. Bytes of a record, little-endian, all of it 8-byte aligned:
+
+    u32 length of the whole record, u16 operation, u16 zero, u64 record number
+    every int field, as u64, in the order of the table
+    every other field in that order: u64 length or count, then the contents, padded with zeros
+
+There is one encoding of a value: whatever decodes encodes to the same bytes. Decoding trusts
+nothing: it raises RemoteProtocolError and reads no byte outside the record. It checks form only;
+what the numbers mean is checked by who uses them.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple, get_type_hints
+
+from hal.types import Arg, BufferArg, Handle, ScalarArg
+from proxy.errors import LocalProtocolError, RemoteProtocolError
+
+VERSION = 1
+MAX_RECORD_BYTES = 64 << 10  # what a server must be ready to hold of one record
+INLINE_BYTES = 2 << 10  # writes up to this size ride in the ring
+MAX_ARGS = 1024
+MAX_DIMENSIONS = 3
+
+
+class Alloc(NamedTuple):
+    buffer: int
+    nbytes: int
+    usage: int
+
+
+class Free(NamedTuple):
+    buffer: int
+
+
+class Unload(NamedTuple):
+    program: int
+
+
+class Write(NamedTuple):
+    """The bytes lie in the arena; they may be overwritten once the record was taken."""
+
+    buffer: int
+    offset: int
+    nbytes: int
+    arena: int
+
+
+class WriteInline(NamedTuple):
+    buffer: int
+    offset: int
+    data: bytes
+
+
+class Read(NamedTuple):
+    """The bytes are in the arena once the record is retired."""
+
+    buffer: int
+    offset: int
+    nbytes: int
+    arena: int
+
+
+class Copy(NamedTuple):
+    source: int
+    source_offset: int
+    target: int
+    target_offset: int
+    nbytes: int
+
+
+class Launch(NamedTuple):
+    program: int
+    entry: str
+    args: tuple[Arg, ...]
+    global_size: tuple[int, ...]
+    local_size: tuple[int, ...]  # empty: the device chooses
+
+
+class Signal(NamedTuple):
+    seq: int
+
+
+# calls: not in the ring but in the session's request area, answered in its reply area
+
+
+class Append(NamedTuple):
+    """Bytes in the arena join the session's inbox, which the next call that wants bytes takes."""
+
+    arena: int
+    nbytes: int
+    first: int
+
+
+class Fetch(NamedTuple):
+    """Bytes of the session's outbox into the arena."""
+
+    offset: int
+    nbytes: int
+    arena: int
+
+
+class Load(NamedTuple):
+    """The payload is in the inbox."""
+
+    program: int
+    format: str
+    options: str
+
+
+class Configure(NamedTuple):
+    """The overlay is in the inbox."""
+
+    digest: str
+
+
+class Halt(NamedTuple):
+    timeout_us: int
+
+
+class GoOn(NamedTuple):
+    pass
+
+
+class Peek(NamedTuple):
+    buffer: int
+    offset: int
+    nbytes: int
+    arena: int
+
+
+class SaveState(NamedTuple):
+    """The state is in the outbox afterwards."""
+
+
+class LoadState(NamedTuple):
+    """The state is in the inbox."""
+
+
+class Describe(NamedTuple):
+    """Live objects, for a worker that takes over a session."""
+
+
+Command = Alloc | Free | Unload | Write | WriteInline | Read | Copy | Launch | Signal
+Call = Append | Fetch | Load | Configure | Halt | GoOn | Peek | SaveState | LoadState | Describe
+Record = Command | Call
+
+OPERATIONS: dict[int, type[Record]] = {
+    1: Alloc,
+    2: Free,
+    3: Unload,
+    4: Write,
+    5: WriteInline,
+    6: Read,
+    7: Copy,
+    8: Launch,
+    9: Signal,
+    32: Append,
+    33: Fetch,
+    34: Load,
+    35: Configure,
+    36: Halt,
+    37: GoOn,
+    38: Peek,
+    39: SaveState,
+    40: LoadState,
+    41: Describe,
+}
+FIRST_CALL = 32
+
+HEADER = struct.Struct("<IHHQ")
+_U64 = struct.Struct("<Q")
+_BUFFER_ARG, _SCALAR_ARG = 1, 2
+_ARG_BUFFER = struct.Struct("<QQQ")
+_ARG_SCALAR = struct.Struct("<II")
+
+
+class _Codec:
+    """The layout of one operation, derived from its class."""
+
+    def __init__(self, operation: int, kind: type[Record]) -> None:
+        self.operation = operation
+        self.kind = kind
+        hints = get_type_hints(kind)
+        self.names = kind._fields
+        self.fixed = tuple(i for i, name in enumerate(self.names) if hints[name] is int)
+        self.loose = tuple(
+            (i, hints[name]) for i, name in enumerate(self.names) if hints[name] is not int
+        )
+        self.head = struct.Struct(f"<IHHQ{len(self.fixed)}Q")
+
+
+_BY_OPERATION = {operation: _Codec(operation, kind) for operation, kind in OPERATIONS.items()}
+_BY_KIND = {codec.kind: codec for codec in _BY_OPERATION.values()}
+
+
+def encode(number: int, record: Record) -> bytes:
+    """The bytes of `record`. Raises LocalProtocolError for one that no server would take."""
+    codec = _BY_KIND[type(record)]
+    try:
+        if not codec.loose:
+            return codec.head.pack(codec.head.size, codec.operation, 0, number, *record)
+        tail = b"".join(_encode_field(kind, record[i]) for i, kind in codec.loose)
+        length = codec.head.size + len(tail)
+        fixed = (record[i] for i in codec.fixed)
+        head = codec.head.pack(length, codec.operation, 0, number, *fixed)
+    except struct.error as error:
+        raise LocalProtocolError(
+            f"{codec.kind.__name__}: a number is not 0 to 2^64-1: {error}"
+        ) from error
+    if length > MAX_RECORD_BYTES:
+        raise LocalProtocolError(
+            f"{codec.kind.__name__} of {length} bytes: a record holds at most {MAX_RECORD_BYTES}; "
+            "pass large values through buffers"
+        )
+    return head + tail
+
+
+def record_length(data: bytes | memoryview, at: int = 0) -> int | None:
+    """The length of the record that begins at `at`, None while its first bytes are missing."""
+    if len(data) - at < HEADER.size:
+        return None
+    length: int = HEADER.unpack_from(data, at)[0]
+    if length < HEADER.size or length > MAX_RECORD_BYTES or length % 8:
+        raise RemoteProtocolError(
+            f"record of {length} bytes: expected {HEADER.size} to {MAX_RECORD_BYTES}, a multiple "
+            "of 8"
+        )
+    return length
+
+
+def decode(data: bytes) -> tuple[int, Record]:
+    """Record number and record of exactly these bytes. Raises RemoteProtocolError."""
+    if record_length(data) != len(data):
+        raise RemoteProtocolError(f"record of {len(data)} bytes does not state its own length")
+    operation, zero = HEADER.unpack_from(data)[1:3]
+    codec = _BY_OPERATION.get(operation)
+    if codec is None or zero or len(data) < codec.head.size:
+        raise RemoteProtocolError(
+            f"record of operation {operation}, flags {zero}, {len(data)} bytes: not in the table"
+        )
+    _length, _operation, _zero, number, *fixed = codec.head.unpack_from(data)
+    at = codec.head.size
+    if not codec.loose:
+        if at != len(data):
+            raise RemoteProtocolError(f"{codec.kind.__name__}: {len(data) - at} bytes too many")
+        return number, codec.kind(*fixed)
+    values: list[object] = [None] * len(codec.names)
+    for i, value in zip(codec.fixed, fixed, strict=True):
+        values[i] = value
+    for i, kind in codec.loose:
+        values[i], at = _decode_field(kind, data, at)
+    if at != len(data):
+        raise RemoteProtocolError(f"{codec.kind.__name__}: {len(data) - at} bytes too many")
+    return number, codec.kind(*values)  # type: ignore[arg-type]  # by the table
+
+
+# ---- fields that are not ints
+
+
+def _encode_field(kind: object, value: object) -> bytes:
+    if kind is bytes:
+        assert isinstance(value, bytes)
+        return _U64.pack(len(value)) + _padded(value)
+    if kind is str:
+        assert isinstance(value, str)
+        text = value.encode()
+        return _U64.pack(len(text)) + _padded(text)
+    assert isinstance(value, tuple)
+    if kind == tuple[int, ...]:
+        return struct.pack(f"<{len(value) + 1}Q", len(value), *value)
+    return _U64.pack(len(value)) + b"".join(map(_encode_arg, value))
+
+
+def _encode_arg(arg: Arg) -> bytes:
+    if isinstance(arg, BufferArg):
+        return _ARG_BUFFER.pack(_BUFFER_ARG, arg.buffer, arg.offset)
+    return _ARG_SCALAR.pack(_SCALAR_ARG, len(arg.data)) + _padded(arg.data)
+
+
+def _decode_field(kind: object, data: bytes, at: int) -> tuple[object, int]:
+    count, at = _word(data, at)
+    if kind is bytes:
+        return _chunk(data, at, count)
+    if kind is str:
+        raw, at = _chunk(data, at, count)
+        try:
+            return raw.decode(), at
+        except UnicodeDecodeError as error:
+            raise RemoteProtocolError(f"text that is not UTF-8: {error}") from error
+    if kind == tuple[int, ...]:
+        if count > MAX_DIMENSIONS or len(data) - at < 8 * count:
+            raise RemoteProtocolError(f"{count} dimensions in a record of {len(data)} bytes")
+        return struct.unpack_from(f"<{count}Q", data, at), at + 8 * count
+    if count > MAX_ARGS:
+        raise RemoteProtocolError(f"{count} arguments: at most {MAX_ARGS}")
+    args: list[Arg] = []
+    for _ in range(count):
+        arg, at = _decode_arg(data, at)
+        args.append(arg)
+    return tuple(args), at
+
+
+def _decode_arg(data: bytes, at: int) -> tuple[Arg, int]:
+    word, after = _word(data, at)
+    if word == _BUFFER_ARG:
+        handle, after = _word(data, after)
+        offset, after = _word(data, after)
+        return BufferArg(Handle(handle), offset), after
+    tag, nbytes = word & 0xFFFFFFFF, word >> 32
+    if tag != _SCALAR_ARG:
+        raise RemoteProtocolError(f"argument with tag {tag}: neither buffer nor scalar")
+    raw, after = _chunk(data, after, nbytes)
+    return ScalarArg(raw), after
+
+
+def _word(data: bytes, at: int) -> tuple[int, int]:
+    if len(data) - at < 8:
+        raise RemoteProtocolError(f"record ends at byte {len(data)}, in the middle of a field")
+    return _U64.unpack_from(data, at)[0], at + 8
+
+
+def _chunk(data: bytes, at: int, nbytes: int) -> tuple[bytes, int]:
+    end = at + nbytes
+    after = end + (-nbytes % 8)
+    if after > len(data):
+        raise RemoteProtocolError(f"field of {nbytes} bytes in a record of {len(data)}")
+    if any(data[end:after]):
+        raise RemoteProtocolError("padding that is not zero")
+    return data[at:end], after
+
+
+def _padded(raw: bytes) -> bytes:
+    return raw + bytes(-len(raw) % 8)

@@ -104,8 +104,10 @@ def _add_inference(app: FastAPI, settings: Settings, gateway: Gateway) -> None:
         gateway.model(name, version)  # an unknown model is 404 whatever the body holds
         body = await _body(request, settings.max_body_bytes)
         parsed = oip.parse_request(body, _header_length(request))
-        outputs = await gateway.infer(name, version, parsed.inputs, parsed.timeout_us)
-        content, json_length = oip.build_response(name, gateway.version, parsed, outputs)
+        answer = await gateway.infer(name, version, parsed.inputs, parsed.timeout_us)
+        content, json_length = oip.build_response(
+            name, gateway.version, parsed, answer.outputs, answer.parameters
+        )
         if json_length is None:
             return Response(content, media_type="application/json")
         return Response(content, 200, {HEADER_LENGTH: str(json_length)}, "application/octet-stream")

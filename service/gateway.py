@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +30,14 @@ class TensorSpec:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A model's outputs, and what it says about them (e.g. the cycles they took)."""
+
+    outputs: Tensors
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+
 class ServedModel(Protocol):
     """What a replica runs. One thread calls it."""
 
@@ -42,7 +50,7 @@ class ServedModel(Protocol):
     @property
     def platform(self) -> str: ...
 
-    def infer(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]: ...
+    def infer(self, inputs: Tensors) -> Answer: ...
 
     def close(self) -> None: ...
 
@@ -55,7 +63,7 @@ class Replica:
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="replica")
 
-    async def infer(self, inputs: Tensors, deadline_s: float | None) -> Tensors:
+    async def infer(self, inputs: Tensors, deadline_s: float | None) -> Answer:
         with self._lock:
             if self.pending >= self._max_pending:
                 raise Busy(f"{self.pending} requests are waiting for this replica; retry later")
@@ -63,7 +71,7 @@ class Replica:
         future = self._thread.submit(self._run, inputs, deadline_s)
         return await asyncio.wrap_future(future)
 
-    def _run(self, inputs: Tensors, deadline_s: float | None) -> Tensors:
+    def _run(self, inputs: Tensors, deadline_s: float | None) -> Answer:
         try:
             if deadline_s is not None and time.monotonic() > deadline_s:
                 raise DeadlineExceeded("the request's timeout passed before its work began")
@@ -111,7 +119,7 @@ class Gateway:
 
     async def infer(
         self, name: str, version: str, inputs: Tensors, timeout_us: int | None = None
-    ) -> Tensors:
+    ) -> Answer:
         """Raises NotFound, BadRequest (tensors that do not fit), Busy, DeadlineExceeded."""
         replica = self._replica(name, version)
         deadline_s = None if timeout_us is None else time.monotonic() + timeout_us / 1e6

@@ -139,7 +139,11 @@ def _tensor(tensor: _Input, raw: memoryview) -> tuple[np.ndarray[Any, Any], memo
 
 
 def build_response(
-    model: str, version: str, request: InferRequest, outputs: Mapping[str, np.ndarray[Any, Any]]
+    model: str,
+    version: str,
+    request: InferRequest,
+    outputs: Mapping[str, np.ndarray[Any, Any]],
+    parameters: Mapping[str, int] | None = None,
 ) -> tuple[bytes, int | None]:
     """Body, and the length of its JSON part when raw tensors follow. Raises BadRequest for an
     output that the model lacks, and for non-finite values, which JSON cannot carry."""
@@ -163,9 +167,11 @@ def build_response(
         else:
             entry["data"] = array.ravel()
         described.append(entry)
-    head = {"model_name": model, "model_version": version, "outputs": described}
+    head: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": described}
     if request.id:
         head["id"] = request.id
+    if parameters:
+        head["parameters"] = parameters
     text = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
     return (text + b"".join(raws), len(text)) if raws else (text, None)
 

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.gateway import Gateway, TensorSpec
+from service.gateway import Answer, Gateway, TensorSpec
 from service.settings import Settings
 
 FP32 = np.dtype("<f4")
@@ -32,7 +32,7 @@ class Doubler:
     def infer(self, inputs):  # type: ignore[no-untyped-def]
         assert self.go.wait(30)
         self.calls += 1
-        return {"y": inputs["x"] * 2}
+        return Answer({"y": inputs["x"] * 2}, {"cycles": 5})
 
     def close(self) -> None:
         self.closed = True

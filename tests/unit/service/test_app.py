@@ -27,6 +27,7 @@ def test_health_and_metadata_are_served_without_a_request_of_work(client: TestCl
 def test_an_inference_is_answered_in_json(client: TestClient) -> None:
     answer = client.post(INFER, json=X | {"id": "7"}).json()
     assert answer["id"] == "7"
+    assert answer["parameters"] == {"cycles": 5}
     assert answer["outputs"] == [
         {"name": "y", "datatype": "FP32", "shape": [1, 3], "data": [2.0, 4.0, 6.0]}
     ]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
@@ -16,6 +17,7 @@ from rtl_sim.spec import npu
 ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = ROOT / "rtl_sim/rtl/npu/npu_pkg.sv"
 TANH: Final = ROOT / "rtl_sim/rtl/npu/npu_tanh_rom.sv"
+RECIPE: Final = ROOT / "rtl_sim/rtl/npu/overlay.json"
 DOCS: Final = ROOT / "docs/npu.md"
 BANNER: Final = (
     "// Generated from rtl_sim/spec by `python -m rtl_sim.spec.npu_generate`: do not edit.\n"
@@ -60,6 +62,30 @@ def tanh_rom() -> str:
         lines.append(f"      {label}: {{base_o, slope_o}} = {{17'd{base}, 12'd{slope}}};")
     lines += ["    endcase", "  end", "endmodule"]
     return "\n".join(lines) + "\n"
+
+
+def recipe() -> str:
+    """overlay.json, as hal/backends/fpga/recipe.py reads it."""
+    buffers = [(name, "buffer", at, 8) for name, at in npu.BUFFER_ARGS.items()]
+    scalars = [(name, "scalar", at, 4) for name, at in npu.SCALAR_ARGS.items()]
+    fields = ("name", "kind", "offset", "size_bytes")
+    args = [dict(zip(fields, arg, strict=True)) for arg in buffers + scalars]
+    content = {
+        "recipe_version": 1,
+        "top": "npu",
+        "sources": npu.SOURCES,
+        "clock_mhz": 200,
+        "lanes": 32,
+        "kernels": [{"name": npu.KERNEL_NAME, "protocol": "ap_ctrl_hs", "args": args}],
+        "counters": [
+            {"name": stat.name.lower(), "offset": npu.COUNTERS_BASE + 4 * stat}
+            for stat in npu.Stat
+            if not stat.name.startswith("RESERVED")
+        ],
+        "vectors": "rtl_sim.model.selftest:vectors",
+        "overlays": {f"npu-{name}": {"params": npu.CONFIGS[name].params} for name in npu.OVERLAYS},
+    }
+    return json.dumps(content, indent=1) + "\n"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -117,6 +143,7 @@ def outputs() -> dict[Path, str]:
     return {
         PACKAGE: package(),
         TANH: tanh_rom(),
+        RECIPE: recipe(),
         DOCS: docs(DOCS.read_text(encoding="utf-8")),
     }
 

@@ -1,0 +1,36 @@
+// Stateless: h16 + h16. An operand with exponent 0 is zero, whatever its sign.
+module npu_fadd (
+  input  logic [15:0] a_i,
+  input  logic [15:0] b_i,
+  output logic [15:0] h_o,
+  output logic        sat_o
+);
+  logic [15:0]       larger, smaller;
+  logic [13:0]       larger_m, smaller_m, shifted;
+  logic [4:0]        distance;
+  logic [14:0]       sum;
+  logic signed [6:0] exponent;
+
+  always_comb begin
+    if (a_i[14:0] >= b_i[14:0]) begin
+      larger   = a_i;
+      smaller = b_i;
+    end else begin
+      larger   = b_i;
+      smaller = a_i;
+    end
+    // three bits below the last one: guard, round, sticky
+    larger_m    = (larger[14:10] == 0) ? 14'd0 : {1'b1, larger[9:0], 3'b000};
+    smaller_m  = (smaller[14:10] == 0) ? 14'd0 : {1'b1, smaller[9:0], 3'b000};
+    distance = larger[14:10] - smaller[14:10];
+    shifted  = smaller_m >> distance;
+    if ((shifted << distance) != smaller_m) shifted[0] = 1'b1;
+    if (larger[15] == smaller[15]) sum = {1'b0, larger_m} + {1'b0, shifted};
+    else                      sum = {1'b0, larger_m} - {1'b0, shifted};
+    exponent = $signed({2'b00, larger[14:10]}) - 7'sd13;
+  end
+
+  npu_round #(.W(15), .STEPS(4), .EW(7)) u_round (
+    .sign_i(larger[15]), .mag_i(sum), .exp_i(exponent), .h_o, .sat_o
+  );
+endmodule

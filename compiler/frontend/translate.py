@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from compiler.errors import DynamicShape, MalformedModel, Refusal, UnsupportedOp
-from compiler.frontend.operators import TRANSLATORS, Refused, Scope, UnknownShape
+from compiler.frontend.operators import TRANSLATORS
 from compiler.frontend.raw import Dim, RawModel, RawNode
+from compiler.frontend.scope import Refused, Scope, UnknownShape
 from compiler.ir import Array, Graph, Node, Shape, ShapeError, infer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,8 +120,6 @@ def test_a_model_without_a_build_of_its_overlay_has_no_image(compiled):
 
 
 def test_a_program_that_the_npu_refuses_is_an_error_and_no_result(models, compiled):
-    from dataclasses import replace
-
     broken = replace(compiled, program=Instr(Op.END_LOOP).encode().to_bytes(8, "little"))
     with pytest.raises(ProgramFault, match="instruction 0 with LOOP"):
         Emulator(broken).run({"x": models.weights(1, 1, 20)})

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import numpy_helper
 
 from compiler import Emulator, compile_onnx
 
@@ -134,11 +135,9 @@ def test_an_lstm_that_is_asked_for_some_outputs(models, outputs):
 
 def test_an_lstm_with_constant_initial_states(models):
     proto = models.proto(models.lstm(8, 16, 4, states=True))
-    import onnx
-
     for index, name in ((2, "c0"), (1, "h0")):
         del proto.graph.input[index]
-        proto.graph.initializer.append(onnx.numpy_helper.from_array(floats(5, 1, 1, 16), name))
+        proto.graph.initializer.append(numpy_helper.from_array(floats(5, 1, 1, 16), name))
     check(models, proto.SerializeToString(), "npu:nano", {"x": (4, 1, 8)})
 
 

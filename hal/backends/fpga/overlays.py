@@ -22,6 +22,7 @@ from hal.backends.fpga.verilator_shell import PART
 from hal.errors import OverlayRejected
 from hal.types import Overlay, ProgramImage, SelfTest
 from rtl_sim import cache
+from rtl_sim.errors import SimError
 
 RTL_FILE = "rtl/overlay.v"
 STATE_MAP_FILE = "state.json"
@@ -39,7 +40,10 @@ def overlay(name: str) -> Overlay:
     known = recipes()
     if name not in known:
         raise OverlayRejected(f"no overlay {name!r}; there are {', '.join(known) or 'none'}")
-    return as_overlay(_bundle(known[name]))
+    try:
+        return as_overlay(_bundle(known[name]))
+    except (SimError, BundleError) as error:
+        raise OverlayRejected(f"overlay {name!r} cannot be made: {error}") from error
 
 
 def as_overlay(bundle: Bundle) -> Overlay:

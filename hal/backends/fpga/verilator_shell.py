@@ -26,7 +26,8 @@ from rtl_sim.verilated.build import Design, build_library
 from rtl_sim.verilated.model import MemoryWindow, Model
 
 PART = "verilator"
-BATCH_CYCLES = 2000  # a few ms at most, so timeouts stay responsive; 0.1 % of overhead
+BATCH_CYCLES = 4000  # a few ms at most, so timeouts stay responsive; 0.1 % of overhead
+FIRST_BATCH_CYCLES = 200  # a wait of no time is a small step: short kernels can be halted, too
 FIRST_ADDRESS = 1 << 32  # a null or truncated address is a bus error
 # System tasks with no side effect outside the model. A simulator would run $system with the host's
 # rights; none of this is synthesizable, so no overlay loses anything.
@@ -97,16 +98,19 @@ class VerilatorSpace:
 
 
 class VerilatorShell:
-    """batch_cycles  clock cycles between two looks at the time: halting points lie there
-    seed          0: the fabric powers on with zeros; else with noise (see rtl_sim.verilated)"""
+    """batch_cycles        the most clock cycles between two looks at the time
+    first_batch_cycles  those of the first batch of each wait; then they double
+    seed                0: the fabric powers on with zeros; else with noise"""
 
     def __init__(
         self,
         batch_cycles: int = BATCH_CYCLES,
+        first_batch_cycles: int = FIRST_BATCH_CYCLES,
         timing: MemoryTiming | None = None,
         seed: int = 0,
     ) -> None:
         self.batch_cycles = batch_cycles
+        self.first_batch_cycles = min(first_batch_cycles, batch_cycles)
         self._timing = timing or MemoryTiming()
         self._seed = seed
         self._bundle: Bundle | None = None
@@ -171,12 +175,14 @@ class VerilatorShell:
     def wait_irq(self, timeout_s: float) -> bool:
         model = self._ready()
         deadline = time.monotonic() + timeout_s
+        batch = self.first_batch_cycles
         try:
             while True:
-                if model.run(self.batch_cycles) < self.batch_cycles or model.interrupt():
+                if model.run(batch) < batch or model.interrupt():
                     return True
                 if time.monotonic() >= deadline:
                     return False
+                batch = min(2 * batch, self.batch_cycles)
         except ModelFault as error:
             raise DeviceFault(str(error)) from error
 

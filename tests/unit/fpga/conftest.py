@@ -88,7 +88,7 @@ class Rig:
         self, info: DeviceInfo, overlay: Overlay, seed: int = 0, stall_per_256: int = 0
     ) -> None:
         timing = MemoryTiming(stall_per_256=stall_per_256)
-        self.shell = VerilatorShell(batch_cycles=1, timing=timing, seed=seed)
+        self.shell = VerilatorShell(first_batch_cycles=1, timing=timing, seed=seed)
         self.driver = FpgaDriver(info, self.shell, watchdog_s=5)
         self.device = Device(self.driver)
         self.device.configure(overlay)

@@ -43,11 +43,10 @@ class Tenant:
 
     def run_cycles(self, seq: Seq, cycles: int) -> bool:
         """Let the kernel work for exactly this many clock cycles, unless it is done before."""
-        self.rig.shell.batch_cycles = cycles
+        self.rig.shell.first_batch_cycles = cycles
         return self.context.wait(seq, 0.0)
 
     def finish(self, seq: Seq) -> None:
-        self.rig.shell.batch_cycles = 1000
         assert self.context.wait(seq, 20.0)
 
     def result(self) -> bytes:
@@ -148,7 +147,6 @@ def test_reads_queue_behind_the_kernel_and_see_its_result(tenant: Tenant) -> Non
 
 
 def test_a_write_behind_a_kernel_does_not_change_what_the_kernel_reads(tenant: Tenant) -> None:
-    tenant.rig.shell.batch_cycles = 50
     tenant.launch(key=5)
     tenant.context.write(tenant.source, bytes(len(SOURCE)))
     assert tenant.result() == expected(5)
@@ -259,7 +257,6 @@ def test_a_hung_kernel_times_out_and_leaves_the_device_usable_after_configure(
     tenant: Tenant, rigs: Any, blend: Overlay
 ) -> None:
     rigs[0].driver.watchdog_s = 0.05
-    rigs[0].shell.batch_cycles = 500
     seq = tenant.launch(key=HANG)
     assert not tenant.context.wait(seq, 0.02)
     other = Tenant(rigs[0], blend)
@@ -293,7 +290,6 @@ def test_a_kernel_that_leaves_its_buffers_faults_and_harms_nobody(
     other = Tenant(rigs[0], blend)
     other.context.write(other.source, SOURCE)
     seq = tenant.launch(key=5, words=WORDS + 1000)
-    tenant.rig.shell.batch_cycles = 1000
     for _ in range(2):
         with pytest.raises(DeviceFault, match="outside"):
             tenant.context.wait(seq, 20.0)
@@ -407,6 +403,5 @@ def test_a_freed_buffer_cannot_be_reached_by_a_kernel(tenant: Tenant, blend: Ove
     )
     tenant.rig.shell.write32(0x1C, low)  # before the first write burst
     tenant.rig.shell.write32(0x20, high)
-    tenant.rig.shell.batch_cycles = 1000
     with pytest.raises(DeviceFault, match=f"write at device address {address:#x}"):
         tenant.context.wait(tenant.context.signal(), 10.0)

@@ -54,7 +54,9 @@ class _Round:
         self.coming: dict[Slice, int] = {}  # about to be free -> the job that holds it still
         self.claims: dict[Slice, int] = {}  # -> the job it is kept for
         self.used: dict[str, int] = {}  # device -> slices taken, to spread over the least used
+        self.placed: dict[Slice, Job] = {}
         self.evicted: set[int] = set()
+        self.blocked: list[Job] = []
         self.decisions: list[Place | Evict] = []
         self.waiting: dict[int, tuple[Blocker, ...]] = {}
         self.wakes: list[int] = []
@@ -84,6 +86,8 @@ class _Round:
             victims = self._serve(job)
             for victim in victims:  # of lower tiers, so their turns are still to come
                 heapq.heappush(queue, (*victim.order, victim))
+        for job in self.blocked:  # told at the end, when all that was decided is known
+            self.waiting[job.id] = self._blockers(job, self.view.acceptable(job))
         wake = min(self.wakes, default=None)
         return Plan(tuple(self.decisions), tuple(sorted(self.waiting.items())), wake)
 
@@ -113,7 +117,7 @@ class _Round:
             self.coming.update((item, victim.id) for item in victim.slices)
             self.decisions.append(Evict(victim.id, job.id))
         self._claim(job, parts)
-        self.waiting[job.id] = self._blockers(job, parts)
+        self.blocked.append(job)
         return victims
 
     # ---- free slices
@@ -132,6 +136,7 @@ class _Round:
 
     def _take(self, job: Job, slices: tuple[Slice, ...]) -> None:
         self.decisions.append(Place(job.id, slices))
+        self.placed.update(dict.fromkeys(slices, job))
         self._keep(job, slices)
 
     def _keep(self, job: Job, slices: Iterable[Slice]) -> None:
@@ -239,12 +244,15 @@ class _Round:
         )
 
     def _blocker(self, job: Job, item: Slice) -> tuple[Why, int, int | None]:
-        claimed = self.claims.get(item, job.id)
-        if claimed != job.id:
-            return Why.AHEAD, claimed, None
+        if item in self.placed:
+            taker = self.placed[item]
+            return (Why.HELD if taker.rank <= job.rank else Why.STARTING), taker.id, None
+        keeper = self.view.jobs[self.claims.get(item, job.id)]
+        if keeper.order < job.order:
+            return Why.AHEAD, keeper.id, None
         lease = self.view.leases.get(item)
         if lease is None:
-            return (Why.RESERVED if item in self.claims else Why.SHORT), 0, None
+            return (Why.RESERVED if self.claims.get(item) == job.id else Why.SHORT), 0, None
         why = Why.RELEASING if lease.releasing else self._standing(job, lease.job)
         if why is Why.PROTECTED:
             holder = self.view.jobs[lease.job]

@@ -1,0 +1,110 @@
+"""What must hold after every step, whatever happened: a list of complaints, empty when all is well.
+
+Written against the machine's tables alone; it knows `Tiered` only by what it promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scheduler.core.jobs import Job, JobState
+from scheduler.core.machine import Machine
+from scheduler.core.values import Slice, Tier
+from scheduler.core.view import View
+from scheduler.policies.explain import audit
+from scheduler.policies.tiered import protected_until_us
+
+HOLDING = (JobState.STARTING, JobState.RUNNING, JobState.CHECKPOINTING, JobState.MIGRATING)
+
+
+def broken(machine: Machine, min_run_us: int) -> list[str]:
+    view = machine.view()
+    return [
+        *_leases(machine),
+        *_gangs(machine),
+        *_tiers(machine),
+        *_queue(view, min_run_us),
+        *audit(view, machine.waiting),
+    ]
+
+
+def _leases(machine: Machine) -> Iterator[str]:
+    """No slice twice, every lease its job's, nobody running where nothing runs."""
+    held = [item for job in machine.jobs.values() for item in job.slices]
+    held += [item for lease in machine.releasing.values() for item in lease.slices]
+    if len(held) != len(set(held)):
+        yield f"a slice is held twice: {sorted(held)}"
+    if sorted(held) != sorted(machine.leases):
+        yield f"jobs hold {sorted(held)}, the leases are {sorted(machine.leases)}"
+    for item, lease in machine.leases.items():
+        if item not in lease.slices:
+            yield f"{item} is not in its own lease {lease}"
+        job = machine.jobs[lease.job]
+        if not lease.releasing and not (job.epoch == lease.epoch and job.listening):
+            yield f"{lease} is not of job {job.id}'s attempt {job.epoch}"
+    for job in machine.jobs.values():
+        down = [item for item in job.slices if not machine.devices[item.device].up]
+        if job.state is JobState.RUNNING and (down or job.lost):
+            yield f"job {job.id} runs on {down}, which was lost"
+
+
+def _gangs(machine: Machine) -> Iterator[str]:
+    for job in machine.jobs.values():
+        if len(job.slices) != (job.spec.count if job.state in HOLDING else 0):
+            yield f"job {job.id} is {job.state}, asked for {job.spec.count}, has {job.slices}"
+        parts = {machine.devices[item.device].part for item in job.slices}
+        if parts - {job.part}:
+            yield f"job {job.id} of part {job.part!r} holds slices of {sorted(parts)}"
+        if job.state is JobState.PREEMPTED and not job.part:
+            yield f"job {job.id} has a checkpoint of no part"
+
+
+def _tiers(machine: Machine) -> Iterator[str]:
+    for job in machine.jobs.values():
+        if job.evicted_for and machine.jobs[job.evicted_for].rank >= job.rank:
+            yield f"job {job.id} was halted for {job.evicted_for}, which is not of a higher tier"
+        if job.spec.tier is Tier.PREMIUM and job.preemptions:
+            yield f"job {job.id} is premium and was halted"
+
+
+def _queue(view: View, min_run_us: int) -> Iterator[str]:
+    """The first in the queue never waits for what it could take: neither for free slices, nor
+    while a lower tier may be halted and is not. (Behind the first, slices may be spoken for.)"""
+    queue = [
+        job
+        for job in view.jobs.values()
+        if job.state is JobState.CHECKPOINTING
+        or (job.state.waiting and job.idle_until_us <= view.now_us)
+    ]
+    head = min(queue, key=lambda job: job.order, default=None)
+    if head is None or head.state is JobState.CHECKPOINTING:
+        return
+    reach = [_within_reach(view, head, slices, min_run_us) for slices in _parts(view, head)]
+    need = head.spec.count
+    if any(free >= need for free, _, _ in reach):
+        yield f"job {head.id} waits, though enough slices are free"
+    if any(free + coming >= need for free, coming, _ in reach):
+        return
+    if any(free + coming + takeable >= need for free, coming, takeable in reach):
+        yield f"job {head.id} waits, though lower tiers run that may be halted"
+
+
+def _parts(view: View, job: Job) -> list[tuple[Slice, ...]]:
+    return list(view.acceptable(job).values())
+
+
+def _within_reach(
+    view: View, head: Job, slices: tuple[Slice, ...], min_run_us: int
+) -> tuple[int, int, int]:
+    """How many are free, about to be free, held by what may be halted for `head`."""
+    free = coming = takeable = 0
+    for item in slices:
+        lease = view.leases.get(item)
+        holder = view.jobs.get(lease.job) if lease else None
+        if lease is None:
+            free += 1
+        elif lease.releasing or holder is None or holder.state is JobState.CHECKPOINTING:
+            coming += 1
+        elif holder.state is JobState.RUNNING and holder.rank > head.rank and not holder.pinned:
+            takeable += protected_until_us(holder, min_run_us) <= view.now_us
+    return free, coming, takeable

@@ -72,7 +72,7 @@ def _shift(cell: Cell, render: Render) -> str:
 def _indexed(cell: Cell, render: Render) -> str:
     """$shift and $shiftx: a part of A that begins at B; a negative B shifts to the left."""
     value, amount = _operand(cell, "A", render), render(cell.pins["B"])
-    if not cell.flag("B_SIGNED"):
+    if not cell.flag("B_SIGNED") or cell.pins["B"][-1] == "0":
         return f"{value} >> {amount}"
     sign = render(cell.pins["B"][-1:])
     width = len(cell.pins["B"])

@@ -6,9 +6,9 @@ Each flip-flop's `q <= d` becomes
     else if (sp_scan)  q <= the flip-flop one row up the chain
 
 which in hardware is the clock enable ANDed with `sp_run` and one multiplexer before D. Enables and
-synchronous resets need no masking of their own: they stand under `sp_run`. An asynchronous reset
-does, since it waits for no clock: it is held off for the whole frozen interval, and a level that is
-still there afterwards acts then.
+synchronous resets (multiplexers here, `dffunmap` made them so) need no masking of their own: they
+stand under `sp_run`. An asynchronous reset does, since it waits for no clock: it is held off for
+the whole frozen interval, and a level that is still there afterwards acts then.
 
 `sp_run` is read by clocked processes only. No combinational logic depends on it, so a simulator
 evaluates nothing more for it while the design runs.
@@ -24,6 +24,7 @@ from rtl_sim.capture.chain import Chain
 from rtl_sim.capture.netlist import Cell
 from rtl_sim.capture.scope import Scope, constant, identifier, span
 from rtl_sim.capture.state import Register
+from rtl_sim.capture.updates import Choices, Updates
 
 PADDING: Final = "sp_padding"
 
@@ -45,11 +46,22 @@ class _Piece:
 
 class Flops:
     def __init__(
-        self, registers: Sequence[Register], chain: Chain, scope: Scope, clock: str
+        self,
+        registers: Sequence[Register],
+        choices: Choices,
+        chain: Chain,
+        scope: Scope,
+        clock: str,
     ) -> None:
         self._registers, self._scope, self._clock = registers, scope, identifier(clock)
         self._lanes, self._padding = chain.lanes, chain.padding
         self._variables = [scope.declare(register.q, register.label) for register in registers]
+        self._updates = Updates(
+            choices,
+            scope,
+            [identifier(variable) for variable in self._variables],
+            [register.q for register in registers],
+        )
         self._rows = [
             [
                 _Piece(
@@ -97,33 +109,11 @@ class Flops:
             yield from (f"      {line}" for line in self._constants(members, "ARST_VALUE"))
             yield "    end else"
         yield "    if (sp_run) begin"
-        yield from (f"      {line}" for line in self._functional(members))
+        wishes = [(index, self._registers[index].cell.pins["D"]) for index in members]
+        yield from (f"      {line}" for line in self._updates.emit(wishes))
         yield "    end else if (sp_scan) begin"
         yield from (f"      {line}" for line in self._shift(frozenset(members)))
         yield "    end"
-
-    def _functional(self, members: Sequence[int]) -> Iterator[str]:
-        """What the RTL says, registers with equal enable and reset under one condition."""
-        groups: dict[tuple[bool, str, str], list[int]] = {}
-        for index in members:
-            cell = self._registers[index].cell
-            enable, reset = self._condition(cell, "EN"), self._condition(cell, "SRST")
-            groups.setdefault((cell.kind == "$sdffce", enable, reset), []).append(index)
-        for (enable_first, enable, reset), group in groups.items():
-            update = [
-                f"{identifier(self._variables[index])} <= "
-                f"{self._scope.render(self._registers[index].cell.pins['D'])};"
-                for index in group
-            ]
-            if not reset:
-                yield from _under(f"if ({enable})" if enable else "", update)
-                continue
-            clear = list(_under(f"if ({reset})", self._constants(group, "SRST_VALUE")))
-            if enable_first:
-                yield from _under(f"if ({enable})", [*clear, *_under("else", update)])
-            else:
-                yield from clear
-                yield from _under(f"else if ({enable})" if enable else "else", update)
 
     def _constants(self, members: Sequence[int], param: str) -> list[str]:
         return [
@@ -176,12 +166,3 @@ def _slice(variable: str, of: int, low: int, width: int) -> str:
 
 def _joined(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else "{" + ", ".join(parts[::-1]) + "}"
-
-
-def _under(head: str, body: Sequence[str]) -> Iterator[str]:
-    if not head:
-        yield from body
-        return
-    yield f"{head} begin"
-    yield from (f"  {line}" for line in body)
-    yield "end"

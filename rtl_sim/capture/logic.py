@@ -65,10 +65,15 @@ def declare_memory(cell: Cell, variable: str) -> Iterator[str]:
 
 
 def emit(
-    module: Module, scope: Scope, arrays: Mapping[str, str], module_names: Mapping[str, str]
+    module: Module,
+    scope: Scope,
+    arrays: Mapping[str, str],
+    module_names: Mapping[str, str],
+    absorbed: frozenset[str] = frozenset(),
 ) -> Iterator[str]:
-    """`arrays`: memory cell's name -> array variable; `module_names`: kept module -> its name."""
-    ordered = topological(module)
+    """`arrays`: memory cell's name -> array variable; `module_names`: kept module -> its name;
+    `absorbed`: cells that are written elsewhere."""
+    ordered = [cell for cell in topological(module) if cell.name not in absorbed]
     for cell in ordered:
         for bits in outputs(cell):
             if bits and not scope.knows(bits):

@@ -17,6 +17,7 @@ from rtl_sim.capture.chain import place
 from rtl_sim.capture.elaborate import Elaborated
 from rtl_sim.capture.errors import CaptureRefused, ElaborationError, Refusal
 from rtl_sim.capture.netlist import Module
+from rtl_sim.capture.prepare import prepare
 
 DEFAULT_LANES: Final = 32
 MAX_LANES: Final = 1024  # wider than any bus that could carry a row
@@ -67,9 +68,10 @@ def capture(
     with tempfile.TemporaryDirectory(prefix="haltere-capture-") as folder:
         work = Path(folder)
         design, clock = _elaborated(sources, top, params, work)
-        found = state.extract(design.flat, top)
+        modules = {**design.flat, top: prepare(design.flat[top])}
+        found = state.extract(modules, top)
         chain = place(found.registers, lanes)
-        written = writer.write(design.flat, top, found, chain, clock)
+        written = writer.write(modules, top, found, chain, clock)
         instrumented = work / "instrumented.v"
         instrumented.write_text(written.verilog, encoding="utf-8")
         after = elaborate.count_cells(instrumented, top, work)

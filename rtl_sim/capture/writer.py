@@ -11,9 +11,11 @@ from rtl_sim.capture import logic, memories
 from rtl_sim.capture.chain import Chain
 from rtl_sim.capture.flops import PADDING, Flops
 from rtl_sim.capture.netlist import Cell, Module
+from rtl_sim.capture.prepare import REGISTER_KINDS
 from rtl_sim.capture.refuse import STATE_PORTS
 from rtl_sim.capture.scope import Scope, identifier, span
 from rtl_sim.capture.state import State
+from rtl_sim.capture.updates import Choices
 
 _HEAD: Final = "// Written by haltere's capture tool from a netlist: change the sources, not this."
 _PARAMOD: Final = re.compile(r"\$paramod(?:\$[0-9a-f]+)?\\([^\\]+)")
@@ -82,7 +84,8 @@ def _top(
         f"  input {span(width)}sp_mwd",
         f"  output reg {span(width)}sp_mrd",
     ]
-    flops = Flops(state.registers, chain, scope, clock)
+    choices = Choices(module, REGISTER_KINDS)
+    flops = Flops(state.registers, choices, chain, scope, clock)
     arrays = {memory.cell.name: scope.reserve(memory.name) for memory in state.memories}
     yield f"module {identifier(module.name)} ("
     yield ",\n".join(ports)
@@ -95,7 +98,7 @@ def _top(
                 f"memory {memory.name}: the RTL leaves open which of write ports {earlier} and "
                 f"{later} wins when both write one word; here it is the later"
             )
-    yield from _body(module, scope, arrays, names)
+    yield from _body(module, scope, arrays, names, choices.names)
     yield "  // What remembers, and the state port."
     yield from flops.emit()
     yield from memories.emit(state.memories, arrays, scope, clock)
@@ -111,14 +114,18 @@ def _ports(module: Module, scope: Scope) -> Iterator[str]:
 
 
 def _body(
-    module: Module, scope: Scope, arrays: dict[str, str], names: Mapping[str, str]
+    module: Module,
+    scope: Scope,
+    arrays: Mapping[str, str],
+    names: Mapping[str, str],
+    absorbed: frozenset[str] = frozenset(),
 ) -> Iterator[str]:
     """ROMs, logic, and what the output ports show."""
     every = dict(arrays)
     for cell in _roms(module):
         every[cell.name] = scope.reserve(cell.params["MEMID"].removeprefix("\\"))
         yield from logic.declare_memory(cell, every[cell.name])
-    yield from logic.emit(module, scope, every, names)
+    yield from logic.emit(module, scope, every, names, absorbed)
     for port in module.ports:
         if port.direction == "output":
             yield f"  assign {identifier(port.name)} = {scope.render(port.bits)};"

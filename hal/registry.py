@@ -126,14 +126,10 @@ def _load(entry: EntryPoint) -> Backend | Absent:
     """The backend object. A module missing from our own tree is a bug and is not caught."""
     try:
         return cast(Backend, entry.load())
-    except AttributeError:  # INTERIM: room not built yet
-        return Absent(entry.name, f"{entry.value} does not exist yet")
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         own = entry.module.partition(".")[0]
         if missing in ("", own, __name__.partition(".")[0]):
-            if error.name and entry.module.startswith(error.name):  # INTERIM: room not built yet
-                return Absent(entry.name, f"{entry.module} does not exist yet")
             raise
         return Absent(
             entry.name,

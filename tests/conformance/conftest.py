@@ -58,7 +58,7 @@ class Proxies:
         from proxy.launcher import spawn
 
         if uri not in self._servers:
-            self._servers[uri] = spawn(uri, self._root)
+            self._servers[uri] = spawn(uri, self._root, tied=True)
         return connect(uri, root=self._root)
 
     def stop(self) -> None:

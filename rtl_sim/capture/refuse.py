@@ -27,7 +27,9 @@ STATE_PORTS: Final = (
     "sp_mwd",
     "sp_mrd",
 )
-_MEMORY_KINDS: Final = frozenset({"$mem_v2", "$memrd", "$memrd_v2", "$memwr_v2", "$meminit_v2"})
+_MEMORY_KINDS: Final = frozenset(
+    {"$mem_v2", "$memrd", "$memrd_v2", "$memwr_v2", "$meminit", "$meminit_v2"}
+)
 
 
 def check_raw(modules: Mapping[str, Module], top: str) -> None:

@@ -17,7 +17,7 @@ from compiler.hostside import Inputs, Results, check_inputs, finish, pack_inputs
 from compiler.ir import Array
 from hal.types import Seq
 from rtl_sim.model.npu import Npu
-from rtl_sim.spec.npu import Stat, Status
+from rtl_sim.spec.npu import ISA_VERSION, Stat, Status
 
 MAX_BATCH = 256  # samples in flight at once; bounds the memory an emulation takes
 
@@ -71,7 +71,7 @@ class Emulator:
         npu = Npu(model.npu, batch)
         size = model.samples * model.output_vectors * model.npu.vector_bytes
         done = npu.launch(model.program, model.weights, packed.reshape(batch, -1), size)
-        check_status(int(done.stats[0, Stat.STATUS]), model)
+        check_stats(done.stats[0], model)
         self.last_stats = done.stats
         outputs = unpack_outputs(model, done.outputs.reshape(len(packed), -1))
         return finish(model, arrays, outputs)
@@ -91,9 +91,18 @@ def pad_samples(array: Array, samples: int) -> Array:
     return np.concatenate([array, np.zeros((missing, *array.shape[1:]), np.float32)])
 
 
-def check_status(word: int, model: CompiledModel) -> None:
-    """Raises ProgramFault unless the status word of a launch says OK."""
-    code, pc = word & 0xFF, word >> 16
+def check_stats(stats: NDArray[np.uint32], model: CompiledModel) -> None:
+    """Raises ProgramFault unless a launch's statistics say OK, and that the NPU was the right one:
+    a program for another size of vectors may run to its end and compute nonsense."""
+    npu = model.npu
+    wanted = ISA_VERSION << 24 | npu.lanes << 12 | npu.n
+    found = int(stats[Stat.CONFIG])
+    if found != wanted:
+        raise ProgramFault(
+            f"{model.name} is compiled for {model.target} (configuration word {wanted:#010x}); the "
+            f"device's NPU says {found:#010x}: configure overlay {model.overlay!r}, or compile anew"
+        )
+    code, pc = int(stats[Stat.STATUS]) & 0xFF, int(stats[Stat.STATUS]) >> 16
     if code != Status.OK:
         known = Status(code).name if code in set(Status) else f"code {code}"
         raise ProgramFault(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.artifact import CompiledModel
-from compiler.emulator import check_status, pad_samples, stack_size
+from compiler.emulator import check_stats, pad_samples, stack_size
 from compiler.errors import BadInput, RunTimeout
 from compiler.hostside import Inputs, Results, check_inputs, finish, pack_inputs, unpack_outputs
 from compiler.ir import Array
@@ -143,7 +143,7 @@ class Session:
         packed = np.frombuffer(self._context.read(output), np.uint8)
         stats = np.frombuffer(self._context.read(self._buffers["stats"]), "<u4")
         self.last_stats = stats[:STATS_WORDS]
-        check_status(int(stats[Stat.STATUS]), self.model)
+        check_stats(stats, self.model)
         self.last_cycles = int(stats[Stat.CYCLES])
         size = self.model.samples * self.model.output_vectors * self.model.npu.vector_bytes
         outputs = unpack_outputs(self.model, packed[:size].reshape(self.model.samples, -1))

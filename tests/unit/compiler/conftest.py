@@ -1,7 +1,9 @@
-"""Small ONNX models, built with onnx.helper."""
+"""Small ONNX models, built with onnx.helper, and a device that computes with the golden model."""
 
 from __future__ import annotations
 
+import itertools
+import struct
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -11,6 +13,25 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from hal.context import Context
+from hal.driver import DriverContext
+from hal.types import (
+    Arg,
+    BufferArg,
+    Caps,
+    DeviceInfo,
+    Grid,
+    Handle,
+    ProgramImage,
+    ScalarArg,
+    Seq,
+    Usage,
+)
+from rtl_sim.model.npu import Npu
+from rtl_sim.spec.npu import CONFIGS, INSTRUCTION_BYTES, STATS_BYTES, Stat
+
+CYCLES = 123  # what the golden device says a launch took
 
 
 class Models:
@@ -119,6 +140,94 @@ class Models:
     @staticmethod
     def proto(model: bytes) -> Any:
         return onnx.ModelProto.FromString(model)
+
+
+class GoldenContext(DriverContext):
+    """Launches run on the golden model as soon as they are enqueued; `stuck` ones never end."""
+
+    def __init__(self, config: str) -> None:
+        self.config = CONFIGS[config]
+        self.npu = Npu(self.config)
+        self.buffers: dict[Handle, bytearray] = {}
+        self.writes: list[int] = []
+        self.images: list[ProgramImage] = []
+        self.stuck = False
+        self._handles = itertools.count(1)
+
+    def alloc(self, nbytes: int, usage: Usage) -> Handle:
+        handle = Handle(next(self._handles))
+        self.buffers[handle] = bytearray(nbytes)
+        return handle
+
+    def free(self, buffer: Handle) -> None:
+        del self.buffers[buffer]
+
+    def load(self, image: ProgramImage) -> Handle:
+        self.images.append(image)
+        return Handle(next(self._handles))
+
+    def unload(self, program: Handle) -> None:
+        self.images.pop()
+
+    def write(self, buffer: Handle, offset: int, data: memoryview) -> None:
+        self.writes.append(data.nbytes)
+        self.buffers[buffer][offset : offset + data.nbytes] = data
+
+    def read(self, buffer: Handle, offset: int, into: memoryview) -> None:
+        into[:] = self.buffers[buffer][offset : offset + into.nbytes]
+
+    def copy(self, source: Handle, so: int, target: Handle, to: int, nbytes: int) -> None:
+        raise NotImplementedError
+
+    def launch(self, program: Handle, entry: str, args: Sequence[Arg], grid: Grid) -> None:
+        assert entry == "npu"
+        handles = [arg.buffer for arg in args if isinstance(arg, BufferArg)]
+        counts = [struct.unpack("<I", arg.data)[0] for arg in args if isinstance(arg, ScalarArg)]
+        program_b, weights, inputs, output, stats = handles
+        n_instr, n_weights, n_input, n_output = counts
+        vector = self.config.vector_bytes
+        done = self.npu.launch(
+            bytes(self.buffers[program_b][: n_instr * INSTRUCTION_BYTES]),
+            bytes(self.buffers[weights][: n_weights * vector]),
+            bytes(self.buffers[inputs][: n_input * vector]),
+            n_output * vector,
+        )
+        self.buffers[output][: n_output * vector] = done.output
+        words = done.stats[0].astype("<u4")
+        words[Stat.CYCLES] = CYCLES
+        self.buffers[stats][:STATS_BYTES] = words.tobytes()
+
+    def signal(self, seq: Seq) -> None: ...
+
+    def wait(self, seq: Seq, timeout_s: float) -> bool:
+        return not self.stuck
+
+    def halt(self, timeout_s: float) -> bool:
+        return True
+
+    def peek(self, buffer: Handle, offset: int, into: memoryview) -> None:
+        self.read(buffer, offset, into)
+
+    def close(self) -> None:
+        self.buffers.clear()
+
+
+def _golden(config: str) -> tuple[GoldenContext, Context]:
+    driver = GoldenContext(config)
+    caps = Caps(formats=("overlay",), memory_bytes=2**20, max_buffer_bytes=2**20)
+    return driver, Context(driver, DeviceInfo("golden:0", "golden", "npu", caps))
+
+
+class Golden:
+    """Called with a configuration's name: (driver, context) of a device of that kind."""
+
+    CYCLES = CYCLES
+    __call__ = staticmethod(_golden)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Golden:
+    return Golden()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,211 @@
+"""How good a compiled model is: accuracy against onnxruntime, cycles, memory, instructions.
+
+Accuracy comes from the emulator, which equals the hardware in every bit; cycles come from a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.artifact import CompiledModel
+from compiler.emulator import Emulator
+from compiler.errors import BadInput
+from compiler.ir import Array
+from compiler.runtime import Session
+from hal.context import Context
+
+DEFAULT_SAMPLES = 32  # random inputs, when the caller brings none
+MEASURED_SAMPLES = 4  # launches on a device: cycles do not depend on data, bits are compared
+LABELS = "labels"  # name in a samples file that is no input of the model
+
+
+@dataclass(frozen=True, slots=True)
+class OutputAccuracy:
+    """One output of the model, NPU against onnxruntime."""
+
+    name: str
+    snr_db: float  # infinite when equal
+    max_abs_error: float
+    top1_agreement: float  # share of rows whose greatest element is the same
+    top1_labels: float | None  # share of samples where the NPU names the label
+    top1_labels_reference: float | None  # the same for onnxruntime
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """From a run on a device."""
+
+    device: str
+    cycles_per_inference: float  # weights' loading included
+    utilization: float  # of the multipliers, padding not counted as work
+    equals_emulator: bool  # every bit of every result
+    stats: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    model: str
+    target: str
+    samples: int
+    outputs: tuple[OutputAccuracy, ...]
+    instructions: int
+    weights_bytes: int
+    weights_pinned: bool
+    macs: int
+    memory: dict[str, tuple[int, int]]  # resource -> used, available
+    measured: Measured | None
+    not_measured: str  # the reason, if so
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; an infinite SNR is null."""
+        fields = asdict(self)
+        for output in fields["outputs"]:
+            if not np.isfinite(output["snr_db"]):
+                output["snr_db"] = None
+        return fields
+
+
+def random_samples(compiled: CompiledModel, count: int = DEFAULT_SAMPLES) -> dict[str, Array]:
+    """Inputs from a fixed seed."""
+    generator = np.random.default_rng(0)
+    return {
+        spec.name: generator.standard_normal((count, *spec.shape)).astype(np.float32)
+        for spec in compiled.inputs
+    }
+
+
+def split_samples(
+    compiled: CompiledModel, arrays: Mapping[str, NDArray[Any]]
+) -> tuple[dict[str, Array], NDArray[np.int64] | None]:
+    """A samples file's inputs, each [count, *shape], and its labels. Raises BadInput."""
+    inputs: dict[str, Array] = {}
+    for spec in compiled.inputs:
+        if spec.name not in arrays:
+            raise BadInput(f"the samples lack input {spec.name!r}; they have {sorted(arrays)}")
+        array = np.asarray(arrays[spec.name], np.float32)
+        size = int(np.prod(spec.shape))
+        if array.ndim == 0 or array.size == 0 or array[0].size != size:
+            raise BadInput(
+                f"the samples of input {spec.name!r} have shape {list(array.shape)}; the first "
+                f"axis must count samples of {list(spec.shape)}"
+            )
+        inputs[spec.name] = array.reshape(-1, *spec.shape)
+    counts = {len(array) for array in inputs.values()}
+    labels = None if LABELS not in arrays else np.asarray(arrays[LABELS]).astype(np.int64)
+    if labels is not None:
+        counts.add(labels.size)
+    if len(counts) > 1:
+        raise BadInput(f"the samples disagree on how many there are: {sorted(counts)}")
+    return inputs, labels
+
+
+def reference_results(model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """onnxruntime, sample by sample."""
+    import onnxruntime  # heavy, and only this function's
+
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    count = len(next(iter(inputs.values())))
+    rows = [
+        session.run(names, {name: array[index] for name, array in inputs.items()})
+        for index in range(count)
+    ]
+    return {name: np.stack([row[at] for row in rows]) for at, name in enumerate(names)}
+
+
+def snr_db(expected: Array, actual: Array) -> float:
+    """Signal to noise; infinite for equal arrays."""
+    noise = float(np.square(expected.astype(np.float64) - actual).sum())
+    signal = float(np.square(expected.astype(np.float64)).sum())
+    if noise == 0:
+        return float("inf")
+    return float(10 * np.log10(signal / noise)) if signal else float("-inf")
+
+
+def measure(
+    compiled: CompiledModel,
+    context: Context,
+    inputs: Mapping[str, Array],
+    emulated: Mapping[str, Array],
+) -> Measured:
+    """Run the first samples on a device that is configured with the model's overlay."""
+    count = min(MEASURED_SAMPLES, len(next(iter(inputs.values()))))
+    count = max(count // compiled.samples, 1) * compiled.samples
+    first = {name: array[:count] for name, array in inputs.items()}
+    count = min(count, len(next(iter(first.values()))))
+    with Session(context, compiled) as session:
+        results = session.run_many(first)
+        assert session.last_cycles is not None and session.last_stats is not None
+        launches = -(-count // compiled.samples)
+        cycles = session.last_cycles / (launches * compiled.samples)
+        names = _stat_names()
+        stats = {names[at]: int(value) for at, value in enumerate(session.last_stats[: len(names)])}
+    npu = compiled.npu
+    return Measured(
+        device=context.info.uri,
+        cycles_per_inference=cycles,
+        utilization=compiled.macs / (cycles * npu.n * npu.lanes * npu.engines),
+        equals_emulator=all(
+            np.array_equal(array, emulated[name][:count]) for name, array in results.items()
+        ),
+        stats=stats,
+    )
+
+
+def _stat_names() -> list[str]:
+    from rtl_sim.spec.npu import Stat
+
+    return [stat.name.lower() for stat in Stat if not stat.name.startswith("RESERVED")]
+
+
+def make_report(
+    model: bytes,
+    compiled: CompiledModel,
+    inputs: Mapping[str, Array] | None = None,
+    labels: NDArray[np.int64] | None = None,
+    context: Context | None = None,
+    not_measured: str = "no device was given",
+) -> Report:
+    """Compare, count and (with a context) measure."""
+    inputs = random_samples(compiled) if inputs is None else inputs
+    emulated = Emulator(compiled).run_many(inputs)
+    reference = reference_results(model, inputs)
+    measured = None if context is None else measure(compiled, context, inputs, emulated)
+    return Report(
+        model=compiled.name,
+        target=compiled.target,
+        samples=len(next(iter(inputs.values()))),
+        outputs=tuple(
+            _accuracy(name, reference[name], emulated[name], labels) for name in compiled.results
+        ),
+        instructions=compiled.instructions,
+        weights_bytes=len(compiled.weights),
+        weights_pinned=compiled.pinned,
+        macs=compiled.macs,
+        memory=dict(compiled.used),
+        measured=measured,
+        not_measured="" if measured else not_measured,
+    )
+
+
+def _accuracy(
+    name: str, expected: Array, actual: Array, labels: NDArray[np.int64] | None
+) -> OutputAccuracy:
+    classes = expected.shape[-1] if expected.ndim > 1 else 1
+    ours, theirs = (array.reshape(-1, classes).argmax(axis=1) for array in (actual, expected))
+    named: list[float | None] = [None, None]
+    if labels is not None and len(ours) == len(labels):
+        named = [float((each == labels).mean()) for each in (ours, theirs)]
+    return OutputAccuracy(
+        name=name,
+        snr_db=snr_db(expected, actual),
+        max_abs_error=float(np.abs(expected - actual).max()),
+        top1_agreement=float((ours == theirs).mean()),
+        top1_labels=named[0],
+        top1_labels_reference=named[1],
+    )

@@ -1,0 +1,112 @@
+"""The report: accuracy against onnxruntime, cycles from a device, and the command printing it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+from compiler import CompiledModel, compile_onnx
+from compiler.__main__ import main
+from compiler.errors import BadInput
+from compiler.report import make_report, random_samples, snr_db, split_samples
+
+
+@pytest.fixture(scope="module")
+def digits(models):
+    """A trained classifier of handwritten digits, and images it has not seen."""
+    images, labels = load_digits(return_X_y=True)
+    images = (images / 16).astype(np.float32)
+    fitted = LogisticRegression(max_iter=100).fit(images[:1200], labels[:1200])
+    nodes = [
+        models.node("Gemm", ["x", "w", "b"], ["z"], transB=1),
+        models.node("Softmax", ["z"], ["p"], axis=1),
+    ]
+    constants = {
+        "w": fitted.coef_.astype(np.float32),
+        "b": fitted.intercept_.astype(np.float32),
+    }
+    model = models.build(nodes, {"x": [None, 64]}, {"p": [None, 10]}, constants)
+    return model, images[1200:], labels[1200:]
+
+
+def test_a_trained_classifier_keeps_its_accuracy_on_the_npu(digits):
+    model, images, labels = digits
+    compiled = compile_onnx(model, "npu:sim")
+    inputs, named = split_samples(compiled, {"x": images, "labels": labels})
+    output = make_report(model, compiled, inputs, named).outputs[0]
+    assert output.top1_labels_reference > 0.85
+    assert output.top1_labels >= output.top1_labels_reference - 0.01
+    assert output.top1_agreement > 0.99
+    assert output.snr_db > 37
+
+
+def test_a_report_counts_what_the_model_uses(models):
+    model = models.mlp(64, 32, 10)
+    report = make_report(model, compile_onnx(model, "npu:nano"))
+    assert report.memory["MatrixRf tiles"] == (10, 16)
+    assert report.macs == 64 * 32 + 32 * 10
+    assert report.measured is None and "no device" in report.not_measured
+    assert json.loads(json.dumps(report.as_json()))["instructions"] == report.instructions
+
+
+def test_a_report_measures_cycles_on_a_device(models, golden):
+    model = models.mlp(64, 32, 10)
+    compiled = compile_onnx(model, "npu:nano").with_overlay("ab" * 32)
+    _, context = golden("nano")
+    measured = make_report(model, compiled, context=context).measured
+    assert measured is not None and measured.equals_emulator
+    assert measured.cycles_per_inference == golden.CYCLES
+    assert measured.utilization == pytest.approx((64 * 32 + 32 * 10) / (golden.CYCLES * 16 * 16))
+    assert measured.stats["tiles"] == 10
+
+
+def test_snr_is_infinite_for_equal_arrays_and_falls_with_the_error():
+    x = np.ones(4, np.float32)
+    assert snr_db(x, x) == float("inf")
+    assert snr_db(x, x + np.float32(0.1)) == pytest.approx(20, abs=0.01)
+
+
+def test_samples_that_do_not_fit_the_model_are_refused(models):
+    compiled = compile_onnx(models.mlp(64, 32, 10), "npu:nano")
+    good = random_samples(compiled, 3)["x"].reshape(3, 8, 8)  # another shape, as many elements
+    assert split_samples(compiled, {"x": good})[0]["x"].shape == (3, 1, 64)
+    for arrays in ({}, {"x": good[:, :4]}, {"x": good, "labels": np.zeros(4)}, {"x": good[:0]}):
+        with pytest.raises(BadInput):
+            split_samples(compiled, arrays)
+
+
+def test_the_command_prints_a_report_and_keeps_the_model(models, tmp_path: Path, capsys):
+    source, samples, output = (tmp_path / name for name in ("m.onnx", "s.npz", "m.npu"))
+    source.write_bytes(models.mlp(64, 32, 10))
+    np.savez(samples, x=np.zeros((2, 64), np.float32), labels=np.zeros(2, np.int64))
+    flags = ["--target", "npu:nano", "--device", "none", "--samples", str(samples)]
+    assert main([str(source), *flags, "--json", "--output", str(output)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["samples"] == 2 and report["target"] == "npu:nano"
+    assert CompiledModel.from_bytes(output.read_bytes()).target == "npu:nano"
+    assert main([str(source), *flags, "--listing"]) == 0
+    printed = capsys.readouterr().out
+    assert "mv_mul" in printed and "MatrixRf tiles" in printed
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "code"),
+    [
+        (b"junk", [], "malformed_model"),
+        (None, [], "malformed_model"),
+        ("mlp", ["--target", "npu:x"], "unknown_target"),
+        ("mlp", ["--samples", "absent.npz"], "bad_input"),
+        ("mlp", ["--dim", "batch"], "compile_error"),
+    ],
+)
+def test_the_command_says_what_is_wrong_by_code(models, tmp_path, capsys, content, flags, code):
+    source = tmp_path / "m.onnx"
+    if content is not None:
+        source.write_bytes(models.mlp(8, 4) if content == "mlp" else content)
+    assert main([str(source), "--device", "none", *flags]) == 1
+    assert code in capsys.readouterr().err

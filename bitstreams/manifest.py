@@ -29,6 +29,7 @@ FIRST_ARGUMENT_OFFSET = 0x10  # below stand the control registers
 MAX_FILES = 4096
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_TITLE = re.compile(r"[ -~]{1,128}")  # of a self test: for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +223,7 @@ def _vector(fields: Fields) -> Vector:
             case _:
                 raise ManifestInvalid(f"{fields.where}: argument {item!r} is no in, out or scalar")
     vector = Vector(
-        fields.matching("name", _NAME),
+        fields.matching("name", _TITLE),
         fields.matching("kernel", _NAME),
         tuple(args),
         fields.texts("expected"),

@@ -6,7 +6,6 @@ latency, by default that of a small DDR controller, so that cycle counts mean so
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitstreams import Bundle
+from hal.backends.fpga.guard import refuse_host_access
 from hal.backends.fpga.shell import BEAT_BYTES, PAGE_BYTES, DmaBuffer, Space
 from hal.errors import DeviceFault, OverlayRejected, StateError
 from rtl_sim import cache
@@ -29,21 +29,6 @@ PART = "verilator"
 BATCH_CYCLES = 4000  # a few ms at most, so timeouts stay responsive; 0.1 % of overhead
 FIRST_BATCH_CYCLES = 200  # a wait of no time is a small step: short kernels can be halted, too
 FIRST_ADDRESS = 1 << 32  # a null or truncated address is a bus error
-# System tasks with no side effect outside the model. A simulator would run $system with the host's
-# rights; none of this is synthesizable, so no overlay loses anything.
-HARMLESS_TASKS = frozenset(
-    (
-        *("signed", "unsigned", "clog2", "bits", "size", "high", "low", "left", "right"),
-        *("display", "write", "error", "warning", "info", "fatal", "stop", "finish", "time"),
-        *("past", "rose", "fell", "stable", "onehot", "onehot0", "countones", "isunknown"),
-    )
-)
-# Escaped names, comments and plain names may hold a dollar sign; they are matched first.
-_TOKEN = re.compile(
-    r"""\\\S+ | //[^\n]* | /\*.*?\*/ | [A-Za-z_][\w$]* | (?P<dpi>"DPI) | "(?:\\.|[^"\\])*"
-    | \$(?P<task>\w+) | (?P<directive>`(?:systemc_|include)\w*)""",
-    re.DOTALL | re.VERBOSE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +243,7 @@ def _build(bundle: Bundle) -> Path:
     """The overlay's library, from files that stay in the cache under the bundle's digest."""
     manifest = bundle.manifest
     for path in manifest.sources:
-        _refuse_host_access(path, bundle.files[path])
+        refuse_host_access(path, bundle.files[path])
 
     def unpack(folder: Path) -> None:
         for path in manifest.sources:
@@ -268,11 +253,3 @@ def _build(bundle: Bundle) -> Path:
     folder = cache.entry("sources", bundle.digest, unpack)
     sources = tuple(folder / path for path in manifest.sources)
     return build_library(Design(sources, manifest.top, state_port=manifest.state_map is not None))
-
-
-def _refuse_host_access(path: str, source: bytes) -> None:
-    for match in _TOKEN.finditer(source.decode(errors="replace")):
-        if match["dpi"] or match["directive"] or (match["task"] or "bits") not in HARMLESS_TASKS:
-            raise OverlayRejected(
-                f"{path} uses {match[0]}, which reaches the host; an overlay is hardware only"
-            )

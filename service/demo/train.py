@@ -23,7 +23,7 @@ from service.demo.progress import Pace, reporting, say
 from service.demo.trainer import Recipe, Samples, trainer_for
 
 DEFAULT_DEVICE = "opencl:0"
-DEFAULT_STEPS = 4000  # about 90 epochs: past what accuracy needs, long enough to be preempted
+DEFAULT_STEPS = 3000  # 66 epochs: past what accuracy needs, long enough to be preempted
 REPORT_EVERY = 200  # steps between two readings; so many are at most under way on the device
 
 

@@ -242,13 +242,8 @@ class Context:
         self._check_halted("peek")
         into = bytearray(max(buffer.size_bytes - offset, 0) if nbytes is None else max(nbytes, 0))
         self._check_range(buffer, offset, len(into), Usage.HOST_READ, "peek")
-        if not into:
-            return b""
-        if self.caps.preemption is Preemption.CYCLE:
+        if into:
             self._driver.peek(buffer.handle, offset, memoryview(into))
-        else:
-            self._driver.read(buffer.handle, offset, memoryview(into))
-            self.halt()  # drains the read, which is all there is
         return bytes(into)
 
     def save_state(self) -> bytes:

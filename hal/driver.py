@@ -31,7 +31,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
+from hal.errors import DeviceTimeout
 from hal.types import Arg, DeviceInfo, Grid, Handle, Overlay, ProgramImage, SelfTest, Seq, Usage
+
+PEEK_TIMEOUT_S = 60.0  # for one read on an idle queue
 
 
 class DriverContext(ABC):
@@ -85,9 +88,11 @@ class DriverContext(ABC):
 
     # called only when the context is halted, which it stays
     def peek(self, buffer: Handle, offset: int, into: memoryview) -> None:
-        """Fill `into` at once with what the buffer holds now. Only devices that stop inside a
-        kernel (Preemption.CYCLE) must say how: elsewhere nothing is queued, and Context reads."""
-        raise NotImplementedError
+        """Fill `into` at once with what the buffer holds now. This default does for drivers that
+        stop between commands: a halt that drains the queue has filled every read."""
+        self.read(buffer, offset, into)
+        if not self.halt(PEEK_TIMEOUT_S):
+            raise DeviceTimeout(f"peek: the read did not complete in {PEEK_TIMEOUT_S} s")
 
     # state that no buffer holds; called only when the context is halted
     def save_state(self) -> bytes:

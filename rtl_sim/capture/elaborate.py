@@ -13,8 +13,7 @@ the chain. `memory_share` is not run either: it merges ports, which helps no sim
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,34 +27,21 @@ _KEEP_MARK: Final = "keep_hierarchy"
 _SIBLING_SUFFIXES: Final = frozenset({".svh", ".vh", ".h", ".mem", ".hex", ".dat"})
 
 
-@dataclass(frozen=True, slots=True)
-class Elaborated:
-    """The netlist as written by the designer, and the one to be instrumented."""
-
-    raw: Mapping[str, Module]
-    flat: Mapping[str, Module]
-    cells_before: int
-
-
-def elaborate(
-    sources: Sequence[Path],
-    top: str,
-    params: Mapping[str, int],
-    work: Path,
-    check: Callable[[Mapping[str, Module]], None],
-    keep_stateless: bool = True,
-) -> Elaborated:
-    """`check` sees the raw netlist before anything is optimised away, and may refuse it."""
+def read_raw(
+    sources: Sequence[Path], top: str, params: Mapping[str, int], work: Path
+) -> dict[str, Module]:
+    """The design as its author wrote it: all modules, registers marked, nothing optimised."""
     names = _gather(sources, work)
-    chparams = [f"-chparam {name} {value}" for name, value in sorted(params.items())]
-    register_pins = " ".join(f"t:${kind} %u" for kind in cells.ANY_REGISTER[1:])
+    chparams = " ".join(f"-chparam {name} {value}" for name, value in sorted(params.items()))
+    kinds = [f"t:${kind}" for kind in cells.ANY_REGISTER]
+    registers = " ".join([kinds[0], *(f"{kind} %u" for kind in kinds[1:])])
     yosys.run(
         [
             f"read_verilog -sv -nodisplay -noassert -noassume -I . {' '.join(names)}",
-            f"hierarchy -top {top} {' '.join(chparams)}",
+            f"hierarchy -top {top} {chparams}",
             f"rename -top {top}",
             "proc",
-            f"select -set registers t:${cells.ANY_REGISTER[0]} {register_pins} %co1:+[Q] w:* %i",
+            f"select -set registers {registers} %co1:+[Q] w:* %i",
             f"setattr -set {REGISTER_MARK} 1 @registers",
             "write_json raw.json",
             "write_rtlil raw.il",
@@ -66,14 +52,15 @@ def elaborate(
     raw = netlist.read(work / "raw.json")
     if top not in raw:
         raise ElaborationError(f"the sources hold no module {top}")
-    check(raw)
-    keep = stateless(raw, top) if keep_stateless else frozenset()
+    return raw
+
+
+def flatten(work: Path, keep: Iterable[str]) -> dict[str, Module]:
+    """The netlist that `read_raw` left in `work`, flat except for the modules `keep`."""
+    _mark_kept(work / "raw.il", work / "marked.il", frozenset(keep))
     yosys.run(
         [
-            "read_rtlil raw.il",
-            # Whoever wrote keep_hierarchy for an FPGA flow did not mean this one.
-            f"setattr -mod -unset {_KEEP_MARK} *",
-            *(f'setattr -mod -set {_KEEP_MARK} 1 "{_quoted(name)}"' for name in sorted(keep)),
+            "read_rtlil marked.il",
             "flatten -noscopeinfo",
             "opt_expr -mux_undef",
             "opt_merge",
@@ -92,8 +79,7 @@ def elaborate(
         work,
         "flatten",
     )
-    flat = netlist.read(work / "flat.json")
-    return Elaborated(raw, flat, _count(flat, top))
+    return netlist.read(work / "flat.json")
 
 
 def stateless(modules: Mapping[str, Module], top: str) -> frozenset[str]:
@@ -129,12 +115,13 @@ def count_cells(verilog: Path, top: str, work: Path) -> int:
         work,
         "recount",
     )
-    return _count(netlist.read(work / "emitted.json"), top)
+    return count(netlist.read(work / "emitted.json"), top)
 
 
-def _count(modules: Mapping[str, Module], name: str) -> int:
+def count(modules: Mapping[str, Module], name: str) -> int:
+    """Word-level cells below `name`, those of a module as often as it is used."""
     return sum(
-        _count(modules, cell.kind) if cell.kind in modules else 1 for cell in modules[name].cells
+        count(modules, cell.kind) if cell.kind in modules else 1 for cell in modules[name].cells
     )
 
 
@@ -154,6 +141,20 @@ def _gather(sources: Sequence[Path], work: Path) -> list[str]:
     return names
 
 
-def _quoted(module: str) -> str:
-    """A module's name as a Yosys selection takes it: pattern characters lose their meaning."""
-    return "".join(f"\\{c}" if c in "\\[]*?" and not module.startswith("$") else c for c in module)
+def _mark_kept(design: Path, marked: Path, keep: frozenset[str]) -> None:
+    """Give `keep`, and no other module, the attribute at which flattening stops.
+
+    In the file and not by a selection: module names made of parameters hold characters that a
+    Yosys selection takes for patterns. Whoever wrote keep_hierarchy for an FPGA flow did not mean
+    this one, so other marks go.
+    """
+    lines = []
+    for line in design.read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"attribute \\{_KEEP_MARK} "):
+            continue
+        if line.startswith("module "):
+            name = line.removeprefix("module ")
+            if name.removeprefix("\\") in keep:
+                lines.append(f"attribute \\{_KEEP_MARK} 1")
+        lines.append(line)
+    marked.write_text("\n".join(lines) + "\n", encoding="utf-8")

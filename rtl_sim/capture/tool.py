@@ -14,7 +14,6 @@ from typing import Final
 
 from rtl_sim.capture import elaborate, loops, refuse, state, statemap, writer
 from rtl_sim.capture.chain import place
-from rtl_sim.capture.elaborate import Elaborated
 from rtl_sim.capture.errors import CaptureRefused, ElaborationError, Refusal
 from rtl_sim.capture.netlist import Module
 from rtl_sim.capture.prepare import prepare
@@ -68,7 +67,7 @@ def capture(
     with tempfile.TemporaryDirectory(prefix="haltere-capture-") as folder:
         work = Path(folder)
         design, clock = _elaborated(sources, top, params, work)
-        modules = {**design.flat, top: prepare(design.flat[top])}
+        modules = {**design, top: prepare(design[top])}
         found = state.extract(modules, top)
         chain = place(found.registers, lanes)
         written = writer.write(modules, top, found, chain, clock)
@@ -84,9 +83,9 @@ def capture(
         roms=len(found.roms),
         rows=len(chain.rows),
         padding=chain.padding,
-        cells_before=design.cells_before,
+        cells_before=elaborate.count(design, top),
         cells_after=after,
-        kept_modules=len(design.flat) - 1,
+        kept_modules=len(design) - 1,
         warnings=written.warnings,
     )
     out.mkdir(parents=True, exist_ok=True)
@@ -100,27 +99,25 @@ def capture(
 
 def _elaborated(
     sources: Sequence[Path], top: str, params: Mapping[str, int], work: Path
-) -> tuple[Elaborated, str]:
-    """The checked design and its clock. Modules without state are kept where that makes no ring.
+) -> tuple[dict[str, Module], str]:
+    """The checked design, flat but for modules without state, and its clock.
 
-    A kept module ties every output to every input; where that closes a ring that the gates inside
-    do not, all is flattened instead.
+    A kept module ties every output to every input. Where that closes a ring that the gates inside
+    do not, it is flattened after all.
     """
-
-    def look(raw: Mapping[str, Module]) -> None:
-        refuse.check_raw(raw, top)
-
-    design = elaborate.elaborate(sources, top, params, work, look)
-    ringed = any(
-        cell.kind in design.flat
-        for module in design.flat.values()
-        for cell in loops.word_rings(module)
-    )
-    if ringed:
-        design = elaborate.elaborate(sources, top, params, work, look, keep_stateless=False)
-    clock = refuse.check_flat(design.flat, top)
-    memory_count = sum(cell.kind == "$mem_v2" for cell in design.flat[top].cells)
+    raw = elaborate.read_raw(sources, top, params, work)
+    refuse.check_raw(raw, top)
+    keep = elaborate.stateless(raw, top)
+    while True:  # ends: each turn keeps fewer modules
+        flat = elaborate.flatten(work, keep)
+        cells = (cell for module in flat.values() for cell in loops.word_rings(module))
+        ringed = keep.intersection(cell.kind for cell in cells)
+        if not ringed:
+            break
+        keep -= ringed
+    clock = refuse.check_flat(flat, top)
+    memory_count = sum(cell.kind == "$mem_v2" for cell in flat[top].cells)
     if memory_count > MAX_MEMORIES:
         why = f"has {memory_count} memories; the state port selects one of {MAX_MEMORIES}"
         raise CaptureRefused(top, [Refusal("too-many-memories", top, why)])
-    return design, clock
+    return flat, clock

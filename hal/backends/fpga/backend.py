@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from hal.backends.fpga import overlays
 from hal.backends.fpga.driver import FpgaDriver
 from hal.backends.fpga.shell import BEAT_BYTES
-from hal.backends.fpga.shell import BEAT_BYTES
 from hal.backends.fpga.verilator_shell import BATCH_CYCLES, PART, VerilatorShell
 from hal.driver import Driver
 from hal.errors import UsageError
@@ -30,7 +29,6 @@ _CAPS = Caps(
     configurable=True,
     preemption=Preemption.CYCLE,
     queue_depth=1,
-    offset_align=BEAT_BYTES,
     offset_align=BEAT_BYTES,
 )
 

@@ -237,6 +237,21 @@ def test_a_short_wait_halts_before_the_kernel_is_done(target: Target, device: De
     assert halted
 
 
+def test_a_read_of_a_halted_context_still_comes_after_its_kernel(
+    target: Target, device: Device
+) -> None:
+    """A halt is invisible: a read queues behind what was halted; `peek` alone does not."""
+    if not target.caps.computes:
+        pytest.skip("caps.computes is False")
+    for test in target.tests:
+        with device.open_context() as context:
+            work = prepare(context, test)
+            work.launch()
+            context.wait(context.signal(), 0.0)
+            context.halt(TIMEOUT_S)
+            assert work.read() == test.expected, test.name
+
+
 def test_a_halted_context_goes_on_as_if_nothing_had_happened(
     target: Target, device: Device
 ) -> None:

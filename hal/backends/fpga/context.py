@@ -114,7 +114,8 @@ class FpgaContext(DriverContext):
             if len(self._behind) >= QUEUE_LIMIT:
                 self._let_finish()
             source = self._buffers[buffer].view[offset : offset + into.nbytes]
-            if self.kernel and not self.halted:
+            self.halted = False
+            if self.kernel:
                 self._behind.append(_Read(source, into))
             else:
                 into[:] = source

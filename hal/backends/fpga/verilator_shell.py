@@ -27,7 +27,7 @@ from rtl_sim.verilated.model import MemoryWindow, Model
 
 PART = "verilator"
 BATCH_CYCLES = 4000  # a few ms at most, so timeouts stay responsive; 0.1 % of overhead
-FIRST_BATCH_CYCLES = 200  # a wait of no time is a small step: short kernels can be halted, too
+FIRST_BATCH_CYCLES = 100  # a wait of no time is a small step: short kernels can be halted, too
 FIRST_ADDRESS = 1 << 32  # a null or truncated address is a bus error
 
 

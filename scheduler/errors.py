@@ -56,6 +56,15 @@ class Busy(SchedulerError):
     disposition = "retry"
 
 
+class NotConnected(SchedulerError):
+    code = "not_connected"
+    disposition = "retry"
+
+
+class HalfSuspended(SchedulerError):
+    code = "half_suspended"
+
+
 class InvalidTransition(SchedulerError):
     code = "invalid_transition"
 

@@ -63,9 +63,11 @@ class Timeline:
         if len(self._closed) < MAX_SPANS:
             self._closed.append(span)
 
-    def spans(self) -> tuple[Span, ...]:
-        """Finished spans, and those still open up to the last event, by start."""
-        unfinished = (span for job in self._open for span in self._cut(job, max(self._now_us, 0)))
+    def spans(self, now_us: int = 0) -> tuple[Span, ...]:
+        """Finished spans, and those still open up to `now_us` or the last event, by start."""
+        unfinished = (
+            span for job in self._open for span in self._cut(job, max(self._now_us, now_us))
+        )
         return tuple(sorted((*self._closed, *unfinished), key=lambda s: (s.start_s, s.device)))
 
     def _on_event(self, event: Event) -> None:
@@ -115,7 +117,7 @@ class Timeline:
                 device,
                 job,
                 spec.tenant,
-                spec.tier.value,
+                str(spec.tier),
                 current.kind,
                 current.start_us / 1e6,
                 end_us / 1e6,

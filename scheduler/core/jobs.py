@@ -85,20 +85,20 @@ class Job:
 
     @property
     def rank(self) -> int:
-        return self.spec.tier.rank
+        return self.spec.rank
 
     @property
     def order(self) -> tuple[int, int]:
         """Place in the queue: by tier, then first come, first served."""
-        return (self.spec.tier.rank, self.id)
+        return (self.spec.rank, self.id)
 
     @property
     def running_lost_with_device(self) -> Recovery:
         """What to do when its device is lost while it runs."""
-        assert self.spec.recovery is not None  # JobSpec fills the default in
-        if self.spec.recovery is Recovery.CHECKPOINT and not self.checkpoint:
+        recovery = Recovery(self.spec.recovery)  # JobSpec has filled the default in
+        if recovery is Recovery.CHECKPOINT and not self.checkpoint:
             return Recovery.RESTART
-        return self.spec.recovery
+        return recovery
 
     def but(self, **changes: Any) -> Job:
         return replace(self, **changes)

@@ -6,6 +6,7 @@ below trusts them. Nothing here knows how a job is run: `argv` and `env` pass th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,11 +20,6 @@ class Tier(StrEnum):
     PREMIUM = "premium"
     STANDARD = "standard"
     BASIC = "basic"
-
-    @property
-    def rank(self) -> int:
-        """0 is the highest tier."""
-        return _RANKS[self]
 
 
 _RANKS = {Tier.PREMIUM: 0, Tier.STANDARD: 1, Tier.BASIC: 2}
@@ -50,17 +46,18 @@ class JobSpec:
 
     name: str
     tenant: str
-    tier: Tier
+    tier: str
     device_kind: str
-    argv: tuple[str, ...] | None = None
-    env: tuple[tuple[str, str], ...] = ()
+    argv: Sequence[str] | None = None
+    env: Sequence[tuple[str, str]] = ()
     cwd: str = ""
     count: int = 1
-    devices: tuple[str, ...] = ()
-    recovery: Recovery | None = None
+    devices: Sequence[str] = ()
+    recovery: str = ""
 
     def __post_init__(self) -> None:
-        # Callers may write "basic" and lists; the record itself holds one form only.
+        # Callers may write "basic" and lists; the record itself holds one form only: a Tier, a
+        # Recovery, tuples.
         fix = object.__setattr__
         try:
             fix(self, "tier", Tier(self.tier))
@@ -70,11 +67,16 @@ class JobSpec:
             ) from None
         if self.argv is not None:
             fix(self, "argv", tuple(self.argv))
-        fix(self, "env", tuple((key, value) for key, value in self.env))
+        fix(self, "env", tuple((str(key), str(value)) for key, value in self.env))
         fix(self, "devices", tuple(self.devices))
         default = Recovery.FAIL if self.argv is None else Recovery.RESTART
-        fix(self, "recovery", default if self.recovery is None else Recovery(self.recovery))
+        fix(self, "recovery", Recovery(self.recovery) if self.recovery else default)
         self._check()
+
+    @property
+    def rank(self) -> int:
+        """0 is the highest tier."""
+        return _RANKS[Tier(self.tier)]
 
     def _check(self) -> None:
         if not 0 < len(self.name) <= MAX_NAME or not 0 < len(self.tenant) <= MAX_NAME:

@@ -153,12 +153,12 @@ def _spec(words: list[str]) -> JobSpec:
     return JobSpec(
         name=name,
         tenant=options.get("tenant", "ann"),
-        tier=options["tier"],  # type: ignore[arg-type]
+        tier=options["tier"],
         device_kind=options["kind"],
         argv=None if "lease" in flags else ("work",),
         count=int(options.get("count", "1")),
         devices=tuple(options["devices"].split(",")) if "devices" in options else (),
-        recovery=options.get("recovery"),  # type: ignore[arg-type]
+        recovery=options.get("recovery", ""),
     )
 
 

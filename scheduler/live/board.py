@@ -1,0 +1,154 @@
+"""What readers see of a running loop: frozen answers, published after every step.
+
+It is a Recorder of the loop, so it is written on the loop's thread and read on any. Nobody but
+the loop ever touches the machine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from scheduler.core.commands import Command
+from scheduler.core.events import Event
+from scheduler.core.jobs import Job, JobState
+from scheduler.core.machine import Machine
+from scheduler.core.plan import Blocker
+from scheduler.errors import UnknownJob
+from scheduler.timeline import Span, Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """One job, in plain words and numbers (it crosses to JSON as it is).
+
+    device, session  where its worker is connected, "" while it holds no device
+    waiting          what stands between it and a device
+    reason           why it failed
+    *_s              seconds since the pool started; None if that has not happened
+    """
+
+    id: int
+    name: str
+    tenant: str
+    tier: str
+    device_kind: str
+    state: str
+    device: str
+    session: str
+    epoch: int
+    preemptions: int
+    restarts: int
+    checkpoint: str
+    waiting: str
+    reason: str
+    log: str
+    submitted_s: float
+    started_s: float | None
+    ended_s: float | None
+
+    @property
+    def terminal(self) -> bool:
+        return JobState(self.state).terminal
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    uri: str
+    kind: str
+    part: str
+    up: bool
+    slices: int
+    jobs: tuple[int, ...]  # that hold a slice of it
+
+
+class Board:
+    def __init__(
+        self,
+        machine: Machine,
+        session_of: Callable[[int], str],
+        log_of: Callable[[int], str],
+    ) -> None:
+        self.changed = threading.Condition()
+        self._machine = machine
+        self._session_of = session_of
+        self._log_of = log_of
+        self._timeline = Timeline()
+        self._jobs: Mapping[int, Job] = {}
+        self._waiting: Mapping[int, tuple[Blocker, ...]] = {}
+        self._devices: tuple[DeviceStatus, ...] = ()
+
+    def record(self, events: Sequence[Event], commands: Sequence[Command]) -> None:
+        machine = self._machine
+        with self.changed:
+            self._timeline.record(events, commands)
+            self._jobs = dict(machine.jobs)
+            self._waiting = dict(machine.waiting)
+            self._devices = tuple(
+                DeviceStatus(
+                    device.uri,
+                    device.kind,
+                    device.part,
+                    device.up,
+                    device.slice_count,
+                    tuple(machine.leases[s].job for s in device.slices if s in machine.leases),
+                )
+                for device in machine.devices.values()
+            )
+            self.changed.notify_all()
+
+    def has(self, job_id: int) -> bool:
+        with self.changed:
+            return job_id in self._jobs
+
+    def job(self, job_id: int) -> JobStatus:
+        """Raises UnknownJob."""
+        with self.changed:
+            found = self._jobs.get(job_id)
+            if found is None:
+                raise UnknownJob(f"job {job_id} is not known; {len(self._jobs)} jobs are")
+            return self._status(found)
+
+    def jobs(self) -> tuple[JobStatus, ...]:
+        with self.changed:
+            return tuple(self._status(job) for job in self._jobs.values())
+
+    def alive_count(self) -> int:
+        with self.changed:
+            return sum(not job.state.terminal for job in self._jobs.values())
+
+    def devices(self) -> tuple[DeviceStatus, ...]:
+        with self.changed:
+            return self._devices
+
+    def spans(self, now_us: int) -> tuple[Span, ...]:
+        with self.changed:
+            return self._timeline.spans(now_us)
+
+    def add_span(self, span: Span) -> None:
+        with self.changed:
+            self._timeline.add(span)
+
+    def _status(self, job: Job) -> JobStatus:
+        spec, here = job.spec, job.slices[0].device if job.slices else ""
+        return JobStatus(
+            id=job.id,
+            name=spec.name,
+            tenant=spec.tenant,
+            tier=str(spec.tier),
+            device_kind=spec.device_kind,
+            state=str(job.state),
+            device=here,
+            session=self._session_of(job.id) if here else "",
+            epoch=job.epoch,
+            preemptions=job.preemptions,
+            restarts=job.restarts,
+            checkpoint=job.checkpoint,
+            waiting="; ".join(str(blocker) for blocker in self._waiting.get(job.id, ())),
+            reason=job.reason,
+            log=self._log_of(job.id) if spec.argv is not None else "",
+            submitted_s=job.submitted_us / 1e6,
+            started_s=job.started_us / 1e6 if job.started_us else None,
+            ended_s=None if job.ended_us is None else job.ended_us / 1e6,
+        )

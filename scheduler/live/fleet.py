@@ -1,0 +1,137 @@
+"""The servers: one proxy process per device, started together, noticed when they die.
+
+A server that dies by itself is started again, a bounded number of times. Knows nothing of jobs:
+it tells a `FleetListener` what happened to devices.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+from hal.types import DeviceInfo
+from proxy.control import Control
+from proxy.errors import ProxyError
+from proxy.launcher import ServerProcess, spawn
+from scheduler.errors import Infeasible
+from scheduler.live.watch import Watcher
+
+MAX_RESPAWNS = 3  # of one server; one that keeps dying is left dead
+MAX_STARTING = 4  # servers that start at the same time: each is busy importing
+
+
+class FleetListener(Protocol):
+    def device_added(self, uri: str, kind: str, part: str, slice_count: int) -> None: ...
+
+    def device_lost(self, uri: str, reason: str) -> None: ...
+
+
+class Fleet:
+    def __init__(
+        self,
+        root: Path,
+        devices: Sequence[str],
+        slices: Mapping[str, int],
+        watcher: Watcher,
+        listener: FleetListener,
+        background: Callable[[Callable[[], None]], None],
+    ) -> None:
+        """`slices`: per device URI or kind, how many jobs share a device; 1 if it says nothing.
+        `background` runs slow work elsewhere."""
+        if not devices or len(set(devices)) != len(devices):
+            raise Infeasible(f"devices {list(devices)}: name at least one, and each once")
+        self.root = root
+        self.devices = tuple(devices)
+        self.infos: dict[str, DeviceInfo] = {}
+        self._slices = dict(slices)
+        self._watcher = watcher
+        self._listener = listener
+        self._background = background
+        self._servers: dict[str, ServerProcess] = {}
+        self._respawns: dict[str, int] = {}
+        self._lost: set[str] = set()
+        self._lock = threading.RLock()
+        self._closing = False
+
+    def start(self) -> None:
+        """Bring every server up, or none. Raises ServerGone with the server's log."""
+        try:
+            with ThreadPoolExecutor(MAX_STARTING, thread_name_prefix="fleet") as starting:
+                for _ in starting.map(self._spawn, self.devices):
+                    pass
+        except ProxyError:
+            self.close()
+            raise
+        for uri in self.devices:  # in the order given, whichever was up first
+            self._announce(uri)
+
+    def control(self, uri: str) -> Control:
+        return Control(self.root, uri)
+
+    def slice_count(self, uri: str) -> int:
+        return self._slices.get(uri, self._slices.get(uri.rpartition(":")[0], 1))
+
+    def up(self) -> list[str]:
+        """Devices whose server lives."""
+        with self._lock:
+            return [uri for uri in self.devices if self._lives(uri)]
+
+    def pid(self, uri: str) -> int:
+        with self._lock:
+            return self._servers[uri].pid
+
+    def look(self) -> None:
+        """Report every server that has died and was not reported: before a worker's end is, for
+        a worker that fell with its device is to be told from one that failed."""
+        with self._lock:
+            for uri in self.devices:
+                known = uri in self._servers and uri not in self._lost
+                if known and not self._lives(uri):
+                    self._lost.add(uri)
+                    self._report_loss(uri)
+
+    def close(self) -> None:
+        """Stop the servers. Idempotent."""
+        with self._lock:
+            self._closing = True
+            servers = tuple(self._servers.values())
+        for server in servers:
+            server.stop()
+
+    def _lives(self, uri: str) -> bool:
+        return uri in self._servers and self._servers[uri].is_alive()
+
+    def _spawn(self, uri: str) -> None:
+        server = spawn(uri, self.root, tied=True)
+        with self._lock:
+            self._servers[uri] = server
+            self.infos[uri] = server.device
+            closing = self._closing
+        if closing:
+            server.stop()
+
+    def _announce(self, uri: str) -> None:
+        with self._lock:
+            self._lost.discard(uri)
+            kind, part = uri.rpartition(":")[0], self.infos[uri].part
+            self._listener.device_added(uri, kind, part, self.slice_count(uri))
+        self._watcher.watch(self.pid(uri), self.look)
+
+    def _report_loss(self, uri: str) -> None:
+        if self._closing:
+            return
+        log = self._servers[uri].paths.log
+        self._listener.device_lost(uri, f"its server died; see {log}")
+        self._respawns[uri] = self._respawns.get(uri, 0) + 1
+        if self._respawns[uri] <= MAX_RESPAWNS:
+            self._background(lambda: self._respawn(uri))
+
+    def _respawn(self, uri: str) -> None:
+        try:
+            self._spawn(uri)
+            self._announce(uri)
+        except ProxyError as error:
+            self._listener.device_lost(uri, f"its server did not start again: {error}")

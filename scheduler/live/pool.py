@@ -1,0 +1,273 @@
+"""A pool of devices on this machine, to which tenants submit jobs: the front door.
+
+    with Pool(root, ["opencl:0", "opencl:1"], state_dir) as pool:
+        job = pool.submit(JobSpec("train", "ann", "basic", "opencl", argv=[...]))
+        pool.wait(job, timeout_s=60)
+
+One proxy server per device, one loop on a thread of its own, a journal of everything in
+`state_dir/journal`, workers' output in `state_dir/logs`, checkpoints in `state_dir/store`. All
+methods may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from scheduler.core import events
+from scheduler.core.jobs import JobState
+from scheduler.core.machine import Machine
+from scheduler.core.transitions import Params
+from scheduler.core.values import JobSpec, Recovery, Tier
+from scheduler.errors import (
+    Busy,
+    Infeasible,
+    NotALease,
+    PoolClosed,
+    SchedulerError,
+    WaitExpired,
+)
+from scheduler.journal import Journal
+from scheduler.live.board import Board, DeviceStatus, JobStatus
+from scheduler.live.executor import LiveExecutor
+from scheduler.live.fleet import Fleet
+from scheduler.loop import Loop
+from scheduler.policies.policy import Policy
+from scheduler.policies.tiered import Tiered
+from scheduler.timeline import Span
+
+__all__ = ["DeviceStatus", "JobSpec", "JobState", "JobStatus", "Pool", "Recovery", "Span", "Tier"]
+
+MAX_JOBS = 10_000  # not yet ended; beyond it, submitters are told to come back
+ACCEPT_S = 30.0  # for the loop to take a submission up; it takes milliseconds
+LEASE_S = 3600.0  # how long `lease` waits for its device, if not told otherwise
+TERMINAL = tuple(state for state in JobState if state.terminal)
+
+
+class Pool:
+    """slices    jobs that may share a device, by device URI or kind; 1 where it says nothing
+    policy    default: Tiered(min_run_s)
+    min_run_s  a started job is left alone this long by the default policy"""
+
+    def __init__(
+        self,
+        root: Path,
+        devices: Sequence[str],
+        state_dir: Path,
+        *,
+        slices: Mapping[str, int] | None = None,
+        policy: Policy | None = None,
+        min_run_s: float = 0.0,
+        params: Params | None = None,
+    ) -> None:
+        self.root = root
+        self.state_dir = state_dir
+        self._policy = policy or Tiered(int(min_run_s * 1e6))
+        self._about = f"{type(self._policy).__name__} {vars(self._policy)}"
+        self._machine = Machine(params)
+        self._executor = LiveExecutor(root, state_dir, tag=f"p{os.urandom(4).hex()}")
+        self._fleet = Fleet(
+            root,
+            devices,
+            slices or {},
+            self._executor.watcher,
+            self._executor,
+            self._executor.background,
+        )
+        self._executor.fleet = self._fleet
+        self._board = Board(
+            self._machine, self._executor.session_of, lambda job: str(self._executor.log_of(job))
+        )
+        self._journal: Journal | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._fault: BaseException | None = None
+        self._submitting = threading.Lock()
+        self._last_job = 0
+
+    # ---- life
+
+    def start(self) -> None:
+        """Bring every server up. Raises ServerGone, with the server's log, and then none is."""
+        assert self._thread is None, "a pool is started once"
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        self._fleet.start()
+        self._journal = Journal(self._free_journal_path(), about=self._about)
+        loop = Loop(self._machine, self._policy, self._executor, (self._journal, self._board))
+        self._thread = threading.Thread(
+            target=self._run, args=(loop,), name="scheduler", daemon=True
+        )
+        self._thread.start()
+        self._await(lambda: len(self._board.devices()) == len(self._fleet.devices), ACCEPT_S)
+
+    def close(self) -> None:
+        """Stop the loop, end every worker, stop every server. Idempotent."""
+        self._stopping.set()
+        self._executor.inbox.wake()
+        if self._thread is not None:
+            self._thread.join()
+        self._executor.end_workers()
+        self._fleet.close()
+        self._executor.close()
+        if self._journal is not None:
+            self._journal.close()
+        with self._board.changed:
+            self._board.changed.notify_all()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self, loop: Loop) -> None:
+        try:
+            loop.run(self._stopping.is_set)
+        except BaseException as error:  # told to whoever asks next; nothing goes on without it
+            self._fault = error
+            raise
+        finally:
+            with self._board.changed:
+                self._board.changed.notify_all()
+
+    def _free_journal_path(self) -> Path:
+        """Each run of a pool has a journal of its own: its machine begins empty."""
+        folder = self.state_dir / "journal"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{len(list(folder.iterdir())) + 1:06d}.jsonl"
+
+    # ---- jobs
+
+    def submit(self, spec: JobSpec) -> int:
+        """The job's id. Raises Infeasible, Busy."""
+        self._check_open()
+        self._check_feasible(spec)
+        with self._submitting:
+            if self._board.alive_count() >= MAX_JOBS:
+                raise Busy(f"{MAX_JOBS} jobs have not ended yet; try again later")
+            job = self._last_job + 1
+            self._executor.inbox.post_bounded(lambda at: events.JobSubmitted(at, job, spec))
+            self._last_job = job
+        self._await(lambda: self._board.has(job), ACCEPT_S)
+        return job
+
+    def job(self, job_id: int) -> JobStatus:
+        return self._board.job(job_id)
+
+    def jobs(self) -> tuple[JobStatus, ...]:
+        return self._board.jobs()
+
+    def cancel(self, job_id: int) -> None:
+        """End the job, whatever it does; a job that has ended stays as it is."""
+        self._check_open()
+        self._board.job(job_id)
+        self._executor.inbox.post_bounded(lambda at: events.CancelRequested(at, job_id))
+        self._await(lambda: self._board.job(job_id).terminal, ACCEPT_S)
+
+    def wait(self, job_id: int, timeout_s: float, states: Sequence[str] = TERMINAL) -> JobStatus:
+        """Until the job is in one of `states`, or has ended. Raises WaitExpired."""
+        wanted = {*states, *TERMINAL}
+        if not self._await(lambda: self._board.job(job_id).state in wanted, timeout_s):
+            status = self._board.job(job_id)
+            raise WaitExpired(
+                f"job {job_id} is {status.state} after {timeout_s} s; waited for "
+                f"{', '.join(sorted(states))}. It waits for: {status.waiting or 'nothing'}"
+            )
+        return self._board.job(job_id)
+
+    def finish(self, job_id: int, exit_code: int = 0, message: str = "") -> None:
+        """The holder of a lease gives it back. Raises NotALease."""
+        self._check_open()
+        self._board.job(job_id)
+        self._executor.finish_lease(job_id, exit_code, message)
+        self._await(lambda: self._board.job(job_id).terminal, ACCEPT_S)
+
+    @contextmanager
+    def lease(self, spec: JobSpec, timeout_s: float = LEASE_S) -> Iterator[JobStatus]:
+        """Submit a lease, wait until it is granted, give it back at the end. While it is held,
+        it may be suspended and moved, which the holder does not notice."""
+        if spec.argv is not None:
+            raise NotALease(f"job {spec.name!r} runs a process; a lease has argv=None")
+        job_id = self.submit(spec)
+        try:
+            status = self.wait(job_id, timeout_s, (JobState.RUNNING,))
+            if status.state != JobState.RUNNING:
+                raise SchedulerError(f"lease {job_id} ended as {status.state}: {status.reason}")
+            yield status
+        except BaseException as error:
+            self._end_lease(job_id, 1, f"{type(error).__name__}: {error}")
+            raise
+        self._end_lease(job_id, 0, "")
+
+    def worker_pid(self, job_id: int) -> int | None:
+        """Process id of the job's worker, while it has one."""
+        return self._executor.worker_pid(job_id)
+
+    # ---- devices
+
+    def devices(self) -> tuple[DeviceStatus, ...]:
+        return self._board.devices()
+
+    def server_pid(self, device: str) -> int:
+        """Process id of a device's server."""
+        return self._fleet.pid(device)
+
+    def timeline(self) -> tuple[Span, ...]:
+        """What each device did for whom, so far. Seconds since the pool was made."""
+        return self._board.spans(self._executor.inbox.now_us())
+
+    # ---- inner
+
+    def _end_lease(self, job_id: int, exit_code: int, message: str) -> None:
+        if self._thread is None or self._board.job(job_id).terminal:
+            return
+        if self._board.job(job_id).epoch:
+            self.finish(job_id, exit_code, message)
+        else:
+            self.cancel(job_id)  # it was never granted
+
+    def _check_feasible(self, spec: JobSpec) -> None:
+        kinds = sorted({uri.rpartition(":")[0] for uri in self._fleet.devices})
+        if spec.device_kind not in kinds:
+            raise Infeasible(
+                f"job {spec.name!r} asks for a {spec.device_kind!r} device; this pool has "
+                f"{', '.join(kinds)}"
+            )
+        if spec.count != 1:
+            raise Infeasible(
+                f"job {spec.name!r} asks for {spec.count} slices; a live job has one worker on "
+                "one slice. Submit one job per worker"
+            )
+        strangers = [uri for uri in spec.devices if uri not in self._fleet.devices]
+        if strangers:
+            raise Infeasible(f"job {spec.name!r} names {strangers}, which this pool does not have")
+
+    def _check_open(self) -> None:
+        if self._fault is not None:
+            raise PoolClosed(f"the scheduler stopped by a fault: {self._fault!r}") from self._fault
+        if self._thread is None or self._stopping.is_set():
+            raise PoolClosed("the pool is not running; start it, or make another")
+
+    def _await(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        """Until `done`, False when the time is over. Raises PoolClosed."""
+        give_up = time.monotonic() + timeout_s
+        with self._board.changed:
+            while not done():
+                self._check_open()
+                left = give_up - time.monotonic()
+                if left <= 0:
+                    return False
+                self._board.changed.wait(left)
+        return True

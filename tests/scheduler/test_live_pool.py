@@ -1,0 +1,310 @@
+"""The live pool: real proxy servers, real workers, real preemptions."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hal.errors import DeviceLost
+from hal.registry import list_devices
+from proxy.client import connect
+from scheduler.core.machine import Machine
+from scheduler.errors import Infeasible, NotALease, PoolClosed, UnknownJob, WaitExpired
+from scheduler.journal import read, replay
+from scheduler.live.pool import JobSpec, JobState, JobStatus, Pool
+from scheduler.policies.tiered import Tiered
+
+WORKER = Path(__file__).with_name("train_worker.py")
+STEPS = 400
+PATIENCE_S = 60.0
+
+_spec = importlib.util.spec_from_file_location("train_worker", WORKER)
+assert _spec and _spec.loader
+train_worker = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(train_worker)
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A proxy root of its own, in shared memory as in production."""
+    folder = Path(tempfile.mkdtemp(prefix="haltere-test-", dir="/dev/shm"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def pool(root: Path, tmp_path: Path) -> Iterator[Pool]:
+    with Pool(root, ["cpu:0", "cpu:1"], tmp_path / "state") as made:
+        yield made
+
+
+class Training:
+    """A worker job and the files by which the test meets it."""
+
+    def __init__(self, folder: Path, name: str, steps: int = STEPS, contexts: int = 1) -> None:
+        self.name, self.steps, self.contexts = name, steps, contexts
+        self.progress = folder / f"{name}.progress"
+        self.gate = folder / f"{name}.gate"
+
+    def spec(self, tier: str = "basic", kind: str = "cpu", **more: object) -> JobSpec:
+        words = (self.steps, self.progress, self.gate, self.contexts)
+        argv = [sys.executable, str(WORKER), *map(str, words)]
+        return JobSpec(self.name, "ann", tier, kind, argv=argv, **more)  # type: ignore[arg-type]
+
+    def at_work(self) -> bool:
+        return self.progress.exists() and self.progress.read_text() not in ("", "0")
+
+    def let_finish(self) -> None:
+        self.gate.touch()
+
+    def expected(self) -> list[str]:
+        return [train_worker.expected(self.steps, seed) for seed in range(self.contexts)]
+
+
+def until(done: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
+    give_up = time.monotonic() + timeout_s
+    while not done():
+        assert time.monotonic() < give_up, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def output(status: JobStatus) -> list[str]:
+    return Path(status.log).read_text().split()
+
+
+def lease_spec(tier: str, kind: str = "cpu", *devices: str) -> JobSpec:
+    return JobSpec("lease", "bob", tier, kind, devices=devices)
+
+
+def check_journal(state_dir: Path) -> None:
+    """What the live pool decided, its journal decides again."""
+    (path,) = (state_dir / "journal").iterdir()
+    contents = read(path)
+    assert contents.torn is None
+    replay(contents.steps, Machine(), Tiered())
+
+
+@pytest.mark.parametrize("contexts", [1, 2])
+def test_a_halted_worker_goes_on_elsewhere_with_right_results(
+    root: Path, tmp_path: Path, contexts: int
+) -> None:
+    train = Training(tmp_path, "train", contexts=contexts)
+    with Pool(root, ["cpu:0", "cpu:1"], tmp_path / "state") as pool:
+        job = pool.submit(train.spec())
+        until(train.at_work)
+        assert pool.job(job).device == "cpu:0"
+        with pool.lease(lease_spec("premium", "cpu", "cpu:0"), PATIENCE_S) as lease:
+            assert lease.device == "cpu:0"
+            moved = pool.wait(job, PATIENCE_S, (JobState.RUNNING,))
+            assert (moved.device, moved.epoch, moved.preemptions) == ("cpu:1", 2, 1)
+            train.let_finish()
+            done = pool.wait(job, PATIENCE_S)
+        assert done.state == JobState.SUCCEEDED, done
+        assert output(done) == train.expected()
+        kinds = [(span.device, span.kind) for span in pool.timeline() if span.job == job]
+        assert kinds == [
+            ("cpu:0", "run"),
+            ("cpu:0", "checkpoint"),
+            ("cpu:1", "restore"),
+            ("cpu:1", "run"),
+        ]
+        assert all(status.jobs == () for status in pool.devices())
+    check_journal(tmp_path / "state")
+
+
+def test_an_opencl_worker_is_moved_too(root: Path, tmp_path: Path) -> None:
+    found = {info.uri: info.part for info in list_devices() if info.kind == "opencl"}
+    if len(found) < 2 or len(set(list(found.values())[:2])) > 1:
+        pytest.skip("needs two OpenCL devices of one part")
+    train = Training(tmp_path, "train", steps=2000)
+    here, there = list(found)[:2]
+    with Pool(root, [here, there], tmp_path / "state") as pool:
+        job = pool.submit(train.spec(kind="opencl"))
+        until(train.at_work)
+        with pool.lease(lease_spec("premium", "opencl", here), PATIENCE_S):
+            moved = pool.wait(job, PATIENCE_S, (JobState.RUNNING,))
+            assert moved.device == there
+            train.let_finish()
+            done = pool.wait(job, PATIENCE_S)
+        assert (done.state, done.preemptions) == (JobState.SUCCEEDED, 1)
+        assert output(done) == train.expected()
+
+
+def test_a_lease_is_halted_in_its_holders_hands(root: Path, tmp_path: Path) -> None:
+    """The holder is a thread of this very process; it sees nothing but the right result."""
+    with Pool(root, ["cpu:0"], tmp_path / "state") as pool:
+        results: list[str] = []
+        halfway, go_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with (
+                pool.lease(lease_spec("basic")) as lease,
+                connect(lease.device, root, lease.session) as device,
+            ):
+                training = train_worker.Training(device.open_context())
+                for k in range(100):
+                    training.step(k)
+                    if k == 50:
+                        halfway.set()
+                        go_on.wait(PATIENCE_S)
+                results.append(training.digest())
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert halfway.wait(PATIENCE_S)
+        with pool.lease(lease_spec("premium"), PATIENCE_S):
+            (low, _) = pool.jobs()
+            assert (low.state, low.device) == (JobState.PREEMPTED, "")
+            go_on.set()  # it enqueues into the ring of a halted session
+        holder.join(PATIENCE_S)
+        assert results == [train_worker.expected(100)]
+        assert [job.state for job in pool.jobs()] == [JobState.SUCCEEDED] * 2
+
+
+def test_killing_a_worker_leaves_the_others_undisturbed(root: Path, tmp_path: Path) -> None:
+    with Pool(root, ["cpu:0"], tmp_path / "state", slices={"cpu": 2}) as pool:
+        victim, other = Training(tmp_path, "victim"), Training(tmp_path, "other")
+        jobs = [pool.submit(victim.spec()), pool.submit(other.spec())]
+        until(lambda: victim.at_work() and other.at_work())
+        server = pool.server_pid("cpu:0")
+        pid = pool.worker_pid(jobs[0])
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        failed = pool.wait(jobs[0], PATIENCE_S)
+        assert failed.state == JobState.FAILED and "code -9" in failed.reason
+        other.let_finish()
+        done = pool.wait(jobs[1], PATIENCE_S)
+        assert (done.state, done.epoch) == (JobState.SUCCEEDED, 1)
+        assert output(done) == other.expected()
+        assert pool.server_pid("cpu:0") == server
+        until(lambda: pool.devices()[0].jobs == ())
+
+
+def test_a_failed_worker_is_reported_with_its_last_words(pool: Pool) -> None:
+    program = "import sys; print('all went\\nwrong here'); sys.exit(3)"
+    job = pool.submit(JobSpec("bad", "ann", "basic", "cpu", argv=[sys.executable, "-c", program]))
+    done = pool.wait(job, PATIENCE_S)
+    assert done.state == JobState.FAILED
+    assert "code 3" in done.reason and "wrong here" in done.reason
+
+
+def test_a_program_that_does_not_exist_fails_at_once(pool: Pool) -> None:
+    job = pool.submit(JobSpec("bad", "ann", "basic", "cpu", argv=["/no/such/program"]))
+    done = pool.wait(job, PATIENCE_S)
+    assert done.state == JobState.FAILED and "/no/such/program" in done.reason
+
+
+def test_a_killed_worker_that_was_suspended_is_noticed(root: Path, tmp_path: Path) -> None:
+    with Pool(root, ["cpu:0"], tmp_path / "state") as pool:
+        train = Training(tmp_path, "train")
+        job = pool.submit(train.spec())
+        until(train.at_work)
+        pid = pool.worker_pid(job)
+        assert pid is not None
+        with pool.lease(lease_spec("premium"), PATIENCE_S):
+            assert pool.job(job).state == JobState.PREEMPTED
+            os.kill(pid, signal.SIGKILL)
+            done = pool.wait(job, PATIENCE_S)
+        assert done.state == JobState.FAILED and "code -9" in done.reason
+
+
+def test_cancelling_ends_the_worker_and_frees_the_device(root: Path, tmp_path: Path) -> None:
+    with Pool(root, ["cpu:0"], tmp_path / "state") as pool:
+        train, after = Training(tmp_path, "train"), Training(tmp_path, "after", steps=40)
+        after.let_finish()
+        job = pool.submit(train.spec())
+        waiting = pool.submit(after.spec())
+        until(train.at_work)
+        assert "held" in pool.job(waiting).waiting
+        pid = pool.worker_pid(job)
+        assert pid is not None
+        pool.cancel(job)
+        assert pool.job(job).state == JobState.CANCELLED
+        assert pool.wait(waiting, PATIENCE_S).state == JobState.SUCCEEDED
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_job_starts_again_when_its_server_dies(root: Path, tmp_path: Path) -> None:
+    with Pool(root, ["cpu:0", "cpu:1"], tmp_path / "state") as pool:
+        train = Training(tmp_path, "train")
+        job = pool.submit(train.spec())
+        until(train.at_work)
+        old = pool.server_pid("cpu:0")
+        os.kill(old, signal.SIGKILL)
+        train.let_finish()
+        done = pool.wait(job, PATIENCE_S)
+        assert (done.state, done.restarts) == (JobState.SUCCEEDED, 1), done
+        assert output(done)[-1:] == train.expected()
+        until(lambda: all(device.up for device in pool.devices()))
+        assert pool.server_pid("cpu:0") != old
+    check_journal(tmp_path / "state")
+
+
+def test_a_lease_fails_with_its_server_and_says_so(pool: Pool, root: Path) -> None:
+    with (
+        pytest.raises(DeviceLost),
+        pool.lease(lease_spec("basic")) as lease,
+        connect(lease.device, root, lease.session) as device,
+    ):
+        context = device.open_context()
+        os.kill(pool.server_pid(lease.device), signal.SIGKILL)
+        pool.wait(lease.id, PATIENCE_S)
+        context.finish()
+    (status,) = pool.jobs()
+    assert status.state == JobState.FAILED and "was lost" in status.reason
+
+
+def test_who_cannot_be_halted_yet_is_tried_again(pool: Pool, root: Path) -> None:
+    """A lease whose holder never connected has no session to suspend: it keeps its device."""
+    holder = pool.submit(lease_spec("basic", "cpu", "cpu:0"))
+    pool.wait(holder, PATIENCE_S, (JobState.RUNNING,))
+    urgent = pool.submit(lease_spec("premium", "cpu", "cpu:0"))
+    until(lambda: "protected" in pool.job(urgent).waiting)
+    assert pool.job(holder).state == JobState.RUNNING
+    with connect("cpu:0", root, pool.job(holder).session) as device, device.open_context():
+        pool.wait(urgent, PATIENCE_S, (JobState.RUNNING,))
+        assert pool.job(holder).state == JobState.PREEMPTED
+    pool.finish(urgent)
+    pool.finish(holder)
+
+
+def test_what_this_pool_can_never_run_is_refused(pool: Pool) -> None:
+    for spec, words in (
+        (lease_spec("basic", "abacus"), "this pool has cpu"),
+        (lease_spec("basic", "cpu", "cpu:7"), "cpu:7"),
+        (JobSpec("gang", "ann", "basic", "cpu", argv=["x"], count=2), "one slice"),
+    ):
+        with pytest.raises(Infeasible, match=words):
+            pool.submit(spec)
+    with pytest.raises(UnknownJob):
+        pool.job(77)
+    assert pool.jobs() == ()
+
+
+def test_misuse_is_refused_by_name(pool: Pool, root: Path, tmp_path: Path) -> None:
+    first = pool.submit(lease_spec("basic", "cpu", "cpu:0"))
+    second = pool.submit(lease_spec("basic", "cpu", "cpu:0"))
+    with pytest.raises(WaitExpired, match="held x1 by 1"):
+        pool.wait(second, 0.01, (JobState.RUNNING,))
+    worker = pool.submit(JobSpec("w", "ann", "basic", "cpu", argv=[sys.executable, "-c", ""]))
+    assert pool.wait(worker, PATIENCE_S).state == JobState.SUCCEEDED
+    with pytest.raises(NotALease):
+        pool.finish(worker)
+    with pytest.raises(NotALease):
+        pool.finish(second)
+    pool.finish(first)
+    pool.close()
+    with pytest.raises(PoolClosed):
+        pool.submit(lease_spec("basic"))
+    assert pool.job(first).state == JobState.SUCCEEDED  # what was is still known

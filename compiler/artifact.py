@@ -16,7 +16,7 @@ from math import prod
 from typing import Any
 
 from compiler.errors import ArtifactError, CompileError
-from compiler.ir import Attr, Node
+from compiler.ir import Attr, Node, Shape, infer
 from hal.types import ProgramImage
 from rtl_sim.spec.npu import CONFIGS, INSTRUCTION_BYTES, ISA_VERSION, Config
 
@@ -64,6 +64,14 @@ class CompiledModel:
     @property
     def instructions(self) -> int:
         return len(self.program) // INSTRUCTION_BYTES
+
+    @property
+    def result_shapes(self) -> dict[str, Shape]:
+        """Of the model's outputs, after the host's part."""
+        shapes = {spec.name: spec.shape for spec in (*self.inputs, *self.outputs)}
+        for node in self.host:
+            shapes |= infer(node, shapes)
+        return {name: shapes[name] for name in self.results}
 
     @property
     def image(self) -> ProgramImage:
@@ -166,6 +174,7 @@ def _model(fields: dict[str, Any], program: bytes, weights: bytes) -> CompiledMo
                 raise ValueError(f"{spec.name}: segment {spec.segment} of shape {spec.shape}")
             if spec.offset + spec_vectors(spec, model.npu.n) > vectors:
                 raise ValueError(f"{spec.name} lies beyond its buffer")
+    _ = model.result_shapes  # the host's part must fit together
     return model
 
 

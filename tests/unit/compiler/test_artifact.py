@@ -53,6 +53,7 @@ def test_host_operators_with_attributes_survive_a_round_trip(models):
     again = CompiledModel.from_bytes(compile_onnx(model).to_bytes())
     x = {"x": models.weights(1, 3, 4)}
     expected = models.expected(model, x)["y"]
+    assert again.result_shapes == {"y": (3, 4)}
     np.testing.assert_allclose(Emulator(again).run(x)["y"], expected, atol=1e-3)
 
 
@@ -102,6 +103,8 @@ def test_another_instruction_set_is_refused_by_name(compiled):
         {"inputs": [{"name": "x"}]},
         {"inputs": None},
         {"results": "y", "host": 5},
+        {"results": ["absent"]},
+        {"host": [{"op": "softmax", "name": "", "inputs": ["y"], "outputs": ["p"], "attrs": {}}]},
         {"surprise": 1},
         {"host": [{"op": "exec", "name": "n", "inputs": [], "outputs": [], "attrs": {}}]},
     ],

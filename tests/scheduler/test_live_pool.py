@@ -61,7 +61,9 @@ class Training:
         argv = [sys.executable, str(WORKER), *map(str, words)]
         return JobSpec(self.name, "ann", tier, kind, argv=argv, **more)  # type: ignore[arg-type]
 
-    def at_work(self) -> bool:
+    def at_work(self, pool: Pool) -> bool:
+        failed = [(job.name, job.reason) for job in pool.jobs() if job.reason]
+        assert not failed, failed
         return self.progress.exists() and self.progress.read_text() not in ("", "0")
 
     def let_finish(self) -> None:
@@ -101,7 +103,7 @@ def test_a_halted_worker_goes_on_elsewhere_with_right_results(
     train = Training(tmp_path, "train", contexts=contexts)
     with Pool(root, ["cpu:0", "cpu:1"], tmp_path / "state") as pool:
         job = pool.submit(train.spec())
-        until(train.at_work)
+        until(lambda: train.at_work(pool))
         assert pool.job(job).device == "cpu:0"
         with pool.lease(lease_spec("premium", "cpu", "cpu:0"), PATIENCE_S) as lease:
             assert lease.device == "cpu:0"
@@ -118,7 +120,7 @@ def test_a_halted_worker_goes_on_elsewhere_with_right_results(
             ("cpu:1", "restore"),
             ("cpu:1", "run"),
         ]
-        assert all(status.jobs == () for status in pool.devices())
+        until(lambda: all(status.jobs == () for status in pool.devices()))
     check_journal(tmp_path / "state")
 
 
@@ -130,7 +132,7 @@ def test_an_opencl_worker_is_moved_too(root: Path, tmp_path: Path) -> None:
     here, there = list(found)[:2]
     with Pool(root, [here, there], tmp_path / "state") as pool:
         job = pool.submit(train.spec(kind="opencl"))
-        until(train.at_work)
+        until(lambda: train.at_work(pool))
         with pool.lease(lease_spec("premium", "opencl", here), PATIENCE_S):
             moved = pool.wait(job, PATIENCE_S, (JobState.RUNNING,))
             assert moved.device == there
@@ -175,7 +177,7 @@ def test_killing_a_worker_leaves_the_others_undisturbed(root: Path, tmp_path: Pa
     with Pool(root, ["cpu:0"], tmp_path / "state", slices={"cpu": 2}) as pool:
         victim, other = Training(tmp_path, "victim"), Training(tmp_path, "other")
         jobs = [pool.submit(victim.spec()), pool.submit(other.spec())]
-        until(lambda: victim.at_work() and other.at_work())
+        until(lambda: victim.at_work(pool) and other.at_work(pool))
         server = pool.server_pid("cpu:0")
         pid = pool.worker_pid(jobs[0])
         assert pid is not None
@@ -208,7 +210,7 @@ def test_a_killed_worker_that_was_suspended_is_noticed(root: Path, tmp_path: Pat
     with Pool(root, ["cpu:0"], tmp_path / "state") as pool:
         train = Training(tmp_path, "train")
         job = pool.submit(train.spec())
-        until(train.at_work)
+        until(lambda: train.at_work(pool))
         pid = pool.worker_pid(job)
         assert pid is not None
         with pool.lease(lease_spec("premium"), PATIENCE_S):
@@ -224,7 +226,7 @@ def test_cancelling_ends_the_worker_and_frees_the_device(root: Path, tmp_path: P
         after.let_finish()
         job = pool.submit(train.spec())
         waiting = pool.submit(after.spec())
-        until(train.at_work)
+        until(lambda: train.at_work(pool))
         assert "held" in pool.job(waiting).waiting
         pid = pool.worker_pid(job)
         assert pid is not None
@@ -239,7 +241,7 @@ def test_a_job_starts_again_when_its_server_dies(root: Path, tmp_path: Path) -> 
     with Pool(root, ["cpu:0", "cpu:1"], tmp_path / "state") as pool:
         train = Training(tmp_path, "train")
         job = pool.submit(train.spec())
-        until(train.at_work)
+        until(lambda: train.at_work(pool))
         old = pool.server_pid("cpu:0")
         os.kill(old, signal.SIGKILL)
         train.let_finish()

@@ -25,14 +25,14 @@ from hal.types import Grid, ProgramImage, ScalarArg
 ELEMENTS = 4096
 GATE_S = 60.0
 OPENCL = """
-kernel void step(global uint *x, const uint k)
+kernel void advance(global uint *x, const uint k)
 {
     const size_t i = get_global_id(0);
     x[i] = (x[i] ^ (x[i] >> 13)) * 1664525u + k + (uint)i;
 }
 """
 NUMPY = """
-def step(grid, x: buffer, k: scalar):
+def advance(grid, x: buffer, k: scalar):
     v, i = u32(x), np.arange(grid.global_size[0], dtype=np.uint32)
     v[:] = (v ^ (v >> np.uint32(13))) * np.uint32(1664525) + u32(k) + i
 """
@@ -58,7 +58,7 @@ class Training:
 
     def step(self, k: int) -> None:
         args = [self.x.arg(), ScalarArg.u32(k)]
-        self.context.launch(self.program, "step", args, Grid((ELEMENTS,)))
+        self.context.launch(self.program, "advance", args, Grid((ELEMENTS,)))
 
     def digest(self) -> str:
         return hashlib.sha256(self.context.read(self.x)).hexdigest()

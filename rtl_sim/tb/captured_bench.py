@@ -1,0 +1,184 @@
+"""cocotb benches: a captured design is its original, and moving its state changes nothing.
+
+Run inside the simulator of `captured_pair.harness`. The environment says which design (BENCH_WHICH,
+BENCH_MAP_A, BENCH_MAP_B: its number and the state maps of both builds) and how much (BENCH_CYCLES,
+BENCH_CUTS). With BENCH_DROP, one segment of every state moved is replaced by noise ("flops" or a
+memory's name): the bench must then see a difference, or it proves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import cocotb
+from cocotb.triggers import Timer
+
+from rtl_sim.statemap import StateMap
+from rtl_sim.tb.state_port import State, StatePort
+
+ALL: Final = 0xFFFFFFFF
+RESET_CYCLES: Final = 4
+FROZEN_CYCLES: Final = 6  # at most, before the state is touched
+
+
+@dataclass
+class Bench:
+    dut: Any
+    rng: random.Random
+    current: str = "a"
+    ports: dict[str, StatePort] = field(default_factory=dict)
+    mismatches: int = 0
+
+    async def start(self) -> None:
+        dut = self.dut
+        for name in ("clk", "held", "rst", "x", "noise_rst", "noise_x", "msel", "maddr", "mwd"):
+            getattr(dut, name).value = 0
+        dut.which.value = int(os.environ["BENCH_WHICH"])
+        maps = {
+            copy: StateMap.parse(Path(os.environ[f"BENCH_MAP_{build}"]).read_bytes())
+            for copy, build in (("k", "A"), ("a", "A"), ("b", "B"))
+        }
+        for copy, state_map in maps.items():
+            for name in ("scan", "si", "mwe"):
+                getattr(dut, f"{name}_{copy}").value = 0
+            getattr(dut, f"run_{copy}").value = 1
+            self.ports[copy] = StatePort(dut, copy, state_map, self.edge)
+        dut.rst.value = 1
+        for _ in range(RESET_CYCLES):
+            await self.edge()
+        dut.rst.value = 0
+        await Timer(1, "ns")
+
+    async def edge(self) -> None:
+        """One rising edge; afterwards the clock is low and everything has settled."""
+        self.dut.clk.value = 1
+        await Timer(1, "ns")
+        self.dut.clk.value = 0
+        await Timer(1, "ns")
+
+    async def run(self, cycles: int, compared: str) -> None:
+        """Random inputs, resets among them, and a look at every output before every edge."""
+        mask = sum(1 << "kab".index(copy) for copy in compared)
+        for _ in range(cycles):
+            self.dut.x.value = self.rng.getrandbits(32)
+            self.dut.rst.value = self.rng.random() < 0.03
+            await Timer(1, "ns")
+            if int(self.dut.differs.value) & mask:
+                self.mismatches += 1
+            await self.edge()
+
+    async def freeze(self) -> None:
+        """Stop everything; noise on all inputs, resets too, must not reach a frozen design."""
+        self.dut.held.value = 1
+        self.dut.run_a.value = 0
+        self.dut.run_b.value = 0
+        await Timer(1, "ns")
+        for _ in range(self.rng.randrange(FROZEN_CYCLES)):
+            self.noise()
+            await self.edge()
+
+    def noise(self) -> None:
+        self.dut.noise_x.value = self.rng.getrandbits(32)
+        self.dut.noise_rst.value = self.rng.getrandbits(1)
+
+    async def release(self) -> None:
+        self.dut.noise_x.value = 0
+        self.dut.noise_rst.value = 0
+        await Timer(1, "ns")
+        self.dut.run_a.value = 1
+        self.dut.run_b.value = 1
+        self.dut.held.value = 0
+        await Timer(1, "ns")
+
+    def poison(self, copy: str) -> State:
+        """A state of noise that fits `copy`."""
+        state_map = self.ports[copy].map
+        bits = len(state_map.flops)
+        return State(
+            self.rng.getrandbits(bits).to_bytes(-(-bits // 8), "little") if bits else b"",
+            {
+                memory.name: tuple(self.rng.getrandbits(memory.width) for _ in range(memory.depth))
+                for memory in state_map.memories
+            },
+        )
+
+    async def move(self, drop: str | None) -> None:
+        """Freeze, save, poison the other copy, restore there; `current` is the other then."""
+        source, target = self.current, "b" if self.current == "a" else "a"
+        await self.freeze()
+        state = await self.ports[source].save()
+        poison = self.poison(target)
+        await self.ports[target].load(poison)
+        if drop == "flops":
+            state = replace(state, flops=poison.flops)
+        elif drop is not None:
+            state.memories[drop] = poison.memories[drop]
+        self.noise()
+        await self.ports[target].load(state)
+        await self.release()
+        self.current = target
+
+
+@cocotb.test()
+async def the_captured_design_is_its_original(dut: Any) -> None:
+    bench = Bench(dut, random.Random(1))
+    await bench.start()
+    await bench.run(int(os.environ["BENCH_CYCLES"]), "kab")
+    assert bench.mismatches == 0, f"{bench.mismatches} cycles with other outputs"
+
+
+@cocotb.test()
+async def moving_the_state_changes_nothing(dut: Any) -> None:
+    """Cut, move, go on; every output of every cycle, and at the end the state, must be equal."""
+    drop = os.environ.get("BENCH_DROP") or None
+    bench = Bench(dut, random.Random(2))
+    await bench.start()
+    await bench.run(50, "kab")
+    for _ in range(int(os.environ["BENCH_CUTS"])):
+        # The copy that was saved goes on too: saving must leave it as it was.
+        before = bench.current
+        await bench.move(drop)
+        both = bench.current if drop else before + bench.current
+        await bench.run(bench.rng.randrange(1, 60), f"k{both}")
+    dut.run_k.value = 0
+    await bench.freeze()
+    dut.held.value = 0
+    wanted = await bench.ports["k"].save()
+    found = await bench.ports[bench.current].save()
+    differences = bench.mismatches + (wanted != found)
+    if drop:
+        assert differences, f"segment {drop} was dropped and nothing noticed"
+    else:
+        assert bench.mismatches == 0, f"{bench.mismatches} cycles with other outputs"
+        assert wanted == found, "the final states differ"
+
+
+@cocotb.test()
+async def every_bit_of_state_can_be_written_and_read(dut: Any) -> None:
+    """Noise and its complement both read back, so each bit was seen as 0 and as 1."""
+    bench = Bench(dut, random.Random(3))
+    await bench.start()
+    await bench.freeze()
+    for copy in "ab":
+        port = bench.ports[copy]
+        state = bench.poison(copy)
+        count = len(port.map.flops)
+        flops = int.from_bytes(state.flops, "little") ^ ((1 << count) - 1)
+        opposite = State(
+            flops.to_bytes(-(-count // 8), "little"),
+            {
+                memory.name: tuple(
+                    word ^ ((1 << memory.width) - 1) for word in state.memories[memory.name]
+                )
+                for memory in port.map.memories
+            },
+        )
+        for pattern in (state, opposite):
+            await port.load(pattern)
+            bench.noise()
+            assert await port.save() == pattern
+            assert await port.save() == pattern, "reading changed the state"

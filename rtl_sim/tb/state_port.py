@@ -1,0 +1,82 @@
+"""Drives one state port in a cocotb bench: whole states in and out, in canonical form.
+
+The clock is the caller's: `edge` waits for one rising edge and comes back while the clock is low.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rtl_sim.statemap import Memory, StateMap
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Canonical flip-flop bits, and each memory's words."""
+
+    flops: bytes
+    memories: dict[str, tuple[int, ...]]
+
+
+class StatePort:
+    """The signals `<name>_<suffix>` of `dut` as the state port of one frozen design."""
+
+    def __init__(
+        self,
+        dut: Any,
+        suffix: str,
+        state_map: StateMap,
+        edge: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._dut, self._suffix, self.map, self._edge = dut, suffix, state_map, edge
+
+    def _signal(self, name: str) -> Any:
+        return getattr(self._dut, f"{name}_{self._suffix}")
+
+    async def rotate(self, rows: bytes | None) -> bytes:
+        """Turn the chain once: `rows` in, or what comes out if None; returns what was there."""
+        size = self.map.row_bytes
+        out = bytearray()
+        mask = (1 << self.map.lanes) - 1
+        self._signal("scan").value = 1
+        for row in range(self.map.rows):
+            shown = int(self._signal("so").value) & mask
+            out += shown.to_bytes(size, "little")
+            given = shown
+            if rows is not None:
+                given = int.from_bytes(rows[row * size : (row + 1) * size], "little")
+            self._signal("si").value = given
+            await self._edge()
+        self._signal("scan").value = 0
+        return bytes(out)
+
+    async def read(self, memory: Memory) -> tuple[int, ...]:
+        words = []
+        self._dut.msel.value = memory.index
+        for address in range(memory.depth):
+            self._dut.maddr.value = address
+            await self._edge()
+            words.append(int(self._signal("mrd").value))
+        return tuple(words)
+
+    async def write(self, memory: Memory, words: tuple[int, ...]) -> None:
+        self._dut.msel.value = memory.index
+        self._signal("mwe").value = 1
+        for address, word in enumerate(words):
+            self._dut.maddr.value = address
+            self._dut.mwd.value = word
+            await self._edge()
+        self._signal("mwe").value = 0
+
+    async def save(self) -> State:
+        flops = self.map.flops_from_rows(await self.rotate(None))
+        memories = {memory.name: await self.read(memory) for memory in self.map.memories}
+        return State(flops, memories)
+
+    async def load(self, state: State) -> None:
+        for memory in self.map.memories:
+            if memory.name in state.memories:
+                await self.write(memory, state.memories[memory.name])
+        await self.rotate(self.map.rows_from_flops(state.flops))

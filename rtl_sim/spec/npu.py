@@ -206,7 +206,7 @@ OVERLAYS: Final = ("nano", "sim")
 SOURCES: Final = (
     ("npu_pkg.sv",),
     ("npu_round.sv", "npu_tanh_rom.sv", "npu_quant.sv", "npu_dot.sv", "npu_accum.sv"),
-    ("npu_fadd.sv", "npu_fmul.sv", "npu_act.sv", "npu_result.sv", "npu_decode.sv", "npu_ram.sv"),
+    ("npu_fadd.sv", "npu_fmul.sv", "npu_act.sv", "npu_decode.sv", "npu_ram.sv"),
     ("npu_lane.sv", "npu_row.sv"),
     ("npu_ctrl.sv", "npu_dma.sv", "npu_loader.sv", "npu_mfu.sv", "npu_mv.sv", "npu_seq.sv"),
     ("npu_stats.sv",),

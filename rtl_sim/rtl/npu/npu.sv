@@ -86,10 +86,12 @@ module npu #(
   logic [15:0] entry, tile, source;
   logic [3:0]  mem;
   logic [7:0]  op, rows, cols;
-  logic        load, op_en, shift, rotate, write, mfu_sat;
-  logic [N*16-1:0] vec, load_data, operand, ivrf_data, avrf_data, mvrf_data, mv_vec;
+  logic        load, op_en, vector_op, shift, rotate, write, mfu_sat;
+  logic [N*16-1:0] vec, load_data, operand, ivrf_data, avrf_data, mvrf_data;
+  logic [N*32-1:0] acc;
+  logic [N*9-1:0]  acc_exp;
 
-  logic        mv_start, mv_flush, mv_busy, mv_valid, mv_take, mv_sat;
+  logic        mv_start, mv_flush, mv_busy, mv_valid, mv_take;
   logic [VW-1:0] mv_vrf_addr;
   logic        tiles_start, tiles_valid, tile_done, exp_we, row_we;
   logic [TW-1:0] exp_addr;
@@ -131,7 +133,7 @@ module npu #(
     .dma_beats_o(dma_beats), .dma_valid_i(dma_valid), .dma_ready_i(dma_ready),
     .dma_done_i(dma_done), .dma_error_i(dma_error),
     .send_stats_o(send_stats), .stats_beat_o(stats_beat),
-    .entry_o(entry), .mem_o(mem), .op_o(op), .load_o(load), .op_en_o(op_en),
+    .entry_o(entry), .mem_o(mem), .op_o(op), .load_o(load), .op_en_o(op_en), .vector_op_o(vector_op),
     .shift_o(shift), .rotate_o(rotate), .write_o(write),
     .mv_start_o(mv_start), .mv_flush_o(mv_flush), .tile_o(tile), .source_o(source),
     .rows_o(rows), .cols_o(cols), .mv_valid_i(mv_valid), .mv_take_o(mv_take),
@@ -150,8 +152,8 @@ module npu #(
     .clk_i(ap_clk), .rst_ni(ap_rst_n), .clear_i(clear), .running_i(running),
     .retire_i(retire), .chain_i(chain), .mv_take_i(mv_take), .cols_i(cols),
     .stall_mem_i(stall_mem), .stall_mv_i(stall_mv),
-    .saturation_i(mfu_sat | (mv_take & mv_sat)), .read_beat_i(read_beat),
-    .write_beat_i(write_beat), .tile_i(tile_done), .vector_op_i(op_en),
+    .saturation_i(mfu_sat), .read_beat_i(read_beat),
+    .write_beat_i(write_beat), .tile_i(tile_done), .vector_op_i(vector_op),
     .status_i(status), .words_o(stats)
   );
 
@@ -192,11 +194,11 @@ module npu #(
     .wdata_i(vec), .raddr_i(entry[$clog2(MVRF)-1:0]), .rdata_o(mvrf_data)
   );
   assign operand   = (mem == npu_pkg::MEM_AVRF) ? avrf_data : mvrf_data;
-  assign load_data = mv_take ? mv_vec : (mem == npu_pkg::MEM_IVRF) ? ivrf_data : operand;
+  assign load_data = (mem == npu_pkg::MEM_IVRF) ? ivrf_data : operand;
 
-  npu_mfu #(.N(N)) u_mfu (
+  npu_mfu #(.N(N), .MANT(MANT), .GUARD(GUARD)) u_mfu (
     .clk_i(ap_clk), .load_i(load), .load_data_i(load_data), .op_en_i(op_en), .op_i(op),
-    .operand_i(operand), .shift_i(shift), .shift_data_i(dma_rdata), .rotate_i(rotate),
+    .operand_i(operand), .acc_i(acc), .acc_exp_i(acc_exp), .shift_i(shift), .shift_data_i(dma_rdata), .rotate_i(rotate),
     .vec_o(vec), .sat_o(mfu_sat)
   );
 
@@ -213,7 +215,7 @@ module npu #(
     .clk_i(ap_clk), .rst_ni(ap_rst_n), .start_i(mv_start), .flush_i(mv_flush),
     .tile_i(tile[TW-1:0]), .source_i(source[VW-1:0]), .rows_i(rows), .cols_i(cols),
     .busy_o(mv_busy), .vrf_addr_o(mv_vrf_addr), .vrf_data_i(ivrf_data),
-    .valid_o(mv_valid), .take_i(mv_take), .vec_o(mv_vec), .sat_o(mv_sat),
+    .valid_o(mv_valid), .take_i(mv_take), .acc_o(acc), .acc_exp_o(acc_exp),
     .exp_we_i(exp_we), .exp_addr_i(exp_addr), .exp_data_i(exp_data),
     .row_we_i(row_we), .row_i(row_index), .row_addr_i(row_addr), .row_data_i(row_data)
   );

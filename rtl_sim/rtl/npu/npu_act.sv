@@ -1,17 +1,16 @@
-// Stateless: tanh, or the sigmoid by way of tanh, of an h16.
+// Stateless: tanh, or the sigmoid by way of tanh, of an h16, before rounding.
 module npu_act (
   input  logic        sigm_i,
   input  logic [15:0] a_i,
-  output logic [15:0] h_o
+  output logic        sign_o,
+  output logic [17:0] mag_o,    // in units of 2**-17 for the sigmoid, 2**-16 for tanh
+  output logic        pass_o    // the argument itself is the result
 );
   logic [4:0]  exponent;
   logic [16:0] argument;  // |x|, or |x| / 2 for the sigmoid, in units of 2**-14
   logic [16:0] base, fixed;
   logic [11:0] slope;
   logic [21:0] rise;
-  logic [17:0] mag;
-  logic [15:0] rounded;
-  logic        unused_sat;
 
   always_comb begin
     exponent = a_i[14:10];
@@ -25,16 +24,12 @@ module npu_act (
   always_comb begin
     rise  = {10'b0, slope} * {12'b0, argument[9:0]} + 22'd512;
     fixed = base + {5'b0, rise[21:10]};
-    if (!sigm_i)      mag = {1'b0, fixed};
-    else if (a_i[15]) mag = 18'd65536 - {1'b0, fixed};
-    else              mag = 18'd65536 + {1'b0, fixed};
+    if (!sigm_i)      mag_o = {1'b0, fixed};
+    else if (a_i[15]) mag_o = 18'd65536 - {1'b0, fixed};
+    else              mag_o = 18'd65536 + {1'b0, fixed};
   end
 
-  npu_round #(.W(18), .STEPS(5), .EW(7)) u_round (
-    .sign_i(a_i[15] & ~sigm_i), .mag_i(mag), .exp_i(sigm_i ? -7'sd2 : -7'sd1),
-    .h_o(rounded), .sat_o(unused_sat)
-  );
-
+  assign sign_o = a_i[15] & ~sigm_i;
   // below 1/16, x is nearer to tanh(x) than the fixed-point argument can be
-  assign h_o = (!sigm_i && exponent < 5'd11) ? a_i : rounded;
+  assign pass_o = !sigm_i && exponent < 5'd11;
 endmodule

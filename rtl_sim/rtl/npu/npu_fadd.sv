@@ -1,15 +1,14 @@
-// Stateless: h16 + h16. An operand with exponent 0 is zero, whatever its sign.
+// Stateless: h16 + h16, before rounding (to three bits that round alike). An operand with exponent 0 is zero, whatever its sign.
 module npu_fadd (
-  input  logic [15:0] a_i,
-  input  logic [15:0] b_i,
-  output logic [15:0] h_o,
-  output logic        sat_o
+  input  logic [15:0]       a_i,
+  input  logic [15:0]       b_i,
+  output logic              sign_o,
+  output logic [14:0]       mag_o,
+  output logic signed [6:0] exp_o  // biased exponent of a leading one at bit 0
 );
   logic [15:0]       larger, smaller;
   logic [13:0]       larger_m, smaller_m, shifted;
   logic [4:0]        distance;
-  logic [14:0]       sum;
-  logic signed [6:0] exponent;
 
   always_comb begin
     if (a_i[14:0] >= b_i[14:0]) begin
@@ -25,12 +24,9 @@ module npu_fadd (
     distance = larger[14:10] - smaller[14:10];
     shifted  = smaller_m >> distance;
     if ((shifted << distance) != smaller_m) shifted[0] = 1'b1;
-    if (larger[15] == smaller[15]) sum = {1'b0, larger_m} + {1'b0, shifted};
-    else                      sum = {1'b0, larger_m} - {1'b0, shifted};
-    exponent = $signed({2'b00, larger[14:10]}) - 7'sd13;
+    if (larger[15] == smaller[15]) mag_o = {1'b0, larger_m} + {1'b0, shifted};
+    else                      mag_o = {1'b0, larger_m} - {1'b0, shifted};
+    exp_o  = $signed({2'b00, larger[14:10]}) - 7'sd13;
+    sign_o = larger[15];
   end
-
-  npu_round #(.W(15), .STEPS(4), .EW(7)) u_round (
-    .sign_i(larger[15]), .mag_i(sum), .exp_i(exponent), .h_o, .sat_o
-  );
 endmodule

@@ -1,6 +1,8 @@
 // The multifunction unit: the chain's vector and N lanes that work on it, an instruction a cycle.
 module npu_mfu #(
-  parameter N = 16
+  parameter N     = 16,
+  parameter MANT  = 7,
+  parameter GUARD = 5
 ) (
   input  logic            clk_i,
   // at most one of these a cycle
@@ -9,6 +11,8 @@ module npu_mfu #(
   input  logic            op_en_i,
   input  logic [7:0]      op_i,
   input  logic [N*16-1:0] operand_i,
+  input  logic [N*32-1:0] acc_i,
+  input  logic [N*9-1:0]  acc_exp_i,
   input  logic            shift_i,   // four elements in from device memory
   input  logic [63:0]     shift_data_i,
   input  logic            rotate_i,  // by four elements: the next to go out
@@ -25,8 +29,9 @@ module npu_mfu #(
 
   genvar g;
   for (g = 0; g < N; g = g + 1) begin : gen_lane
-    npu_lane u_lane (
+    npu_lane #(.MANT(MANT), .GUARD(GUARD)) u_lane (
       .op_i, .a_i(vec_q[g*16 +: 16]), .b_i(operand_i[g*16 +: 16]),
+      .acc_i(acc_i[g*32 +: 32]), .acc_exp_i(acc_exp_i[g*9 +: 9]),
       .h_o(result[g*16 +: 16]), .sat_o(sats[g])
     );
   end

@@ -24,8 +24,8 @@ module npu_mv #(
   // result rows
   output logic                          valid_o,
   input  logic                          take_i,
-  output logic [N*16-1:0]               vec_o,
-  output logic                          sat_o,
+  output logic [N*32-1:0]               acc_o,
+  output logic [N*9-1:0]                acc_exp_o,
   // writing tiles
   input  logic                          exp_we_i,
   input  logic [$clog2(TILES)-1:0]      exp_addr_i,
@@ -56,7 +56,6 @@ module npu_mv #(
   logic [N*8-1:0]  exps_q;
   logic          advance;
   logic [LANES*MB-1:0] x_lanes;
-  logic [N-1:0]  sats;
 
   logic [N*8-1:0] exp_mem [0:TILES-1];
 
@@ -66,7 +65,6 @@ module npu_mv #(
   assign busy_o     = busy_q;
   assign vrf_addr_o = source_i + VW'(col_q);
   assign valid_o    = valid_q;
-  assign sat_o      = |sats;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni || flush_i) begin
@@ -136,7 +134,7 @@ module npu_mv #(
       .dot_i(valid1_q & advance), .x_i(x_lanes),
       .product_exp_i($signed(exps_q[g*8 +: 8]) + $signed({4'b0000, block_q})),
       .accumulate_i(valid2_q & advance), .first_i(first2_q),
-      .h_o(vec_o[g*16 +: 16]), .sat_o(sats[g])
+      .acc_o(acc_o[g*32 +: 32]), .exp_o(acc_exp_o[g*9 +: 9])
     );
   end
 

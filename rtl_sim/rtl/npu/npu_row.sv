@@ -19,8 +19,8 @@ module npu_row #(
   input  logic signed [8:0]           product_exp_i,
   input  logic                        accumulate_i,
   input  logic                        first_i,
-  output logic [15:0]                 h_o,
-  output logic                        sat_o
+  output logic signed [31:0]          acc_o,
+  output logic signed [8:0]           exp_o
 );
   localparam MB = MANT + 1;
 
@@ -35,9 +35,8 @@ module npu_row #(
     .first_i, .acc_i(acc_q), .exp_i(exp_q), .product_i(product_q),
     .product_exp_i(product_exp_q), .acc_o(acc_d), .exp_o(exp_d)
   );
-  npu_result #(.MANT(MANT), .GUARD(GUARD)) u_result (
-    .acc_i(acc_q), .exp_i(exp_q), .h_o, .sat_o
-  );
+  assign acc_o = acc_q;
+  assign exp_o = exp_q;
 
   always_ff @(posedge clk_i) begin
     if (we_i) mem[waddr_i] <= wdata_i;

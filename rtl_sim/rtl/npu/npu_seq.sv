@@ -45,7 +45,8 @@ module npu_seq #(
   output logic [3:0]  mem_o,
   output logic [7:0]  op_o,
   output logic        load_o,
-  output logic        op_en_o,
+  output logic        op_en_o,      // the lanes' result becomes the vector
+  output logic        vector_op_o,
   output logic        shift_o,
   output logic        rotate_o,
   output logic        write_o,
@@ -142,6 +143,7 @@ module npu_seq #(
                      || state_q == S_TILES;
   assign read_beat_o  = dma_valid_i;
   assign write_beat_o = rotate_o;
+  assign vector_op_o  = op_en_o & ~mv_take_o;
   assign status_o     = {error_pc_q, 8'b0, error_q};
 
   // where a device memory access goes
@@ -290,7 +292,7 @@ module npu_seq #(
               end
             end
             npu_pkg::OP_MV_MUL: begin
-              load_o    = 1'b1;
+              op_en_o   = 1'b1;
               mv_take_o = 1'b1;
             end
             npu_pkg::OP_M_RD: begin

@@ -69,9 +69,11 @@ def serve(
     from service.run import serve_models
     from service.settings import Settings
 
-    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    settings = Settings()
+    settings.host = host or settings.host
+    settings.port = settings.port if port is None else port
     pool = device or [f"fpga-sim:{index}" for index in range(len(models))]
-    serve_models(Settings(**given), models, pool, target, console)
+    serve_models(settings, models, pool, target, console)
 
 
 @app.command()

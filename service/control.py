@@ -7,16 +7,17 @@ bounded parameters. No request can make the service run a command of its own.
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from scheduler.live.pool import JobSpec, Pool
+from scheduler.live.pool import JobSpec, JobStatus, Pool, Tier
 from service.errors import BadRequest, NotFound
 
-TIERS = ("premium", "standard", "basic")
 NAME_LIMIT = 100  # characters of a job's or tenant's name
 
 
@@ -71,7 +72,7 @@ class Template:
 TEMPLATES: Mapping[str, Template] = {
     "train-digits": Template(
         "opencl",
-        (sys.executable, "-m", "service.demo.train"),
+        (sys.executable, "-m", "service.demo.train", "--out", "weights.npz"),
         {
             "net": Choice(("mlp", "lstm", "both")),
             "steps": Number(1, 100_000),
@@ -90,8 +91,13 @@ class _Submission(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Control:
-    def __init__(self, pool: Pool, templates: Mapping[str, Template] = TEMPLATES) -> None:
+    """`results`: each job runs in a folder of its own below it."""
+
+    def __init__(
+        self, pool: Pool, results: Path, templates: Mapping[str, Template] = TEMPLATES
+    ) -> None:
         self._pool = pool
+        self._results = results
         self._templates = templates
 
     def devices(self) -> list[dict[str, Any]]:
@@ -117,18 +123,22 @@ class Control:
             raise BadRequest(
                 f"template {asked.template!r} is unknown; known are {', '.join(self._templates)}"
             )
-        if asked.tier not in TIERS:
-            raise BadRequest(f"tier {asked.tier!r}: one of {', '.join(TIERS)}")
+        if asked.tier not in tuple(Tier):
+            raise BadRequest(f"tier {asked.tier!r}: one of {', '.join(Tier)}")
         for name in (asked.name, asked.tenant):
             if len(name) > NAME_LIMIT or not name.isprintable():
                 raise BadRequest(f"name or tenant {name[:20]!r}: up to {NAME_LIMIT} printables")
+        command = template.command(asked.parameters)
+        self._results.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix=f"{asked.template}-", dir=self._results)
         job_id = self._pool.submit(
             JobSpec(
                 name=asked.name or asked.template,
                 tenant=asked.tenant,
-                tier=asked.tier,
+                tier=Tier(asked.tier),
                 device_kind=template.device_kind,
-                argv=template.command(asked.parameters),
+                argv=tuple(command),
+                cwd=str(Path(folder).absolute()),
             )
         )
         return self.job(str(job_id))
@@ -139,6 +149,6 @@ class Control:
         return self.job(job_id)
 
     @staticmethod
-    def _shown(status: Any) -> dict[str, Any]:
+    def _shown(status: JobStatus) -> dict[str, Any]:
         shown: dict[str, Any] = msgspec.to_builtins(status)
         return shown

@@ -99,6 +99,12 @@ class Gateway:
             raise BadRequest(f"a model {name!r} is served already")
         self._replicas[name] = Replica(model, self._max_pending)
 
+    def remove(self, name: str) -> None:
+        """Serve a model no more: what it is running finishes, what waits is refused."""
+        replica = self._replica(name, "")
+        del self._replicas[name]
+        replica.close()
+
     def names(self) -> tuple[str, ...]:
         return tuple(self._replicas)
 

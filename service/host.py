@@ -1,0 +1,38 @@
+"""An HTTP server on a thread, around an application: for the demo, `haltere serve` and tests."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 60.0
+LOOK_S = 0.01
+
+
+@contextmanager
+def hosting(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """Serve until the block ends; gives the port (a free one for 0)."""
+    listener = socket.create_server((host, port))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+    thread = threading.Thread(
+        target=server.run, kwargs={"sockets": [listener]}, name="http", daemon=True
+    )
+    thread.start()
+    try:
+        give_up = time.monotonic() + START_TIMEOUT_S
+        while not server.started:
+            if time.monotonic() > give_up or not thread.is_alive():
+                raise TimeoutError(f"the HTTP server did not start in {START_TIMEOUT_S} s")
+            time.sleep(LOOK_S)  # uvicorn has no event for it
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(STOP_TIMEOUT_S)
+        listener.close()

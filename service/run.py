@@ -1,0 +1,58 @@
+"""`haltere serve`: a pool, the models on it, and the HTTP service over both."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from scheduler.live.pool import Pool
+from service.app import create_app
+from service.control import Control
+from service.deploy import deploy
+from service.errors import BadRequest
+from service.gateway import Gateway
+from service.host import hosting
+from service.settings import Settings
+
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def serve_models(
+    settings: Settings,
+    models: Sequence[Path],
+    devices: Sequence[str],
+    target: str,
+    console: Console,
+) -> None:
+    """Serve until interrupted."""
+    missing = [str(path) for path in models if not path.is_file()]
+    if missing:
+        raise BadRequest(f"no such file: {', '.join(missing)}")
+    gateway = Gateway(settings.max_pending)
+    with (
+        tempfile.TemporaryDirectory(prefix="haltere-", dir=SHARED_MEMORY) as root,
+        Pool(Path(root), devices, settings.state_dir) as pool,
+    ):
+        for path in models:
+            with console.status(f"compiling and loading {path.stem} (the first time takes longer)"):
+                deploy(
+                    gateway,
+                    pool,
+                    path.stem,
+                    path,
+                    target=target,
+                    timeout_s=settings.infer_timeout_s,
+                )
+        app = create_app(settings, gateway, Control(pool, settings.state_dir / "results"))
+        with hosting(app, settings.host, settings.port) as port:
+            for name in gateway.names():
+                console.print(f"http://{settings.host}:{port}/v2/models/{name}/infer")
+            console.print(f"jobs: http://{settings.host}:{port}/v1/jobs    Ctrl-C ends it")
+            try:
+                threading.Event().wait()
+            except KeyboardInterrupt:
+                console.print("stopping")

@@ -18,6 +18,7 @@ from compiler.errors import BadInput
 from compiler.ir import Array
 from compiler.runtime import Session
 from hal.context import Context
+from rtl_sim.spec.npu import Stat
 
 DEFAULT_SAMPLES = 32  # random inputs, when the caller brings none
 MEASURED_SAMPLES = 4  # launches on a device: cycles do not depend on data, bits are compared
@@ -44,7 +45,7 @@ class Measured:
     cycles_per_inference: float  # weights' loading included
     utilization: float  # of the multipliers, padding not counted as work
     equals_emulator: bool  # every bit of every result
-    stats: dict[str, int]
+    stats: dict[str, int]  # of the last launch
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +135,19 @@ def measure(
     emulated: Mapping[str, Array],
 ) -> Measured:
     """Run the first samples on a device that is configured with the model's overlay."""
-    count = min(MEASURED_SAMPLES, len(next(iter(inputs.values()))))
-    count = max(count // compiled.samples, 1) * compiled.samples
-    first = {name: array[:count] for name, array in inputs.items()}
-    count = min(count, len(next(iter(first.values()))))
+    launches = -(-MEASURED_SAMPLES // compiled.samples)
+    first = {name: array[: launches * compiled.samples] for name, array in inputs.items()}
+    count = len(next(iter(first.values())))
+    launches = -(-count // compiled.samples)
     with Session(context, compiled) as session:
         results = session.run_many(first)
         assert session.last_cycles is not None and session.last_stats is not None
-        launches = -(-count // compiled.samples)
         cycles = session.last_cycles / (launches * compiled.samples)
-        names = _stat_names()
-        stats = {names[at]: int(value) for at, value in enumerate(session.last_stats[: len(names)])}
+        stats = {
+            stat.name.lower(): int(session.last_stats[stat])
+            for stat in Stat
+            if not stat.name.startswith("RESERVED")
+        }
     npu = compiled.npu
     return Measured(
         device=context.info.uri,
@@ -155,12 +158,6 @@ def measure(
         ),
         stats=stats,
     )
-
-
-def _stat_names() -> list[str]:
-    from rtl_sim.spec.npu import Stat
-
-    return [stat.name.lower() for stat in Stat if not stat.name.startswith("RESERVED")]
 
 
 def make_report(

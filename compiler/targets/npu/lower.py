@@ -61,6 +61,9 @@ def lower(
             raise DoesNotFit(
                 f"{mem.name.lower()} buffer vectors", size * samples, ADDRESSES, target
             )
+    for block in blocks:
+        if isinstance(block, Chain) and block.row_vectors > ROWS_MAX:
+            raise DoesNotFit("native vectors of a row", block.row_vectors, ROWS_MAX, target)
     planned = plan(blocks, layout, frozenset(inputs), config, target, samples)
     lowering = _Lowering(planned, layout, inputs, outputs, config, Emitter(sizes))
     lowering.run(samples)

@@ -19,7 +19,7 @@ from rtl_sim.spec.npu import Config, Mem
 
 OPERAND_MEMS = (Mem.AVRF, Mem.MVRF)  # where the vv operations find their operands
 ANY_MEMS = (Mem.AVRF, Mem.MVRF, Mem.IVRF)
-ADDRESSES = 1 << 16  # of device memory, in native vectors: the width of the address field
+ADDRESSES = (1 << 16) - 1  # native vectors of a buffer, and turns of a loop: 16-bit fields
 
 
 @dataclass

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from compiler.errors import BadWeights, DynamicShape, MalformedModel, UnsupportedOp
+from compiler.errors import BadWeights, CompileError, DynamicShape, MalformedModel, UnsupportedOp
 from compiler.frontend import load_graph
 from compiler.passes import run_passes
 from compiler.reference import interpret
@@ -306,3 +309,14 @@ def test_a_node_that_lacks_an_input_is_refused(models):
     model = models.build(nodes, {"x": [1, 4]}, {f"y{node.op_type}": [1] for node in nodes})
     with pytest.raises(UnsupportedOp, match="Relu"):
         load_graph(model)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_a_damaged_model_is_a_compile_error_or_a_model(models, data):
+    """Whatever bytes change, the frontend answers with an error of its family."""
+    raw = bytearray(models.lstm(3, 4, 2, classes=3))
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(CompileError):
+        run_passes(load_graph(bytes(raw)))

@@ -110,6 +110,16 @@ def test_a_model_too_deep_for_the_program_memory_does_not_fit(models):
         compile_onnx(models.mlp(*[8] * 30), "npu:nano")
 
 
+@pytest.mark.parametrize(
+    ("shape", "resource"),
+    [((1, 10000), "native vectors of a row"), ((70000, 1), "input buffer vectors")],
+)
+def test_a_tensor_too_long_for_the_instruction_fields_does_not_fit(models, shape, resource):
+    model = models.build([models.node("Relu", ["x"], ["y"])], {"x": shape}, {"y": shape})
+    with pytest.raises(DoesNotFit, match=resource):
+        compile_onnx(model)
+
+
 def test_vectors_that_do_not_fit_are_refused(models):
     nodes = [models.node("LSTM", ["x", "w", "r"], ["y"], hidden_size=16)]
     nodes.append(models.node("Squeeze", ["y", "axis"], ["s"]))

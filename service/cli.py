@@ -143,12 +143,12 @@ def bundle_build(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
 ) -> None:
     """Build a shipped overlay, state capture included, and write it as a bundle."""
-    from bitstreams import write_files
+    from bitstreams import save, verified
     from hal.backends.fpga.overlays import overlay
 
     with console.status(f"building {name} (the first time takes a minute)"):
         built = overlay(name)
-    write_files(out, built.manifest, built.files)
+    save(verified(built.manifest, built.files, built.digest), out)
     console.print(f"{out}: {built.digest}")
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import signal
-import time
-from pathlib import Path
 
 from service.demo.nets import digest, load_weights
-from service.demo.show import Show, busy, start_trainer
+from service.demo.show import Show, await_text, busy, start_trainer
 
 STEPS = 3000  # of the small net: a few seconds
 SEED = 5
 TIMEOUT_S = 120.0
-LOOK_S = 0.02
 
 
 def act(show: Show, device: str = "opencl:0") -> None:
@@ -29,7 +26,7 @@ def act(show: Show, device: str = "opencl:0") -> None:
             start_trainer(tenant, "mlp", STEPS, SEED, proxied),
             start_trainer(victim, "mlp", 100 * STEPS, SEED + 1, proxied),
         ]
-        _await_a_step(victim.with_suffix(".log"))
+        await_text(victim.with_suffix(".log"), "step")
         started[2].send_signal(signal.SIGKILL)
         show.note(device, "kill -9 of a worker")
         codes = [process.wait(TIMEOUT_S) for process in started]
@@ -41,9 +38,3 @@ def act(show: Show, device: str = "opencl:0") -> None:
             digest(load_weights(alone)),
             digest(load_weights(tenant)),
         )
-
-
-def _await_a_step(log: Path) -> None:
-    give_up = time.monotonic() + TIMEOUT_S
-    while "step" not in log.read_text() and time.monotonic() < give_up:
-        time.sleep(LOOK_S)

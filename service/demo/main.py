@@ -53,27 +53,20 @@ def run(report: Path, seed: int, console: Console) -> int:
         with busy(console) as progress:
             progress.add_task("training without interruption, for comparison; building overlays")
             uninterrupted = training.reference(report)
+        started_s = time.monotonic()
         with (
             tempfile.TemporaryDirectory(prefix="haltere-demo-", dir=SHARED_MEMORY) as root,
             Pool(Path(root), DEVICES, report / "state") as pool,
         ):
-            show = _acts(report, seed, console, pool, uninterrupted, built)
+            show = Show(console, report, random.Random(seed), pool, load_digits(), started_s)
+            _acts(show, uninterrupted, built)
             spans = pool.timeline()
     pictures = draw(spans, report / "timeline", names=show.names, devices=DEVICES, notes=show.notes)
     return _verdict(show, pictures.png, pictures.html, time.monotonic() - began)
 
 
-def _acts(
-    report: Path,
-    seed: int,
-    console: Console,
-    pool: Pool,
-    uninterrupted: Path,
-    built: Future[None],
-) -> Show:
-    show = Show(
-        console, report, random.Random(seed), pool, load_digits(), time.monotonic(), time.monotonic
-    )
+def _acts(show: Show, uninterrupted: Path, built: Future[None]) -> None:
+    console = show.console
     console.rule("1  a training job is preempted and moved")
     weights = training.act(show, uninterrupted)
     console.rule("2  the trained nets are served from simulated FPGAs")
@@ -81,14 +74,14 @@ def _acts(
         progress.add_task("building overlays (once; then they are cached)")
         built.result()
     gateway = Gateway()
-    app = create_app(Settings(), gateway, Control(pool, report / "results"))
+    control = Control(show.pool, show.report / "results")
+    app = create_app(Settings(), gateway, control)
     with hosting(app) as port:
         answers = serving.act(show, gateway, port, weights)
         console.rule("3  another overlay preempts an inference")
         preemption.act(show, gateway, port, answers["lstm"])
     console.rule("4  a worker is killed")
     isolation.act(show)
-    return show
 
 
 def _verdict(show: Show, png: Path, html: Path, took_s: float) -> int:

@@ -6,7 +6,8 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from scheduler.live.pool import Pool
 from service.demo.data import Digits
 from service.demo.timeline import Note
+
+TEXT_TIMEOUT_S = 120.0
+LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,7 @@ class Show:
     rng: random.Random
     pool: Pool
     digits: Digits
-    began_s: float  # on the pool's clock, for notes
-    clock: Callable[[], float]
+    began_s: float  # when the pool was made, by time.monotonic
     checks: list[Check] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
@@ -49,7 +52,7 @@ class Show:
         self.console.print(f"  {mark} {what}: {_short(seen)}")
 
     def note(self, device: str, text: str) -> None:
-        self.notes.append(Note(self.clock() - self.began_s, device, text))
+        self.notes.append(Note(time.monotonic() - self.began_s, device, text))
 
 
 def busy(console: Console) -> Progress:
@@ -80,6 +83,16 @@ def start_trainer(
             trainer_argv(out, net, steps, seed),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **env},
         )  # fmt: skip
+
+
+def await_text(log: Path, text: str) -> None:
+    """Until a program's log says `text`; TEXT_TIMEOUT_S at most."""
+    give_up = time.monotonic() + TEXT_TIMEOUT_S
+    while time.monotonic() < give_up:
+        if log.exists() and text in log.read_text(errors="replace"):
+            return
+        time.sleep(LOOK_S)
+    raise TimeoutError(f"{log} did not say {text!r} in {TEXT_TIMEOUT_S} s")
 
 
 def _short(value: object) -> str:

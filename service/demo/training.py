@@ -11,14 +11,14 @@ from pathlib import Path
 
 from scheduler.live.pool import JobSpec, Tier
 from service.demo.nets import digest, load_weights
-from service.demo.show import Show, busy, start_trainer, trainer_argv
+from service.demo.show import Show, await_text, busy, start_trainer, trainer_argv
 
 STEPS = 1500  # of each net: past 95 % on held-out images
 OTHER_STEPS = 8000  # beta's, of the small net: still at work when gamma arrives
 URGENT_STEPS = 12000  # gamma's: still at work when beta is done, so alpha goes to beta's device
 SEED = 0
 TRAIN_TIMEOUT_S = 300.0
-ARRIVAL_S = (1.0, 3.0)  # gamma arrives so long after alpha runs, drawn by the demo's seed
+ARRIVAL_S = (0.5, 2.5)  # after alpha's first report, drawn by the demo's seed
 LOOK_S = 0.05
 
 
@@ -57,6 +57,7 @@ def act(show: Show, uninterrupted: Path) -> Path:
         )
         first = pool.wait(alpha, TRAIN_TIMEOUT_S, ("running",)).device
         pool.wait(beta, TRAIN_TIMEOUT_S, ("running",))
+        await_text(Path(pool.job(alpha).log), "step")
         time.sleep(show.rng.uniform(*ARRIVAL_S))
         progress.update(task, description="gamma (premium) arrives")
         gamma = submit(

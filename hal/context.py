@@ -268,6 +268,21 @@ class Context:
 
     # ---- life
 
+    def adopt(
+        self,
+        buffers: Sequence[tuple[Handle, int, Usage]],
+        programs: Sequence[tuple[Handle, ProgramImage]],
+        last_seq: Seq,
+    ) -> tuple[tuple[Buffer, ...], tuple[Program, ...]]:
+        """Name what the driver context holds already: for a context that outlived its process."""
+        self._check_open()
+        for handle, nbytes, usage in buffers:
+            self._buffers[handle] = Buffer(self, handle, nbytes, usage)
+        for handle, image in programs:
+            self._programs[handle] = Program(self, handle, image)
+        self._last_seq = max(self._last_seq, last_seq)
+        return tuple(self._buffers.values()), tuple(self._programs.values())
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True

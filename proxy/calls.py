@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from hal.errors import DeviceTimeout, HalError, StateError, UsageError
-from hal.types import Overlay, Preemption, ProgramImage, Seq
+from hal.types import Overlay, ProgramImage, Seq
 from proxy import pending, wire
 from proxy.bundles import unpack_overlay
 from proxy.errors import RemoteProtocolError, to_wire
@@ -125,7 +125,7 @@ class Calls:
             return None
         overlay: Overlay = unpack_overlay(bytes(tenant.inbox), call.digest)
         before = tenant.overlay
-        if before is not None and before.digest == overlay.digest:
+        if before == overlay:
             return {}
         tenant.overlay = overlay
         done = False
@@ -145,13 +145,23 @@ class Calls:
         tenant = self._tenant
         if self._deadline is None:
             self._deadline = self._clock() + call.timeout_us / 1e6
-        if tenant.caps.preemption is Preemption.COMMAND and not tenant.drained:
+        if not self._stands(call.upto) or not tenant.hoist_allocs():
             if self._clock() >= self._deadline:
                 raise DeviceTimeout(f"no halting point reached in {call.timeout_us / 1e6} s")
             return None
         tenant.context.halt(HALT_TIMEOUT_S)
         tenant.halted = True
         return {}
+
+    def _stands(self, upto: int) -> bool:
+        """Nothing moves, or only what can be halted while it moves."""
+        tenant = self._tenant
+        if not tenant.stops_anywhere:
+            return tenant.drained
+        if tenant.half.issued < upto and not (tenant.blocked and tenant.stays_blocked):
+            return False
+        dying = wire.Free | wire.Unload  # a state cannot name what is no longer live
+        return not any(isinstance(item.command, dying) for item in tenant.waiting())
 
     def _check_halted(self, what: str) -> None:
         if not self._tenant.halted:

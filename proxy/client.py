@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hal.context import Device
 from hal.driver import Driver, DriverContext
-from hal.errors import DeviceLost, DeviceTimeout
+from hal.errors import DeviceTimeout
 from hal.types import (
     Arg,
     DeviceInfo,
@@ -28,13 +28,11 @@ from hal.types import (
 from proxy import wire
 from proxy.bundles import pack_overlay
 from proxy.channel import BACKPRESSURE_S, Channel, Idle
-from proxy.desk import ServerPage
 from proxy.errors import ServerGone
 from proxy.handles import Mint
-from proxy.info import PREFIX, running_servers
-from proxy.liveness import ProcessId
 from proxy.paths import SESSION_VARIABLE, ServerPaths, checked_name, default_root, parked
-from proxy.segment import ARENA_BYTES, RING_BYTES, Line, Segment, State
+from proxy.rendezvous import find_server, put_down
+from proxy.segment import ARENA_BYTES, RING_BYTES, Line, State
 
 ATTACH_TIMEOUT_S = 60.0  # a server may be busy building another session's program
 CLOSE_TIMEOUT_S = 5.0
@@ -102,7 +100,7 @@ class ProxyContext(DriverContext):
 
     def halt(self, timeout_s: float) -> bool:
         after = self._channel.sent if self._whole_kernels else 0
-        call = wire.Halt(int(timeout_s * 1e6))
+        call = wire.Halt(int(timeout_s * 1e6), self._channel.sent)
         try:
             self._channel.call(call, after, timeout_s + HALT_GRACE_S)
         except DeviceTimeout:
@@ -223,22 +221,6 @@ class ProxyDriver(Driver):
         return context
 
 
-def put_down(
-    paths: ServerPaths, name: str, durable: bool, ring_bytes: int, arena_bytes: int
-) -> Segment:
-    """A new session file where the server looks."""
-    temporary = paths.incoming / f".{name}.{os.urandom(6).hex()}"
-    try:
-        segment = Segment.create(temporary, ring_bytes, arena_bytes, durable)
-        own = ProcessId.own()
-        segment[Line.CLIENT_PID], segment[Line.CLIENT_START] = own.pid, own.start_ticks
-        temporary.rename(paths.incoming / f"{name}~{os.urandom(6).hex()}")
-    except FileNotFoundError as error:
-        raise ServerGone(f"no server has ever run at {paths.home}: start one") from error
-    ServerPage(paths).bell.ring()
-    return segment
-
-
 def connect(
     device_uri: str,
     root: Path | None = None,
@@ -249,14 +231,7 @@ def connect(
 ) -> Device:
     """The device behind the server of `device_uri` ("opencl:0" or "proxy:opencl:0"). `session`
     defaults to HALTERE_SESSION, else a random name. Raises DeviceLost if no server runs."""
-    root = root or default_root()
-    name = device_uri.removeprefix(PREFIX)
-    for paths, info in running_servers(root):
-        if paths.name == name:
-            session = session or os.environ.get(SESSION_VARIABLE) or None
-            driver = ProxyDriver(
-                info.proxied(name), paths, session, backpressure_s, ring_bytes, arena_bytes
-            )
-            return Device(driver)
-    running = ", ".join(paths.name for paths, _ in running_servers(root)) or "none"
-    raise DeviceLost(f"no server of {name!r} runs under {root}; running: {running}")
+    paths, info = find_server(device_uri, root or default_root())
+    session = session or os.environ.get(SESSION_VARIABLE) or None
+    device = info.proxied(paths.name)
+    return Device(ProxyDriver(device, paths, session, backpressure_s, ring_bytes, arena_bytes))

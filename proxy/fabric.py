@@ -58,7 +58,7 @@ class Fabric:
         self._clock = clock
         self._since = 0.0
         self._wanted_at = -WANTED_S
-        self._overlay: str | None = None  # digest of the one that is on
+        self._overlay: Overlay | None = None  # the one that is on
         self._inside: list[Occupant] = []  # who may have state under it
 
     def owns(self, who: Occupant) -> bool:
@@ -82,7 +82,7 @@ class Fabric:
             if owner.must_finish or (owner.has_work and not self._turn_is_over()):
                 return False
         self.owner = None
-        if self._overlay != who.overlay.digest:
+        if self._overlay != who.overlay:
             self._put_on(who.overlay)
         if not any(inside is who for inside in self._inside):
             who.enter_fabric(anew)
@@ -107,5 +107,5 @@ class Fabric:
             self._inside.pop().leave_fabric()
         self._overlay = None  # whatever happens now
         self.device.configure(overlay)
-        self._overlay = overlay.digest
+        self._overlay = overlay
         self.swaps += 1

@@ -276,6 +276,7 @@ class Resume:
         tenant.inbox[:] = shot.inbox
         tenant.outbox = shot.outbox
         tenant.halted = shot.position.halted
+        tenant.hoisted = set(shot.position.hoisted)
         tenant.backlog.extend(shot.backlog)
         tenant.half.error = None if shot.error is None else from_wire(shot.error)
 

@@ -100,7 +100,9 @@ def to_positions(
             item.payload,
         )
         for item in commands
-        if not isinstance(item.command, wire.Read)
+        if not isinstance(
+            item.command, wire.Read | wire.Alloc
+        )  # allocs were done: see hoist_allocs
     )
 
 

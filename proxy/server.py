@@ -104,11 +104,10 @@ class Server:
         self._seen = seen
         for served in tuple(self.served.values()):
             try:
+                if served.tenant.segment[Line.CLOSED]:
+                    raise LeaseExpired(f"session {served.tenant.name!r} was closed by its worker")
                 progress |= served.turn()
-            except ProxyError as error:
-                self.end(served, error)
-                progress = True
-            except HalError as error:
+            except (HalError, ProxyError) as error:
                 self.end(served, error)
                 progress = True
         return self._operate() or progress
@@ -214,9 +213,7 @@ class Server:
 
     def _check_worker(self, served: Served) -> None:
         tenant = served.tenant
-        if tenant.segment[Line.CLOSED]:
-            self.end(served, LeaseExpired(f"session {tenant.name!r} was closed by its worker"))
-        elif tenant.worker.is_alive():
+        if tenant.worker.is_alive():
             served.orphaned_at = None
         elif not tenant.durable:
             self.end(served, LeaseExpired(f"the worker of session {tenant.name!r} died"))

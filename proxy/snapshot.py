@@ -40,6 +40,7 @@ class Position:
     halted: bool
     ring_bytes: int
     arena_bytes: int
+    hoisted: tuple[int, ...]  # buffers allocated before their record's turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ def take(tenant: Tenant) -> tuple[Snapshot, Piece]:
         halted=tenant.halted,
         ring_bytes=segment.ring_bytes,
         arena_bytes=segment.arena_bytes,
+        hoisted=tuple(sorted(tenant.hoisted)),
     )
     snapshot = Snapshot(
         position=position,

@@ -63,6 +63,8 @@ class Tenant:
         self.buffers: HandleTable[Buffer] = HandleTable("buffer")
         self.programs: HandleTable[Program] = HandleTable("program")
         self._dirty = True  # something to publish
+        self.blocked = False  # the next command waits for the device
+        self.hoisted: set[int] = set()  # buffers allocated before their turn
         self._told_errors = segment[Line.ERRORS]
 
     # ---- identity
@@ -91,6 +93,11 @@ class Tenant:
         return not self._whole_kernels
 
     @property
+    def stays_blocked(self) -> bool:
+        """What the next command waits for is a kernel, its own or another session's."""
+        return self.half.kernel_in_flight or not self.half.flights
+
+    @property
     def drained(self) -> bool:
         return not self.half.flights and not self.half.loose and not self.backlog
 
@@ -108,10 +115,9 @@ class Tenant:
         """Hand at most `limit` commands to the device; True if any was. Raises ProxyError."""
         taken = 0
         while taken < limit and not self.halted and not self.draining:
-            if self.half.in_flight >= self._window:
-                break
             command = self._next()
-            if command is None or not self._may_go(command):
+            self.blocked = command is not None and not self._may_go(command)
+            if command is None or self.blocked:
                 break
             bulk = self._take(command)
             taken += 1
@@ -212,9 +218,13 @@ class Tenant:
         """False: later, the record stays in the ring."""
         if isinstance(command, wire.Signal) or self.fault is not None:
             return True
+        if self.half.in_flight >= self._window:
+            return False
         if not self._whole_kernels and self.half.kernel_in_flight:
             return False
-        if isinstance(command, wire.Launch):
+        if isinstance(command, wire.Launch) or (
+            self.hidden is not None and isinstance(command, wire.Alloc | wire.Free | wire.Unload)
+        ):  # a saved state fits the objects that there were
             try:
                 return self.fabric.acquire(self)
             except HalError as error:
@@ -288,7 +298,26 @@ class Tenant:
                 return False
         return True
 
+    def hoist_allocs(self) -> bool:
+        """Do what waits and only creates: a state can then name it, and nothing sees it earlier.
+        False: not yet."""
+        waiting = [item.command for item in self.waiting()]
+        allocs = [command for command in waiting if isinstance(command, wire.Alloc)]
+        allocs = [command for command in allocs if command.buffer not in self.hoisted]
+        if allocs and self.hidden is not None and not self.fabric.acquire(self):
+            return False
+        for command in allocs:
+            try:
+                self._alloc(command)
+            except HalError as error:
+                self.half.fail(error)
+            self.hoisted.add(command.buffer)
+        return True
+
     def _alloc(self, command: wire.Alloc) -> None:
+        if command.buffer in self.hoisted:
+            self.hoisted.discard(command.buffer)
+            return
         self.buffers.check_new(command.buffer)
         usage = Usage(command.usage & Usage.ALL)
         try:  # all usages: a snapshot must read it, a restore must write it

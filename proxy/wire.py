@@ -119,7 +119,10 @@ class Configure(NamedTuple):
 
 
 class Halt(NamedTuple):
+    """`upto`: the newest record; the device should have those that it can have."""
+
     timeout_us: int
+    upto: int
 
 
 class GoOn(NamedTuple):

@@ -2,7 +2,8 @@
 
 Per design: `ref`, the RTL as written; `kept`, captured and never frozen; `a` and `b`, captured with
 different lane widths, between which state is moved. All see the same inputs, except that a frozen
-`a` and `b` see them with noise. While nothing may move, the clock of `ref` and `kept` is held.
+`a` and `b` see them with noise. While nothing may move, the clocks of `ref` and `kept` are held;
+`kept` gets its own again when its state is read.
 Every output of every copy is compared with `ref` in `differs` (bit 0 kept, 1 a, 2 b).
 """
 
@@ -52,7 +53,7 @@ def harness(designs: Mapping[str, Sequence[Captured]]) -> str:
     return "\n".join(
         [
             "module bench (",
-            "  input clk, input held, input rst, input [31:0] x,",
+            "  input clk, input held, input held_k, input rst, input [31:0] x,",
             "  input noise_rst, input [31:0] noise_x, input [7:0] which,",
             *(
                 f"  input run_{c}, input scan_{c}, input [{ROW_BITS - 1}:0] si_{c},"
@@ -64,6 +65,7 @@ def harness(designs: Mapping[str, Sequence[Captured]]) -> str:
             "  output reg [2:0] differs, output reg [31:0] y",
             ");",
             "  wire clk_ref = clk & !held;",
+            "  wire clk_k = clk & !held_k;",
             *bodies,
             "  always @* begin",
             "    case (which)",
@@ -88,11 +90,10 @@ def _design(number: int, name: str, first: Captured, second: Captured) -> str:
         state = captured.state_map
         own = f"which == {number}"
         inputs = (
-            "clk(clk_ref), .rst(rst), .x(x)"
+            "clk(clk_k), .rst(rst), .x(x)"
             if copy == "k"
             else "clk(clk), .rst(rst ^ noise_rst), .x(x ^ noise_x)"
         )
-        # `kept` is read out at the end, when its clock follows the others' again.
         lines += [
             f"  wire [{state.lanes - 1}:0] so_{copy}_{number};",
             f"  wire [{state.mem_width - 1}:0] mrd_{copy}_{number};",

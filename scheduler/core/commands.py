@@ -35,10 +35,12 @@ class Checkpoint:
 @dataclass(frozen=True, slots=True)
 class Release:
     """End the attempt: stop the worker if it lives, drop what it holds. Committed checkpoints
-    stay. Answer: LeaseReleased, in any case."""
+    stay, unless it is `final`: then the job has ended, and needs nothing any more.
+    Answer: LeaseReleased, in any case."""
 
     job: int
     epoch: int
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,7 @@ def _fail(job: Job, reason: str, around: Surroundings) -> Outcome:
 
 
 def _end(job: Job, state: JobState, reason: str, around: Surroundings) -> Outcome:
-    release = Release(job.id, job.epoch)
+    release = Release(job.id, job.epoch, final=True)
     job = job.but(state=state, listening=False, slices=(), lost="", reason=reason)
     return job.but(ended_us=around.now_us), (release,)
 

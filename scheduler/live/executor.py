@@ -15,11 +15,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hal.errors import HalError
+from proxy import checkpoint
 from proxy.errors import ProxyError
+from proxy.paths import ServerPaths
+from proxy.store import Store
 from scheduler.core import events
 from scheduler.core.commands import Checkpoint, Command, Release, Start, WakeAt
 from scheduler.core.values import JobSpec
@@ -168,17 +172,13 @@ class LiveExecutor:
         self.watcher.watch(worker.pid, lambda: self._on_exit(run, worker))
 
     def _wait_until_connected(self, run: Run, epoch: int) -> None:
-        """Or until it is of no use to wait on."""
-        control = self._fleet.control(run.device)
+        """Or until it is of no use to wait on. A look is a stat: the server is not disturbed. If
+        it dies meanwhile, the fleet says so, and the worker ends."""
+        session = ServerPaths.under(self.root, run.device).sessions / run.session
         give_up = time.monotonic() + CONNECT_S
         while time.monotonic() < give_up and run.released_epoch < epoch and run.exit is None:
-            try:
-                if sessions.connected(control, run.session):
-                    return
-            except ProxyError:
-                if self._end_worker(run):
-                    raise
-                return  # it has ended by itself, which was reported
+            if session.exists():
+                return
             time.sleep(LOOK_S)
 
     def _checkpoint(self, run: Run, command: Checkpoint) -> None:
@@ -197,6 +197,8 @@ class LiveExecutor:
                 )
             )
         else:
+            if run.checkpoint != found:
+                self._forget(run)
             run.checkpoint = found
             self.inbox.post(
                 lambda at: events.JobCheckpointed(at, command.job, command.epoch, found)
@@ -208,11 +210,15 @@ class LiveExecutor:
         for device in dict.fromkeys((run.device, *self._fleet.up())):
             if self._drop_sessions(run, device):
                 break  # any server can drop what is suspended
+        if command.final:
+            self._forget(run)
         self.inbox.post(lambda at: events.LeaseReleased(at, command.job, command.epoch))
 
     def _drop_sessions(self, run: Run, device: str) -> bool:
         """False if the server of `device` is of no help; a dead one holds nothing any more."""
-        names = {run.session, *sessions.members(run.session, run.checkpoint)}
+        names = {run.session}
+        if run.checkpoint:
+            names.update(sessions.members(run.session, run.checkpoint))
         try:
             control = self._fleet.control(device)
             for session in sorted(names.union(sessions.connected(control, run.session))):
@@ -221,15 +227,24 @@ class LiveExecutor:
             return False
         return True
 
+    def _forget(self, run: Run) -> None:
+        """Remove the job's checkpoint, and blobs that nobody has needed for a while."""
+        if not run.checkpoint:
+            return
+        store = Store(self.store)
+        for found in sessions.members(run.session, run.checkpoint).values():
+            store.forget(found)
+        run.checkpoint = ""
+        with suppress(*OPERATION_ERRORS):  # a damaged record of another job: garbage stays
+            store.collect(checkpoint.blobs_of)
+
     # ---- workers
 
-    def _end_worker(self, run: Run) -> bool:
-        """True if it has not ended by itself before."""
+    def _end_worker(self, run: Run) -> None:
         with run.lock:
             worker, run.worker = run.worker, None
         if worker is not None:
             worker.end()
-        return run.exit is None
 
     def _on_exit(self, run: Run, worker: Worker) -> None:
         """On the watcher's thread."""

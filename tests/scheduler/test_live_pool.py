@@ -113,6 +113,7 @@ def test_a_halted_worker_goes_on_elsewhere_with_right_results(
             done = pool.wait(job, PATIENCE_S)
         assert done.state == JobState.SUCCEEDED, done
         assert output(done) == train.expected()
+        until(lambda: not list((tmp_path / "state/store/records").iterdir()))  # needed no more
         kinds = [(span.device, span.kind) for span in pool.timeline() if span.job == job]
         assert kinds == [
             ("cpu:0", "run"),

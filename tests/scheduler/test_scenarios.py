@@ -168,6 +168,8 @@ def _command(command: Command) -> str:
             where = ",".join(str(item) for item in command.slices)
             origin = f" from {command.checkpoint}" if command.checkpoint else ""
             return f"Start job {command.job} epoch {command.epoch} on {where}{origin}"
+        case Release(final=True):
+            return f"Release job {command.job} epoch {command.epoch} for good"
         case Checkpoint() | Release():
             return f"{type(command).__name__} job {command.job} epoch {command.epoch}"
         case _:

@@ -1,0 +1,145 @@
+"""The NPU's RTL against the golden model: 0 mismatches in outputs, memories and counters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+
+import numpy as np
+import pytest
+
+from rtl_sim.model.npu import Npu
+from rtl_sim.model.selftest import LONG_SAMPLES, lstm_case, mlp_case
+from rtl_sim.spec.npu import CONFIGS, TIMING_STATS, Instr, Mem, Op, Stat, Status, encode
+from rtl_sim.tb.npu_bench import Bench
+from rtl_sim.tb.npu_random import FAULTS, Generator
+
+# read latency, write latency, chance of a wait state of 256: from none to every other cycle
+TIMINGS = [(0, 0, 0), (7, 3, 0), (2, 2, 60), (0, 0, 128)]
+
+
+@cache
+def pair(name: str) -> tuple[Bench, Npu]:
+    """RTL and model of a configuration; their memories stay alike from test to test."""
+    config = CONFIGS[name]
+    bench, npu = Bench(config, seed=5), Npu(config)  # seed: what reset leaves is noise
+    case = Generator(config, 0).setup()
+    assert compare(bench, npu, case) is Status.OK
+    return bench, npu
+
+
+def compare(bench: Bench, npu: Npu, case, gap: int = 64) -> Status:
+    size = case.output_vectors * npu.config.vector_bytes
+    inputs = getattr(case, "inputs", b"")
+    expected = npu.launch(case.program, case.weights, inputs, size)
+    found = bench.launch(case.program, case.weights, inputs, size, gap=gap)
+    counted = [0 if word in TIMING_STATS else value for word, value in enumerate(found.stats)]
+    differ = {
+        Stat(word).name: values
+        for word, values in enumerate(zip(expected.stats[0].tolist(), counted, strict=True))
+        if values[0] != values[1]
+    }
+    assert not differ
+    assert found.output == expected.output
+    return found.status
+
+
+def dump(bench: Bench, npu: Npu) -> None:
+    """All vector register files are equal."""
+    assert compare(bench, npu, Generator(npu.config, 0).dump()) is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("name", "programs"),
+    [("nano", 150), pytest.param("nano8", 100, marks=pytest.mark.slow), ("sim", 40)],
+)
+def test_random_programs_give_what_the_golden_model_gives(name, programs):
+    bench, npu = pair(name)
+    ops: Counter[int] = Counter()
+    for seed in range(programs):
+        bench.model.set_timing(*TIMINGS[seed % len(TIMINGS)])
+        case = Generator(npu.config, seed).case()
+        assert compare(bench, npu, case, gap=8 * (1 + seed % 97)) is Status.OK
+        dump(bench, npu)
+        ops.update(int(word) & 0xFF for word in np.frombuffer(case.program, "<u8"))
+    assert set(ops) == set(Op)
+
+
+@pytest.mark.parametrize("fault", range(len(FAULTS)), ids=lambda i: FAULTS[i].__name__)
+def test_spoilt_programs_end_with_the_status_and_state_that_the_golden_model_has(fault):
+    bench, npu = pair("nano")
+    found = set()
+    for seed in range(25):
+        bench.model.set_timing(*TIMINGS[seed % len(TIMINGS)])
+        case = Generator(npu.config, 1000 * fault + seed).faulty(fault)
+        found.add(compare(bench, npu, case))
+        dump(bench, npu)
+    assert found - {Status.OK}
+
+
+@pytest.mark.parametrize("name", ["nano", "sim"])
+@pytest.mark.parametrize("case", [mlp_case, lstm_case])
+def test_nets_give_what_the_golden_model_gives(name, case):
+    bench, npu = pair(name)
+    bench.model.set_timing()
+    net, inputs = case(npu.config, 3)
+    size = net.output_vectors * npu.config.vector_bytes
+    expected = npu.launch(net.program, net.weights, inputs, size)
+    found = bench.launch(net.program, net.weights, inputs, size)
+    assert found.output == expected.output
+    assert found.status is Status.OK
+
+
+def test_the_long_self_test_runs_several_thousand_cycles():
+    bench, npu = pair("nano")
+    bench.model.set_timing()
+    net, inputs = lstm_case(npu.config, LONG_SAMPLES)
+    size = net.output_vectors * npu.config.vector_bytes
+    npu.launch(net.program, net.weights, inputs, size)
+    found = bench.launch(net.program, net.weights, inputs, size)
+    assert 4000 < found.stats[Stat.CYCLES] < 20000
+    # the clock also ran during register accesses and the statistics
+    assert found.stats[Stat.CYCLES] < found.cycles < found.stats[Stat.CYCLES] + 200
+
+
+COPY = [Instr(Op.V_RD, Mem.INPUT), Instr(Op.V_WR, Mem.OUTPUT), Instr(Op.END_CHAIN)]
+
+
+@pytest.mark.parametrize("buffer", ["program", "weights", "input", "output"])
+def test_an_address_that_is_no_multiple_of_eight_is_an_error(buffer):
+    bench, _ = pair("nano")
+    size = bench.config.vector_bytes
+    found = bench.launch(encode(COPY), bytes(size), bytes(size), size, misalign=buffer)
+    assert found.status is Status.ALIGN
+    assert found.output == bytes(size)
+
+
+@pytest.mark.parametrize("n_instr", [0, 129, 1 << 31])
+def test_a_program_that_does_not_fit_is_an_error(n_instr):
+    bench, _ = pair("nano")
+    found = bench.launch(encode(COPY), b"", b"", 0, n_instr=n_instr)
+    assert found.status is Status.PROGRAM
+
+
+def test_statistics_are_readable_as_registers_too():
+    bench, _ = pair("nano")
+    size = bench.config.vector_bytes
+    found = bench.launch(encode(COPY), b"", bytes(size), size)
+    registers = tuple(bench.model.read32(0x80 + 4 * word) for word in Stat)
+    assert registers == found.stats
+
+
+def test_slow_memory_costs_cycles_and_nothing_else():
+    bench, npu = pair("nano")
+    net, inputs = lstm_case(npu.config)
+    size = net.output_vectors * npu.config.vector_bytes
+    npu.launch(net.program, net.weights, inputs, size)
+    runs = []
+    for timing in TIMINGS[:2]:
+        bench.model.set_timing(*timing)
+        runs.append(bench.launch(net.program, net.weights, inputs, size))
+    fast, slow = runs
+    assert fast.output == slow.output
+    extra = slow.stats[Stat.CYCLES] - fast.stats[Stat.CYCLES]
+    assert extra > 0
+    assert extra == slow.stats[Stat.STALL_MEM] - fast.stats[Stat.STALL_MEM]

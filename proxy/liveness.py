@@ -14,7 +14,7 @@ from pathlib import Path
 
 from proxy.errors import LocalProtocolError
 
-LOCK_PATIENCE_S = 2.0  # a peer that tests the lock holds it for microseconds
+LOCK_PATIENCE_S = 0.5  # a peer that tests the lock holds it for microseconds
 LOCK_RETRY_S = 0.01
 
 

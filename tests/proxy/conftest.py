@@ -1,0 +1,45 @@
+"""Servers for tests: started when asked for, stopped at the end, under a root of their own."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hal import open_device
+from proxy.loopback import Loopback
+from proxy.paths import SESSION_VARIABLE
+
+sys.path.insert(0, str(Path(__file__).parent))  # for mix_worker and proxy_fleet
+from proxy_fleet import Fleet
+
+
+@pytest.fixture(autouse=True)
+def _no_session_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SESSION_VARIABLE, raising=False)
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    memory = Path("/dev/shm")
+    path = Path(tempfile.mkdtemp(prefix="haltere-t-", dir=memory if memory.is_dir() else None))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def loop(root: Path) -> Iterator[Loopback]:
+    found = Loopback(open_device("cpu:0"), root)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def fleet(root: Path) -> Iterator[Fleet]:
+    found = Fleet(root)
+    yield found
+    found.close()

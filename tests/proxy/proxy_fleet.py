@@ -1,0 +1,60 @@
+"""Server and worker processes of one test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from proxy.control import Control
+from proxy.launcher import ServerProcess, spawn
+
+WORKER = Path(__file__).with_name("mix_worker.py")
+
+
+class Fleet:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.servers: dict[str, ServerProcess] = {}
+        self._workers: list[subprocess.Popen[str]] = []
+
+    def start(self, device: str, name: str | None = None) -> ServerProcess:
+        server = spawn(device, self.root, name, tied=True)
+        self.servers[name or device] = server
+        return server
+
+    def control(self, name: str) -> Control:
+        return Control(self.root, name)
+
+    def worker(self, device: str, session: str, steps: int) -> subprocess.Popen[str]:
+        """A process that runs mix_worker.py; see there."""
+        process = subprocess.Popen(
+            [sys.executable, str(WORKER), str(self.root), device, session, str(steps)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._workers.append(process)
+        return process
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+            worker.communicate()
+        for server in self.servers.values():
+            server.stop()
+
+
+def read_until(worker: subprocess.Popen[str], line: str) -> None:
+    assert worker.stdout is not None
+    for found in worker.stdout:
+        if found.strip() == line:
+            return
+    assert worker.stderr is not None
+    raise AssertionError(f"the worker ended before {line!r}: {worker.stderr.read()}")
+
+
+def result_of(worker: subprocess.Popen[str], timeout_s: float = 120.0) -> str:
+    out, err = worker.communicate(timeout=timeout_s)
+    assert worker.returncode == 0, err
+    return out.strip().splitlines()[-1]

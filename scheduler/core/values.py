@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from scheduler.errors import Infeasible
 
@@ -22,7 +23,7 @@ class Tier(StrEnum):
     BASIC = "basic"
 
 
-_RANKS = {Tier.PREMIUM: 0, Tier.STANDARD: 1, Tier.BASIC: 2}
+_RANKS: dict[str, int] = {"premium": 0, "standard": 1, "basic": 2}
 
 
 class Recovery(StrEnum):
@@ -76,7 +77,7 @@ class JobSpec:
     @property
     def rank(self) -> int:
         """0 is the highest tier."""
-        return _RANKS[Tier(self.tier)]
+        return _RANKS[self.tier]
 
     def _check(self) -> None:
         if not 0 < len(self.name) <= MAX_NAME or not 0 < len(self.tenant) <= MAX_NAME:
@@ -115,4 +116,9 @@ class Device:
 
     @property
     def slices(self) -> tuple[Slice, ...]:
-        return tuple(Slice(self.uri, index) for index in range(self.slice_count))
+        return _slices(self.uri, self.slice_count)
+
+
+@lru_cache(maxsize=1 << 17)  # a policy asks for them in every round; more than any fleet has
+def _slices(uri: str, count: int) -> tuple[Slice, ...]:
+    return tuple(Slice(uri, index) for index in range(count))

@@ -38,10 +38,10 @@ class View:
             if device.up and suits(job.spec, device) and job.part in ("", device.part)
         ]
         liked = [device for device in fit if device.uri not in job.avoid]
-        slices: dict[str, tuple[Slice, ...]] = {}
+        slices: dict[str, list[Slice]] = {}
         for device in liked or fit:
-            slices[device.part] = slices.get(device.part, ()) + device.slices
-        return slices
+            slices.setdefault(device.part, []).extend(device.slices)
+        return {part: tuple(found) for part, found in slices.items()}
 
 
 def suits(spec: JobSpec, device: Device) -> bool:

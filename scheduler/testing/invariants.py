@@ -12,7 +12,7 @@ from scheduler.core.machine import Machine
 from scheduler.core.values import Slice, Tier
 from scheduler.core.view import View
 from scheduler.policies.explain import audit
-from scheduler.policies.tiered import protected_until_us
+from scheduler.policies.ledger import protected_until_us
 
 HOLDING = (JobState.STARTING, JobState.RUNNING, JobState.CHECKPOINTING, JobState.MIGRATING)
 

@@ -11,7 +11,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -25,13 +27,21 @@ from scheduler.live.pool import JobSpec, JobState, JobStatus, Pool
 from scheduler.policies.tiered import Tiered
 
 WORKER = Path(__file__).with_name("train_worker.py")
+RESUMABLE = Path(__file__).with_name("resumable_worker.py")
 STEPS = 400
 PATIENCE_S = 60.0
 
-_spec = importlib.util.spec_from_file_location("train_worker", WORKER)
-assert _spec and _spec.loader
-train_worker = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(train_worker)
+
+def load(path: Path) -> ModuleType:
+    """The program as a module: what it should compute is written beside it."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+train_worker, resumable_worker = load(WORKER), load(RESUMABLE)
 
 
 @pytest.fixture
@@ -252,6 +262,29 @@ def test_a_job_starts_again_when_its_server_dies(root: Path, tmp_path: Path) -> 
         until(lambda: all(device.up for device in pool.devices()))
         assert pool.server_pid("cpu:0") != old
     check_journal(tmp_path / "state")
+
+
+def test_a_resumable_job_goes_back_to_its_checkpoint_when_its_server_dies(
+    root: Path, tmp_path: Path
+) -> None:
+    train = Training(tmp_path, "train")
+    argv = [sys.executable, str(RESUMABLE), str(STEPS), str(train.progress), str(train.gate)]
+    spec = JobSpec("train", "ann", "basic", "cpu", argv=argv, recovery="checkpoint")
+    with Pool(root, ["cpu:0", "cpu:1"], tmp_path / "state") as pool:
+        job = pool.submit(spec)
+        until(lambda: train.at_work(pool))
+        with pool.lease(lease_spec("premium", "cpu", "cpu:0"), PATIENCE_S):
+            moved = pool.wait(job, PATIENCE_S, (JobState.RUNNING,))
+            assert moved.device == "cpu:1" and moved.checkpoint
+            os.kill(pool.server_pid("cpu:1"), signal.SIGKILL)
+            until(lambda: pool.job(job).restarts == 1)
+        train.let_finish()
+        done = pool.wait(job, PATIENCE_S)
+        assert (done.state, done.restarts) == (JobState.SUCCEEDED, 1), done
+        words = output(done)
+        begun = [int(number) for word, number in pairwise(words) if word == "from"]
+        assert begun[0] == 0 < begun[1], words
+        assert words[-1] == resumable_worker.expected(STEPS)
 
 
 def test_a_lease_fails_with_its_server_and_says_so(pool: Pool, root: Path) -> None:

@@ -20,14 +20,14 @@ from hal import Context, Grid, ProgramImage, ScalarArg
 WORDS = 2048
 REPORT = 50
 NUMPY = """
-def mix(grid, state: buffer, key: buffer, number: scalar):
+def churn(grid, state: buffer, key: buffer, number: scalar):
     s, n = u32(state), u32(number)
     s *= np.uint32(1664525)
     s += u32(key) ^ n
     s ^= s >> np.uint32(7)
 """
 OPENCL = """
-__kernel void mix(__global uint *state, __global const uint *key, uint number) {
+__kernel void churn(__global uint *state, __global const uint *key, uint number) {
     size_t i = get_global_id(0);
     uint s = state[i] * 1664525u + (key[i] ^ number);
     state[i] = s ^ (s >> 7);
@@ -51,7 +51,7 @@ def run(context: Context, steps: int, report: bool = False) -> str:
     context.write(key, key_of(0))
     for step in range(1, steps + 1):
         args = (state.arg(), key.arg(), ScalarArg.u32(step))
-        context.launch(program, "mix", args, Grid((WORDS,)))
+        context.launch(program, "churn", args, Grid((WORDS,)))
         if step % 7 == 0:
             context.copy(state, spare, 4 * WORDS)
             context.copy(spare, state, 4 * WORDS)

@@ -1,7 +1,7 @@
 """haltere's hardware abstraction layer: one way to speak to a device, whatever it is made of."""
 
 from hal.context import Buffer, Context, Device, Program
-from hal.registry import list_devices, open_device
+from hal.registry import default_device, list_devices, open_device, self_tests
 from hal.types import (
     BufferArg,
     Caps,
@@ -28,6 +28,8 @@ __all__ = [
     "ScalarArg",
     "SelfTest",
     "Usage",
+    "default_device",
     "list_devices",
     "open_device",
+    "self_tests",
 ]

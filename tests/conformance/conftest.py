@@ -95,10 +95,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "xdist_group: pytest-xdist's, known also without it")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "target" in metafunc.fixturenames:
         targets = _targets(metafunc.config)
-        metafunc.parametrize("target", targets, ids=[target.name for target in targets])
+        repeats = () if metafunc.config.getoption("device", default=[]) else _repeats(targets)
+        metafunc.parametrize(
+            "target",
+            [
+                pytest.param(
+                    target,
+                    id=target.name,
+                    # one worker of a parallel run per device and way, so that it starts one server
+                    marks=[
+                        pytest.mark.xdist_group(target.name.partition("+")[0]),
+                        *([pytest.mark.slow] if target in repeats else []),
+                    ],
+                )
+                for target in targets
+            ],
+        )
 
 
 _FOUND = pytest.StashKey[list[Target]]()
@@ -126,6 +145,20 @@ def _find(wanted: Sequence[str]) -> list[Target]:
             if not wanted or uri in wanted:
                 targets += _with_overlays(info, way)
     return targets
+
+
+def _repeats(targets: Sequence[Target]) -> list[Target]:
+    """Targets like an earlier one in all but their number: the everyday run leaves them out, where
+    they serve as the place that jobs are moved to; `--slow` runs the suite on them as well."""
+    seen = set()
+    repeats = []
+    for target in targets:
+        digest = target.overlay.digest if target.overlay else ""
+        key = (target.info.kind, target.info.part, target.proxied, digest)
+        if key in seen:
+            repeats.append(target)
+        seen.add(key)
+    return repeats
 
 
 def _with_overlays(info: DeviceInfo, proxied: bool) -> list[Target]:

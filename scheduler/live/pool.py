@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from proxy.errors import ProxyError
 from scheduler.core import events
 from scheduler.core.jobs import JobState
 from scheduler.core.machine import Machine
@@ -97,7 +98,11 @@ class Pool:
         """Bring every server up. Raises ServerGone, with the server's log, and then none is."""
         assert self._thread is None, "a pool is started once"
         self.state_dir.mkdir(parents=True, exist_ok=True)
-        self._fleet.start()
+        try:
+            self._fleet.start()
+        except ProxyError:
+            self.close()
+            raise
         self._journal = Journal(self._free_journal_path(), about=self._about)
         loop = Loop(self._machine, self._policy, self._executor, (self._journal, self._board))
         self._thread = threading.Thread(

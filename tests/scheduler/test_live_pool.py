@@ -20,7 +20,12 @@ import pytest
 from hal.errors import DeviceLost
 from hal.registry import list_devices
 from proxy.client import connect
+from proxy.errors import ServerGone
+from proxy.info import running_servers
 from scheduler.core.machine import Machine
+from scheduler.core.plan import Place, Plan
+from scheduler.core.values import Slice
+from scheduler.core.view import View
 from scheduler.errors import Infeasible, NotALease, PoolClosed, UnknownJob, WaitExpired
 from scheduler.journal import read, replay
 from scheduler.live.pool import JobSpec, JobState, JobStatus, Pool
@@ -344,3 +349,26 @@ def test_misuse_is_refused_by_name(pool: Pool, root: Path, tmp_path: Path) -> No
     with pytest.raises(PoolClosed):
         pool.submit(lease_spec("basic"))
     assert pool.job(first).state == JobState.SUCCEEDED  # what was is still known
+
+
+def test_a_pool_comes_up_whole_or_not_at_all(root: Path, tmp_path: Path) -> None:
+    pool = Pool(root, ["cpu:0", "cpu:99"], tmp_path / "state")
+    with pytest.raises(ServerGone, match="cpu:99"):
+        pool.start()
+    assert running_servers(root) == []
+    with pytest.raises(PoolClosed):
+        pool.submit(lease_spec("basic"))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_the_scheduler_stops_it_and_is_told(root: Path, tmp_path: Path) -> None:
+    class Wrong:
+        """A policy that gives the same slice to everybody."""
+
+        def plan(self, view: View) -> Plan:
+            return Plan(tuple(Place(job.id, (Slice("cpu:0", 0),)) for job in view.waiting))
+
+    with Pool(root, ["cpu:0"], tmp_path / "state", policy=Wrong()) as pool:
+        pool.submit(lease_spec("basic"))
+        with pytest.raises(PoolClosed, match="InvalidPlan"):
+            pool.submit(lease_spec("basic"))

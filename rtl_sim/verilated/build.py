@@ -43,7 +43,7 @@ CXX_FLAGS = [
     *("-DVL_USER_FINISH", "-DVL_USER_STOP", "-DVL_USER_FATAL"),
 ]
 FAST, SLOW = "-O3", "-O1"  # Verilator puts what runs once into files named *__Slow*
-SANITIZE = "-g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+SANITIZE = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 
 

@@ -234,6 +234,8 @@ class FpgaContext(DriverContext):
                     self._driver.acquire(self, self._driver.watchdog_s)
                 except DeviceFault as error:
                     raise self._fail(error) from error
+            else:
+                self._driver.release_fabric(self)  # what is in it is not of the loaded state
 
     def close(self) -> None:
         with self._driver.lock:

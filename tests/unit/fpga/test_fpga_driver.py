@@ -18,6 +18,7 @@ from hal.errors import (
     StateError,
 )
 from hal.types import Grid, Overlay, ProgramImage, ScalarArg, Seq
+from rtl_sim.snapshot import unpack
 
 WORDS = 40
 HANG = 0xDEAD
@@ -204,6 +205,27 @@ def test_fabric_state_between_launches_moves_with_the_context(
     tenant.context.halt()
     move(tenant, rigs[1], blend)
     assert rigs[1].shell.capture() == memory
+
+
+def test_a_state_without_fabric_leaves_nothing_of_what_the_context_had_there(
+    tenant: Tenant, rigs: Any, blend: Overlay
+) -> None:
+    unused = Tenant(rigs[1], blend)
+    unused.context.halt()
+    state = unused.context.save_state()
+    tenant.finish(tenant.launch(key=5))
+    assert any(fabric_memory(tenant))
+    tenant.context.load_state(state, tenant.context.last_seq)
+    tenant.context.write(tenant.source, SOURCE)
+    seq = tenant.launch(key=6)
+    tenant.context.halt()
+    assert not any(fabric_memory(tenant))
+    tenant.finish(seq)
+    assert tenant.result() == expected(6)
+
+
+def fabric_memory(tenant: Tenant) -> bytes:
+    return unpack(tenant.rig.shell.capture()).segments["mem:store"]
 
 
 def test_a_configured_away_kernel_refuses_to_go_on_until_its_state_is_loaded(

@@ -27,10 +27,11 @@ class WorkerHalf(Generic[T]):
         self.sent = sent
         self._reads: deque[tuple[int, T]] = deque()
         self._writes: deque[tuple[int, T]] = deque()
+        self._encode = wire.Encoder().encode
 
     def record(self, command: wire.Command) -> bytes:
         """The bytes to put in the ring. Call `was_put` once they are there."""
-        return wire.encode(self.sent + 1, command)
+        return self._encode(self.sent + 1, command)
 
     def was_put(self, *, reading: T | None = None, writing: T | None = None) -> None:
         """The record is in the ring; `reading` comes back when it retired, `writing` when it was
@@ -78,6 +79,7 @@ class ServerHalf:
         self.completed = completed
         self.flights: deque[Flight] = deque()
         self.error: AnyError | None = None  # first one the worker has not been told of
+        self._decode = wire.Decoder().decode
         self._bytes = b""
         self._at = 0
         self._next: tuple[wire.Command, int] | None = None
@@ -99,7 +101,7 @@ class ServerHalf:
             length = wire.record_length(self._bytes, self._at)
             if length is None or len(self._bytes) - self._at < length:
                 return None
-            number, record = wire.decode(self._bytes[self._at : self._at + length])
+            number, record = self._decode(self._bytes[self._at : self._at + length])
             if number != self.issued + 1:
                 raise RemoteProtocolError(
                     f"record number {number} after {self.issued}: numbers rise by one"

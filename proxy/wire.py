@@ -25,6 +25,7 @@ MAX_RECORD_BYTES = 64 << 10  # what a server must be ready to hold of one record
 INLINE_BYTES = 2 << 10  # writes up to this size ride in the ring
 MAX_ARGS = 1024
 MAX_DIMENSIONS = 3
+KNOWN_LIMIT = 256  # launches remembered; training loops have tens
 
 
 class Alloc(NamedTuple):
@@ -198,6 +199,7 @@ class _Codec:
 
 
 _BY_OPERATION = {operation: _Codec(operation, kind) for operation, kind in OPERATIONS.items()}
+_LAUNCH = next(codec for codec in _BY_OPERATION.values() if codec.kind is Launch)
 _BY_KIND = {codec.kind: codec for codec in _BY_OPERATION.values()}
 
 
@@ -260,6 +262,49 @@ def decode(data: bytes) -> tuple[int, Record]:
     if at != len(data):
         raise RemoteProtocolError(f"{codec.kind.__name__}: {len(data) - at} bytes too many")
     return number, codec.kind(*values)  # type: ignore[arg-type]  # by the table
+
+
+class Encoder:
+    """`encode` with a memory: a program launches the same few things again and again."""
+
+    def __init__(self) -> None:
+        self._known: dict[Launch, bytes] = {}
+
+    def encode(self, number: int, record: Record) -> bytes:
+        if type(record) is not Launch:
+            return encode(number, record)
+        try:
+            known = self._known.get(record)
+        except TypeError:  # an argument of a kind that cannot be a key, e.g. a bytearray
+            return encode(number, record)
+        if known is None:
+            data = encode(number, record)
+            if len(self._known) >= KNOWN_LIMIT:
+                self._known.clear()
+            self._known[record] = data[HEADER.size :]
+            return data
+        length = HEADER.size + len(known)
+        return HEADER.pack(length, _LAUNCH.operation, 0, number) + known
+
+
+class Decoder:
+    """`decode` with a memory, of records by their bytes."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Record] = {}
+
+    def decode(self, data: bytes) -> tuple[int, Record]:
+        length, operation, zero, number = HEADER.unpack_from(data)
+        if operation != _LAUNCH.operation or zero or length != len(data):
+            return decode(data)
+        body = data[HEADER.size :]
+        known = self._known.get(body)
+        if known is None:
+            number, known = decode(data)
+            if len(self._known) >= KNOWN_LIMIT:
+                self._known.clear()
+            self._known[body] = known
+        return number, known
 
 
 # ---- fields that are not ints

@@ -394,9 +394,7 @@ def test_a_halting_point_that_is_not_reached_in_time_leaves_the_session_running(
     """A kernel that runs longer than the suspension may wait, on a device of whole kernels."""
     fleet.start("cpu:0")
     fleet.start("cpu:1")
-    source = (
-        b"def slow(grid, a: buffer):\n    for i in range(60):\n        np.sort(a)\n    a += 1\n"
-    )
+    source = b"def slow(grid, a: buffer):\n    np.sort(a)\n    a += 1\n"
     with connect("cpu:0", fleet.root, "job") as device, device.open_context() as context:
         program = context.load(ProgramImage("numpy", source))
         buffer = context.alloc(1 << 20)

@@ -76,6 +76,32 @@ def test_a_record_cut_short_is_refused(number: int, record: wire.Record, missing
         wire.decode(data[: max(0, len(data) - missing)])
 
 
+@given(st.lists(st.tuples(U64, records()), max_size=8))
+def test_codecs_that_remember_do_as_those_that_do_not(items: list[tuple[int, wire.Record]]) -> None:
+    encoder, decoder = wire.Encoder(), wire.Decoder()
+    for number, record in [*items, *items]:
+        data = encoder.encode(number, record)
+        assert data == wire.encode(number, record)
+        assert decoder.decode(data) == wire.decode(data)
+
+
+@given(st.binary(max_size=200), U64, records())
+def test_a_decoder_that_remembers_refuses_what_one_that_does_not_refuses(
+    tail: bytes, number: int, record: wire.Record
+) -> None:
+    decoder = wire.Decoder()
+    data = wire.encode(number, record)
+    decoder.decode(data)
+    for wrong in (data + tail, data[:16] + tail):
+        try:
+            expected = wire.decode(wrong)
+        except RemoteProtocolError:
+            with pytest.raises(RemoteProtocolError):
+                decoder.decode(wrong)
+        else:
+            assert decoder.decode(wrong) == expected
+
+
 def test_a_negative_number_is_the_caller_s_fault() -> None:
     with pytest.raises(LocalProtocolError, match="Free"):
         wire.encode(1, wire.Free(-1))

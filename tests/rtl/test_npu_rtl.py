@@ -9,10 +9,22 @@ import numpy as np
 import pytest
 
 from rtl_sim.model.npu import Npu
+from rtl_sim.model.npu_formats import pack_vector
 from rtl_sim.model.selftest import LONG_SAMPLES, lstm_case, mlp_case
-from rtl_sim.spec.npu import CONFIGS, TIMING_STATS, Instr, Mem, Op, Stat, Status, encode
+from rtl_sim.spec.npu import (
+    CONFIGS,
+    TIMING_STATS,
+    V_OPS,
+    VV_OPS,
+    Instr,
+    Mem,
+    Op,
+    Stat,
+    Status,
+    encode,
+)
 from rtl_sim.tb.npu_bench import Bench
-from rtl_sim.tb.npu_random import FAULTS, Generator
+from rtl_sim.tb.npu_random import FAULTS, Case, Generator
 
 # read latency, write latency, chance of a wait state of 256: from none to every other cycle
 TIMINGS = [(0, 0, 0), (7, 3, 0), (2, 2, 60), (0, 0, 128)]
@@ -28,11 +40,10 @@ def pair(name: str) -> tuple[Bench, Npu]:
     return bench, npu
 
 
-def compare(bench: Bench, npu: Npu, case, gap: int = 64) -> Status:
+def compare(bench: Bench, npu: Npu, case: Case, gap: int = 64) -> Status:
     size = case.output_vectors * npu.config.vector_bytes
-    inputs = getattr(case, "inputs", b"")
-    expected = npu.launch(case.program, case.weights, inputs, size)
-    found = bench.launch(case.program, case.weights, inputs, size, gap=gap)
+    expected = npu.launch(case.program, case.weights, case.inputs, size)
+    found = bench.launch(case.program, case.weights, case.inputs, size, gap=gap)
     counted = [0 if word in TIMING_STATS else value for word, value in enumerate(found.stats)]
     differ = {
         Stat(word).name: values
@@ -127,6 +138,42 @@ def test_statistics_are_readable_as_registers_too():
     found = bench.launch(encode(COPY), b"", bytes(size), size)
     registers = tuple(bench.model.read32(0x80 + 4 * word) for word in Stat)
     assert registers == found.stats
+
+
+def edge_values() -> np.ndarray:
+    """h16 values whose products and sums lie at the edges of flushing, rounding, saturation."""
+    low, high = 2.0**-7, 2.0**8
+    near_one = np.array([1023 / 1024, 2047 / 2048, 1, 1025 / 1024, 1026 / 1024, 1.5])
+    tiny = np.array([2.0**-14, 2.0**-14 * 1025 / 1024, 2.0**-13, 0.0])
+    large = np.array([65504, 65472, 32752, 16, 32])
+    values = np.concatenate([near_one * low, near_one * high, near_one / 16, tiny, large])
+    return np.concatenate([values, -values])
+
+
+@pytest.mark.parametrize("op", [*VV_OPS, *V_OPS])
+def test_every_pair_of_edge_values_gives_what_the_golden_model_gives(op):
+    bench, npu = pair("nano")
+    bench.model.set_timing()
+    values = edge_values()
+    left, right = (grid.ravel() for grid in np.meshgrid(values, values))
+    count = len(left) // 16 if op in VV_OPS else 1
+    rows = np.stack([left[: count * 16], right[: count * 16]]).reshape(2, count, 16)
+    if op in V_OPS:
+        rows = np.resize(values, (2, 4, 16))
+        count = 4
+    code = [
+        Instr(Op.LOOP, addr=count),
+        Instr(Op.V_RD, Mem.INPUT, count, s0=1),
+        Instr(Op.V_WR, Mem.AVRF, 0),
+        Instr(Op.END_CHAIN),
+        Instr(Op.V_RD, Mem.INPUT, 0, s0=1),
+        Instr(op, Mem.AVRF, 0),
+        Instr(Op.V_WR, Mem.OUTPUT, 0, s0=1),
+        Instr(Op.END_CHAIN),
+        Instr(Op.END_LOOP),
+    ]
+    inputs = pack_vector(npu.config, rows)
+    assert compare(bench, npu, Case(encode(code), b"", inputs, count)) is Status.OK
 
 
 def test_slow_memory_costs_cycles_and_nothing_else():

@@ -40,6 +40,7 @@ class Buffer:
         self.handle = handle
         self.size_bytes = size_bytes
         self.usage = usage
+        self.for_kernels = Usage.KERNEL in usage
         self.live = True
 
     def arg(self, offset: int = 0) -> BufferArg:
@@ -65,6 +66,7 @@ class Context:
 
     def __init__(self, driver_context: DriverContext, info: DeviceInfo) -> None:
         self.info = info
+        self._offset_align = info.caps.offset_align
         self._driver = driver_context
         self._buffers: dict[Handle, Buffer] = {}
         self._programs: dict[Handle, Program] = {}
@@ -182,17 +184,13 @@ class Context:
         for index, arg in enumerate(args):
             if isinstance(arg, BufferArg):
                 buffer = self._buffers.get(arg.buffer)
-                if buffer is None:
-                    raise UsageError(
-                        f"launch {entry!r}: argument {index} names buffer {arg.buffer}, which is "
-                        "not a live buffer of this context"
-                    )
-                self._check_range(buffer, arg.offset, 1, Usage.KERNEL, f"launch {entry!r}")
-                if arg.offset % self.caps.offset_align:
-                    raise UsageError(
-                        f"launch {entry!r}: argument {index} at offset {arg.offset}; "
-                        f"{self.info.uri} takes multiples of {self.caps.offset_align}"
-                    )
+                if (
+                    buffer is None
+                    or not buffer.for_kernels
+                    or not 0 <= arg.offset < buffer.size_bytes
+                    or arg.offset % self._offset_align
+                ):
+                    self._refuse_argument(entry, index, arg)
             elif not isinstance(arg, ScalarArg):
                 raise UsageError(f"launch {entry!r}: argument {index} is {type(arg).__name__}")
         grid = grid or Grid()
@@ -311,6 +309,17 @@ class Context:
         if self._closed:
             raise UsageError(f"the context on {self.info.uri} is closed; open another")
 
+    def _refuse_argument(self, entry: str, index: int, arg: BufferArg) -> None:
+        """Apart from the check, which every launch makes: the words are for the few that fail."""
+        what = f"launch {entry!r}, argument {index}"
+        buffer = self._buffers.get(arg.buffer)
+        if buffer is None:
+            raise UsageError(f"{what}: {arg.buffer} is not a live buffer of this context")
+        self._check_range(buffer, arg.offset, 1, Usage.KERNEL, what)
+        raise UsageError(
+            f"{what}: offset {arg.offset}; {self.info.uri} takes multiples of {self._offset_align}"
+        )
+
     def _check_halted(self, what: str) -> None:
         self._check_open()
         if not self._halted:
@@ -378,12 +387,12 @@ class Device:
 
 
 def _check_grid(grid: Grid) -> None:
-    sizes = grid.global_size
-    if not 1 <= len(sizes) <= 3 or any(size < 1 for size in sizes):
+    sizes, local = grid.global_size, grid.local_size
+    if not 1 <= len(sizes) <= 3 or min(sizes) < 1:
         raise UsageError(f"grid {sizes}: 1 to 3 dimensions, each at least 1")
-    local = grid.local_size
     if local is not None and (
         len(local) != len(sizes)
-        or any(inner < 1 or outer % inner for inner, outer in zip(local, sizes, strict=True))
+        or min(local) < 1
+        or any(outer % inner for inner, outer in zip(local, sizes, strict=True))
     ):
         raise UsageError(f"local size {local} must divide global size {sizes}")

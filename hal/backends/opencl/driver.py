@@ -13,8 +13,9 @@ from collections.abc import Sequence
 
 import pyopencl as cl
 
-from hal.backends.opencl.errors import converted, family
+from hal.backends.opencl.errors import converted, family, translated
 from hal.backends.opencl.program import Program
+from hal.backends.opencl.staging import Held, Staging
 from hal.backends.opencl.waiting import wait_for
 from hal.backends.quota import Quota
 from hal.driver import Driver, DriverContext
@@ -36,7 +37,8 @@ class OpenclContext(DriverContext):
         self._handles = itertools.count(1)
         self._buffers: dict[Handle, cl.Buffer] = {}
         self._programs: dict[Handle, Program] = {}
-        self._flying: deque[cl.Event] = deque()
+        self._flying: deque[tuple[cl.Event, Held | None]] = deque()
+        self._staging = Staging()
         self._signals: dict[Seq, cl.Event] = {}
         self._done = Seq(0)
         self._fault: HalError | None = None
@@ -82,11 +84,12 @@ class OpenclContext(DriverContext):
 
     def write(self, buffer: Handle, offset: int, data: memoryview) -> None:
         with converted(f"write of {data.nbytes} bytes"):
-            copy = bytes(data)  # the caller may reuse its own at once
+            held = self._staging.hold(data)
             self._fly(
                 cl.enqueue_copy(
-                    self._queue, self._buffers[buffer], copy, dst_offset=offset, is_blocking=False
-                )
+                    self._queue, self._buffers[buffer], held, dst_offset=offset, is_blocking=False
+                ),
+                held,
             )
 
     def read(self, buffer: Handle, offset: int, into: memoryview) -> None:
@@ -114,13 +117,15 @@ class OpenclContext(DriverContext):
 
     def launch(self, program: Handle, entry: str, args: Sequence[Arg], grid: Grid) -> None:
         kernel = self._programs[program].kernel(entry, args)
-        with converted(f"launch {entry!r}"):
+        try:  # not `converted`: this is the one call whose own cost shows
             for index, arg in enumerate(args):
-                value = self._region(arg) if isinstance(arg, BufferArg) else arg.data
-                kernel.set_arg(index, value)
-            self._fly(
-                cl.enqueue_nd_range_kernel(self._queue, kernel, grid.global_size, grid.local_size)
+                kernel.set_arg(index, self._region(arg) if isinstance(arg, BufferArg) else arg.data)
+            event = cl.enqueue_nd_range_kernel(
+                self._queue, kernel, grid.global_size, grid.local_size
             )
+        except cl.Error as error:
+            raise translated(error, f"launch {entry!r}") from error
+        self._fly(event)
 
     def _region(self, arg: BufferArg) -> cl.Buffer:
         buffer = self._buffers[arg.buffer]
@@ -163,12 +168,12 @@ class OpenclContext(DriverContext):
         self._land(event)
         return True
 
-    def _fly(self, event: cl.Event) -> None:
-        self._flying.append(event)
+    def _fly(self, event: cl.Event, held: Held | None = None) -> None:
+        self._flying.append((event, held))
         if len(self._flying) >= self._info.caps.queue_depth:
             with converted("flush of a full queue"):
                 self._queue.flush()
-            middle = self._flying[len(self._flying) // 2]
+            middle, _ = self._flying[len(self._flying) // 2]
             if not self._over(middle, FULL_QUEUE_TIMEOUT_S):
                 raise DeviceTimeout(
                     f"{self._info.uri}: the queue of {len(self._flying)} commands stayed full "
@@ -189,8 +194,11 @@ class OpenclContext(DriverContext):
 
     def _land(self, last: cl.Event) -> None:
         """Drop what is over: `last` and all before it."""
-        while self._flying and self._flying.popleft() is not last:
-            pass
+        while self._flying:
+            event, held = self._flying.popleft()
+            self._staging.give_back(held)
+            if event is last:
+                return
 
     # ---- state and life
 
@@ -219,7 +227,7 @@ class OpenclContext(DriverContext):
 
 
 # Events of kernels that did not end in time: dropping them would block for as long as they run.
-_abandoned: list[cl.Event] = []
+_abandoned: list[tuple[cl.Event, Held | None]] = []
 
 
 class OpenclDriver(Driver):

@@ -49,10 +49,15 @@ def family(code: int) -> type[HalError]:
     return _FAMILIES.get(code, DeviceFault)
 
 
+def translated(error: cl.Error, what: str) -> HalError:
+    """The hal's error for OpenCL's, saying `what` was asked."""
+    return family(error.code)(f"{what}: {error}", native=error.code)
+
+
 @contextmanager
 def converted(what: str) -> Iterator[None]:
     """Errors that OpenCL raises inside become the hal's, saying `what` was asked."""
     try:
         yield
     except cl.Error as error:
-        raise family(error.code)(f"{what}: {error}", native=error.code) from error
+        raise translated(error, what) from error

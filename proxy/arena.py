@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from proxy.errors import LocalProtocolError
 
 ALIGN_BYTES = 64  # a cache line: neighbours do not share one
-CHUNK_BYTES = 1 << 20  # measured: smaller pays per record, larger falls out of the cache
+CHUNK_BYTES = 1 << 20  # measured: half of it and four times the arena were no faster
 
 
 @dataclass(slots=True, eq=False)

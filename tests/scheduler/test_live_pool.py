@@ -17,8 +17,10 @@ from types import ModuleType
 
 import pytest
 
+from hal.context import Buffer, Device
 from hal.errors import DeviceLost
-from hal.registry import list_devices
+from hal.registry import list_devices, self_tests
+from hal.types import Arg, ScalarArg, SelfTest
 from proxy.client import connect
 from proxy.errors import ServerGone
 from proxy.info import running_servers
@@ -372,3 +374,56 @@ def test_a_fault_of_the_scheduler_stops_it_and_is_told(root: Path, tmp_path: Pat
         pool.submit(lease_spec("basic"))
         with pytest.raises(PoolClosed, match="InvalidPlan"):
             pool.submit(lease_spec("basic"))
+
+
+class Repeated:
+    """A known-answer program of a device, enqueued many times over in one context."""
+
+    def __init__(self, device: Device, test: SelfTest, times: int) -> None:
+        assert test.overlay is not None
+        device.configure(test.overlay)
+        self.context, self.test = device.open_context(), test
+        args: list[Arg] = []
+        self.outs: list[Buffer] = []
+        for kind, value in test.args:
+            if isinstance(value, bytes) and kind == "scalar":
+                args.append(ScalarArg(value))
+                continue
+            buffer = self.context.alloc(value if isinstance(value, int) else len(value))
+            if isinstance(value, bytes):
+                self.context.write(buffer, value)
+            else:
+                self.outs.append(buffer)
+            args.append(buffer.arg())
+        program = self.context.load(test.image)
+        for _ in range(times):
+            self.context.launch(program, test.entry, args, test.grid)
+        self.context.signal()
+
+    def is_right(self) -> bool:
+        return tuple(self.context.read(out) for out in self.outs) == self.test.expected
+
+
+def test_an_overlay_is_halted_for_another_and_goes_on_on_the_other_fpga(
+    root: Path, tmp_path: Path
+) -> None:
+    fpgas = [info.uri for info in list_devices() if info.kind == "fpga-sim"]
+    tests = self_tests(fpgas[0]) if len(fpgas) > 1 else ()
+    overlays = {test.overlay.digest: test for test in tests if test.overlay}
+    if len(overlays) < 2:
+        pytest.skip("needs two FPGAs and two overlays")
+    first, second = list(overlays.values())[:2]
+    with (
+        Pool(root, fpgas[:2], tmp_path / "state") as pool,
+        pool.lease(lease_spec("basic", "fpga-sim")) as low,
+        connect(low.device, root, low.session) as device,
+    ):
+        halted = Repeated(device, first, times=40)
+        with (
+            pool.lease(lease_spec("premium", "fpga-sim", low.device), PATIENCE_S) as high,
+            connect(high.device, root, high.session) as other,
+        ):
+            assert Repeated(other, second, times=1).is_right()
+            moved = pool.wait(low.id, PATIENCE_S, (JobState.RUNNING,))
+            assert (moved.preemptions, high.device) == (1, low.device) != (1, moved.device)
+            assert halted.is_right()

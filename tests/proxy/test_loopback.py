@@ -14,12 +14,13 @@ from mix_worker import expected, run
 from hal import Context, Grid, ProgramImage, ScalarArg
 from hal.errors import DeviceFault, DeviceLost, OutOfMemory, ProgramRejected, UsageError
 from hal.types import Handle, Usage
+from proxy import channel as channel_module
 from proxy import wire
 from proxy.channel import Channel
 from proxy.client import ProxyContext
 from proxy.errors import Backpressure, LeaseExpired, ServerGone, StaleEpoch
 from proxy.loopback import Loopback
-from proxy.segment import Line
+from proxy.segment import Line, State
 from proxy.tenant import Tenant
 
 
@@ -239,6 +240,61 @@ def test_a_file_that_is_no_session_is_thrown_away(loop: Loopback) -> None:
     loop.settle()
     assert list(incoming.iterdir()) == []
     assert loop.server.served == {}
+
+
+# ---- while suspended
+
+
+def held(loop: Loopback, context: Context, monkeypatch: pytest.MonkeyPatch, looks: int) -> None:
+    """Let the session look suspended to its worker for so many looks."""
+    channel = channel_of(context)
+    segment, serve = channel.segment, channel._idle
+    segment[Line.STATE] = State.SUSPENDED
+    left = [looks]
+
+    def idle(seen: int, timeout_s: float) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            segment[Line.STATE] = State.RUNNING
+        if left[0] > 0:
+            channel_module.time.sleep(min(timeout_s, 0.02))
+        else:
+            serve(seen, timeout_s)
+
+    monkeypatch.setattr(channel, "_idle", idle)
+    monkeypatch.setattr(channel_module, "POLL_S", 0.05)
+
+
+def test_a_wait_goes_on_after_a_suspension_as_if_no_time_had_passed(
+    loop: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loop.connect() as device, device.open_context() as context:
+        context.finish()
+        held(loop, context, monkeypatch, 10)  # 0.2 s, longer than the wait
+        assert context.wait(context.signal(), 0.1)
+
+
+def test_a_poll_returns_in_time_during_a_suspension(
+    loop: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loop.connect() as device, device.open_context() as context:
+        context.finish()
+        held(loop, context, monkeypatch, 10)
+        seq = context.signal()
+        assert not context.wait(seq, 0.01)
+        assert context.wait(seq, 5.0)
+
+
+def test_a_session_that_is_never_resumed_is_given_up(
+    loop: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel_module, "PARK_LIMIT_S", 0.1)
+    with loop.connect() as device, device.open_context() as context:
+        context.finish()
+        held(loop, context, monkeypatch, 1000)
+        with pytest.raises(LeaseExpired, match="suspended"):
+            context.finish()
+        channel_of(context).segment[Line.STATE] = State.RUNNING
 
 
 # ---- names, life

@@ -1,0 +1,130 @@
+"""The rule by which sessions share a fabric, with sessions and a device that are only that rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from hal.errors import OverlayRejected
+from hal.types import Caps, DeviceInfo, Overlay, Preemption
+from proxy.fabric import TURN_S, WANTED_S, Fabric
+
+CAPS = Caps(("overlay",), 1 << 20, 1 << 20, configurable=True, preemption=Preemption.CYCLE)
+
+
+class FakeDevice:
+    info = DeviceInfo("fake:0", "fake", "part", CAPS)
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def configure(self, overlay: Overlay) -> None:
+        if overlay.digest == "bad":
+            raise OverlayRejected("not what it says")
+        self.log.append(f"configure {overlay.digest}")
+
+
+@dataclass
+class Session:
+    name: str
+    overlay: Overlay | None
+    log: list[str]
+    must_finish: bool = False
+    has_work: bool = False
+
+    def leave_fabric(self) -> None:
+        self.log.append(f"{self.name} leaves")
+
+    def enter_fabric(self, anew: bool) -> None:
+        self.log.append(f"{self.name} enters" + (" anew" if anew else ""))
+
+
+@dataclass
+class Scene:
+    log: list[str] = field(default_factory=list)
+    now: float = 100.0
+
+    def __post_init__(self) -> None:
+        self.fabric = Fabric(FakeDevice(self.log), lambda: self.now)  # type: ignore[arg-type]
+
+    def session(self, name: str, overlay: str) -> Session:
+        return Session(name, Overlay(overlay, b"", {}), self.log)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_an_idle_owner_gives_way_at_once_and_everyone_saves_before_a_swap(scene: Scene) -> None:
+    a, b, c = scene.session("a", "x"), scene.session("b", "x"), scene.session("c", "y")
+    for who in (a, b, c, a):
+        assert scene.fabric.acquire(who)
+    assert scene.log == [
+        "configure x", "a enters", "b enters",
+        "b leaves", "a leaves", "configure y", "c enters",
+        "c leaves", "configure x", "a enters",
+    ]  # fmt: skip
+    assert scene.fabric.swaps == 3
+
+
+def test_a_running_kernel_is_never_taken_off(scene: Scene) -> None:
+    a, b = scene.session("a", "x"), scene.session("b", "y")
+    assert scene.fabric.acquire(a)
+    a.must_finish = a.has_work = True
+    scene.now += 100 * TURN_S
+    assert not scene.fabric.acquire(b)
+    a.must_finish = False
+    assert scene.fabric.acquire(b)
+
+
+def test_a_busy_owner_gives_way_when_its_turn_is_over_and_starts_nothing_more(scene: Scene) -> None:
+    a, b = scene.session("a", "x"), scene.session("b", "y")
+    assert scene.fabric.acquire(a)
+    a.has_work = True
+    assert not scene.fabric.acquire(b)
+    assert scene.fabric.acquire(a), "its turn is not over"
+    scene.now += 1.1 * TURN_S
+    assert not scene.fabric.acquire(a), "someone waits"
+    assert scene.fabric.acquire(b)
+    assert scene.fabric.owns(b)
+
+
+def test_an_owner_that_nobody_waits_for_keeps_the_fabric(scene: Scene) -> None:
+    a, b = scene.session("a", "x"), scene.session("b", "y")
+    assert scene.fabric.acquire(a)
+    a.has_work = True
+    assert not scene.fabric.acquire(b)  # and then it goes away
+    scene.now += TURN_S + WANTED_S
+    assert scene.fabric.acquire(a)
+
+
+def test_a_refused_overlay_takes_nothing_from_anyone(scene: Scene) -> None:
+    a, bad = scene.session("a", "x"), scene.session("bad", "bad")
+    assert scene.fabric.acquire(a)
+    with pytest.raises(OverlayRejected):
+        scene.fabric.acquire(bad, anew=True)
+    assert scene.fabric.acquire(a)
+    assert scene.log == ["configure x", "a enters", "a leaves", "configure x", "a enters"]
+
+
+def test_a_session_with_a_new_overlay_starts_afresh(scene: Scene) -> None:
+    a = scene.session("a", "x")
+    assert scene.fabric.acquire(a)
+    a.overlay = Overlay("y", b"", {})
+    assert scene.fabric.acquire(a, anew=True)
+    assert scene.log[-3:] == ["a leaves", "configure y", "a enters anew"]
+
+
+def test_a_session_without_an_overlay_is_told_to_configure(scene: Scene) -> None:
+    with pytest.raises(OverlayRejected, match="configure"):
+        scene.fabric.acquire(Session("a", None, scene.log))
+
+
+def test_who_is_gone_is_not_asked_to_save(scene: Scene) -> None:
+    a, b = scene.session("a", "x"), scene.session("b", "y")
+    assert scene.fabric.acquire(a)
+    scene.fabric.forget(a)
+    assert scene.fabric.acquire(b)
+    assert scene.log == ["configure x", "a enters", "configure y", "b enters"]

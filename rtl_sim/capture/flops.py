@@ -85,6 +85,22 @@ class Flops:
         if self._padding:
             yield f"  reg {span(self._padding)}{PADDING};"
 
+        yield from self._cut_registers()
+
+    def _cut_registers(self) -> Iterator[str]:
+        """The RTL's own name for a register that stands in parts: for waveforms and for proofs."""
+        parts: dict[str, list[tuple[int, int, str]]] = {}
+        for register, variable in zip(self._registers, self._variables, strict=True):
+            first = register.bits[0]
+            parts.setdefault(first.name, []).append((first.bit, register.width, variable))
+        for name, pieces in parts.items():
+            pieces.sort()
+            ends = [low + width for low, width, _ in pieces]
+            if len(pieces) > 1 and [low for low, _, _ in pieces] == [0, *ends[:-1]]:
+                texts = [identifier(variable) for _, _, variable in pieces]
+                label = identifier(self._scope.reserve(name))
+                yield f"  wire {span(ends[-1])}{label} = {_joined(texts)};"
+
     def emit(self) -> Iterator[str]:
         yield f"  assign sp_so = {self._part(0, 0, self._lanes) if self._rows else '0'};"
         domains: dict[str, list[int]] = {}

@@ -9,7 +9,10 @@ import pytest
 
 from rtl_sim.capture import CaptureRefused, ElaborationError, capture
 
-HEAD = "module t(input clk, input clk2, input arst, input set, input en, input [3:0] d, output reg [3:0] q"
+HEAD = (
+    "module t(input clk, input clk2, input arst, input set, input en, input [3:0] d,"
+    " output reg [3:0] q"
+)
 
 REFUSED = {
     "latch": (
@@ -180,7 +183,7 @@ def test_a_missing_source_or_top_is_named(tmp_path: Path) -> None:
         capture([tmp_path / "absent.sv"], "t", {}, tmp_path / "out")
     source = tmp_path / "t.sv"
     source.write_text("module other(input clk); endmodule")
-    with pytest.raises(ElaborationError, match="`?t'?"):
+    with pytest.raises(ElaborationError, match=r"\bt\b"):
         capture([source], "t", {}, tmp_path / "out")
 
 

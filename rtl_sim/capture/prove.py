@@ -1,0 +1,78 @@
+"""Proves, by Yosys, that a captured design with `sp_run` 1 is the design it was made from.
+
+The state port is tied off in the text, registers of both sides are matched by name, and their
+next states and all outputs are proved equal, memories included. A proof of this kind needs no
+stimulus; what happens while frozen is for simulation to show.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rtl_sim.capture import yosys
+
+_TIED_INPUTS = {"sp_run": 1, "sp_scan": 0, "sp_si": 0, "sp_msel": 0, "sp_maddr": 0,
+                "sp_mwe": 0, "sp_mwd": 0}  # fmt: skip
+_INPUT = re.compile(r"^  input (\[\d+:0\] )?(sp_\w+),?$", re.MULTILINE)
+_OUTPUT = re.compile(r"^  output (reg )?(\[\d+:0\] )?(sp_\w+),?$", re.MULTILINE)
+_PASSES = ("proc", "flatten", "opt_expr", "opt_clean", "memory_map", "dffunmap", "async2sync",
+           "opt_clean")  # fmt: skip
+
+
+def prove(sources: Sequence[Path], top: str, params: Mapping[str, int], verilog: Path) -> None:
+    """Raises ElaborationError naming how much stayed unproven."""
+    chparams = " ".join(f"-chparam {name} {value}" for name, value in sorted(params.items()))
+    with tempfile.TemporaryDirectory(prefix="haltere-prove-") as folder:
+        work = Path(folder)
+        names = [f"{index:03d}_{source.name}" for index, source in enumerate(sources)]
+        for source, name in zip(sources, names, strict=True):
+            shutil.copyfile(source, work / name)
+        (work / "gate.v").write_text(tied_off(verilog.read_text(encoding="utf-8")))
+        yosys.run(
+            [
+                f"read_verilog -sv -nodisplay -noassert {' '.join(names)}",
+                f"hierarchy -top {top} {chparams}",
+                "rename -top gold",
+                *_PASSES,
+                "design -stash gold",
+                "read_verilog -sv gate.v",
+                f"hierarchy -top {top}",
+                "rename -top gate",
+                *_PASSES,
+                "design -stash gate",
+                "design -copy-from gold -as gold gold",
+                "design -copy-from gate -as gate gate",
+                "equiv_make gold gate both",
+                "hierarchy -top both",
+                "opt_clean",
+                "equiv_struct",
+                "equiv_simple",
+                "equiv_induct",
+                "equiv_status -assert",
+            ],
+            work,
+            "prove",
+        )
+
+
+def tied_off(verilog: str) -> str:
+    """The captured design without its state port: it runs, and nothing else can be asked of it."""
+    ports: list[str] = []
+
+    def constant(match: re.Match[str]) -> str:
+        width, name = match.group(1) or "", match.group(2)
+        ports.append(f"  wire {width}{name} = {_TIED_INPUTS[name]};")
+        return ""
+
+    def dangling(match: re.Match[str]) -> str:
+        kind = "reg" if match.group(1) else "wire"
+        ports.append(f"  {kind} {match.group(2) or ''}{match.group(3)};")
+        return ""
+
+    text = _OUTPUT.sub(dangling, _INPUT.sub(constant, verilog))
+    head, mark, body = re.sub(r",\s*\n\);", "\n);", text).rpartition("\n);\n")
+    return head + mark + "\n".join(ports) + "\n" + body

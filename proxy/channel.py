@@ -30,6 +30,7 @@ from proxy.segment import (
     ERROR_BYTES,
     NAME_AT,
     NAME_BYTES,
+    Asleep,
     Line,
     Segment,
     State,
@@ -111,7 +112,8 @@ class Channel:
     def wait(self, seq: int, timeout_s: float) -> bool:
         """Until the worker's `seq` completed. Raises the first error of what was enqueued."""
         segment = self.segment
-        done = self.block(lambda: segment[Line.COMPLETED] >= seq, timeout_s)
+        segment[Line.WANTED] = seq
+        done = self.block(lambda: segment[Line.COMPLETED] >= seq, timeout_s, Asleep.FOR_SEQ)
         self._collect()
         self.raise_error()
         return done
@@ -175,7 +177,9 @@ class Channel:
 
     # ---- waiting
 
-    def block(self, ready: Callable[[], bool], timeout_s: float) -> bool:
+    def block(
+        self, ready: Callable[[], bool], timeout_s: float, asleep: Asleep = Asleep.FOR_ANYTHING
+    ) -> bool:
         """Until `ready`, False when the time is over. Raises whatever ended the session."""
         segment = self.segment
         begun = now = time.monotonic()
@@ -187,10 +191,10 @@ class Channel:
             self._check_alive(now)
             if now >= give_up:
                 return False
-            segment[Line.CLIENT_ASLEEP] = 1
+            segment[Line.CLIENT_ASLEEP] = asleep
             fence()
             self._idle(seen, min(give_up - now, TICK_S))
-            segment[Line.CLIENT_ASLEEP] = 0
+            segment[Line.CLIENT_ASLEEP] = Asleep.NO
             before, now = now, time.monotonic()
             if segment[Line.STATE] == State.SUSPENDED:
                 if now - begun > PARK_LIMIT_S:

@@ -78,8 +78,10 @@ class ProxyContext(DriverContext):
         self._channel.write(buffer, offset, data)
 
     def read(self, buffer: Handle, offset: int, into: memoryview) -> None:
-        self._go_on()
-        self._channel.read(buffer, offset, into)
+        if self._halted:
+            self._channel.peek(buffer, offset, into)
+        else:
+            self._channel.read(buffer, offset, into)
 
     def copy(
         self, source: Handle, source_offset: int, target: Handle, target_offset: int, nbytes: int
@@ -107,9 +109,6 @@ class ProxyContext(DriverContext):
             return False
         self._halted = True
         return True
-
-    def peek(self, buffer: Handle, offset: int, into: memoryview) -> None:
-        self._channel.peek(buffer, offset, into)
 
     def save_state(self) -> bytes:
         if not self._halted and not self.halt(REHALT_TIMEOUT_S):  # buffers were read since

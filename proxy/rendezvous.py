@@ -12,7 +12,7 @@ from proxy.errors import ServerGone
 from proxy.info import PREFIX, ServerInfo, running_servers
 from proxy.liveness import ProcessId
 from proxy.paths import ServerPaths
-from proxy.segment import Line, Segment
+from proxy.segment import Asleep, Line, Segment
 
 
 def find_server(device_uri: str, root: Path) -> tuple[ServerPaths, ServerInfo]:
@@ -51,7 +51,7 @@ def take_up(path: Path) -> Segment:
             segment.close()
             raise UsageError(f"session {path.name!r} has a live worker, process {before.pid}")
         _sign(segment)
-        segment[Line.CLIENT_ASLEEP] = 0
+        segment[Line.CLIENT_ASLEEP] = Asleep.NO
     return segment
 
 

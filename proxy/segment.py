@@ -61,7 +61,8 @@ class Line(IntEnum):
     ERRORS_SEEN = 11  # W
     CLOSED = 12  # W: 1 when the worker is done
     BELL = 13  # W: futex word, the server sleeps on it
-    CLIENT_ASLEEP = 14  # W
+    CLIENT_ASLEEP = 14  # W: one of Asleep
+    WANTED = 15  # W: the seq it waits for, while Asleep.FOR_SEQ
     SERVER_PID = 16  # S
     SERVER_START = 17  # S
     EPOCH = 18  # S
@@ -81,6 +82,14 @@ class State(IntEnum):
     RUNNING = 1
     SUSPENDED = 2  # no server has it; the worker's clock stands still
     ENDED = 3  # the end text says why
+
+
+class Asleep(IntEnum):
+    """Whether the worker must be woken. Waking costs more than any record: none is in vain."""
+
+    NO = 0
+    FOR_ANYTHING = 1
+    FOR_SEQ = 2  # or for the end of the session
 
 
 class Cell:

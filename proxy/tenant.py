@@ -26,7 +26,16 @@ from proxy.liveness import ProcessId
 from proxy.pending import Pending
 from proxy.replay import ReplayLog
 from proxy.ring import Consumer
-from proxy.segment import END_AT, END_BYTES, ERROR_AT, ERROR_BYTES, Line, Segment, State
+from proxy.segment import (
+    END_AT,
+    END_BYTES,
+    ERROR_AT,
+    ERROR_BYTES,
+    Asleep,
+    Line,
+    Segment,
+    State,
+)
 from proxy.session import Flight, ServerHalf
 
 TAKE_BYTES = 64 << 10  # at least one record of any size
@@ -183,7 +192,10 @@ class Tenant:
     def wake(self) -> None:
         self.segment.event.bump()
         fence()
-        if self.segment[Line.CLIENT_ASLEEP]:
+        asleep = self.segment[Line.CLIENT_ASLEEP]
+        if asleep == Asleep.FOR_ANYTHING or (
+            asleep == Asleep.FOR_SEQ and self.half.completed >= self.segment[Line.WANTED]
+        ):
             self.segment.event.wake()
 
     def check_epoch(self) -> None:

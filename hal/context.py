@@ -27,6 +27,7 @@ from hal.types import (
 )
 
 FINISH_TIMEOUT_S = 600.0  # every wait is bounded; a kernel that needs longer waits explicitly
+PEEK_TIMEOUT_S = 60.0  # for one read on an idle queue
 NO_SEQ = Seq(0)  # before the first signal
 
 BytesLike = bytes | bytearray | memoryview
@@ -143,7 +144,9 @@ class Context:
         if view.readonly:
             raise UsageError("read_into a read-only object; pass a bytearray or writable view")
         self._check_range(buffer, offset, view.nbytes, Usage.HOST_READ, "read")
-        self._halted = False
+        if self._halted:  # a driver fills a read of a halted context at once; this one is in order
+            self._halted = False
+            self._driver.wait(NO_SEQ, 0.0)
         if view.nbytes:
             self._driver.read(buffer.handle, offset, view)
 
@@ -241,7 +244,8 @@ class Context:
         into = bytearray(max(buffer.size_bytes - offset, 0) if nbytes is None else max(nbytes, 0))
         self._check_range(buffer, offset, len(into), Usage.HOST_READ, "peek")
         if into:
-            self._driver.peek(buffer.handle, offset, memoryview(into))
+            self._driver.read(buffer.handle, offset, memoryview(into))
+            self.halt(PEEK_TIMEOUT_S)  # drains the read, where halting means that
         return bytes(into)
 
     def save_state(self) -> bytes:

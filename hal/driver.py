@@ -9,9 +9,10 @@ clock is driven by us (simulation) makes progress inside `wait`, in bounded batc
 
 Halting. `halt` stops a context at the finest point the device knows (`Caps.preemption`): between
 commands, having drained what was enqueued, or at any clock cycle in the middle of a kernel. A
-halted context stays put; the next `wait` or enqueue goes on as if nothing had happened. `peek`
-does not make it go on: it is how buffers are gathered in the middle of a kernel, where a `read`
-would queue behind that kernel. `save_state` returns what no buffer holds: nothing, for a device
+halted context stays put; the next `wait` or enqueue goes on as if nothing had happened. A `read`
+alone does not make it go on: that is how buffers are gathered in the middle of a kernel, which it
+would otherwise queue behind (`Context` lets a halted context go on before a read of its caller's,
+so only gathering meets that rule). `save_state` returns what no buffer holds: nothing, for a device
 that stops between commands; fabric state and every unfinished command (the running kernel, what
 queues behind it, signals) for one that stops at any cycle. Reads that are still queued then have
 no place to go in another process: they are left out, and the caller enqueues them again.
@@ -31,10 +32,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
-from hal.errors import DeviceTimeout
 from hal.types import Arg, DeviceInfo, Grid, Handle, Overlay, ProgramImage, SelfTest, Seq, Usage
-
-PEEK_TIMEOUT_S = 60.0  # for one read on an idle queue
 
 
 class DriverContext(ABC):
@@ -62,7 +60,8 @@ class DriverContext(ABC):
 
     @abstractmethod
     def read(self, buffer: Handle, offset: int, into: memoryview) -> None:
-        """`into` is filled once a later signal has completed; the caller keeps it alive."""
+        """`into` is filled once a later signal has completed; the caller keeps it alive. In a
+        context halted inside a kernel: filled at once, with what the buffer holds now."""
 
     @abstractmethod
     def copy(
@@ -85,14 +84,6 @@ class DriverContext(ABC):
     @abstractmethod
     def halt(self, timeout_s: float) -> bool:
         """Stop at the next halting point. False: none was reached in time, nothing changed."""
-
-    # called only when the context is halted, which it stays
-    def peek(self, buffer: Handle, offset: int, into: memoryview) -> None:
-        """Fill `into` at once with what the buffer holds now. This default does for drivers that
-        stop between commands: a halt that drains the queue has filled every read."""
-        self.read(buffer, offset, into)
-        if not self.halt(PEEK_TIMEOUT_S):
-            raise DeviceTimeout(f"peek: the read did not complete in {PEEK_TIMEOUT_S} s")
 
     # state that no buffer holds; called only when the context is halted
     def save_state(self) -> bytes:

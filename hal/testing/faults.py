@@ -116,9 +116,6 @@ class FaultyContext(DriverContext):
             return False
         return self._inner.halt(timeout_s)
 
-    def peek(self, buffer: Handle, offset: int, into: memoryview) -> None:
-        self._do("peek", lambda: self._inner.peek(buffer, offset, into))
-
     def save_state(self) -> bytes:
         return self._do("save_state", self._inner.save_state)
 

@@ -114,8 +114,7 @@ class FpgaContext(DriverContext):
             if len(self._behind) >= QUEUE_LIMIT:
                 self._let_finish()
             source = self._buffers[buffer].view[offset : offset + into.nbytes]
-            self.halted = False
-            if self.kernel:
+            if self.kernel and not self.halted:
                 self._behind.append(_Read(source, into))
             else:
                 into[:] = source
@@ -183,10 +182,6 @@ class FpgaContext(DriverContext):
         """The clock moves in `wait` only, so the context stands at a cycle boundary already."""
         self.halted = True
         return True
-
-    def peek(self, buffer: Handle, offset: int, into: memoryview) -> None:
-        with self._driver.lock:
-            into[:] = self._buffers[buffer].view[offset : offset + into.nbytes]
 
     def save_state(self) -> bytes:
         with self._driver.lock:

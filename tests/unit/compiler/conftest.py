@@ -205,9 +205,6 @@ class GoldenContext(DriverContext):
     def halt(self, timeout_s: float) -> bool:
         return True
 
-    def peek(self, buffer: Handle, offset: int, into: memoryview) -> None:
-        self.read(buffer, offset, into)
-
     def close(self) -> None:
         self.buffers.clear()
 

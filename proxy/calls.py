@@ -87,7 +87,7 @@ class Calls:
                 return {}
             case wire.Peek():
                 self._check_halted("peek")
-                buffer = tenant.buffers.get(call.buffer)
+                buffer = tenant.objects.buffers.get(call.buffer)
                 target = tenant.arena_range(call.arena, call.nbytes)
                 target[:] = tenant.context.peek(buffer, call.nbytes, call.offset)
                 return {}
@@ -103,19 +103,12 @@ class Calls:
 
     def _load(self, call: wire.Load) -> Answer | None:
         tenant = self._tenant
-        tenant.programs.check_new(call.program)
         image = ProgramImage(call.format, bytes(tenant.inbox), call.options)
         if tenant.fault is not None:
             raise tenant.fault
         if image.format == "overlay" and not tenant.fabric.acquire(tenant):
             return None
-        try:
-            program = tenant.context.load(image)
-        except HalError:
-            tenant.programs.add_failed(call.program)
-            raise
-        tenant.programs.add(call.program, program)
-        tenant.log.loaded(call.program, image)
+        tenant.objects.load(call.program, image)
         return {}
 
     def _configure(self, call: wire.Configure) -> Answer | None:
@@ -136,7 +129,7 @@ class Calls:
                 tenant.overlay = before
         if not done:
             return None
-        tenant.log.overlay = overlay.digest
+        tenant.objects.log.overlay = overlay.digest
         return {}
 
     def _halt(self, call: wire.Halt) -> Answer | None:
@@ -177,8 +170,8 @@ class Calls:
             flights=tuple((flight.seq, flight.completes) for flight in half.flights),
             pending=pending.to_positions(
                 tenant.waiting(),
-                [handle for handle, _ in tenant.buffers.items()],
-                [handle for handle, _ in tenant.programs.items()],
+                [handle for handle, _ in tenant.objects.buffers.items()],
+                [handle for handle, _ in tenant.objects.programs.items()],
             ),
         )
 
@@ -189,8 +182,8 @@ class Calls:
             return None
         commands = pending.to_handles(
             state.pending,
-            [handle for handle, _ in tenant.buffers.items()],
-            [handle for handle, _ in tenant.programs.items()],
+            [handle for handle, _ in tenant.objects.buffers.items()],
+            [handle for handle, _ in tenant.objects.programs.items()],
         )
         if tenant.overlay is not None and not tenant.fabric.acquire(tenant):
             return None
@@ -205,17 +198,17 @@ class Calls:
         return {}
 
     def _describe(self) -> Answer:
-        tenant = self._tenant
+        tenant, held = self._tenant, self._tenant.objects
         objects = {
-            "buffers": [[h, entry.nbytes, entry.usage] for h, entry in tenant.log.buffers.items()],
+            "buffers": [[h, entry.nbytes, entry.usage] for h, entry in held.log.buffers.items()],
             "programs": [
                 [h, image.format, image.options, len(image.payload)]
-                for h, image in tenant.log.programs.items()
+                for h, image in held.log.programs.items()
             ],
-            "highest": max(tenant.buffers.highest, tenant.programs.highest),
+            "highest": max(held.buffers.highest, held.programs.highest),
             "newest_seq": tenant.half.newest_seq,
         }
-        payloads = b"".join(image.payload for image in tenant.log.programs.values())
+        payloads = b"".join(image.payload for image in held.log.programs.values())
         head = json.dumps(objects).encode()
         tenant.outbox = len(head).to_bytes(8, "little") + head + payloads
         return {"nbytes": len(tenant.outbox)}

@@ -82,8 +82,8 @@ def _session(served: Served) -> Reply:
         "issued": tenant.half.issued,
         "retired": tenant.half.retired,
         "waiting_bytes": tenant.segment[Line.HEAD] - tenant.consumer.tail,
-        "buffers": len(tenant.buffers),
-        "buffer_bytes": tenant.log.total_bytes,
+        "buffers": len(tenant.objects.buffers),
+        "buffer_bytes": tenant.objects.log.total_bytes,
         "overlay": None if tenant.overlay is None else tenant.overlay.digest,
         "kernel_in_flight": tenant.half.kernel_in_flight,
         "halted": tenant.halted,
@@ -270,13 +270,13 @@ class Resume:
 
     def _recreate(self, tenant: Tenant) -> None:
         shot = self._checkpoint.snapshot
-        tenant.replay(shot.log, self._checkpoint.contents)
+        tenant.objects.replay(shot.log, self._checkpoint.contents)
         newest = max(shot.position.last_seq, tenant.context.last_seq)
         tenant.context.load_state(shot.hidden or b"", Seq(newest))
         tenant.inbox[:] = shot.inbox
         tenant.outbox = shot.outbox
         tenant.halted = shot.position.halted
-        tenant.hoisted = set(shot.position.hoisted)
+        tenant.objects.hoisted = set(shot.position.hoisted)
         tenant.backlog.extend(shot.backlog)
         tenant.half.error = None if shot.error is None else from_wire(shot.error)
 

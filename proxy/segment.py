@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 
@@ -239,14 +240,11 @@ class Segment:
 
     def close(self) -> None:
         """Unmap, unless someone still holds a view: then the last holder does."""
-        for view in (self.ring, self.arena, self._words):
-            view.release()
         self.bell = self.event = _NoBell()  # type: ignore[assignment]
-        try:
-            self._view.release()
+        with suppress(BufferError):
+            for view in (self.ring, self.arena, self._words, self._view):
+                view.release()
             self._memory.close()
-        except BufferError:
-            pass
 
 
 def refuse(segment: Segment, reason: AnyError) -> None:

@@ -35,6 +35,7 @@ PUMP_S = 0.001  # wait for the device while only one session has work there
 SHARED_PUMP_S = 0.0002  # when several have
 IDLE_S = 0.25  # longest sleep: how soon a dead worker is noticed
 MAX_SESSIONS = 120  # futex_waitv takes 128 words
+SWEEP_S = 10.0  # how often to look for suspended sessions whose worker died
 REATTACH_S = 120.0  # a durable session is kept for so long after its worker died
 
 
@@ -79,7 +80,7 @@ class Server:
         self._reattach_s = reattach_s
         self._operations: list[Operation] = []
         self._page = desk.ServerPage(self.paths)
-        self._look_at = 0.0
+        self._look_at = self._sweep_at = 0.0
         self._seen: list[int] = []
         self._clear_leftovers()
         write_atomically(self.paths.info, self.info.to_json())
@@ -146,6 +147,9 @@ class Server:
                 progress = True
         for served in tuple(self.served.values()):
             self._check_worker(served)
+        if self._look_at >= self._sweep_at:
+            self._sweep_at = self._look_at + SWEEP_S
+            self._sweep()
         for request_id, request in desk.waiting_requests(self.paths):
             progress = True
             try:
@@ -221,6 +225,16 @@ class Server:
             served.orphaned_at = time.monotonic()
         elif time.monotonic() - served.orphaned_at > self._reattach_s:
             self.end(served, LeaseExpired(f"nobody re-attached to {tenant.name!r} in time"))
+
+    def _sweep(self) -> None:
+        """Forget suspended sessions that nobody waits in: a resume makes their files anew."""
+        for path in parked(self.paths.root).iterdir():
+            with suppress(ProxyError, OSError):
+                segment = Segment.open(path)
+                worker = ProcessId(segment[Line.CLIENT_PID], segment[Line.CLIENT_START])
+                segment.close()
+                if not worker.is_alive():
+                    path.unlink(missing_ok=True)
 
     # ---- control
 

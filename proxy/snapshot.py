@@ -96,11 +96,11 @@ def take(tenant: Tenant) -> tuple[Snapshot, Piece]:
         halted=tenant.halted,
         ring_bytes=segment.ring_bytes,
         arena_bytes=segment.arena_bytes,
-        hoisted=tuple(sorted(tenant.hoisted)),
+        hoisted=tuple(sorted(tenant.objects.hoisted)),
     )
     snapshot = Snapshot(
         position=position,
-        log=tenant.log,
+        log=tenant.objects.log,
         overlay=tenant.overlay,
         hidden=tenant.hidden_state(),
         flights=tuple(half.flights),
@@ -117,7 +117,7 @@ def take(tenant: Tenant) -> tuple[Snapshot, Piece]:
     )
 
     def piece(buffer: int, offset: int, size: int) -> bytes:
-        return tenant.context.peek(tenant.buffers.get(buffer), size, offset)
+        return tenant.context.peek(tenant.objects.buffers.get(buffer), size, offset)
 
     return snapshot, piece
 

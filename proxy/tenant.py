@@ -12,19 +12,16 @@ the ring, except signals: so a halt in mid-kernel finds one kernel in the device
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
 
-from hal.context import Buffer, Program
 from hal.errors import HalError, UsageError
-from hal.types import Arg, BufferArg, Grid, Overlay, Preemption, Usage
+from hal.types import Overlay, Preemption
 from proxy import wire
 from proxy.doorbell import fence
 from proxy.errors import AnyError, RemoteProtocolError, StaleEpoch, to_wire
 from proxy.fabric import Fabric
-from proxy.handles import HandleTable
 from proxy.liveness import ProcessId
+from proxy.objects import Objects
 from proxy.pending import Pending
-from proxy.replay import ReplayLog
 from proxy.ring import Consumer
 from proxy.segment import (
     END_AT,
@@ -53,7 +50,6 @@ class Tenant:
         self.segment = segment
         self.fabric = fabric
         self.half = half
-        self.log = ReplayLog()
         self.overlay: Overlay | None = None
         self.hidden: bytes | None = None  # the fabric's state while someone else has it
         self.halted = False  # by its worker: nothing goes on until it says so
@@ -70,12 +66,10 @@ class Tenant:
         self._whole_kernels = self.caps.preemption is Preemption.COMMAND
         self._window = min(WINDOW, self.caps.queue_depth)
         self.context = fabric.device.open_context()
-        self.buffers: HandleTable[Buffer] = HandleTable("buffer")
-        self.programs: HandleTable[Program] = HandleTable("program")
+        self.objects = Objects(self.context)
         self._dirty = True  # something to publish
         self._slow = False  # the last bulk transfer was not done at once
         self.blocked = False  # the next command waits for the device
-        self.hoisted: set[int] = set()  # buffers allocated before their turn
         self._told_errors = segment[Line.ERRORS]
 
     # ---- identity
@@ -262,7 +256,7 @@ class Tenant:
         try:
             if self.fault is not None:
                 raise type(self.fault)(str(self.fault), native=self.fault.native)
-            if self._apply(command, payload):
+            if self.objects.apply(command, payload, self.arena_range):
                 self.half.handed_over(isinstance(command, wire.Launch))
             else:
                 self.half.settled()
@@ -275,91 +269,29 @@ class Tenant:
             self.half.settled()
         return isinstance(command, wire.Read | wire.Write) and command.nbytes >= BULK_BYTES
 
-    def _apply(self, command: wire.Command, payload: bytes | None) -> bool:
-        """True if the device has something to complete."""
-        match command:
-            case wire.Launch():
-                program = self.programs.get(command.program)
-                grid = Grid(command.global_size, command.local_size or None)
-                args = [self._real(arg) for arg in command.args]
-                self.context.launch(program, command.entry, args, grid)
-            case wire.Write():
-                data = self._arena(command.arena, command.nbytes) if payload is None else payload
-                self.context.write(self.buffers.get(command.buffer), data, command.offset)
-            case wire.WriteInline():
-                self.context.write(self.buffers.get(command.buffer), command.data, command.offset)
-            case wire.Read():
-                into = self._arena(command.arena, command.nbytes)
-                self.context.read_into(self.buffers.get(command.buffer), into, command.offset)
-            case wire.Copy():
-                self.context.copy(
-                    self.buffers.get(command.source),
-                    self.buffers.get(command.target),
-                    command.nbytes,
-                    command.source_offset,
-                    command.target_offset,
-                )
-            case wire.Alloc():
-                self._alloc(command)
-                return False
-            case wire.Free():
-                buffer = self.buffers.remove(command.buffer)
-                if buffer is not None:
-                    self.log.freed(command.buffer)
-                    buffer.free()
-                return False
-            case wire.Unload():
-                program = self.programs.get(command.program)
-                self.programs.remove(command.program)
-                self.log.unloaded(command.program)
-                self.context.unload(program)
-                return False
-        return True
-
     def hoist_allocs(self) -> bool:
         """Do what waits and only creates: a state can then name it, and nothing sees it earlier.
         False: not yet."""
         waiting = [item.command for item in self.waiting()]
         allocs = [command for command in waiting if isinstance(command, wire.Alloc)]
-        allocs = [command for command in allocs if command.buffer not in self.hoisted]
+        allocs = [command for command in allocs if command.buffer not in self.objects.hoisted]
         if allocs and self.hidden is not None and not self.fabric.acquire(self):
             return False
         for command in allocs:
             try:
-                self._alloc(command)
+                self.objects.alloc(command)
             except HalError as error:
                 self.half.fail(error)
-            self.hoisted.add(command.buffer)
+            self.objects.hoisted.add(command.buffer)
         return True
 
-    def _alloc(self, command: wire.Alloc) -> None:
-        if command.buffer in self.hoisted:
-            self.hoisted.discard(command.buffer)
-            return
-        self.buffers.check_new(command.buffer)
-        usage = Usage(command.usage & Usage.ALL)
-        try:  # all usages: a snapshot must read it, a restore must write it
-            buffer = self.context.alloc(command.nbytes, Usage.ALL)
-        except HalError:
-            self.buffers.add_failed(command.buffer)
-            raise
-        self.buffers.add(command.buffer, buffer)
-        self.log.allocated(command.buffer, command.nbytes, int(usage))
-
-    def _real(self, arg: Arg) -> Arg:
-        if isinstance(arg, BufferArg):
-            return BufferArg(self.buffers.get(arg.buffer).handle, arg.offset)
-        return arg
-
-    def _arena(self, offset: int, nbytes: int) -> memoryview:
+    def arena_range(self, offset: int, nbytes: int) -> memoryview:
         size = self.segment.arena_bytes
         if offset > size or nbytes > size - offset:
             raise RemoteProtocolError(
                 f"arena range {offset} + {nbytes} outside an arena of {size} bytes"
             )
         return self.segment.arena[offset : offset + nbytes]
-
-    arena_range = _arena
 
     def _depart(self) -> None:
         try:
@@ -388,9 +320,12 @@ class Tenant:
             self._broken(error)
 
     def enter_fabric(self, anew: bool) -> None:
-        if self.hidden is not None and not anew:
-            self.context.load_state(self.hidden, self.context.last_seq)
-        self.hidden = None
+        hidden, self.hidden = self.hidden, None
+        if hidden is not None and not anew:
+            try:
+                self.context.load_state(hidden, self.context.last_seq)
+            except HalError as error:  # nothing may be computed without it
+                self._broken(error)
 
     def hidden_state(self) -> bytes:
         """Of the halted context, wherever it is kept now."""
@@ -407,7 +342,7 @@ class Tenant:
                 raise RemoteProtocolError(f"{type(command).__name__} in the ring")
             payload = b""
             if isinstance(command, wire.Write):
-                payload = bytes(self._arena(command.arena, command.nbytes))
+                payload = bytes(self.arena_range(command.arena, command.nbytes))
             found.append(Pending(command, payload))
             at += length
         return found
@@ -419,17 +354,3 @@ class Tenant:
         self.half.adopt(flights, completed)
         self.backlog.extend(backlog)
         self._dirty = True
-
-    def replay(self, log: ReplayLog, contents: Callable[[int], Iterable[bytes]]) -> None:
-        """Recreate on this fresh context what `log` holds, filled with contents(handle)."""
-        self.log = log
-        self.buffers = HandleTable("buffer", log.highest_buffer)
-        self.programs = HandleTable("program", log.highest_program)
-        for handle, entry in log.buffers.items():
-            self.buffers.add(handle, self.context.alloc(entry.nbytes, Usage.ALL))
-            at = 0
-            for piece in contents(handle):
-                self.context.write(self.buffers.get(handle), piece, at)
-                at += len(piece)
-        for handle, image in log.programs.items():
-            self.programs.add(handle, self.context.load(image))

@@ -1,0 +1,116 @@
+"""What one session holds on the device, by the worker's handles, and doing its commands to it.
+
+The worker is not trusted: handles are looked up here, ranges and lifetimes are checked by the
+`hal.Context` below. The replay log is kept beside the objects, so that they can be recreated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from hal.context import Buffer, Context, Program
+from hal.errors import HalError
+from hal.types import Arg, BufferArg, Grid, ProgramImage, Usage
+from proxy import wire
+from proxy.handles import HandleTable
+from proxy.replay import ReplayLog
+
+ArenaRange = Callable[[int, int], memoryview]  # (offset, size); raises RemoteProtocolError
+
+
+class Objects:
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.buffers: HandleTable[Buffer] = HandleTable("buffer")
+        self.programs: HandleTable[Program] = HandleTable("program")
+        self.log = ReplayLog()
+        self.hoisted: set[int] = set()  # buffers allocated before their record's turn
+
+    def apply(self, command: wire.Command, payload: bytes | None, arena: ArenaRange) -> bool:
+        """Do a command; True if the device has something to complete. `payload`: what a write
+        writes, if it is not in the arena. Raises HalError, RemoteProtocolError."""
+        match command:
+            case wire.Launch():
+                program = self.programs.get(command.program)
+                grid = Grid(command.global_size, command.local_size or None)
+                args = [self._real(arg) for arg in command.args]
+                self.context.launch(program, command.entry, args, grid)
+            case wire.Write():
+                data = arena(command.arena, command.nbytes) if payload is None else payload
+                self.context.write(self.buffers.get(command.buffer), data, command.offset)
+            case wire.WriteInline():
+                self.context.write(self.buffers.get(command.buffer), command.data, command.offset)
+            case wire.Read():
+                into = arena(command.arena, command.nbytes)
+                self.context.read_into(self.buffers.get(command.buffer), into, command.offset)
+            case wire.Copy():
+                self.context.copy(
+                    self.buffers.get(command.source),
+                    self.buffers.get(command.target),
+                    command.nbytes,
+                    command.source_offset,
+                    command.target_offset,
+                )
+            case _:
+                self._manage(command)
+                return False
+        return True
+
+    def _manage(self, command: wire.Command) -> None:
+        match command:
+            case wire.Alloc():
+                if command.buffer in self.hoisted:
+                    self.hoisted.discard(command.buffer)
+                else:
+                    self.alloc(command)
+            case wire.Free():
+                buffer = self.buffers.remove(command.buffer)
+                if buffer is not None:
+                    self.log.freed(command.buffer)
+                    buffer.free()
+            case wire.Unload():
+                program = self.programs.remove(command.program)
+                if program is not None:
+                    self.log.unloaded(command.program)
+                    self.context.unload(program)
+
+    def alloc(self, command: wire.Alloc) -> None:
+        self.buffers.check_new(command.buffer)
+        usage = Usage(command.usage & Usage.ALL)
+        try:  # all usages: a snapshot must read it, a restore must write it
+            buffer = self.context.alloc(command.nbytes, Usage.ALL)
+        except HalError:
+            self.buffers.add_failed(command.buffer)
+            raise
+        self.buffers.add(command.buffer, buffer)
+        self.log.allocated(command.buffer, command.nbytes, int(usage))
+
+    def load(self, handle: int, image: ProgramImage) -> None:
+        self.programs.check_new(handle)
+        try:
+            program = self.context.load(image)
+        except HalError:
+            self.programs.add_failed(handle)
+            raise
+        self.programs.add(handle, program)
+        self.log.loaded(handle, image)
+
+    def replay(self, log: ReplayLog, contents: Callable[[int], Iterable[bytes]]) -> None:
+        """Recreate on this fresh context what `log` holds, filled with contents(handle)."""
+        self.log = log
+        self.buffers = HandleTable("buffer", log.highest_buffer)
+        self.programs = HandleTable("program", log.highest_program)
+        for handle, entry in log.buffers.items():
+            buffer = self.context.alloc(entry.nbytes, Usage.ALL)
+            self.buffers.add(handle, buffer)
+            at = 0
+            for piece in contents(handle):
+                self.context.write(buffer, piece, at)
+                at += len(piece)
+        for handle, image in log.programs.items():
+            self.programs.add(handle, self.context.load(image))
+
+    def _real(self, arg: Arg) -> Arg:
+        if isinstance(arg, BufferArg):
+            return BufferArg(self.buffers.get(arg.buffer).handle, arg.offset)
+        return arg

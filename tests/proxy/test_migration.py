@@ -26,6 +26,8 @@ from proxy.reattach import reattach
 from proxy.store import Store
 
 STEPS = 1200
+QUEUED_KERNELS = 100  # about a second of them, so that one is running when the suspension comes
+MAX_LOOKS = 2000
 PRESENT = {info.uri for info in list_devices()}
 
 
@@ -323,6 +325,14 @@ def fpga_test(overlay: str, name: str):  # type: ignore[no-untyped-def]
     return found
 
 
+def await_kernel(fleet: Fleet, session: str) -> None:
+    for _ in range(MAX_LOOKS):
+        status = fleet.control("fpga-sim:0").status().session(session)
+        if status is not None and status.kernel_in_flight:
+            return
+    raise AssertionError("no kernel came into flight")
+
+
 @FPGA
 def test_a_kernel_halted_in_its_midst_finishes_on_another_device(fleet: Fleet, store: Path) -> None:
     test = fpga_test("npu-nano", "long")
@@ -332,11 +342,13 @@ def test_a_kernel_halted_in_its_midst_finishes_on_another_device(fleet: Fleet, s
     device.configure(test.overlay)
     with device, device.open_context() as context:
         work = prepare(context, test)
-        work.launch()
+        for _ in range(QUEUED_KERNELS):
+            work.launch()
         outputs = [bytearray(buffer.size_bytes) for buffer in work.outputs]
         for buffer, into in zip(work.outputs, outputs, strict=True):
             context.read_into(buffer, into)  # waits in the ring, behind the kernel
         seq = context.signal()
+        await_kernel(fleet, "job")
         cut = fleet.control("fpga-sim:0").suspend("job", store)
         shot = checkpoint.read(cut, Store(store)).snapshot
         assert [flight.kernel for flight in shot.flights] == [True], "it was not in mid-kernel"

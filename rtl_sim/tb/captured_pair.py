@@ -10,7 +10,7 @@ Every output of every copy is compared with `ref` in `differs` (bit 0 kept, 1 a,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -39,11 +39,11 @@ def renamed(verilog: Path, state_map: Path, top: str, suffix: str) -> Captured:
     return Captured(f"{top}_{suffix}", text, StateMap.parse(state_map.read_bytes()))
 
 
-def harness(designs: Mapping[str, Sequence[Captured]]) -> str:
-    """Module `bench`: `which` chooses the design; captured copies come as (kept and a, b)."""
-    width = max(c.state_map.mem_width for copies in designs.values() for c in copies)
+def harness(designs: Sequence[tuple[str, Captured, Captured]]) -> str:
+    """Module `bench`. `which` chooses one of `designs`: the original, kept and a, b."""
+    width = max(c.state_map.mem_width for _, *copies in designs for c in copies)
     bodies, choices = [], []
-    for number, (name, (first, second)) in enumerate(designs.items()):
+    for number, (name, first, second) in enumerate(designs):
         bodies.append(_design(number, name, first, second))
         choices.append(
             f"    {number}: begin differs = differs_{number}; so_k = so_k_{number};"

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from rtl_sim import cache
+from rtl_sim.errors import BuildFailed
 from rtl_sim.verilated import toolchain
 
 BUILD_ARGS: Final = (
@@ -34,6 +35,7 @@ _MAKE: Final = (
 
 # A bench here takes seconds; cocotb's runner waits for ever, so the simulator gets its own alarm.
 RUN_TIMEOUT_S: Final = 300
+LOG_LINES: Final = 60  # of a failed tool, in the exception
 
 
 class BenchFailed(AssertionError):
@@ -55,15 +57,19 @@ def build(sources: Sequence[Path], top: str) -> Path:
     )
 
     def make(folder: Path) -> None:
-        with _environment(tools):
-            get_runner("verilator").build(
-                sources=[source.resolve() for source in sources],
-                hdl_toplevel=top,
-                build_args=list(BUILD_ARGS),
-                build_dir=folder,
-                always=True,
-                log_file=folder / "build.log",
-            )
+        log = folder / "build.log"
+        try:
+            with _environment(tools):
+                get_runner("verilator").build(
+                    sources=[source.resolve() for source in sources],
+                    hdl_toplevel=top,
+                    build_args=list(BUILD_ARGS),
+                    build_dir=folder,
+                    always=True,
+                    log_file=log,
+                )
+        except RuntimeError as error:  # cocotb's, without a word of what the tool said
+            raise BuildFailed(f"{top} cannot be built for cocotb:\n{_errors(log)}") from error
 
     return cache.entry("cocotb", key, make)
 
@@ -80,7 +86,9 @@ def run(
     from cocotb_tools.runner import get_results, get_runner
 
     results, log = folder / "results.xml", folder / "run.log"
-    with _environment(toolchain.find()):
+    results.unlink(missing_ok=True)
+    # cocotb's runner ends some failed runs by SystemExit and others normally: the file decides.
+    with _environment(toolchain.find()), suppress(SystemExit):
         get_runner("verilator").test(
             test_module=module,
             hdl_toplevel=top,
@@ -93,11 +101,21 @@ def run(
             log_file=log,
             seed=1,
         )
+    if not results.exists():
+        raise BenchFailed(f"the simulation of {module} ended without results:\n{_tail(log)}")
     count, failed = get_results(results)
     if failed or not count:
-        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-60:])
-        raise BenchFailed(f"{failed} of {count} benches of {module} failed:\n{tail}")
+        raise BenchFailed(f"{failed} of {count} benches of {module} failed:\n{_tail(log)}")
     return int(count)
+
+
+def _errors(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    return "\n".join([line for line in lines if "rror" in line][:LOG_LINES])
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:])
 
 
 @contextmanager

@@ -35,18 +35,60 @@ def simulator(
 ) -> Path:
     """One simulator with all designs: a build costs far more than a run."""
     folder = tmp_path_factory.mktemp("harness")
-    copies = {
-        name: [
-            renamed(result.verilog, result.state_map, name, suffix)
-            for result, suffix in zip(results, "ab", strict=True)
-        ]
-        for name, results in captured.items()
-    }
+    designs = [
+        (
+            name,
+            renamed(first.verilog, first.state_map, name, "a"),
+            renamed(second.verilog, second.state_map, name, "b"),
+        )
+        for name, (first, second) in captured.items()
+    ]
     bench = folder / "bench.sv"
-    bench.write_text(
-        "\n".join([*(c.verilog for pair in copies.values() for c in pair), harness(copies)])
-    )
+    copies = [copy.verilog for _, *pair in designs for copy in pair]
+    bench.write_text("\n".join([*copies, harness(designs)]))
     return runner.build([*(DESIGNS / f"{name}.sv" for name in NAMES), bench], "bench")
+
+
+# What a broken capture would emit: (design, a piece of its text, what stands there instead).
+BROKEN = (
+    ("async_reset", "sp_run && rst", "rst"),  # a reset reaches a frozen design
+    ("async_reset", "if (sp_run) begin", "if (1) begin"),  # frozen registers go on
+    ("enables", "if (sp_run) begin", "if (sp_run || sp_scan) begin"),  # no shifting
+    ("fsm_fifo", "2:0] : sp_maddr", "2:0] : 1 + sp_maddr"),  # restored to wrong words
+    ("regfile", "sp_run ? ", "sp_run || x[0] ? "),  # a frozen memory is written
+    ("operators", "sp_so = ", "sp_so = 1 + "),  # a wrong row comes out
+)
+
+
+@pytest.mark.slow
+def test_the_bench_fails_every_broken_capture(
+    captured: Mapping[str, tuple[CaptureResult, ...]], tmp_path: Path
+) -> None:
+    designs = []
+    for number, (name, right, wrong) in enumerate(BROKEN):
+        first, second = captured[name]
+        text = first.verilog.read_text()
+        assert right in text, (name, right)
+        broken = tmp_path / f"{number}.v"
+        broken.write_text(text.replace(right, wrong))
+        designs.append(
+            (
+                name,
+                renamed(broken, first.state_map, name, f"broken{number}"),
+                renamed(second.verilog, second.state_map, name, f"whole{number}"),
+            )
+        )
+    bench = tmp_path / "bench.sv"
+    copies = [copy.verilog for _, *pair in designs for copy in pair]
+    bench.write_text("\n".join([*copies, harness(designs)]))
+    originals = sorted({DESIGNS / f"{name}.sv" for name, _, _ in BROKEN})
+    simulator = runner.build([*originals, bench], "bench")
+    for number, (name, _, _) in enumerate(BROKEN):
+        folder = tmp_path / f"run{number}"
+        folder.mkdir()
+        environment = {**_environment(captured[name], name), "BENCH_WHICH": str(number)}
+        with pytest.raises(runner.BenchFailed):
+            runner.run(simulator, "bench", "rtl_sim.tb.captured_bench", folder, environment)
 
 
 def _environment(results: tuple[CaptureResult, ...], name: str) -> dict[str, str]:

@@ -1,4 +1,49 @@
-"""State capture: rewrites RTL so that all its state can be read and written while frozen."""
+"""State capture: rewrites RTL so that all its state can be read and written while frozen.
+
+A design to be halted must, at any cycle, stop, give away everything it remembers, take it back
+elsewhere, and go on without anyone seeing a difference. Nothing in RTL provides for that. This
+package adds it to any design that has one clock, without a change to its sources:
+
+    RTL --Yosys--> netlist --refuse, prepare, place, write--> Verilog with a state port + state map
+
+*Elaboration* (`elaborate.py`) is Yosys's: it knows SystemVerilog. The netlist stays at the level of
+words and memories, and modules that remember nothing stay modules. Registers are marked before
+flattening, because only then is a register's own name known from the names of ports it passes.
+
+*Refusal* (`refuse.py`, `loops.py`). What cannot be held by masking (latches, derived clocks,
+asynchronous loads, ...) or not be reached (black boxes) is refused with a reason, all at once. A
+cell that is in no table is refused too: capture never guesses.
+
+*The rewrite* (`flops.py`, `memories.py`). A flip-flop does one of three things at a clock edge:
+
+    if (sp_run)        what the RTL says
+    else if (sp_scan)  take the bit one row up the chain
+    else               hold
+
+Enables, write enables and synchronous resets stand under `sp_run` and need no masks of their own;
+an asynchronous reset is masked. So freezing takes no cycle and may happen at any. The chain moves
+`lanes` bits a cycle; R shifts with its end fed to its start read all and leave it as it was.
+Memories are walked by address, through a write port that they have already. Read registers of
+memories are ordinary flip-flops here (`memory_dff` is not run) and hence on the chain. ROMs are no
+state; the state map holds a digest of their content.
+
+*Names, not places* (`state.py`, `statemap.py`). The state map says where on the chain each bit
+is. A snapshot holds bits in the order of their names, so a build with another chain can load it;
+the layout id is a digest of names and sizes alone.
+
+*Speed* (`updates.py`, `prepare.py`, `scope.py`). What simulates slowly is not the chain but what a
+netlist forgets: that an `if` guards a computation. Enables, resets and cases have become
+multiplexers before D, and computed is everything, always. So the multiplexers that serve registers
+alone are written as the nested ifs they came from; and each variable is driven whole by one cell,
+so that a simulator never splits one. `benchmarks/capture_rate.py` compares with the RTL.
+
+*Proof.* `prove.py` has Yosys prove that with `sp_run` 1 next states and outputs are the original's;
+`tests/rtl` shows by simulation that frozen designs hold, that states move between builds with
+different chains, that every bit is written and read, and that broken captures are caught.
+
+Limits: one clock, rising edge. Asynchronous set together with reset, asynchronous load, and memories
+whose read registers must become block RAM (a board's concern) are not done.
+"""
 
 from rtl_sim.capture.errors import (
     CaptureError,

@@ -41,8 +41,8 @@ so that a simulator never splits one. `benchmarks/capture_rate.py` compares with
 `tests/rtl` shows by simulation that frozen designs hold, that states move between builds with
 different chains, that every bit is written and read, and that broken captures are caught.
 
-Limits: one clock, rising edge. Asynchronous set together with reset, asynchronous load, and memories
-whose read registers must become block RAM (a board's concern) are not done.
+Limits: one clock, rising edge. Asynchronous set together with reset, asynchronous load, and
+memories whose read registers must become block RAM (a board's concern) are not done.
 """
 
 from rtl_sim.capture.errors import (

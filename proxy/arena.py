@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from proxy.errors import LocalProtocolError
 
 ALIGN_BYTES = 64  # a cache line: neighbours do not share one
-CHUNK_BYTES = 1 << 20  # measured: half of it and four times the arena were no faster
+CHUNK_BYTES = 2 << 20  # measured: smaller pays for wake-ups, larger falls out of the cache
 
 
 @dataclass(slots=True, eq=False)

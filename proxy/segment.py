@@ -40,7 +40,7 @@ REQUEST_AT, REQUEST_BYTES = 8192, 8192
 REPLY_AT, REPLY_BYTES = 16384, 64 << 10
 RING_AT = REPLY_AT + REPLY_BYTES
 RING_BYTES = 256 << 10  # some 3,000 launches
-ARENA_BYTES = 4 << 20  # a few chunks: measured, larger ones fall out of the cache
+ARENA_BYTES = 6 << 20  # one chunk for calls, two on their way; larger was slower
 MAX_RING_BYTES = 16 << 20  # bounds what a worker can make a server map
 MAX_ARENA_BYTES = 1 << 30
 

@@ -39,7 +39,9 @@ class Program:
         namespace: dict[str, Any] = {"np": np, "u8": u8, "i32": i32, "u32": u32, "f32": f32}
         try:
             exec(code, namespace)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too
             raise ProgramRejected(f"numpy image: its top level raises {error!r}") from error
         self._entries = {name: Entry(namespace[name], kinds[name]) for name in kinds}
 
@@ -59,11 +61,14 @@ class Program:
 
 
 def call(function: Callable[..., object], entry: str, grid: Grid, values: Sequence[Value]) -> None:
-    """Run a kernel. Raises DeviceFault for whatever it raises."""
+    """Run a kernel. Raises DeviceFault for whatever it raises, SystemExit included: a tenant's
+    kernel does not end the process that serves others. Not for Ctrl-C, which is not its own."""
     try:
         with np.errstate(all="ignore"):  # IEEE results, as a device gives them
             function(grid, *values)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise DeviceFault(f"kernel {entry!r} raised {error!r}") from error
 
 

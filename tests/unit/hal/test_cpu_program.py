@@ -115,3 +115,19 @@ def test_a_scalar_of_another_size_is_a_fault(context: Context) -> None:
     context.launch(program, "add", [context.alloc(4).arg(), ScalarArg(b"\1")])
     with pytest.raises(DeviceFault, match="scalar of 1 bytes"):
         context.finish()
+
+
+@pytest.mark.parametrize("what", ["SystemExit(3)", "GeneratorExit()", "BaseException()"])
+def test_a_kernel_cannot_end_the_process_that_runs_it(context: Context, what: str) -> None:
+    program = context.load(image(f"def stop(grid):\n    raise {what}\n"))
+    context.launch(program, "stop", [])
+    with pytest.raises(DeviceFault, match=what.partition("(")[0]):
+        context.finish()
+    with pytest.raises(ProgramRejected, match="top level"):
+        context.load(image("X = exit(3)\ndef f(grid):\n    pass\n"))
+
+
+def test_an_interrupt_is_not_the_kernels(context: Context) -> None:
+    context.launch(context.load(image("def f(grid):\n    raise KeyboardInterrupt\n")), "f", [])
+    with pytest.raises(KeyboardInterrupt):
+        context.finish()

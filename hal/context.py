@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from math import prod
+from operator import index as whole  # of what counts as an int, also numpy's; not of 2.5
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 from hal.driver import Driver, DriverContext
 from hal.errors import DeviceTimeout, ProgramRejected, StateError, Unsupported, UsageError
@@ -29,6 +33,10 @@ from hal.types import (
 FINISH_TIMEOUT_S = 600.0  # every wait is bounded; a kernel that needs longer waits explicitly
 PEEK_TIMEOUT_S = 60.0  # for one read on an idle queue
 NO_SEQ = Seq(0)  # before the first signal
+# Devices number work items in 32 bits, and runtimes crash or wrap around beyond them: PoCL dies of
+# a global size of 2**63.
+MAX_GRID_SIZE = (1 << 31) - 1  # of one dimension
+MAX_GRID_ITEMS = 1 << 32  # of all together
 
 BytesLike = bytes | bytearray | memoryview
 
@@ -94,6 +102,10 @@ class Context:
 
     def alloc(self, nbytes: int, usage: Usage = Usage.ALL) -> Buffer:
         self._check_open()
+        try:
+            nbytes = whole(nbytes)
+        except TypeError:
+            raise UsageError(f"alloc of {nbytes!r} bytes: must be an integer") from None
         if not 0 < nbytes <= self.caps.max_buffer_bytes:
             raise UsageError(
                 f"alloc of {nbytes} bytes on {self.info.uri}: a buffer holds 1 to "
@@ -132,7 +144,7 @@ class Context:
 
     def write(self, buffer: Buffer, data: BytesLike, offset: int = 0) -> None:
         """Enqueue: bytes of `data` into `buffer` from `offset`. `data` may be reused at once."""
-        view = memoryview(data).cast("B")
+        view = _bytes_of(data)
         self._check_range(buffer, offset, view.nbytes, Usage.HOST_WRITE, "write")
         self._halted = False
         if view.nbytes:
@@ -140,7 +152,10 @@ class Context:
 
     def read_into(self, buffer: Buffer, into: bytearray | memoryview, offset: int = 0) -> None:
         """Enqueue: fill `into` (writable) once a later signal completes."""
-        view = memoryview(into).cast("B")
+        try:
+            view = memoryview(into).cast("B")
+        except (TypeError, ValueError) as error:  # a copy, as for write, would fill the copy
+            raise UsageError(f"read_into: pass contiguous, writable memory ({error})") from error
         if view.readonly:
             raise UsageError("read_into a read-only object; pass a bytearray or writable view")
         self._check_range(buffer, offset, view.nbytes, Usage.HOST_READ, "read")
@@ -153,8 +168,7 @@ class Context:
     def read(self, buffer: Buffer, nbytes: int | None = None, offset: int = 0) -> bytes:
         """Read and wait: the bytes of `buffer` after everything enqueued so far."""
         count = buffer.size_bytes - offset if nbytes is None else nbytes
-        if count < 0:
-            raise UsageError(f"read of {count} bytes at offset {offset}: must not be negative")
+        self._check_range(buffer, offset, count, Usage.HOST_READ, "read")  # before so much is made
         into = bytearray(count)
         self.read_into(buffer, into, offset)
         self.finish()
@@ -241,8 +255,9 @@ class Context:
         """The bytes that a buffer of a halted context holds now, in mid-kernel too; it stays
         halted. This is how a snapshot gathers buffers: `read` would queue behind the kernel."""
         self._check_halted("peek")
-        into = bytearray(max(buffer.size_bytes - offset, 0) if nbytes is None else max(nbytes, 0))
-        self._check_range(buffer, offset, len(into), Usage.HOST_READ, "peek")
+        count = buffer.size_bytes - offset if nbytes is None else nbytes
+        self._check_range(buffer, offset, count, Usage.HOST_READ, "peek")
+        into = bytearray(count)
         if into:
             self._driver.read(buffer.handle, offset, memoryview(into))
             self.halt(PEEK_TIMEOUT_S)  # drains the read, where halting means that
@@ -342,9 +357,15 @@ class Context:
         self._check_buffer(buffer, what)
         if usage not in buffer.usage:
             raise UsageError(f"{what}: buffer {buffer.handle} lacks usage {usage.name}")
-        if offset < 0 or nbytes < 0 or offset + nbytes > buffer.size_bytes:
+        try:
+            end = whole(offset) + whole(nbytes)
+        except TypeError:
             raise UsageError(
-                f"{what}: bytes {offset} to {offset + nbytes} of buffer {buffer.handle}, which "
+                f"{what}: offset {offset!r} and size {nbytes!r} must be integers"
+            ) from None
+        if offset < 0 or nbytes < 0 or end > buffer.size_bytes:
+            raise UsageError(
+                f"{what}: bytes {offset} to {end} of buffer {buffer.handle}, which "
                 f"holds {buffer.size_bytes}"
             )
 
@@ -357,26 +378,40 @@ class Context:
 
 
 class Device:
-    """One opened device."""
+    """One opened device. Closing it closes its contexts."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self._contexts: WeakSet[Context] = WeakSet()  # one that nobody holds needs no closing
+        self._closed = False
 
     @property
     def info(self) -> DeviceInfo:
         return self._driver.info
 
     def open_context(self) -> Context:
-        return Context(self._driver.open_context(), self.info)
+        self._check_open()
+        context = Context(self._driver.open_context(), self.info)
+        self._contexts.add(context)
+        return context
 
     def configure(self, overlay: Overlay) -> None:
         """Program the device with `overlay`. Raises Unsupported, OverlayRejected."""
+        self._check_open()
         if not self.info.caps.configurable:
             raise Unsupported(f"{self.info.uri} takes no overlay; FPGAs do")
         self._driver.configure(overlay)
 
     def close(self) -> None:
-        self._driver.close()
+        self._closed = True
+        with ExitStack() as stack:  # all are closed, also if one raises
+            stack.callback(self._driver.close)
+            for context in tuple(self._contexts):
+                stack.callback(context.close)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError(f"the device {self.info.uri} was closed; open it again")
 
     def __enter__(self) -> Self:
         return self
@@ -390,10 +425,32 @@ class Device:
         self.close()
 
 
+def _bytes_of(data: BytesLike) -> memoryview:
+    """As plain bytes; what does not lie in one piece (a slice of an array) is copied."""
+    try:
+        view = memoryview(data)
+    except TypeError as error:
+        raise UsageError(f"write of a {type(data).__name__}: pass bytes or an array") from error
+    try:
+        return view.cast("B")
+    except (TypeError, ValueError):  # not contiguous, empty, or of an item format of its own
+        return memoryview(view.tobytes())
+
+
 def _check_grid(grid: Grid) -> None:
     sizes, local = grid.global_size, grid.local_size
+    try:
+        for size in (*sizes, *(local or ())):
+            whole(size)
+    except TypeError:
+        raise UsageError(f"grid {sizes}, local size {local}: must be tuples of integers") from None
     if not 1 <= len(sizes) <= 3 or min(sizes) < 1:
         raise UsageError(f"grid {sizes}: 1 to 3 dimensions, each at least 1")
+    if max(sizes) > MAX_GRID_SIZE or prod(sizes) > MAX_GRID_ITEMS:
+        raise UsageError(
+            f"grid {sizes}: at most {MAX_GRID_SIZE} items in a dimension and {MAX_GRID_ITEMS} in "
+            "all; launch it in parts"
+        )
     if local is not None and (
         len(local) != len(sizes)
         or min(local) < 1

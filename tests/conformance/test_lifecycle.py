@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hal import Device, open_device
+from hal import Device, Overlay, open_device
 from hal.errors import DeviceLost, UsageError
 
 if TYPE_CHECKING:
@@ -69,6 +69,24 @@ def test_a_device_closes_twice_and_opens_again(target: Target, opener: Opener) -
             assert context.read(context.alloc(8)) == bytes(8)
         device.close()
         device.close()
+
+
+def test_a_closed_device_takes_its_contexts_with_it(target: Target, opener: Opener) -> None:
+    device = opener.open(target)
+    context = device.open_context()
+    buffer = context.alloc(8)
+    context.write(buffer, bytes(8))
+    device.close()
+    for call in (
+        lambda: context.alloc(8),
+        lambda: context.read(buffer),
+        lambda: context.finish(),
+        lambda: device.open_context(),
+        lambda: device.configure(target.overlay or Overlay("0" * 64, b"", {})),
+    ):
+        with pytest.raises(UsageError, match="closed"):
+            call()
+    context.close()
 
 
 def test_memory_of_a_closed_context_is_given_back(device: Device) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hal import Context, Device, Grid, Usage, open_device
+from hal import Context, Device, Grid, ProgramImage, Usage, open_device
 from hal.errors import StateError, UsageError
 from hal.testing.faults import FaultyDriver, Plan
 from hal.types import Seq
@@ -99,3 +100,82 @@ def test_peeking_takes_no_seq() -> None:
 
 def test_a_grid_defaults_to_one_work_item() -> None:
     assert Grid() == Grid((1,), None)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        Grid((2**63,)),
+        Grid((2**70,)),
+        Grid((2**31,)),
+        Grid((2**16, 2**16, 2)),
+        Grid((2.5,)),  # type: ignore[arg-type]
+        Grid((4,), (2.0,)),  # type: ignore[arg-type]
+        Grid(4),  # type: ignore[arg-type]
+        Grid((4,), ()),
+        Grid(()),
+    ],
+)
+def test_a_grid_that_no_device_can_count_never_reaches_one(grid: Grid) -> None:
+    plan = Plan(())
+    with Device(FaultyDriver(open_device("cpu:0")._driver, plan)) as device:
+        context = device.open_context()
+        program = context.load(ProgramImage("numpy", b"def f(grid):\n    pass\n"))
+        before = len(plan.log)
+        with pytest.raises(UsageError):
+            context.launch(program, "f", (), grid)
+        assert len(plan.log) == before
+        context.launch(program, "f", (), Grid((np.int64(2**31 - 1), 2)))
+        context.finish()
+
+
+def test_a_read_of_more_than_there_is_makes_no_memory_for_it() -> None:
+    context = halted()
+    buffer = context.alloc(8)
+    context.halt()
+    for read in (context.peek, context.read):
+        for count, offset in ((2**60, 0), (-1, 0), (None, 9), (1.5, 0), (1, 0.5)):
+            with pytest.raises(UsageError):
+                read(buffer, count, offset)  # type: ignore[arg-type]
+
+
+def test_an_array_that_lies_in_pieces_is_written_in_its_own_order() -> None:
+    context = halted()
+    buffer = context.alloc(24)
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for data in (np.asfortranarray(array), np.repeat(array, 2, axis=1)[:, ::2]):
+        context.write(buffer, bytes(24))
+        context.write(buffer, data)
+        assert context.read(buffer) == array.tobytes()
+    context.write(buffer, np.zeros((0, 3), np.float32))
+    context.write(buffer, array.astype(">f4"))
+    assert context.read(buffer) == array.astype(">f4").tobytes()
+
+
+def test_what_is_no_memory_is_refused() -> None:
+    context = halted()
+    buffer = context.alloc(8)
+    for call in (
+        lambda: context.write(buffer, "text"),  # type: ignore[arg-type]
+        lambda: context.read_into(buffer, memoryview(bytearray(8))[::2]),
+        lambda: context.read_into(buffer, b"fixed"),  # type: ignore[arg-type]
+        lambda: context.alloc(1.5),  # type: ignore[arg-type]
+        lambda: context.alloc("4"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(UsageError):
+            call()
+
+
+def test_a_device_is_closed_even_if_one_of_its_contexts_cannot_be() -> None:
+    device = open_device("cpu:0")
+    contexts = [device.open_context() for _ in range(3)]
+
+    def fail() -> None:
+        raise StateError("cannot close")
+
+    contexts[1]._driver.close = fail  # type: ignore[method-assign]
+    with pytest.raises(StateError):
+        device.close()
+    for context in contexts:
+        with pytest.raises(UsageError, match="closed"):
+            context.alloc(1)

@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"no device {', '.join(unknown)}; there are {', '.join(found)}")
     infos = [found[uri] for uri in chosen] if chosen else list(found.values())
     rows = _show(row for info in infos for row in _prove(info))
+    print()
     if not chosen:
         for absent in absent_backends():
             print(f"{absent.name}: absent, {absent.reason}")

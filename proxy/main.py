@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+from hal.errors import HalError
 from hal.registry import open_device
 from proxy.paths import default_root
 from proxy.server import REATTACH_S, Server
@@ -17,15 +18,19 @@ from proxy.server import REATTACH_S, Server
 PARENT_CHECK_S = 0.5
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m proxy.server", description="Serve one device.")
     parser.add_argument("--root", type=Path, default=default_root(), help="shared directory")
     parser.add_argument("--device", required=True, help="URI, e.g. opencl:0")
     parser.add_argument("--name", help="what workers call it; default: the device's URI")
     parser.add_argument("--reattach-s", type=float, default=REATTACH_S)
     parser.add_argument("--tied-to", type=int, help="stop when this process is gone")
-    given = parser.parse_args()
-    device = open_device(given.device)
+    given = parser.parse_args(argv)
+    try:
+        device = open_device(given.device)
+    except HalError as error:
+        sys.stderr.write(f"{error.code}: {error}\n")
+        return 1
     server = Server(given.root, given.name or given.device, device, given.reattach_s)
 
     def stop(signum: int, frame: object) -> None:

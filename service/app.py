@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
 
 from service import oip
 from service.control import Control
@@ -20,7 +21,9 @@ from service.errors import BadRequest, TooLarge, headers_of, status_of
 from service.gateway import Gateway, TensorSpec
 from service.settings import Settings
 
+MAX_DIGITS = 15  # of a number of bytes
 HEADER_LENGTH = "Inference-Header-Content-Length"
+CLIENT_CLOSED = 499
 EXTENSIONS = ["binary_tensor_data", "model_repository"]
 
 
@@ -45,6 +48,8 @@ def create_app(settings: Settings, gateway: Gateway, control: Control | None = N
     ) -> Response:
         try:
             return await call_next(request)
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_CLOSED)  # nobody reads it
         except Exception as error:
             if not hasattr(error, "disposition"):
                 raise
@@ -59,6 +64,10 @@ def create_app(settings: Settings, gateway: Gateway, control: Control | None = N
 
 
 def _add_inference(app: FastAPI, settings: Settings, gateway: Gateway) -> None:
+    @app.get("/", include_in_schema=False)
+    async def guide() -> Response:
+        return _json({"inference": "/v2/models/NAME", "jobs": "/v1/jobs", "api": "/docs"})
+
     @app.get("/v2")
     @app.get("/v2/", include_in_schema=False)
     async def server_metadata() -> Response:
@@ -149,8 +158,8 @@ def _header_length(request: Request) -> int | None:
     text = request.headers.get(HEADER_LENGTH)
     if text is None:
         return None
-    if not text.isdecimal():
-        raise BadRequest(f"{HEADER_LENGTH} is {text!r}: a number of bytes")
+    if not text.isdecimal() or len(text) > MAX_DIGITS:
+        raise BadRequest(f"{HEADER_LENGTH} is {text[:MAX_DIGITS]!r}: a number of bytes")
     return int(text)
 
 
@@ -174,4 +183,6 @@ async def _body(request: Request, limit: int) -> bytes:
         raise BadRequest(f"the body is not {encoding}: {error}") from error
     if inflater.unconsumed_tail:
         raise TooLarge(f"the body unpacks to more than {limit} bytes")
+    if not inflater.eof or inflater.unused_data:
+        raise BadRequest(f"the {encoding} body is cut off, or something follows it")
     return plain

@@ -113,6 +113,50 @@ def jobs(
         path = "/v1/jobs" + (f"/{job}" if job else "")
         answer = _call(url, "GET", path)
         _show_jobs([answer] if job else answer)
+        if job:
+            console.print(f"preemptions: {answer['preemptions']}   log: {answer['log']}")
+
+
+@app.command()
+def proxy(
+    device: Annotated[str, typer.Argument(help="Device to serve, e.g. opencl:0.")],
+) -> None:
+    """Serve a device to other processes; programs open it as proxy:DEVICE. Ctrl-C ends it."""
+    from proxy.main import main as serve_device
+
+    raise typer.Exit(serve_device(["--device", device]))
+
+
+@app.command()
+def move(
+    session: str,
+    source: Annotated[str, typer.Option("--from", help="Device it runs on, e.g. opencl:0.")],
+    target: Annotated[str, typer.Option("--to", help="Device of the same part.")],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Halt a running session, save it, and let it go on on another device."""
+    from proxy.control import Control
+    from proxy.paths import default_root
+
+    with console.status(f"moving {session} from {source} to {target}"):
+        checkpoint = Control(default_root(), source).suspend(session, store)
+        try:
+            Control(default_root(), target).resume(session, checkpoint, store)
+        except BaseException:
+            Control(default_root(), source).resume(session, checkpoint, store)
+            raise
+    console.print(f"{session} goes on on {target}, from checkpoint {checkpoint[:12]}")
+
+
+@app.command()
+def suspend(session: str, device: Device, store: Store = DEFAULT_STORE) -> None:
+    """Halt a running session and release its device; prints the checkpoint's name for restore."""
+    from proxy.control import Control
+    from proxy.paths import default_root
+
+    with console.status(f"halting and saving {session} on {device}"):
+        checkpoint = Control(default_root(), device).suspend(session, store)
+    console.print(checkpoint)
 
 
 @app.command()
@@ -128,7 +172,7 @@ def snapshot(session: str, device: Device, store: Store = DEFAULT_STORE) -> None
 
 @app.command()
 def restore(session: str, checkpoint: str, device: Device, store: Store = DEFAULT_STORE) -> None:
-    """Continue a session from a checkpoint, on any device of the same part."""
+    """Continue a suspended session from its checkpoint, on any device of the same part."""
     from proxy.control import Control
     from proxy.paths import default_root
 
@@ -195,7 +239,7 @@ def _call(url: str, method: str, path: str, body: object = None) -> Any:
 def _show_jobs(rows: list[dict[str, Any]]) -> None:
     table = Table("job", "name", "tenant", "tier", "state", "device", "reason")
     for row in rows:
-        table.add_row(
+        table.add_row(  # the columns above, in order
             *(
                 str(row.get(key) or "")
                 for key in ("id", "name", "tenant", "tier", "state", "device", "reason")

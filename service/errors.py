@@ -4,6 +4,7 @@ ServiceError
  |- BadRequest        caller  the request's form or content
  |- NotFound          caller  no such model, version, job or device
  |- TooLarge          caller  body over the limit
+ |- AddressInUse      caller  another program listens there
  |- Busy              retry   the replica's queue is full
  `- DeadlineExceeded  retry   the request's own timeout passed before its work began
 """
@@ -30,6 +31,11 @@ class NotFound(ServiceError):
 
 class TooLarge(ServiceError):
     code = "too_large"
+    disposition = "caller"
+
+
+class AddressInUse(ServiceError):
+    code = "address_in_use"
     disposition = "caller"
 
 

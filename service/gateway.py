@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -60,6 +60,7 @@ class Replica:
         self.model = model
         self._max_pending = max_pending
         self.pending = 0
+        self._closing = False
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="replica")
 
@@ -69,19 +70,23 @@ class Replica:
                 raise Busy(f"{self.pending} requests are waiting for this replica; retry later")
             self.pending += 1
         future = self._thread.submit(self._run, inputs, deadline_s)
+        future.add_done_callback(self._done)  # also when it is cancelled before it ran
         return await asyncio.wrap_future(future)
 
     def _run(self, inputs: Tensors, deadline_s: float | None) -> Answer:
-        try:
-            if deadline_s is not None and time.monotonic() > deadline_s:
-                raise DeadlineExceeded("the request's timeout passed before its work began")
-            return self.model.infer(inputs)
-        finally:
-            with self._lock:
-                self.pending -= 1
+        if self._closing:
+            raise NotFound("the model is served no more")
+        if deadline_s is not None and time.monotonic() > deadline_s:
+            raise DeadlineExceeded("the request's timeout passed before its work began")
+        return self.model.infer(inputs)
+
+    def _done(self, _future: Future[Answer]) -> None:
+        with self._lock:
+            self.pending -= 1
 
     def close(self) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._closing = True
+        self._thread.shutdown(wait=True)
         self.model.close()
 
 

@@ -11,15 +11,25 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from service.errors import AddressInUse
+
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 60.0
 LOOK_S = 0.01
 
 
+def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
+    """A bound socket (0: any free port), so that a taken port is known before any work."""
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        raise AddressInUse(f"cannot listen on {host}:{port}: {error.strerror}; --port N") from error
+
+
 @contextmanager
-def hosting(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
-    """Serve until the block ends; gives the port (a free one for 0)."""
-    listener = socket.create_server((host, port))
+def hosting(app: FastAPI, listener: socket.socket | None = None) -> Iterator[int]:
+    """Serve until the block ends; gives the port."""
+    listener = listener or listen()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [listener]}, name="http", daemon=True
@@ -31,7 +41,8 @@ def hosting(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterator[in
             if time.monotonic() > give_up or not thread.is_alive():
                 raise TimeoutError(f"the HTTP server did not start in {START_TIMEOUT_S} s")
             time.sleep(LOOK_S)  # uvicorn has no event for it
-        yield listener.getsockname()[1]
+        port: int = listener.getsockname()[1]
+        yield port
     finally:
         server.should_exit = True
         thread.join(STOP_TIMEOUT_S)

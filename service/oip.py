@@ -34,6 +34,8 @@ DTYPES = {
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 MAX_DIMENSIONS = 16  # far above any model's; keeps a hostile shape cheap
+MAX_SIZE = 2**31  # of one dimension, likewise
+MAX_TIMEOUT_US = 10**12  # eleven days
 
 
 class _Input(msgspec.Struct):
@@ -81,7 +83,7 @@ def parse_request(body: bytes, header_length: int | None) -> InferRequest:
         )
     try:
         request = _decoder.decode(body[:json_length])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the request is not an inference request: {error}") from error
     raw = memoryview(body)[json_length:]
     inputs: dict[str, np.ndarray[Any, Any]] = {}
@@ -92,11 +94,14 @@ def parse_request(body: bytes, header_length: int | None) -> InferRequest:
     if len(raw):
         raise BadRequest(f"{len(raw)} bytes of binary data follow the last input")
     timeout = request.parameters.get("timeout")
-    if timeout is not None and (not isinstance(timeout, int) or timeout < 0):
-        raise BadRequest(f"parameters.timeout is {timeout!r}: microseconds, 0 or more")
+    if timeout is not None and (type(timeout) is not int or not 0 <= timeout <= MAX_TIMEOUT_US):
+        raise BadRequest(f"parameters.timeout must be microseconds, 0 to {MAX_TIMEOUT_US}")
+    names = [output.name for output in request.outputs]
+    if len(set(names)) != len(names):
+        raise BadRequest("an output is asked for twice")
     return InferRequest(
         inputs,
-        tuple(output.name for output in request.outputs),
+        tuple(names),
         frozenset(o.name for o in request.outputs if o.parameters.get("binary_data")),
         bool(request.parameters.get("binary_data_output")),
         request.id,
@@ -111,12 +116,12 @@ def _tensor(tensor: _Input, raw: memoryview) -> tuple[np.ndarray[Any, Any], memo
         raise BadRequest(
             f"input {tensor.name!r} has datatype {tensor.datatype!r}; known are {', '.join(DTYPES)}"
         )
-    if len(tensor.shape) > MAX_DIMENSIONS or any(size < 0 for size in tensor.shape):
+    if len(tensor.shape) > MAX_DIMENSIONS or not all(0 <= s < MAX_SIZE for s in tensor.shape):
         raise BadRequest(f"input {tensor.name!r} has shape {tensor.shape}")
     count = math.prod(tensor.shape)
     size = tensor.parameters.get("binary_data_size")
     if size is not None:
-        if size != count * dtype.itemsize or size > len(raw):
+        if type(size) is not int or size != count * dtype.itemsize or size > len(raw):
             raise BadRequest(
                 f"input {tensor.name!r}: binary_data_size is {size}, {count} x {tensor.datatype} "
                 f"need {count * dtype.itemsize}, and {len(raw)} bytes are left"
@@ -131,7 +136,7 @@ def _tensor(tensor: _Input, raw: memoryview) -> tuple[np.ndarray[Any, Any], memo
         if dtype.kind in "iu" and array.dtype.kind == "f":
             raise ValueError("fractions for an integer tensor")
         return array.astype(dtype, casting="unsafe").reshape(tensor.shape), raw
-    except (orjson.JSONDecodeError, ValueError, OverflowError) as error:
+    except (orjson.JSONDecodeError, ValueError, OverflowError, RecursionError) as error:
         raise BadRequest(
             f"input {tensor.name!r}: data does not make {tensor.shape} of {tensor.datatype}: "
             f"{error}"

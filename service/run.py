@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from service.control import Control
 from service.deploy import deploy
 from service.errors import BadRequest
 from service.gateway import Gateway
-from service.host import hosting
+from service.host import hosting, listen
 from service.settings import Settings
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -33,6 +34,9 @@ def serve_models(
     if missing:
         raise BadRequest(f"no such file: {', '.join(missing)}")
     gateway = Gateway(settings.max_pending)
+    listener = listen(settings.host, settings.port)
+    signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C
+    signal.signal(signal.SIGINT, _interrupt)  # also where a shell started us with it ignored
     with (
         tempfile.TemporaryDirectory(prefix="haltere-", dir=SHARED_MEMORY) as root,
         Pool(Path(root), devices, settings.state_dir) as pool,
@@ -48,7 +52,7 @@ def serve_models(
                     timeout_s=settings.infer_timeout_s,
                 )
         app = create_app(settings, gateway, Control(pool, settings.state_dir / "results"))
-        with hosting(app, settings.host, settings.port) as port:
+        with hosting(app, listener) as port:
             for name in gateway.names():
                 console.print(f"http://{settings.host}:{port}/v2/models/{name}/infer")
             console.print(f"jobs: http://{settings.host}:{port}/v1/jobs    Ctrl-C ends it")
@@ -56,3 +60,7 @@ def serve_models(
                 threading.Event().wait()
             except KeyboardInterrupt:
                 console.print("stopping")
+
+
+def _interrupt(_signum: int, _frame: object) -> None:
+    raise KeyboardInterrupt

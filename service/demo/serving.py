@@ -45,7 +45,9 @@ def act(show: Show, gateway: Gateway, port: int, weights: Path) -> dict[str, lis
         net = NETS[name]()
         with (
             Client("127.0.0.1", port) as client,
-            Progress(console=show.console, transient=True) as progress,
+            Progress(
+                console=show.console, transient=True, disable=not show.console.is_terminal
+            ) as progress,
         ):
             inputs = samples(net, images)
             answers[name] = [

@@ -63,6 +63,7 @@ def busy(console: Console) -> Progress:
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 
@@ -97,4 +98,4 @@ def await_text(log: Path, text: str) -> None:
 
 def _short(value: object) -> str:
     text = str(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return text if len(text) <= 40 else text[:12] + "..."

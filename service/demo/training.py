@@ -74,7 +74,7 @@ def act(show: Show, uninterrupted: Path) -> Path:
                 time.sleep(LOOK_S)
 
     ended = [pool.job(job).state for job in (alpha, beta, gamma)]
-    show.check("all three training jobs succeeded", ["succeeded"] * 3, ended)
+    show.check("all three training jobs succeeded", "3", str(ended.count("succeeded")))
     preemptions = pool.job(alpha).preemptions
     show.check("the scheduler halted alpha's training", ">= 1", preemptions, preemptions >= 1)
     show.check("it went on on another device", ">= 2", " -> ".join(devices), len(devices) >= 2)

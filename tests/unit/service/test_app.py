@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import threading
 import time
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+
+from service.gateway import Gateway
 
 X = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}
 INFER = "/v2/models/twice/infer"
@@ -72,6 +76,32 @@ def test_a_body_over_the_limit_is_413(client: TestClient) -> None:
 def test_a_bad_header_length_is_refused(client: TestClient) -> None:
     answer = client.post(INFER, json=X, headers={"Inference-Header-Content-Length": "-1"})
     assert answer.status_code == 400
+
+
+def test_a_compressed_body_that_was_cut_off_is_refused(client: TestClient) -> None:
+    body = gzip.compress(json.dumps(X).encode())
+    for wrong in (body[:-4], body + b"more"):
+        answer = client.post(INFER, content=wrong, headers={"Content-Encoding": "gzip"})
+        assert answer.status_code == 400
+
+
+def test_a_cancelled_request_gives_its_place_back(doubler) -> None:  # type: ignore[no-untyped-def]
+    async def cancel_all() -> int:
+        x = {"x": np.zeros((1, 3), "<f4")}
+        tasks = [asyncio.create_task(gateway.infer("twice", "", x)) for _ in range(3)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        doubler.go.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await gateway.infer("twice", "", x)  # behind whatever was still running
+        return gateway.pending("twice")
+
+    gateway = Gateway(max_pending=4)
+    gateway.add("twice", doubler)
+    doubler.go.clear()
+    assert asyncio.run(cancel_all()) == 0
+    gateway.close()
 
 
 def test_a_full_queue_answers_429_and_loses_nothing(client: TestClient, doubler) -> None:  # type: ignore[no-untyped-def]

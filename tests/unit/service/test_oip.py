@@ -66,6 +66,8 @@ def test_json_data_may_be_nested_or_flat() -> None:
         ({"datatype": "INT32", "data": [1.5, 2]}, "fractions"),
         ({"parameters": {"binary_data_size": 4}}, "need 8"),
         ({"parameters": {"binary_data_size": "8"}}, "need 8"),
+        ({"parameters": {"binary_data_size": 8.0}}, "need 8"),
+        ({"shape": [0, 2**62]}, "shape"),
         ({"parameters": {"binary_data_size": 8}}, "0 bytes are left"),
     ],
 )
@@ -78,6 +80,27 @@ def test_a_tensor_that_does_not_fit_is_named(tensor: dict[str, object], told: st
 def test_what_is_no_request_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest):
         oip.parse_request(body, None)
+
+
+def test_deep_nesting_is_refused() -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    for body in (b'{"inputs": [], "parameters": {"x": ' + deep + b"}}", deep):
+        with pytest.raises(BadRequest):
+            oip.parse_request(body, None)
+
+
+@pytest.mark.parametrize("timeout", [True, -1, 1.5, 10**400])
+def test_a_timeout_that_is_none_is_refused(timeout: object) -> None:
+    with pytest.raises(BadRequest, match="timeout"):
+        oip.parse_request(
+            json.dumps({"inputs": [], "parameters": {"timeout": timeout}}).encode(), None
+        )
+
+
+def test_an_output_is_asked_for_once() -> None:
+    outputs = [{"name": "y"}, {"name": "y"}]
+    with pytest.raises(BadRequest, match="twice"):
+        oip.parse_request(json.dumps({"inputs": [], "outputs": outputs}).encode(), None)
 
 
 def test_a_header_longer_than_the_body_is_refused() -> None:

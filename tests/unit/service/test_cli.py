@@ -1,0 +1,103 @@
+"""The command line, as a process: exit status and what it says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = (
+    *("demo", "devices", "serve", "submit", "jobs", "bundle"),
+    *("proxy", "snapshot", "suspend", "restore", "move"),
+)
+PROGRAM = """
+import numpy as np
+from hal import ProgramImage, open_device
+with open_device("proxy:cpu:0") as device, device.open_context() as context:
+    program = context.load(ProgramImage("numpy", b"def inc(grid, a: buffer):\\n    a += 1\\n"))
+    a = context.alloc(1)
+    for turn in range(100):
+        context.launch(program, "inc", [a.arg()])
+    print(context.read(a)[0], flush=True)
+    input()
+    for turn in range(100):
+        context.launch(program, "inc", [a.arg()])
+    print(context.read(a)[0], flush=True)
+"""
+
+
+def haltere(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "service.cli", *args],
+        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **(env or {})},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("serve", "nothing.onnx"), "no such file"),
+        (("bundle", "verify", "nothing"), "no bundle at nothing"),
+        (("bundle", "build", "nothing", "x"), "no overlay 'nothing'"),
+        (("jobs", "--url", "http://127.0.0.1:9"), "no service at"),
+        (("snapshot", "job", "--device", "cpu:0"), "server"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line(args: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    done = haltere(*args, env={"HALTERE_PROXY_ROOT": str(tmp_path)})
+    assert done.returncode == 1
+    assert told in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_every_command_has_help() -> None:
+    text = haltere("--help").stdout
+    for name in COMMANDS:
+        assert name in text
+        assert haltere(name, "--help").returncode == 0
+
+
+def test_a_running_program_is_moved_by_hand(tmp_path: Path) -> None:
+    env = {**os.environ, "HALTERE_PROXY_ROOT": str(tmp_path / "root"), "HALTERE_SESSION": "job"}
+    servers = [
+        subprocess.Popen([sys.executable, "-m", "service.cli", "proxy", device], env=env)
+        for device in ("cpu:0", "cpu:1")
+    ]
+    try:
+        program = _start(env, tmp_path)
+        assert program.stdout is not None and program.stdin is not None
+        assert program.stdout.readline() == "100\n"
+        moved = haltere(
+            "move", "job", "--from", "cpu:0", "--to", "cpu:1", "--store", str(tmp_path / "store"),
+            env=env,
+        )  # fmt: skip
+        assert moved.returncode == 0, moved.stdout
+        servers[0].terminate()
+        servers[0].wait(30)
+        out, _ = program.communicate("\n", timeout=60)
+        assert out == "200\n"
+    finally:
+        for server in servers:
+            server.terminate()
+            server.wait(30)
+
+
+def _start(env: dict[str, str], folder: Path) -> subprocess.Popen[str]:
+    """The program, once the servers are up."""
+    from proxy.control import Control
+    from proxy.errors import ServerGone
+
+    for device in ("cpu:0", "cpu:1"):
+        for _ in range(300):
+            try:
+                Control(Path(env["HALTERE_PROXY_ROOT"]), device).status()
+                break
+            except ServerGone:
+                subprocess.run([sys.executable, "-c", ""], check=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder,
+    )  # fmt: skip

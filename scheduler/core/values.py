@@ -1,7 +1,8 @@
 """Frozen values of the scheduler: what a job asks for, what a device offers.
 
 They check themselves once, when made (this is the floor that faces the stranger); everything
-below trusts them. Nothing here knows how a job is run: `argv` and `env` pass through unread.
+below trusts them. Nothing here knows how a job is run: of `argv` and `env` it reads only whether
+any process can be given them.
 """
 
 from __future__ import annotations
@@ -66,12 +67,26 @@ class JobSpec:
             raise Infeasible(
                 f"job {self.name!r}: tier {self.tier!r} is none of {', '.join(Tier)}"
             ) from None
-        if self.argv is not None:
-            fix(self, "argv", tuple(self.argv))
-        fix(self, "env", tuple((str(key), str(value)) for key, value in self.env))
-        fix(self, "devices", tuple(self.devices))
+        if isinstance(self.argv, str | bytes) or isinstance(self.devices, str | bytes):
+            raise Infeasible(f"job {self.name!r}: argv and devices are sequences of strings")
+        try:
+            if self.argv is not None:
+                fix(self, "argv", tuple(self.argv))
+            fix(self, "env", tuple((key, value) for key, value in self.env))
+            fix(self, "devices", tuple(self.devices))
+        except (TypeError, ValueError) as error:
+            raise Infeasible(
+                f"job {self.name!r}: argv and devices are sequences of strings, env one of pairs "
+                f"of strings ({error})"
+            ) from error
         default = Recovery.FAIL if self.argv is None else Recovery.RESTART
-        fix(self, "recovery", Recovery(self.recovery) if self.recovery else default)
+        try:
+            fix(self, "recovery", Recovery(self.recovery) if self.recovery else default)
+        except ValueError:
+            raise Infeasible(
+                f"job {self.name!r}: recovery {self.recovery!r} is none of {', '.join(Recovery)}"
+            ) from None
+        self._check_words()
         self._check()
 
     @property
@@ -79,10 +94,28 @@ class JobSpec:
         """0 is the highest tier."""
         return _RANKS[self.tier]
 
+    def _check_words(self) -> None:
+        """A process cannot be given other words, and neither a journal nor a path can hold them."""
+        named = [("name", self.name), ("tenant", self.tenant), ("device_kind", self.device_kind)]
+        named += [("devices", word) for word in self.devices] + [("cwd", self.cwd)]
+        named += [("argv", word) for word in self.argv or ()]
+        named += [("env", word) for pair in self.env for word in pair]
+        for what, word in named:
+            if not isinstance(word, str):
+                raise Infeasible(f"job {self.name!r}: {what} holds {word!r}, which is no string")
+            if "\0" in word or not _encodes(word):
+                raise Infeasible(
+                    f"job {self.name!r}: {what} holds {word!r}, with a character that no process "
+                    "can be given"
+                )
+        for key, _ in self.env:
+            if not key or "=" in key:
+                raise Infeasible(f"job {self.name!r}: {key!r} cannot be an environment's variable")
+
     def _check(self) -> None:
         if not 0 < len(self.name) <= MAX_NAME or not 0 < len(self.tenant) <= MAX_NAME:
             raise Infeasible(f"a job's name and tenant have 1 to {MAX_NAME} characters each")
-        if not 1 <= self.count <= MAX_COUNT:
+        if not isinstance(self.count, int) or not 1 <= self.count <= MAX_COUNT:
             raise Infeasible(f"job {self.name!r}: count {self.count} is not 1 to {MAX_COUNT}")
         if self.argv is not None and not self.argv:
             raise Infeasible(f"job {self.name!r}: argv is empty; None asks for a lease")
@@ -91,6 +124,14 @@ class JobSpec:
                 f"job {self.name!r}: a lease's worker is its caller's own code, which nobody else "
                 "can start again; its recovery must be 'fail'"
             )
+
+
+def _encodes(word: str) -> bool:
+    try:
+        word.encode("utf-8", "surrogateescape")  # as Python names a file whose name is not UTF-8
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, order=True)

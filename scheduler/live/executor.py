@@ -27,7 +27,7 @@ from proxy.store import Store
 from scheduler.core import events
 from scheduler.core.commands import Checkpoint, Command, Release, Start, WakeAt
 from scheduler.core.values import JobSpec
-from scheduler.errors import HalfSuspended, NotALease, SchedulerError
+from scheduler.errors import HalfSuspended, Infeasible, NotALease, SchedulerError
 from scheduler.live import sessions
 from scheduler.live.fleet import Fleet
 from scheduler.live.inbox import Inbox
@@ -166,7 +166,12 @@ class LiveExecutor:
         }
         if start.checkpoint:  # its session stands ready: the program re-attaches to it
             env["HALTERE_CHECKPOINT"] = start.checkpoint
-        worker = Worker(run.spec, env, self.log_of(run.job))
+        try:
+            worker = Worker(run.spec, env, self.log_of(run.job))
+        except (ValueError, TypeError) as error:  # words that no process can be given
+            raise Infeasible(
+                f"job {run.spec.name!r}: its program cannot be started: {error}"
+            ) from error
         with run.lock:
             run.worker, run.exit = worker, None
         self.watcher.watch(worker.pid, lambda: self._on_exit(run, worker))

@@ -160,15 +160,21 @@ class Suspend:
             raise
         answer = {"checkpoint": record, "issued": tenant.half.issued, "epoch": tenant.epoch}
         if self._release:
-            self._park(served)
+            self._park(served, record)
         tenant.draining = False
         return answer
 
-    def _park(self, served: Served) -> None:
+    def _park(self, served: Served, record: str) -> None:
         tenant = served.tenant
         tenant.check_epoch()
+        tenant.segment[Line.CUT] = _cut(record)
         tenant.segment[Line.STATE] = State.SUSPENDED
-        served.path.rename(parked(self._server.paths.root) / tenant.name)
+        try:
+            served.path.rename(parked(self._server.paths.root) / tenant.name)
+        except OSError as error:
+            tenant.segment[Line.STATE] = State.RUNNING
+            tenant.draining = False
+            raise StateError(f"session could not be parked: {error}; it goes on") from error
         tenant.segment.event.ring()
         self._server.forget(served)
         tenant.release()
@@ -185,13 +191,15 @@ class Resume:
         self._checkpoint = checkpoint.read(
             str(request["checkpoint"]), Store(Path(request["store"]))
         )
-        self._check()
         self._path = parked(server.paths.root) / self._name
-        self._fresh = False  # the session's file is made anew, for a worker yet to come
+        self._was_parked = self._path.exists()
+        self._owned = False  # the file at `_path` is this operation's: made anew, or claimed
+        self._check()
         self._tenant: Tenant | None = None
 
     def poll(self) -> Reply | None:
         try:
+            self._check_not_running()
             tenant = self._tenant or self._open()
             self._tenant = tenant
             if tenant.overlay is not None and not tenant.fabric.acquire(tenant):
@@ -200,11 +208,11 @@ class Resume:
                 raise DeviceTimeout(f"{self._server.paths.name}: the fabric did not become free")
             self._recreate(tenant)
             self._take_over(tenant)
-        except (HalError, ProxyError):
+        except Exception:
+            if self._owned:
+                self._path.unlink(missing_ok=True)
             if self._tenant is not None:
                 self._tenant.release()
-                if self._fresh:
-                    self._path.unlink(missing_ok=True)
             raise
         return {"epoch": tenant.epoch, "issued": tenant.half.issued}
 
@@ -221,6 +229,10 @@ class Resume:
                 f"checkpoint is of part {position.part!r}; {self._server.paths.name} is "
                 f"{info.part!r}: resume it on a device of its own part"
             )
+        self._check_not_running()
+
+    def _check_not_running(self) -> None:
+        """Others may have resumed it since this was asked for: looked at again and again."""
         for paths, _ in running_servers(self._server.paths.root):
             if (paths.sessions / self._name).exists():
                 raise StateError(
@@ -239,10 +251,13 @@ class Resume:
 
     def _parked_segment(self) -> Segment | None:
         position = self._checkpoint.snapshot.position
-        if not self._path.exists():
+        try:
+            segment = Segment.open(self._path)
+        except FileNotFoundError:
+            if self._was_parked:
+                raise self._gone() from None
             return None
-        segment = Segment.open(self._path)
-        if (segment[Line.NONCE], segment[Line.TAIL]) == (position.nonce, position.tail):
+        if segment[Line.NONCE] == position.nonce and self._is_of_the_cut(segment):
             return segment
         worker = ProcessId(segment[Line.CLIENT_PID], segment[Line.CLIENT_START])
         segment.close()
@@ -253,13 +268,23 @@ class Resume:
             )
         return None
 
+    def _is_of_the_cut(self, segment: Segment) -> bool:
+        """The file was parked with this very checkpoint: its worker's memory is of that moment."""
+        position = self._checkpoint.snapshot.position
+        stands = (segment[Line.TAIL], segment[Line.CUT])
+        return stands == (position.tail, _cut(self._checkpoint.id))
+
+    def _gone(self) -> StateError:
+        return StateError(
+            f"session {self._name!r} was resumed or dropped by someone else meanwhile"
+        )
+
     def _fresh_segment(self) -> Segment:
         """For a worker that will re-attach: ring and arena as they were at the cut."""
         shot = self._checkpoint.snapshot
         position = shot.position
-        self._fresh = True
-        self._path = self._server.paths.incoming / f".{self._name}.{position.epoch + 1}"
-        self._path.unlink(missing_ok=True)
+        self._path = self._server.paths.incoming / f".{self._name}.{self.request_id}"
+        self._owned = True
         segment = Segment.create(
             self._path, position.ring_bytes, position.arena_bytes, durable=True
         )
@@ -281,18 +306,29 @@ class Resume:
         tenant.half.error = None if shot.error is None else from_wire(shot.error)
 
     def _take_over(self, tenant: Tenant) -> None:
+        """The rename out of `parked` is the claim: of many servers one succeeds. It overwrites
+        nothing, for only this server puts files into its home, and none was there just now."""
         home = self._server.paths.sessions / self._name
+        segment = tenant.segment
+        self._check_not_running()
+        if not self._owned and not self._is_of_the_cut(segment):
+            raise self._gone()  # resumed and suspended again since it was opened
         try:
             self._path.rename(home)
         except FileNotFoundError:
-            raise StateError(f"session {self._name!r} was resumed elsewhere meanwhile") from None
-        segment = tenant.segment
-        tenant.epoch = max(segment[Line.EPOCH], self._checkpoint.snapshot.position.epoch) + 1
+            raise self._gone() from None
+        self._path, self._owned = home, True
+        tenant.epoch = self._checkpoint.snapshot.position.epoch + 1
         segment[Line.EPOCH] = tenant.epoch
         segment[Line.TAIL] = tenant.consumer.tail
         tenant.touched()
         tenant.publish()
         self._server.serve(tenant, home)
+
+
+def _cut(record: str) -> int:
+    """A checkpoint's id as a word of the header."""
+    return int(record[:16], 16)
 
 
 def _fill_ring(segment: Segment, tail: int, undone: bytes) -> None:

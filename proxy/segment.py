@@ -30,7 +30,7 @@ from proxy.errors import (
 )
 
 MAGIC = 0x31455254_4C414821  # "!HALTRE1"
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 LINE_BYTES = 64
 ERROR_AT, ERROR_BYTES = 4096, 2048
@@ -76,6 +76,7 @@ class Line(IntEnum):
     REPLY = 25  # S: number of the newest call answered
     EVENT = 26  # S: futex word, the worker sleeps on it
     SERVER_ASLEEP = 27  # S
+    CUT = 28  # S: which suspension the file was parked by, see operations
 
 
 class State(IntEnum):

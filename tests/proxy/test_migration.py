@@ -19,9 +19,10 @@ from hal import ProgramImage, list_devices
 from hal.errors import DeviceTimeout, StateError, UsageError
 from hal.registry import self_tests
 from hal.workload import prepare
-from proxy import checkpoint
+from proxy import checkpoint, operations
 from proxy.client import connect
 from proxy.errors import CheckpointRefused, LeaseExpired, ServerGone
+from proxy.loopback import Loopback
 from proxy.reattach import reattach
 from proxy.store import Store
 
@@ -209,6 +210,62 @@ def test_a_session_that_runs_is_not_resumed_a_second_time(fleet: Fleet, store: P
         with pytest.raises((StateError, CheckpointRefused)):
             fleet.control("cpu:1").resume("job", cut, store)
     assert result_of(worker) == expected(STEPS)
+
+
+def test_of_two_requests_to_resume_a_session_one_is_refused_and_harms_nothing(
+    loop: Loopback, store: Path
+) -> None:
+    """Both were accepted before either was done, as when they wait for one fabric."""
+    context = loop.connect("job").open_context()
+    buffer = context.alloc(9)
+    context.write(buffer, b"unharmed.")
+    context.finish()
+    ask = {"session": "job", "store": str(store), "timeout_s": 5}
+    parking = operations.begin(loop.server, "1", ask | {"do": "suspend"})
+    answer = parking.poll()
+    assert answer is not None
+    again = ask | {"do": "resume", "checkpoint": answer["checkpoint"]}
+    first, second = (operations.begin(loop.server, name, again) for name in "ab")
+    assert first.poll() == {"epoch": 2, "issued": answer["issued"]}
+    with pytest.raises(StateError, match="running"):
+        second.poll()
+    assert list(loop.server.served) == ["job"]
+    assert context.read(buffer) == b"unharmed."
+
+
+def test_a_session_that_was_dropped_while_its_resume_waited_is_not_made_anew(
+    loop: Loopback, store: Path
+) -> None:
+    loop.connect("job").open_context().alloc(9)
+    loop.settle()
+    ask = {"session": "job", "store": str(store), "timeout_s": 5}
+    answer = operations.begin(loop.server, "1", ask | {"do": "suspend"}).poll()
+    assert answer is not None
+    again = ask | {"do": "resume", "checkpoint": answer["checkpoint"]}
+    waiting = operations.begin(loop.server, "2", again)
+    operations.begin(loop.server, "3", {"do": "drop", "session": "job"}).poll()
+    with pytest.raises(StateError, match="dropped"):
+        waiting.poll()
+    assert loop.server.served == {}
+
+
+def test_an_earlier_checkpoint_is_refused_although_no_command_came_between(
+    loop: Loopback, store: Path
+) -> None:
+    """A load is a call: it moves the session on, but not the ring."""
+    context = loop.connect("job").open_context()
+    context.alloc(9)
+    context.finish()
+    ask = {"session": "job", "store": str(store), "timeout_s": 5}
+    early = operations.begin(loop.server, "1", ask | {"do": "snapshot"}).poll()
+    context.load(ProgramImage("numpy", b"def k(grid, a: buffer):\n    a += 1\n"))
+    late = operations.begin(loop.server, "2", ask | {"do": "suspend"}).poll()
+    assert early is not None and late is not None
+    again = ask | {"do": "resume"}
+    with pytest.raises(CheckpointRefused, match="another point"):
+        operations.begin(loop.server, "3", again | {"checkpoint": early["checkpoint"]}).poll()
+    assert operations.begin(loop.server, "4", again | {"checkpoint": late["checkpoint"]}).poll()
+    context.finish()
 
 
 def test_a_session_that_is_not_there_cannot_be_suspended(fleet: Fleet, store: Path) -> None:

@@ -212,12 +212,23 @@ class LiveExecutor:
     def _release(self, run: Run, command: Release) -> None:
         self._end_worker(run)
         run.exit = None
+        helped = False  # any server can drop what is suspended; what is connected, its own alone
         for device in dict.fromkeys((run.device, *self._fleet.up())):
-            if self._drop_sessions(run, device):
-                break  # any server can drop what is suspended
+            if not helped or self._is_connected(run, device):
+                helped |= self._drop_sessions(run, device)
         if command.final:
             self._forget(run)
         self.inbox.post(lambda at: events.LeaseReleased(at, command.job, command.epoch))
+
+    def _is_connected(self, run: Run, device: str) -> bool:
+        """A job may be on a server that it was not given: its resuming failed halfway, or its
+        program went there. Like the wait above, this looks without disturbing the server."""
+        name = run.session
+        try:
+            found = [path.name for path in ServerPaths.under(self.root, device).sessions.iterdir()]
+        except OSError:
+            return False
+        return any(each == name or each.startswith(f"{name}.") for each in found)
 
     def _drop_sessions(self, run: Run, device: str) -> bool:
         """False if the server of `device` is of no help; a dead one holds nothing any more."""

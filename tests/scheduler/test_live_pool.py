@@ -22,6 +22,7 @@ from hal.errors import DeviceLost
 from hal.registry import list_devices, self_tests
 from hal.types import Arg, ScalarArg, SelfTest
 from proxy.client import connect
+from proxy.control import Control
 from proxy.errors import ServerGone
 from proxy.info import running_servers
 from scheduler.core.machine import Machine
@@ -306,6 +307,31 @@ def test_a_lease_fails_with_its_server_and_says_so(pool: Pool, root: Path) -> No
         context.finish()
     (status,) = pool.jobs()
     assert status.state == JobState.FAILED and "was lost" in status.reason
+
+
+def test_a_job_that_went_to_other_devices_leaves_no_session_there(pool: Pool, root: Path) -> None:
+    devices = ("cpu:0", "cpu:1")
+    opened = []
+    with pool.lease(lease_spec("basic")) as lease:
+        for uri in devices:
+            device = connect(uri, root, lease.session)
+            opened.append(device)
+            device.open_context().finish()
+            device.open_context().finish()
+        assert all(len(Control(root, uri).status().sessions) == 2 for uri in devices)
+    assert pool.job(lease.id).state == JobState.SUCCEEDED
+    until(lambda: not any(Control(root, uri).status().sessions for uri in devices))
+    for device in opened:
+        device.close()
+
+
+def test_a_program_that_no_system_starts_harms_nobody_else(pool: Pool) -> None:
+    spec = JobSpec("odd", "ann", "basic", "cpu", argv=["x"])
+    object.__setattr__(spec, "argv", ("a\0b",))  # as if its own check had overlooked it
+    done = pool.wait(pool.submit(spec), PATIENCE_S)
+    assert done.state == JobState.FAILED and "cannot be started" in done.reason
+    good = pool.submit(JobSpec("good", "ann", "basic", "cpu", argv=[sys.executable, "-c", ""]))
+    assert pool.wait(good, PATIENCE_S).state == JobState.SUCCEEDED
 
 
 def test_who_cannot_be_halted_yet_is_tried_again(pool: Pool, root: Path) -> None:

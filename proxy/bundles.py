@@ -38,7 +38,7 @@ def unpack_overlay(data: bytes, digest: str) -> Overlay:
         if at != len(data):
             raise ValueError(f"{len(data) - at} bytes too many")
         names = [str(path) for path, _ in head["files"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise OverlayRejected(
             f"overlay {digest[:16]}: packed bundle is damaged: {error}"
         ) from error

@@ -83,7 +83,10 @@ def read(record: str, store: Store) -> Checkpoint:
         for digest in blobs_of(raw):
             store.get(digest)
         return _checkpoint(record, body, store)
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
+    except (
+        AssertionError, AttributeError, KeyError, TypeError, ValueError, OverflowError,
+        RecursionError,
+    ) as error:  # fmt: skip
         raise CheckpointRefused(f"checkpoint {record} not understood: {error!r}") from error
 
 
@@ -108,6 +111,11 @@ def _checkpoint(record: str, body: dict[str, Any], store: Store) -> Checkpoint:
     pieces = {int(handle): list(digests) for handle, digests in body["buffers"].items()}
     if list(log.buffers) != sorted(pieces):
         raise CheckpointRefused(f"checkpoint {record}: log and buffers do not match")
+    for name, value in body["position"].items():
+        if isinstance(value, int) and not 0 <= value < 2**64 - 1:
+            raise CheckpointRefused(
+                f"checkpoint {record}: {name} {value} is no number of a session"
+            )
     overlay = body["overlay"]
     backlog = []
     for encoded, digest in body["backlog"]:

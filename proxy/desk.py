@@ -17,7 +17,7 @@ from typing import Any
 from proxy.doorbell import Bell
 from proxy.errors import AnyError, ControlTimeout, ServerGone, from_wire, to_wire
 from proxy.liveness import holder_lives
-from proxy.paths import ServerPaths, write_atomically
+from proxy.paths import ServerPaths, discard, write_atomically
 
 BELL_AT, ANSWER_AT = 0, 64
 PAGE_BYTES = 4096
@@ -49,9 +49,9 @@ def waiting_requests(paths: ServerPaths) -> list[tuple[str, Reply]]:
             continue
         try:
             request = json.loads(path.read_bytes())
-        except ValueError:
+        except (OSError, ValueError, RecursionError):
             request = None
-        path.unlink(missing_ok=True)
+        discard(path)
         if isinstance(request, dict):
             found.append((path.stem, request))
     return found

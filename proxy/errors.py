@@ -7,6 +7,7 @@
      |- Backpressure         retry    ring or arena stayed full       (also a hal DeviceTimeout)
      |- LeaseExpired         migrate  the session was ended or kept too long   (also DeviceLost)
      |- StaleEpoch           migrate  someone newer serves the session         (also DeviceLost)
+     |- ServerFault          fatal    the server met what nobody foresaw       (also DeviceLost)
      |- ServerGone           migrate  the device's server died or stopped      (also DeviceLost)
      |- ReplayDiverged       fatal    the log did not recreate what it recorded (also StateError)
      |- CheckpointRefused    caller   damaged, unknown, or of another part     (also StateError)
@@ -57,6 +58,11 @@ class LeaseExpired(ProxyError, DeviceLost):
 class StaleEpoch(ProxyError, DeviceLost):
     code: ClassVar[str] = "stale_epoch"
     disposition: ClassVar[str] = "migrate"
+
+
+class ServerFault(ProxyError, DeviceLost):
+    code: ClassVar[str] = "server_fault"
+    disposition: ClassVar[str] = "fatal"
 
 
 class ServerGone(ProxyError, DeviceLost):

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from hal.errors import DeviceTimeout, HalError, StateError, UsageError
+from hal.errors import DeviceTimeout, StateError, UsageError
 from hal.types import Seq
 from proxy import checkpoint, snapshot
 from proxy.desk import Reply
-from proxy.errors import CheckpointRefused, LeaseExpired, ProxyError, from_wire
+from proxy.errors import CheckpointRefused, LeaseExpired, from_wire
 from proxy.info import running_servers
 from proxy.liveness import ProcessId
 from proxy.paths import checked_name, parked
@@ -50,7 +50,7 @@ def begin(server: Server, request_id: str, request: Reply) -> Operation:
                 return Suspend(server, request_id, request)
             case "resume":
                 return Resume(server, request_id, request)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"control request {request}: {error!r}") from error
     raise UsageError(f"control request {request['do']!r} is not known")
 
@@ -128,7 +128,7 @@ class Suspend:
         self._server = server
         self._release = request["do"] == "suspend"
         self._name = str(request["session"])
-        self._store = Store(Path(request["store"]), server.store_step)
+        self._store = Store(_folder(request), server.store_step)
         self._deadline = time.monotonic() + float(request["timeout_s"])
         self._timeout_s = float(request["timeout_s"])
 
@@ -155,7 +155,7 @@ class Suspend:
             raise StateError(f"checkpoint could not be stored: {error}; the session goes on") from (
                 error
             )
-        except (HalError, ProxyError):
+        except Exception:
             tenant.draining = False
             raise
         answer = {"checkpoint": record, "issued": tenant.half.issued, "epoch": tenant.epoch}
@@ -188,9 +188,7 @@ class Resume:
         self._server = server
         self._name = checked_name(str(request["session"]), "session")
         self._deadline = time.monotonic() + float(request["timeout_s"])
-        self._checkpoint = checkpoint.read(
-            str(request["checkpoint"]), Store(Path(request["store"]))
-        )
+        self._checkpoint = checkpoint.read(str(request["checkpoint"]), Store(_folder(request)))
         self._path = parked(server.paths.root) / self._name
         self._was_parked = self._path.exists()
         self._owned = False  # the file at `_path` is this operation's: made anew, or claimed
@@ -324,6 +322,13 @@ class Resume:
         tenant.touched()
         tenant.publish()
         self._server.serve(tenant, home)
+
+
+def _folder(request: Reply) -> Path:
+    given = request["store"]
+    if not isinstance(given, str) or "\0" in given:
+        raise ValueError(f"store {given!r} is not a path")
+    return Path(given)
 
 
 def _cut(record: str) -> int:

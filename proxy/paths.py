@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +105,15 @@ def all_servers(root: Path) -> list[ServerPaths]:
 
 def parked(root: Path) -> Path:
     return root / "parked"
+
+
+def discard(path: Path) -> None:
+    """Remove what somebody put there, whatever it is; what cannot be removed stays."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -21,6 +21,7 @@ from hal.types import BufferArg, Handle
 from proxy import wire
 from proxy.errors import RemoteProtocolError
 
+MAX_NUMBER = 2**63  # seqs rise from it and stay words of 64 bits
 MAGIC = b"HALTPXS1"
 DIGEST_BYTES = 32
 _LENGTH = struct.Struct("<Q")
@@ -70,20 +71,29 @@ def unpack(data: bytes) -> SavedState:
         (length,) = _LENGTH.unpack_from(body, len(MAGIC))
         head = json.loads(body[at : at + length])
         at += length
-        hidden = body[at : at + head["hidden"]]
-        at += head["hidden"]
+        hidden = body[at : at + _number(head["hidden"], len(body) - at)]
+        at += len(hidden)
         pending = []
         for record, nbytes in head["pending"]:
             command = wire.decode(bytes.fromhex(record))[1]
             assert isinstance(command, wire.Command)
-            pending.append(Pending(command, body[at : at + nbytes]))
+            pending.append(Pending(command, body[at : at + _number(nbytes, len(body) - at)]))
             at += nbytes
-        flights = tuple((int(seq), int(completes)) for seq, completes in head["flights"])
+        flights = tuple((_number(seq), _number(completes)) for seq, completes in head["flights"])
         return SavedState(
-            hidden, int(head["last_seq"]), int(head["completed"]), flights, tuple(pending)
+            hidden, _number(head["last_seq"]), _number(head["completed"]), flights, tuple(pending)
         )
-    except (AssertionError, KeyError, ValueError, struct.error, RemoteProtocolError) as error:
+    except (
+        AssertionError, KeyError, TypeError, ValueError, RecursionError, struct.error,
+        RemoteProtocolError,
+    ) as error:  # fmt: skip
         raise StateError(f"saved state not understood: {error!r}") from error
+
+
+def _number(value: object, limit: int = MAX_NUMBER) -> int:
+    if type(value) is not int or not 0 <= value <= limit:
+        raise ValueError(f"{value!r} where a number from 0 to {limit} belongs")
+    return value
 
 
 def to_positions(

@@ -10,7 +10,9 @@ closed, or kept for a while if it is durable. What a session does wrong ends tha
 from __future__ import annotations
 
 import os
+import sys
 import time
+import traceback
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,12 +21,12 @@ from hal.errors import HalError, UsageError
 from proxy import desk
 from proxy.calls import Calls
 from proxy.doorbell import fence, sleep_on_any
-from proxy.errors import AnyError, LeaseExpired, ProxyError, ServerGone, StaleEpoch
+from proxy.errors import AnyError, LeaseExpired, ProxyError, ServerFault, ServerGone, StaleEpoch
 from proxy.fabric import Fabric
 from proxy.info import ServerInfo
 from proxy.liveness import LifeLock, ProcessId
 from proxy.operations import Operation, begin
-from proxy.paths import ServerPaths, checked_name, parked, write_atomically
+from proxy.paths import ServerPaths, checked_name, discard, parked, write_atomically
 from proxy.segment import NAME_AT, NAME_BYTES, Line, Segment, State, refuse
 from proxy.session import ServerHalf
 from proxy.store import Step
@@ -108,8 +110,8 @@ class Server:
                 if served.tenant.segment[Line.CLOSED]:
                     raise LeaseExpired(f"session {served.tenant.name!r} was closed by its worker")
                 progress |= served.turn()
-            except (HalError, ProxyError) as error:
-                self.end(served, error)
+            except Exception as error:  # noqa: BLE001  # one session's end, not everybody's
+                self.end(served, _foreseen(error, f"session {served.tenant.name!r}"))
                 progress = True
         return self._operate() or progress
 
@@ -121,8 +123,8 @@ class Server:
                 try:
                     if served.tenant.pump(PUMP_S if len(flying) == 1 else SHARED_PUMP_S):
                         served.tenant.publish()
-                except ProxyError as error:
-                    self.end(served, error)
+                except Exception as error:  # noqa: BLE001  # as above
+                    self.end(served, _foreseen(error, f"session {served.tenant.name!r}"))
             return
         if len(self._seen) != 1 + len(self.served):
             return  # someone came or went: look again first
@@ -154,8 +156,8 @@ class Server:
             progress = True
             try:
                 self._operations.append(begin(self, request_id, request))
-            except (HalError, ProxyError) as error:
-                desk.reply(self.paths, self._page, request_id, error)
+            except Exception as error:  # noqa: BLE001  # a stranger's request ends nobody
+                self._reply(request_id, _foreseen(error, "a control request"))
         return progress
 
     def _accept(self, path: Path) -> None:
@@ -163,7 +165,7 @@ class Server:
         try:
             segment = Segment.open(path)
         except (ProxyError, OSError):
-            path.unlink(missing_ok=True)  # whoever put it there gets no answer
+            discard(path)  # whoever put it there gets no answer
             return
         name = path.name.rpartition("~")[0]
         try:
@@ -171,13 +173,12 @@ class Server:
             self._make_way(name)
             segment[Line.EPOCH] = 1
             tenant = Tenant(name, segment, self.fabric, ServerHalf())
-        except (HalError, ProxyError) as error:
-            refuse(segment, error)
-            path.unlink(missing_ok=True)
-            return
-        home = self.paths.sessions / name
-        path.rename(home)
-        self.serve(tenant, home)
+            home = self.paths.sessions / name
+            path.rename(home)
+            self.serve(tenant, home)
+        except Exception as error:  # noqa: BLE001  # a stranger's file ends nobody
+            refuse(segment, _foreseen(error, f"session {name!r}"))
+            discard(path)
 
     def _make_way(self, name: str) -> None:
         """Raises UsageError if a live worker's session has this name; a dead one's is dropped."""
@@ -211,9 +212,12 @@ class Server:
     def end(self, served: Served, reason: AnyError) -> None:
         """The session is over. If someone newer serves it, its file is no longer ours."""
         self.forget(served)
-        served.tenant.end(reason)
+        try:
+            served.tenant.end(reason)
+        except Exception as error:  # noqa: BLE001  # what it held may stay with the device
+            _foreseen(error, f"the end of session {served.tenant.name!r}")
         if not isinstance(reason, StaleEpoch):
-            served.path.unlink(missing_ok=True)
+            discard(served.path)
 
     def _check_worker(self, served: Served) -> None:
         tenant = served.tenant
@@ -245,13 +249,19 @@ class Server:
             answer: desk.Reply | AnyError | None
             try:
                 answer = operation.poll()
-            except (HalError, ProxyError) as error:
-                answer = error
+            except Exception as error:  # noqa: BLE001  # the request's failure, nobody else's
+                answer = _foreseen(error, "a control request")
             if answer is not None:
                 self._operations.remove(operation)
-                desk.reply(self.paths, self._page, operation.request_id, answer)
+                self._reply(operation.request_id, answer)
                 ended = True
         return ended
+
+    def _reply(self, request_id: str, answer: desk.Reply | AnyError) -> None:
+        try:
+            desk.reply(self.paths, self._page, request_id, answer)
+        except OSError as error:  # no room, or a stranger's file in its way: its asker gives up
+            _foreseen(error, "an answer")
 
     # ---- life
 
@@ -262,9 +272,9 @@ class Server:
             for path in folder.iterdir():
                 with suppress(ProxyError, OSError):  # not a session file, or of another release
                     refuse(Segment.open(path), gone)
-                path.unlink(missing_ok=True)
+                discard(path)
         for path in self.paths.control.iterdir():
-            path.unlink(missing_ok=True)
+            discard(path)
 
     def close(self) -> None:
         """Tell everybody, release the device."""
@@ -273,6 +283,15 @@ class Server:
         self.paths.info.unlink(missing_ok=True)
         self.device.close()
         self._lock.release()
+
+
+def _foreseen(error: Exception, whose: str) -> AnyError:
+    """`error` as one that has a place in the protocol; of any other its traceback is logged."""
+    if isinstance(error, HalError | ProxyError):
+        return error
+    sys.stderr.write(f"{whose}:\n" + "".join(traceback.format_exception(error)))
+    sys.stderr.flush()
+    return ServerFault(f"the server failed at {whose}: {error!r}; its log has more")
 
 
 if __name__ == "__main__":

@@ -68,6 +68,10 @@ class Store:
             data = self._blob(digest).read_bytes()
         except FileNotFoundError:
             raise CheckpointRefused(f"blob {digest} is missing from {self.root}") from None
+        except OSError as error:
+            raise CheckpointRefused(
+                f"blob {digest} in {self.root} cannot be read: {error}"
+            ) from error
         if digest_of(data) != digest:
             raise CheckpointRefused(f"blob {digest} in {self.root} is damaged")
         return data
@@ -107,6 +111,10 @@ class Store:
             data = (self._records / record).read_bytes()
         except FileNotFoundError:
             raise CheckpointRefused(f"no checkpoint {record} in {self.root}") from None
+        except OSError as error:
+            raise CheckpointRefused(
+                f"checkpoint {record} in {self.root} cannot be read: {error}"
+            ) from error
         head = _MAGIC + record.encode() + b"\n"
         body = data[len(head) :]
         if not data.startswith(head) or digest_of(body) != record:

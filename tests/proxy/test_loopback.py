@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from proxy import channel as channel_module
 from proxy import wire
 from proxy.channel import Channel
 from proxy.client import ProxyContext
-from proxy.errors import Backpressure, LeaseExpired, ServerGone, StaleEpoch
+from proxy.errors import Backpressure, LeaseExpired, ServerFault, ServerGone, StaleEpoch
 from proxy.loopback import Loopback
 from proxy.segment import Line, State
 from proxy.tenant import Tenant
@@ -240,6 +241,66 @@ def test_a_file_that_is_no_session_is_thrown_away(loop: Loopback) -> None:
     loop.settle()
     assert list(incoming.iterdir()) == []
     assert loop.server.served == {}
+
+
+def test_a_folder_among_files_is_thrown_away(loop: Loopback) -> None:
+    paths = loop.server.paths
+    for folder in (paths.incoming / "a~1", paths.control / ("a" * 16 + ".request")):
+        (folder / "inner").mkdir(parents=True)
+    (paths.control / ("b" * 16 + ".request")).write_bytes(b"[" * 200_000)
+    loop.server._look_at = 0.0
+    loop.settle()
+    assert [*paths.incoming.iterdir(), *paths.control.iterdir()] == []
+
+
+def test_what_nobody_foresaw_ends_one_session_and_is_logged(
+    loop: Loopback, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = bystander(loop)
+    context = loop.connect("bad").open_context()
+    context.alloc(64)
+
+    def choke(limit: int) -> bool:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr(tenant_of(loop, "bad"), "take_commands", choke)
+    with pytest.raises(ServerFault, match="nobody foresaw this"):
+        context.finish()
+    assert "ZeroDivisionError" in capfd.readouterr().err
+    assert list(loop.server.served) == ["bystander"]
+    assert run(other, 20) == expected(20)
+
+
+def test_a_suspension_that_fails_unforeseen_is_answered_and_the_session_goes_on(
+    loop: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    context = bystander(loop)
+    buffer = context.alloc(8)
+    context.finish()
+    asked = {"do": "suspend", "session": "bystander", "store": str(tmp_path), "timeout_s": 5}
+
+    def choke() -> bytes:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr(tenant_of(loop, "bystander"), "hidden_state", choke)
+    answers = [
+        answer_to(loop, asked),
+        answer_to(loop, asked | {"store": "nul \0"}),
+        answer_to(loop, asked | {"timeout_s": 10**400}),
+    ]
+    codes = [answer["error"]["code"] for answer in answers]
+    assert codes == ["server_fault", "usage_error", "usage_error"]
+    context.write(buffer, b"unharmed")
+    assert context.read(buffer) == b"unharmed"
+
+
+def answer_to(loop: Loopback, request: dict[str, object]) -> dict[str, dict[str, str]]:
+    control = loop.server.paths.control
+    (control / ("a" * 16 + ".request")).write_text(json.dumps(request))
+    loop.server._look_at = 0.0
+    loop.settle()
+    found: dict[str, dict[str, str]] = json.loads((control / ("a" * 16 + ".reply")).read_bytes())
+    return found
 
 
 # ---- while suspended

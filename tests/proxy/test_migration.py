@@ -20,10 +20,11 @@ from hal.errors import DeviceTimeout, StateError, UsageError
 from hal.registry import self_tests
 from hal.workload import prepare
 from proxy import checkpoint, operations
-from proxy.client import connect
+from proxy.client import ProxyContext, connect
 from proxy.errors import CheckpointRefused, LeaseExpired, ServerGone
 from proxy.loopback import Loopback
 from proxy.reattach import reattach
+from proxy.segment import Line
 from proxy.store import Store
 
 STEPS = 1200
@@ -230,6 +231,23 @@ def test_of_two_requests_to_resume_a_session_one_is_refused_and_harms_nothing(
     with pytest.raises(StateError, match="running"):
         second.poll()
     assert list(loop.server.served) == ["job"]
+    assert context.read(buffer) == b"unharmed."
+
+
+def test_an_epoch_that_a_worker_wrote_harms_no_resume(loop: Loopback, store: Path) -> None:
+    context = loop.connect("job").open_context()
+    buffer = context.alloc(9)
+    context.write(buffer, b"unharmed.")
+    context.finish()
+    ask = {"session": "job", "store": str(store), "timeout_s": 5}
+    answer = operations.begin(loop.server, "1", ask | {"do": "suspend"}).poll()
+    assert answer is not None
+    inner = context._driver
+    assert isinstance(inner, ProxyContext)
+    inner._channel.segment[Line.EPOCH] = 2**64 - 1
+    again = ask | {"do": "resume", "checkpoint": answer["checkpoint"]}
+    resumed = operations.begin(loop.server, "2", again).poll()
+    assert resumed is not None and resumed["epoch"] == 2
     assert context.read(buffer) == b"unharmed."
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +14,16 @@ from hal.types import BufferArg, Handle, Overlay, ProgramImage, ScalarArg
 from proxy import wire
 from proxy.bundles import pack_overlay, unpack_overlay
 from proxy.errors import CheckpointRefused
-from proxy.pending import Pending, SavedState, pack, to_handles, to_positions, unpack
+from proxy.pending import (
+    DIGEST_BYTES,
+    MAGIC,
+    Pending,
+    SavedState,
+    pack,
+    to_handles,
+    to_positions,
+    unpack,
+)
 from proxy.replay import ReplayLog
 
 LAUNCH = wire.Launch(7, "k", (BufferArg(Handle(12), 4), ScalarArg(b"abcd")), (3,), ())
@@ -42,6 +54,44 @@ def test_a_state_with_any_byte_changed_or_missing_is_refused(data: st.DataObject
         del raw[data.draw(st.integers(0, len(raw) - 1)) :]
     with pytest.raises(StateError):
         unpack(bytes(raw))
+
+
+HEAD = {"last_seq": 0, "completed": 0, "flights": [], "hidden": 0, "pending": []}
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        [],
+        None,
+        HEAD | {"pending": [[5, 0]]},
+        HEAD | {"pending": 7},
+        HEAD | {"hidden": -5},
+        HEAD | {"hidden": "x"},
+        HEAD | {"hidden": 1},
+        HEAD | {"completed": 2**70},
+        HEAD | {"completed": -1},
+        HEAD | {"last_seq": 1.5},
+        HEAD | {"flights": [[2**70, 0]]},
+        HEAD | {"flights": [[1, None]]},
+    ],
+)
+def test_a_state_of_a_stranger_s_making_is_refused(head: object) -> None:
+    with pytest.raises(StateError, match="not understood"):
+        unpack(sealed(json.dumps(head).encode()))
+
+
+def test_a_state_nested_beyond_all_reason_is_refused() -> None:
+    deep = b"[" * 100_000
+    with pytest.raises(StateError, match="not understood"):
+        unpack(sealed(deep))
+    with pytest.raises(OverlayRejected):
+        unpack_overlay(len(deep).to_bytes(8, "little") + deep, "digest")
+
+
+def sealed(head: bytes) -> bytes:
+    body = MAGIC + len(head).to_bytes(8, "little") + head
+    return body + hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
 
 
 def test_handles_become_positions_and_handles_of_another_session() -> None:

@@ -58,6 +58,21 @@ def test_a_damaged_record_is_refused_and_others_are_not(tmp_path: Path, damage: 
     assert store.load(good) == b"good"
 
 
+def test_what_cannot_be_read_is_refused_like_what_is_missing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    blob, record = store.put(b"x"), store.commit(b"y")
+    for path in files(tmp_path):
+        path.unlink()
+        path.mkdir()
+    with pytest.raises(CheckpointRefused, match="cannot be read"):
+        store.get(blob)
+    with pytest.raises(CheckpointRefused, match="cannot be read"):
+        store.load(record)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(CheckpointRefused, match="cannot be read"):
+        Store(tmp_path / "file").load(record)
+
+
 def spoil(path: Path, damage: str) -> None:
     data = path.read_bytes()
     if damage == "missing":

@@ -149,6 +149,8 @@ class Calls:
     def _stands(self, upto: int) -> bool:
         """Nothing moves, or only what can be halted while it moves."""
         tenant = self._tenant
+        if tenant.halted:  # it did, and has taken nothing since, perhaps on another server
+            return True
         if not tenant.stops_anywhere:
             return tenant.drained
         if tenant.half.issued < upto and not (tenant.blocked and tenant.stays_blocked):

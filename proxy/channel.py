@@ -67,6 +67,7 @@ class Channel:
         self.segment = segment
         self._root = root
         self._server = server
+        self._closed = False
         self._half: WorkerHalf[Transfer] = WorkerHalf(sent)
         self._ring = Producer(segment.ring, segment.cell(Line.HEAD), segment.cell(Line.TAIL))
         call_bytes = min(CHUNK_BYTES, segment.arena_bytes // 2)
@@ -83,6 +84,21 @@ class Channel:
     @property
     def sent(self) -> int:
         return self._half.sent
+
+    @property
+    def ended(self) -> bool:
+        return self._closed or self.segment[Line.STATE] == State.ENDED
+
+    def server(self) -> str:
+        """Who serves the session; while it is suspended, waits to know. After its end: who did."""
+        segment = self.segment
+        if not self._closed:
+            self.block(lambda: segment[Line.STATE] != State.SUSPENDED, CALL_TIMEOUT_S)
+            self._server = self._named()
+        return self._server
+
+    def _named(self) -> str:
+        return self.segment.read_text(NAME_AT, NAME_BYTES).get("server") or self._server
 
     # ---- commands
 
@@ -209,7 +225,7 @@ class Channel:
         if state == State.SUSPENDED or now - self._looked_at < TICK_S:
             return
         self._looked_at = now
-        name = self.segment.read_text(NAME_AT, NAME_BYTES).get("server") or self._server
+        name = self._named()
         if holder_lives(ServerPaths.under(self._root, name).lock):
             return
         if self.segment[Line.STATE] not in (State.SUSPENDED, State.ENDED):
@@ -275,4 +291,6 @@ class Channel:
                 self.block(lambda: False, timeout_s)  # it ends by ENDED, which raises
         except (DeviceLost, ProxyError):
             pass
+        self._server = self._named()
+        self._closed = True
         segment.close()

@@ -204,20 +204,28 @@ class ProxyDriver(Driver):
     def _new_session(self) -> ProxyContext:
         self._opened += 1
         name = self._session if self._opened == 1 else f"{self._session}.{self._opened}"
-        segment = put_down(self._paths, name, self._durable, self._ring_bytes, self._arena_bytes)
-        channel = Channel(
-            segment, self._paths.root, self._paths.name, self._backpressure_s, self._idle
-        )
+        paths = self._whereabouts()
+        segment = put_down(paths, name, self._durable, self._ring_bytes, self._arena_bytes)
+        channel = Channel(segment, paths.root, paths.name, self._backpressure_s, self._idle)
         taken = channel.block(lambda: segment[Line.STATE] == State.RUNNING, ATTACH_TIMEOUT_S)
         if not taken:
             segment.close()
             raise ServerGone(
-                f"{self._paths.name} did not take up session {name!r} in {ATTACH_TIMEOUT_S} s: "
+                f"{paths.name} did not take up session {name!r} in {ATTACH_TIMEOUT_S} s: "
                 "it hangs, or is of another release"
             )
-        context = ProxyContext(channel, self.info, parked(self._paths.root) / name)
+        context = ProxyContext(channel, self.info, parked(paths.root) / name)
         self._contexts.append(context)
         return context
+
+    def _whereabouts(self) -> ServerPaths:
+        """The server that the worker's sessions were moved to: where its oldest live one is, else
+        where its last one was. Waits while that is suspended."""
+        channels = [context._channel for context in self._contexts]
+        living = [channel for channel in channels if not channel.ended]
+        for channel in living[:1] or channels[-1:]:
+            return ServerPaths.under(self._paths.root, channel.server())
+        return self._paths
 
 
 def connect(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,27 @@ def test_commands_enqueued_while_suspended_are_done_afterwards(fleet: Fleet, sto
         fleet.control("b").resume("job", cut, store)
         assert context.wait(seq, 30.0)
         assert context.read(buffer) == b"2" * 50_000 + b"1" * 50_000
+
+
+def test_a_context_opened_after_a_move_is_where_the_session_is(fleet: Fleet, store: Path) -> None:
+    for name in ("a", "b"):
+        fleet.start("cpu:0", name)
+    with connect("a", fleet.root, "job") as device:
+        first = device.open_context()
+        first.finish()
+        cut = fleet.control("a").suspend("job", store)
+        resumed = threading.Timer(0.2, fleet.control("b").resume, ("job", cut, store))
+        resumed.start()
+        second = device.open_context()  # waits for the move to end
+        resumed.join()
+        assert fleet.control("a").status().sessions == ()
+        fleet.servers["a"].stop()
+        second.finish()
+        first.close()
+        second.close()
+        device.open_context().finish()
+        (third,) = fleet.control("b").status().sessions
+        assert third.name == "job.3"
 
 
 def test_a_dead_worker_s_session_goes_on_from_its_checkpoint(fleet: Fleet, store: Path) -> None:
@@ -430,6 +452,34 @@ def test_a_kernel_halted_in_its_midst_finishes_on_another_device(fleet: Fleet, s
         assert shot.undone
         fleet.servers["fpga-sim:0"].stop()
         fleet.control("fpga-sim:1").resume("job", cut, store)
+        assert context.wait(seq, 120.0)
+        assert tuple(map(bytes, outputs)) == test.expected
+
+
+@FPGA
+def test_a_session_that_its_worker_halted_is_still_halted_after_a_move(
+    fleet: Fleet, store: Path
+) -> None:
+    """With reads waiting behind the kernel: it can be looked at and saved there, and goes on."""
+    test = fpga_test("npu-nano", "long")
+    for uri in ("fpga-sim:0", "fpga-sim:1"):
+        fleet.start(uri)
+    device = connect("fpga-sim:0", fleet.root, "job")
+    device.configure(test.overlay)
+    with device, device.open_context() as context:
+        work = prepare(context, test)
+        work.launch()
+        outputs = [bytearray(buffer.size_bytes) for buffer in work.outputs]
+        for buffer, into in zip(work.outputs, outputs, strict=True):
+            context.read_into(buffer, into)
+        seq = context.signal()
+        context.halt(20.0)
+        before = context.peek(work.outputs[0])
+        cut = fleet.control("fpga-sim:0").suspend("job", store)
+        fleet.control("fpga-sim:1").resume("job", cut, store)
+        context.halt(5.0)
+        assert context.peek(work.outputs[0]) == before
+        assert context.save_state()
         assert context.wait(seq, 120.0)
         assert tuple(map(bytes, outputs)) == test.expected
 

@@ -46,13 +46,16 @@ def read_model(source: bytes | Path) -> RawModel:
     _check_finite(constants)
     inputs = {value.name: _dims(value) for value in graph.input if value.name not in constants}
     nodes = tuple(_node(node, index) for index, node in enumerate(graph.node))
+    for node in nodes:
+        _check_arity(node, opsets[""])
     outputs = tuple(value.name for value in graph.output)
     if not outputs:
         raise MalformedModel("the model has no outputs: not an ONNX model, or an empty one")
     if len(set(outputs)) != len(outputs):
         raise MalformedModel("two outputs of the model have the same name")
     _check_names(inputs, constants, nodes, outputs)
-    return RawModel(graph.name or "model", opsets, inputs, outputs, constants, nodes)
+    declared = {value.name: _shape(value) for value in graph.output if _has_shape(value)}
+    return RawModel(graph.name or "model", opsets, inputs, outputs, constants, nodes, declared)
 
 
 def _load(source: bytes | Path) -> bytes:
@@ -146,10 +149,18 @@ def _dims(value: Any) -> tuple[Dim, ...]:
     if not value.type.HasField("tensor_type") or kind.elem_type != onnx.TensorProto.FLOAT:
         found = _type_name(kind.elem_type) if value.type.HasField("tensor_type") else "no tensor"
         raise MalformedModel(f"input {value.name!r} is {found}; inputs must be float tensors")
-    if not kind.HasField("shape"):
+    if not _has_shape(value):
         raise MalformedModel(f"input {value.name!r} declares no shape")
+    return _shape(value)
+
+
+def _has_shape(value: Any) -> bool:
+    return bool(value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape"))
+
+
+def _shape(value: Any) -> tuple[Dim, ...]:
     dims: list[Dim] = []
-    for dim in kind.shape.dim:
+    for dim in value.type.tensor_type.shape.dim:
         which = dim.WhichOneof("value")
         dims.append(dim.dim_value if which == "dim_value" else dim.dim_param or None)
     return tuple(None if dim == -1 else dim for dim in dims)  # some exporters write -1
@@ -162,6 +173,25 @@ def _node(node: Any, index: int) -> RawNode:
         raise MalformedModel(f"node {name!r} has no operator or no output")
     attrs = {attr.name: _attr(attr, name) for attr in node.attribute}
     return RawNode(node.op_type, domain, name, tuple(node.input), tuple(node.output), attrs)
+
+
+def _check_arity(node: RawNode, opset: int) -> None:
+    """That an operator has no more inputs and outputs than ONNX gives it: the surplus would be
+    ignored. What is missing is the translators' matter, as are operators that ONNX lacks."""
+    if node.domain or not onnx.defs.has(node.op):
+        return
+    try:
+        schema = onnx.defs.get_schema(node.op, opset, "")
+    except onnx.defs.SchemaError:  # younger than the model's opset
+        return
+    for what, names, most in (
+        ("inputs", node.inputs, schema.max_input),
+        ("outputs", node.outputs, schema.max_output),
+    ):
+        if len(names) > most:
+            raise MalformedModel(
+                f"node {node.name!r} has {len(names)} {what}; {node.op} has at most {most}"
+            )
 
 
 def _attr(attr: Any, node: str) -> RawAttr:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ class RawModel:
     outputs: tuple[str, ...]
     constants: Mapping[str, NDArray[Any]]
     nodes: tuple[RawNode, ...]
+    declared: Mapping[str, tuple[Dim, ...]] = field(default_factory=dict)  # shapes of outputs
 
     @property
     def opset(self) -> int:

@@ -41,7 +41,7 @@ class Scope:
         return self.aliases.get(name, name)
 
     def value(self, node: RawNode, index: int) -> str:
-        """The name of a float input. Raises Refused for an integer or absent one."""
+        """The name of a float input. Raises Refused for an integer, empty or absent one."""
         name = optional(node, index)
         if not name:
             raise Refused(f"input {index} is absent")
@@ -50,6 +50,8 @@ class Scope:
             raise Refused(f"input {index} is an integer tensor; only float is computed with")
         if name not in self.shapes:
             raise UnknownShape
+        if 0 in self.shapes[name]:
+            raise Refused(f"input {index}, {name!r}, is empty: its shape is {self.shapes[name]}")
         return name
 
     def ints(self, node: RawNode, index: int) -> tuple[int, ...]:

@@ -46,6 +46,7 @@ def translate(raw: RawModel, dims: Mapping[str, int] | None = None) -> Graph:
         _translate_node(raw, node, work)
     if work.refusals:
         raise UnsupportedOp(work.refusals)
+    _check_outputs(raw, scope, given=bool(dims))
     return _graph(raw, work, tuple(shapes))
 
 
@@ -72,9 +73,6 @@ def _translate_node(raw: RawModel, node: RawNode, work: _Work) -> None:
 
 def _graph(raw: RawModel, work: _Work, inputs: tuple[str, ...]) -> Graph:
     scope = work.scope
-    for name in raw.outputs:
-        if name in scope.integers:
-            raise MalformedModel(f"output {name!r} is an integer constant; outputs must be float")
     # an output that is an alias (Identity) of another value needs a node of its own
     for name in raw.outputs:
         source = scope.resolve(name)
@@ -90,6 +88,26 @@ def _graph(raw: RawModel, work: _Work, inputs: tuple[str, ...]) -> Graph:
     used = {name for node in work.nodes for name in node.inputs}
     constants = {name: array for name, array in scope.floats.items() if name in used}
     return empty.with_nodes(tuple(work.nodes), constants)
+
+
+def _check_outputs(raw: RawModel, scope: Scope, given: bool) -> None:
+    """Whoever reads the file relies on the shapes that it declares. Symbols match every number;
+    with dimensions `given` by the caller, the file's own numbers may be of another size."""
+    for name in raw.outputs:
+        if scope.resolve(name) in scope.integers:
+            raise MalformedModel(f"output {name!r} is an integer constant; outputs must be float")
+        made = scope.shapes[scope.resolve(name)]
+        if 0 in made:
+            raise MalformedModel(f"output {name!r} has shape {list(made)}: an empty tensor")
+        said = raw.declared.get(name, made)
+        wrong = any(
+            isinstance(dim, int) and dim != size for dim, size in zip(said, made, strict=False)
+        )
+        if len(said) != len(made) or (wrong and not given):
+            raise MalformedModel(
+                f"output {name!r} is declared with shape {list(said)}, but the model makes "
+                f"{list(made)}: correct the declaration"
+            )
 
 
 def _batch_axis(raw: RawModel, name: str) -> int:

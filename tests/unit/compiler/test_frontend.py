@@ -320,3 +320,40 @@ def test_a_damaged_model_is_a_compile_error_or_a_model(models, data):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(CompileError):
         run_passes(load_graph(bytes(raw)))
+
+
+def test_an_empty_weight_is_refused_by_name(models):
+    node = models.node("MatMul", ["x", "hollow"], ["y"])
+    model = models.build([node], {"x": [1, 4]}, {"y": [1, 0]}, {"hollow": np.ones((4, 0), "f4")})
+    with pytest.raises(UnsupportedOp, match="'hollow', is empty"):
+        load_graph(model)
+
+
+def test_an_empty_output_is_refused_by_name(models):
+    node = models.node("Identity", ["hollow"], ["y"])
+    model = models.build([node], {"x": [1, 4]}, {"y": [4, 0]}, {"hollow": np.ones((4, 0), "f4")})
+    with pytest.raises(CompileError, match=r"'y' has shape \[4, 0\]"):
+        load_graph(model)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "words"),
+    [(["x", "x"], ["y"], "2 inputs; Relu has at most 1"), (["x"], ["y", "z"], "2 outputs")],
+)
+def test_an_operator_with_more_than_onnx_gives_it_is_refused(models, inputs, outputs, words):
+    model = models.build([models.node("Relu", inputs, outputs)], {"x": [1, 4]}, {"y": [1, 4]})
+    with pytest.raises(MalformedModel, match=words):
+        load_graph(model)
+
+
+@pytest.mark.parametrize("said", [[9, 9], [1, 4, 1], [4], [], [1, 0], ["n", 5]])
+def test_an_output_declared_with_a_shape_it_lacks_is_refused(models, said):
+    model = models.build([models.node("Relu", ["x"], ["y"])], {"x": [1, 4]}, {"y": said})
+    with pytest.raises(MalformedModel, match="output 'y' is declared"):
+        load_graph(model)
+
+
+@pytest.mark.parametrize("said", [[1, 4], ["n", 4], [None, None], [-1, 4]])
+def test_an_output_may_be_declared_with_symbols(models, said):
+    model = models.build([models.node("Relu", ["x"], ["y"])], {"x": ["n", 4]}, {"y": said})
+    assert load_graph(model).shapes["y"] == (1, 4)

@@ -31,7 +31,11 @@ if [[ ! -e $stamp ]]; then
     echo "setup: creating $venv (about 1 GB of packages from PyPI, once)"
     "$python" -c 'import sys; assert sys.version_info >= (3, 11), "haltere needs Python 3.11 or newer"'
     [[ -x $venv/bin/python ]] || "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check -e '.[all]'
+    "$venv/bin/python" -m pip install --disable-pip-version-check -e '.[all]' >"$venv/setup.log" 2>&1 || {
+        tail -n 40 "$venv/setup.log" >&2
+        echo "setup: pip could not install the packages; the whole log is $venv/setup.log" >&2
+        exit 1
+    }
     touch "$stamp"
 fi
 export PATH="$PWD/$venv/bin:$PATH"

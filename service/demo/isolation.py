@@ -28,7 +28,6 @@ def act(show: Show, device: str = "opencl:0") -> None:
         ]
         await_text(victim.with_suffix(".log"), "step")
         started[2].send_signal(signal.SIGKILL)
-        show.note(device, "kill -9 of a worker")
         codes = [process.wait(TIMEOUT_S) for process in started]
     show.check("a worker died by a signal in mid-run", "signal 9", f"signal {-codes[2]}")
     show.check("its device's other tenant finished", "exit status 0", f"exit status {codes[1]}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -68,7 +68,6 @@ class InferRequest:
     all_binary: bool = False
     id: str = ""
     timeout_us: int | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 _decoder = msgspec.json.Decoder(_Request)
@@ -106,7 +105,6 @@ def parse_request(body: bytes, header_length: int | None) -> InferRequest:
         bool(request.parameters.get("binary_data_output")),
         request.id,
         timeout or None,
-        request.parameters,
     )
 
 
@@ -164,7 +162,7 @@ def build_response(
             "datatype": datatype_of(array.dtype),
             "shape": list(array.shape),
         }
-        if name in request.binary or (request.all_binary and name not in request.binary):
+        if request.all_binary or name in request.binary:
             raws.append(array.tobytes())
             entry["parameters"] = {"binary_data_size": len(raws[-1])}
         elif array.dtype.kind == "f" and not np.isfinite(array).all():

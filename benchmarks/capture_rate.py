@@ -24,6 +24,7 @@ from _machine import machine_facts
 import rtl_sim
 from rtl_sim.capture import CaptureReport, capture
 from rtl_sim.capture.prove import tied_off
+from rtl_sim.design import Design as RtlDesign
 from rtl_sim.spec.npu import CONFIGS
 from rtl_sim.tb.npu_bench import Bench, design
 from rtl_sim.tb.npu_random import Generator
@@ -43,7 +44,7 @@ Work = Callable[[], tuple[int, float]]
 
 
 def forms(plain: Design, folder: Path) -> tuple[dict[str, Path], CaptureReport]:
-    result = capture(plain.sources, plain.top, plain.params, folder)
+    result = capture(RtlDesign(plain.sources, plain.top, plain.params), folder)
     netlist = folder / "netlist.v"
     netlist.write_text(tied_off(result.verilog.read_text()))
     designs = {

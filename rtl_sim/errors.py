@@ -4,6 +4,7 @@ SimError
  |- ToolMissing        caller   Verilator or a C++ compiler is not installed
  |- BuildFailed        caller   the RTL does not build; the message ends with the tool's log
  |- ModelFault         migrate  the model reports a fault: bus error, assertion, no answer
+ |- DesignError        caller   the description of a design (design.toml, .f) cannot be used
  `- SnapshotError      caller   a snapshot is damaged, of another layout or another overlay
 """
 
@@ -36,4 +37,9 @@ class ModelFault(SimError):
 
 class SnapshotError(SimError):
     code = "snapshot_error"
+    disposition = "caller"
+
+
+class DesignError(SimError):
+    code = "design_error"
     disposition = "caller"

@@ -52,6 +52,7 @@ from rtl_sim.capture.errors import (
     Refusal,
     ToolError,
 )
+from rtl_sim.capture.options import Options
 from rtl_sim.capture.tool import CaptureReport, CaptureResult, capture
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "CaptureReport",
     "CaptureResult",
     "ElaborationError",
+    "Options",
     "Refusal",
     "ToolError",
     "capture",

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 from rtl_sim.capture.errors import CaptureError
-from rtl_sim.capture.tool import DEFAULT_LANES, capture
+from rtl_sim.capture.options import DEFAULT_LANES, Options
+from rtl_sim.capture.tool import capture
+from rtl_sim.design import Design
 
 
 def _param(text: str) -> tuple[str, int]:
@@ -30,7 +32,9 @@ def main() -> int:
     options = parser.parse_args()
     try:
         result = capture(
-            options.sources, options.top, dict(options.param), options.out, options.lanes
+            Design(tuple(options.sources), options.top, dict(options.param)),
+            options.out,
+            Options(lanes=options.lanes),
         )
     except CaptureError as error:
         print(f"{error.code}: {error}", file=sys.stderr)

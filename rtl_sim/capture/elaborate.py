@@ -28,7 +28,7 @@ _SIBLING_SUFFIXES: Final = frozenset({".svh", ".vh", ".h", ".mem", ".hex", ".dat
 
 
 def read_raw(
-    sources: Sequence[Path], top: str, params: Mapping[str, int], work: Path
+    sources: Sequence[Path], top: str, params: Mapping[str, int | str], work: Path
 ) -> dict[str, Module]:
     """The design as its author wrote it: all modules, registers marked, nothing optimised."""
     names = _gather(sources, work)

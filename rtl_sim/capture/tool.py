@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -16,10 +15,11 @@ from rtl_sim.capture import elaborate, loops, refuse, state, statemap, writer
 from rtl_sim.capture.chain import place
 from rtl_sim.capture.errors import CaptureRefused, ElaborationError, Refusal
 from rtl_sim.capture.netlist import Module
+from rtl_sim.capture.options import MAX_LANES, Options
 from rtl_sim.capture.prepare import prepare
+from rtl_sim.design import Design
 
-DEFAULT_LANES: Final = 32
-MAX_LANES: Final = 1024  # wider than any bus that could carry a row
+DEFAULTS: Final = Options()
 MAX_MEMORIES: Final = 1 << 16  # sp_msel has 16 bits
 
 
@@ -50,24 +50,19 @@ class CaptureResult:
     report: CaptureReport
 
 
-def capture(
-    sources: Sequence[Path],
-    top: str,
-    params: Mapping[str, int],
-    out: Path,
-    lanes: int = DEFAULT_LANES,
-) -> CaptureResult:
-    """Instrument `top` and write `<top>.v`, `state.json` and `report.json` into `out`.
+def capture(design: Design, out: Path, options: Options = DEFAULTS) -> CaptureResult:
+    """Instrument the design's top and write `<top>.v`, `state.json` and `report.json` into `out`.
 
     Raises CaptureRefused with every obstacle when the design holds state that could not be saved
     soundly; nothing is written then. The same sources give the same bytes, wherever they lie.
     """
+    top, lanes = design.top, options.lanes
     if not 1 <= lanes <= MAX_LANES:
         raise ElaborationError(f"{lanes} lanes asked for, but a chain has 1 to {MAX_LANES}")
     with tempfile.TemporaryDirectory(prefix="haltere-capture-") as folder:
         work = Path(folder)
-        design, clock = _elaborated(sources, top, params, work)
-        modules = {**design, top: prepare(design[top])}
+        flat, clock = _elaborated(design, work)
+        modules = {**flat, top: prepare(flat[top])}
         found = state.extract(modules, top)
         chain = place(found.registers, lanes)
         written = writer.write(modules, top, found, chain, clock)
@@ -83,9 +78,9 @@ def capture(
         roms=len(found.roms),
         rows=len(chain.rows),
         padding=chain.padding,
-        cells_before=elaborate.count(design, top),
+        cells_before=elaborate.count(flat, top),
         cells_after=after,
-        kept_modules=len(design) - 1,
+        kept_modules=len(flat) - 1,
         warnings=written.warnings,
     )
     out.mkdir(parents=True, exist_ok=True)
@@ -97,15 +92,14 @@ def capture(
     return result
 
 
-def _elaborated(
-    sources: Sequence[Path], top: str, params: Mapping[str, int], work: Path
-) -> tuple[dict[str, Module], str]:
+def _elaborated(design: Design, work: Path) -> tuple[dict[str, Module], str]:
     """The checked design, flat but for modules without state, and its clock.
 
     A kept module ties every output to every input. Where that closes a ring that the gates inside
     do not, it is flattened after all.
     """
-    raw = elaborate.read_raw(sources, top, params, work)
+    top = design.top
+    raw = elaborate.read_raw(design.sources, top, design.params, work)
     refuse.check_raw(raw, top)
     keep = elaborate.stateless(raw, top)
     while True:  # ends: each turn keeps fewer modules

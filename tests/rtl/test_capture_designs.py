@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rtl_sim.capture import CaptureResult, capture
+from rtl_sim.capture import CaptureResult, Options, capture
+from rtl_sim.design import Design
 from rtl_sim.tb import runner
 from rtl_sim.tb.captured_pair import harness, renamed
 
@@ -22,7 +23,11 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Cap
     folder = tmp_path_factory.mktemp("captured")
     return {
         name: tuple(
-            capture([DESIGNS / f"{name}.sv"], name, {}, folder / f"{name}_{lanes}", lanes)
+            capture(
+                Design((DESIGNS / f"{name}.sv",), name),
+                folder / f"{name}_{lanes}",
+                Options(lanes=lanes),
+            )
             for lanes in (LANES_A, LANES_B)
         )
         for name in NAMES

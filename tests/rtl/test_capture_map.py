@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import rtl_sim
-from rtl_sim.capture import capture, netlist, yosys
+from rtl_sim.capture import Options, capture, netlist, yosys
+from rtl_sim.design import Design
 
 DESIGNS = Path(__file__).parent / "designs"
 CHECKSUM = Path(rtl_sim.__file__).parent / "rtl" / "checksum"
@@ -39,7 +40,7 @@ def _map(text: str, folder: Path, lanes: int = 32, **params: int) -> dict[str, A
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "t.sv"
     source.write_text(text)
-    result = capture([source], "t", params, folder / "out", lanes)
+    result = capture(Design((source,), "t", params), folder / "out", Options(lanes=lanes))
     loaded: dict[str, Any] = json.loads(result.state_map.read_text())
     return loaded
 
@@ -60,7 +61,7 @@ def _counted(script: list[str], folder: Path, top: str) -> tuple[int, int]:
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_every_bit_of_state_is_in_the_map(name: str, tmp_path: Path) -> None:
     """Counted twice without capture's code: in the sources, and in the emitted file."""
-    result = capture(SOURCES[name], name, {}, tmp_path / "out")
+    result = capture(Design(tuple(SOURCES[name]), name), tmp_path / "out")
     state = json.loads(result.state_map.read_text())
     for index, source in enumerate(SOURCES[name]):
         (tmp_path / f"{index}.sv").write_bytes(source.read_bytes())
@@ -107,7 +108,7 @@ def test_the_same_sources_give_the_same_bytes_wherever_they_lie(tmp_path: Path) 
         for source in SOURCES["checksum"]:
             copies.append(folder / source.name)
             copies[-1].write_bytes(source.read_bytes())
-        results.append(capture(copies, "checksum", {}, folder / "out"))
+        results.append(capture(Design(tuple(copies), "checksum"), folder / "out"))
     assert results[0].verilog.read_bytes() == results[1].verilog.read_bytes()
     assert results[0].state_map.read_bytes() == results[1].state_map.read_bytes()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rtl_sim.capture import capture
+from rtl_sim.design import Design as RtlDesign
 from rtl_sim.spec.npu import CONFIGS
 from rtl_sim.statemap import StateMap
 from rtl_sim.tb.cut_model import CutModel
@@ -30,7 +31,7 @@ def _launch(bench: Bench, case: Case) -> tuple[bytes, tuple[int, ...], int]:
 @pytest.mark.slow
 def test_a_captured_npu_runs_like_the_plain_one_also_when_cut(tmp_path: Path) -> None:
     plain = design(CONFIG)
-    result = capture(plain.sources, plain.top, plain.params, tmp_path)
+    result = capture(RtlDesign(plain.sources, plain.top, plain.params), tmp_path)
     state_map = StateMap.parse(result.state_map.read_bytes())
     library = build_library(Design((result.verilog,), plain.top, state_port=True))
 

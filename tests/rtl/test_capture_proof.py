@@ -9,6 +9,7 @@ import pytest
 import rtl_sim
 from rtl_sim.capture import ElaborationError, capture
 from rtl_sim.capture.prove import prove
+from rtl_sim.design import Design
 
 DESIGNS = Path(__file__).parent / "designs"
 CHECKSUM = Path(rtl_sim.__file__).parent / "rtl" / "checksum"
@@ -18,13 +19,13 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("regfile", "wide
 @pytest.mark.parametrize("name", ["fsm_fifo", "async_reset", "enables", "operators", *SLOW])
 def test_a_running_captured_design_equals_its_original(name: str, tmp_path: Path) -> None:
     sources = [DESIGNS / f"{name}.sv"]
-    prove(sources, name, {}, capture(sources, name, {}, tmp_path).verilog)
+    prove(sources, name, {}, capture(Design(tuple(sources), name), tmp_path).verilog)
 
 
 @pytest.mark.slow
 def test_the_running_captured_checksum_overlay_equals_its_original(tmp_path: Path) -> None:
     sources = sorted(CHECKSUM.glob("*.sv"))
-    prove(sources, "checksum", {}, capture(sources, "checksum", {}, tmp_path).verilog)
+    prove(sources, "checksum", {}, capture(Design(tuple(sources), "checksum"), tmp_path).verilog)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_a_captured_design_that_differs_is_not_proved(
     right: str, wrong: str, tmp_path: Path
 ) -> None:
     sources = [DESIGNS / "fsm_fifo.sv"]
-    verilog = capture(sources, "fsm_fifo", {}, tmp_path).verilog
+    verilog = capture(Design(tuple(sources), "fsm_fifo"), tmp_path).verilog
     text = verilog.read_text()
     assert right in text
     verilog.write_text(text.replace(right, wrong, 1))

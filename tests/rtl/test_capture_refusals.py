@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rtl_sim.capture import CaptureRefused, ElaborationError, capture
+from rtl_sim.capture import CaptureRefused, ElaborationError, Options, capture
+from rtl_sim.design import Design
 
 HEAD = (
     "module t(input clk, input clk2, input arst, input set, input en, input [3:0] d,"
@@ -126,7 +127,7 @@ def test_what_cannot_be_saved_soundly_is_refused_by_name(what: str, tmp_path: Pa
     source = tmp_path / "t.sv"
     source.write_text(text)
     with pytest.raises(CaptureRefused) as caught:
-        capture([source], "t", {}, tmp_path / "out")
+        capture(Design((source,), "t"), tmp_path / "out")
     found = [refusal for refusal in caught.value.refusals if refusal.kind == kind]
     assert any(where in refusal.where for refusal in found), caught.value
     assert all(refusal.why for refusal in found)
@@ -140,7 +141,7 @@ def test_all_obstacles_are_named_at_once(tmp_path: Path) -> None:
         " assign z = en ? d : 4'bz; endmodule"
     )
     with pytest.raises(CaptureRefused) as caught:
-        capture([source], "t", {}, tmp_path / "out")
+        capture(Design((source,), "t"), tmp_path / "out")
     assert {refusal.kind for refusal in caught.value.refusals} == {
         "latch",
         "port-direction",
@@ -157,7 +158,7 @@ def test_a_ring_of_words_that_is_none_of_bits_is_accepted(tmp_path: Path) -> Non
         f"{HEAD}); wire [3:0] c; assign c = {{c[2:0], en}} & d;"
         " always @(posedge clk) q <= c; endmodule"
     )
-    assert capture([source], "t", {}, tmp_path / "out").report.flop_bits == 4
+    assert capture(Design((source,), "t"), tmp_path / "out").report.flop_bits == 4
 
 
 def test_a_module_without_state_that_only_seems_to_loop_is_accepted(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_a_module_without_state_that_only_seems_to_loop_is_accepted(tmp_path: Pa
         f"{HEAD}); wire m, n; two u(.a(en), .b(m), .x(m), .y(n));"
         " always @(posedge clk) q <= {d[3:1], n}; endmodule"
     )
-    report = capture([source], "t", {}, tmp_path / "out").report
+    report = capture(Design((source,), "t"), tmp_path / "out").report
     assert (report.flop_bits, report.kept_modules) == (4, 0)
 
 
@@ -175,19 +176,19 @@ def test_a_source_that_yosys_rejects_is_an_elaboration_error(tmp_path: Path) -> 
     source = tmp_path / "t.sv"
     source.write_text("module t(input clk; endmodule")
     with pytest.raises(ElaborationError, match="syntax error"):
-        capture([source], "t", {}, tmp_path / "out")
+        capture(Design((source,), "t"), tmp_path / "out")
 
 
 def test_a_missing_source_or_top_is_named(tmp_path: Path) -> None:
     with pytest.raises(ElaborationError, match=r"absent\.sv does not exist"):
-        capture([tmp_path / "absent.sv"], "t", {}, tmp_path / "out")
+        capture(Design((tmp_path / "absent.sv",), "t"), tmp_path / "out")
     source = tmp_path / "t.sv"
     source.write_text("module other(input clk); endmodule")
     with pytest.raises(ElaborationError, match=r"\bt\b"):
-        capture([source], "t", {}, tmp_path / "out")
+        capture(Design((source,), "t"), tmp_path / "out")
 
 
 @pytest.mark.parametrize("lanes", [0, -1, 1025])
 def test_a_chain_of_no_or_too_many_lanes_is_refused(lanes: int, tmp_path: Path) -> None:
     with pytest.raises(ElaborationError, match="lanes"):
-        capture([tmp_path / "t.sv"], "t", {}, tmp_path / "out", lanes=lanes)
+        capture(Design((tmp_path / "t.sv",), "t"), tmp_path / "out", Options(lanes=lanes))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import rtl_sim
-from rtl_sim.capture import capture
+from rtl_sim.capture import Options, capture
+from rtl_sim.design import Design
 from rtl_sim.tb import runner
 from rtl_sim.tb.captured_pair import renamed
 from rtl_sim.tb.overlay_pair import overlay_harness
@@ -15,9 +16,10 @@ CUTS = 24
 
 
 def test_the_checksum_overlay_computes_and_can_be_cut_anywhere(tmp_path: Path) -> None:
-    sources = sorted(RTL.glob("*.sv"))
+    sources = tuple(sorted(RTL.glob("*.sv")))
     builds = [
-        capture(sources, "checksum", {}, tmp_path / f"lanes_{lanes}", lanes) for lanes in (32, 5)
+        capture(Design(sources, "checksum"), tmp_path / f"lanes_{lanes}", Options(lanes=lanes))
+        for lanes in (32, 5)
     ]
     copies = [
         renamed(build.verilog, build.state_map, "checksum", suffix)

@@ -22,6 +22,7 @@ from hal.backends.fpga.verilator_shell import PART
 from hal.errors import OverlayRejected
 from hal.types import Overlay, ProgramImage, SelfTest
 from rtl_sim import cache
+from rtl_sim.design import Design
 from rtl_sim.errors import SimError
 
 RTL_FILE = "rtl/overlay.v"
@@ -142,10 +143,14 @@ def _draft(recipe: Recipe) -> tuple[Manifest, dict[str, bytes]]:
 
 
 def _captured(recipe: Recipe) -> Path:
-    from rtl_sim.capture import capture  # loads Yosys: only when something must be captured
+    from rtl_sim.capture import (
+        Options,
+        capture,
+    )  # loads Yosys: only when something must be captured
 
     def build(folder: Path) -> None:
-        result = capture(recipe.sources, recipe.top, recipe.params, folder, lanes=recipe.lanes)
+        design = Design(recipe.sources, recipe.top, recipe.params)
+        result = capture(design, folder, Options(lanes=recipe.lanes))
         result.verilog.rename(folder / "overlay.v")
         result.state_map.rename(folder / "state.json")
 

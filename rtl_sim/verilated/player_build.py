@@ -1,0 +1,223 @@
+"""RTL of any top module in, shared library of its player out (see player.py), cached by content.
+
+The ports are read from the header that Verilator writes, so that what drives them never disagrees
+with the model. The key is made of the preprocessed text: files found by `include count too.
+
+Flags as in build.py, but assertions are off unless asked for: stimulus that nobody's testbench
+constrains would break the RTL's own assumptions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from rtl_sim import cache
+from rtl_sim.errors import BuildFailed
+from rtl_sim.verilated import build, toolchain
+from rtl_sim.verilated.build import CXX_FLAGS, FAST, RUNTIME, SANITIZE, SLOW
+from rtl_sim.verilated.toolchain import Toolchain
+
+SHIM: Final = Path(__file__).parent / "play"
+LIBRARY: Final = "player.so"
+PROGRAM: Final = "player"
+WORD_BITS: Final = 32
+PORTS_FORMAT: Final = "1"  # of ports.inc
+
+_FLAGS: Final = (
+    *("--cc", "--prefix", "Vmodel", "--threads", "1", "--no-timing", "-O3", "-Wno-fatal"),
+    *("--x-assign", "0", "--x-initial", "unique"),
+)
+_TRACE_FLAGS: Final = ("--trace-vcd", "--trace-structs")
+_TRACE_DEFINES: Final = ("-DVM_TRACE=1", "-DVM_TRACE_VCD=1", "-DHALTERE_TRACE")
+_PORT: Final = re.compile(r"VL_(IN|OUT|INOUT)(?:8|16|64|W)?\(&(\w+),(\d+),(\d+)(?:,\d+)?\);")
+_ESCAPE: Final = re.compile(r"__0([0-9a-fA-F]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of a top module: `words` words of a row, from word `first`."""
+
+    name: str
+    direction: Literal["in", "out"]
+    width: int  # bits
+    first: int
+
+    @property
+    def words(self) -> int:
+        return -(-self.width // WORD_BITS)
+
+
+def build_player(
+    sources: Sequence[Path],
+    top: str,
+    params: Mapping[str, int | str] | None = None,
+    *,
+    include: Sequence[Path] = (),
+    defines: Mapping[str, str] | None = None,
+    trace: bool = False,
+    assertions: bool = False,
+) -> Path:
+    """The shared library that `Player` loads.
+
+    sources  Verilog or SystemVerilog, packages first; include: folders that `include searches
+    top      "": the module that nothing instantiates
+    trace    the library can write waveforms; it is slower then
+    Raises BuildFailed (ports that are neither in nor out, arrays and reals among them) and
+    ToolMissing.
+    """
+    tools = toolchain.find()
+    arguments = _arguments(sources, top, params or {}, include, defines or {})
+    flags = [*_FLAGS, *(_TRACE_FLAGS if trace else ()), "--assert" if assertions else "--no-assert"]
+    extra = _TRACE_DEFINES if trace else ()
+    key = _key(tools, arguments, flags, top, "library")
+
+    def make(folder: Path) -> None:
+        objects = _compile(tools, arguments, flags, folder, extra)
+        exports = folder / "exports.map"
+        exports.write_text("{ global: haltere_player_*; local: *; };\n")
+        link = ["-shared", "-Wl,-Bsymbolic", f"-Wl,--version-script={exports}", "-pthread"]
+        runtime = build.runtime(tools, extra, _runtime_files(trace))
+        build.call(tools, [tools.compiler, *link, *map(str, objects), str(runtime),
+                           "-o", str(folder / LIBRARY)])  # fmt: skip
+        build.drop_intermediates(folder, keep=LIBRARY)
+
+    return cache.entry("players", key, make) / LIBRARY
+
+
+def build_program(sources: Sequence[Path], top: str, main: Path) -> Path:
+    """An executable of the player and a C++ `main` under the sanitizers, for tests."""
+    tools = toolchain.find()
+    arguments = _arguments(sources, top, {}, (), {})
+    extra = (*_TRACE_DEFINES, *SANITIZE.split())
+    flags = [*_FLAGS, *_TRACE_FLAGS, "--no-assert"]
+    key = _key(tools, arguments, flags, top, f"program {extra}", main.read_bytes())
+
+    def make(folder: Path) -> None:
+        objects = _compile(tools, arguments, flags, folder, extra)
+        objects.append(build.compile_file(tools, main, folder, (*CXX_FLAGS, *extra)))
+        runtime = build.runtime(tools, extra, _runtime_files(trace=True))
+        build.call(tools, [tools.compiler, *extra, *map(str, objects), str(runtime), "-pthread",
+                           "-o", str(folder / PROGRAM)])  # fmt: skip
+        build.drop_intermediates(folder, keep=PROGRAM)
+
+    return cache.entry("players", key, make) / PROGRAM
+
+
+def _arguments(
+    sources: Sequence[Path],
+    top: str,
+    params: Mapping[str, int | str],
+    include: Sequence[Path],
+    defines: Mapping[str, str],
+) -> list[str]:
+    return [
+        *(("--top-module", top) if top else ()),
+        *(f"-G{name}={_literal(value)}" for name, value in sorted(params.items())),
+        *(f"-I{path.resolve()}" for path in include),
+        *(f"-D{name}={value}" if value else f"-D{name}" for name, value in sorted(defines.items())),
+        *(str(path.resolve()) for path in sources),
+    ]
+
+
+def _literal(value: int | str) -> str:
+    return str(value) if isinstance(value, int) else f'"{value}"'
+
+
+def _key(
+    tools: Toolchain, arguments: Sequence[str], flags: Sequence[str], top: str, *more: bytes | str
+) -> str:
+    text = build.call(tools, [str(tools.verilator), "-E", "-P", "-Wno-fatal", *arguments])
+    return cache.digest_of(
+        tools.identity,
+        " ".join((*flags, *CXX_FLAGS, FAST, SLOW)),
+        top,
+        " ".join(argument for argument in arguments if argument.startswith("-G")),
+        text,
+        (SHIM / "play.cpp").read_bytes(),
+        PORTS_FORMAT,
+        *more,
+    )
+
+
+def _runtime_files(trace: bool) -> tuple[str, ...]:
+    return (*RUNTIME, "verilated_vcd_c.cpp") if trace else RUNTIME
+
+
+def _compile(
+    tools: Toolchain,
+    arguments: Sequence[str],
+    flags: Sequence[str],
+    folder: Path,
+    extra: Sequence[str],
+) -> list[Path]:
+    log = build.call(tools, [str(tools.verilator), *flags, "--Mdir", str(folder), *arguments])
+    (folder / "verilator.log").write_text(log)
+    (folder / "ports.inc").write_text(_include(_members((folder / "Vmodel.h").read_text())))
+    objects = build.compile_generated(tools, folder, extra)
+    own = (*build.model_flags(tools, folder), *extra)
+    objects.append(build.compile_file(tools, SHIM / "play.cpp", folder, own))
+    return objects
+
+
+def _members(header: str) -> list[tuple[str, Port]]:
+    """(member of the model class, port), by name: what has the same ports has the same rows."""
+    section = header.partition("// PORTS\n")[2].partition("\n\n")[0]
+    raw: list[tuple[str, str, Literal["in", "out"], int]] = []
+    for line in section.splitlines():
+        text = line.strip()
+        if not text or text.startswith("//"):
+            continue
+        match = _PORT.fullmatch(text)
+        if match is None or match.group(1) == "INOUT":
+            raise BuildFailed(
+                f"the top module's port {text.rstrip(';')} is not an input or output of bits: "
+                "wrap the design in a top without arrays, reals and inouts among its ports"
+            )
+        member, width = match.group(2), int(match.group(3)) - int(match.group(4)) + 1
+        raw.append((_name(member), member, "in" if match.group(1) == "IN" else "out", width))
+    found: list[tuple[str, Port]] = []
+    words = {"in": 0, "out": 0}
+    for name, member, direction, width in sorted(raw):
+        port = Port(name, direction, width, words[direction])
+        words[direction] += port.words
+        found.append((member, port))
+    return found
+
+
+def _name(member: str) -> str:
+    """The RTL's name of what Verilator calls `member` in C++."""
+    plain = member.removeprefix("__SYM__")
+    return _ESCAPE.sub(lambda match: chr(int(match.group(1), 16)), plain)
+
+
+def _include(members: Iterable[tuple[str, Port]]) -> str:
+    """The ports as the shim wants them: macros that name each with its place in a row."""
+    members = list(members)
+    inputs = [(member, port) for member, port in members if port.direction == "in"]
+    outputs = [(member, port) for member, port in members if port.direction == "out"]
+    described = "".join(
+        f'    "{port.direction} {port.first} {port.width} {_quoted(port.name)}\\n" \\\n'
+        for _, port in members
+    )
+    return "\n".join(
+        [
+            f"#define HALTERE_IN_WORDS {sum(port.words for _, port in inputs)}",
+            f"#define HALTERE_OUT_WORDS {sum(port.words for _, port in outputs)}",
+            "#define HALTERE_INPUTS \\",
+            *(f"    HALTERE_IN({m}, {p.first}, {p.width}) \\" for m, p in inputs),
+            "",
+            "#define HALTERE_OUTPUTS \\",
+            *(f"    HALTERE_OUT({m}, {p.first}) \\" for m, p in outputs),
+            "",
+            f'#define HALTERE_PORTS "" \\\n{described}',
+            "",
+        ]
+    )
+
+
+def _quoted(name: str) -> str:
+    return name.replace("\\", "\\\\").replace('"', '\\"')

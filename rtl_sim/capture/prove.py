@@ -16,7 +16,7 @@ from pathlib import Path
 from rtl_sim.capture import yosys
 
 _TIED_INPUTS = {"sp_run": 1, "sp_scan": 0, "sp_si": 0, "sp_msel": 0, "sp_maddr": 0,
-                "sp_mwe": 0, "sp_mwd": 0}  # fmt: skip
+                "sp_mre": 0, "sp_mwe": 0, "sp_mwd": 0}  # fmt: skip
 _INPUT = re.compile(r"^  input (\[\d+:0\] )?(sp_\w+),?$", re.MULTILINE)
 _OUTPUT = re.compile(r"^  output (reg )?(\[\d+:0\] )?(sp_\w+),?$", re.MULTILINE)
 _PASSES = ("proc", "flatten", "opt_expr", "opt_clean", "memory_map", "dffunmap", "async2sync",

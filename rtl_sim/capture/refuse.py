@@ -23,6 +23,7 @@ STATE_PORTS: Final = (
     "sp_so",
     "sp_msel",
     "sp_maddr",
+    "sp_mre",
     "sp_mwe",
     "sp_mwd",
     "sp_mrd",

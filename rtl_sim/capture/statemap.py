@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 from rtl_sim.capture.chain import Chain
 from rtl_sim.capture.state import State
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 def layout_id(state: State) -> str:
@@ -24,11 +25,14 @@ def layout_id(state: State) -> str:
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=32).hexdigest()
 
 
-def state_map(state: State, chain: Chain) -> dict[str, Any]:
+def state_map(state: State, chain: Chain, clocks: Sequence[str]) -> dict[str, Any]:
+    """`clocks`: the design's clock ports, the primary first."""
     places = sorted(chain.places(state.registers), key=lambda place: place.name)
     return {
         "format": FORMAT,
         "layout_id": layout_id(state),
+        "clock": clocks[0] if clocks else "",
+        "clocks": list(clocks),
         "lanes": chain.lanes,
         "rows": len(chain.rows),
         "mem_width": state.memory_width,
@@ -39,6 +43,7 @@ def state_map(state: State, chain: Chain) -> dict[str, Any]:
             {"name": m.name, "index": index, "width": m.width, "depth": m.depth}
             for index, m in enumerate(state.memories)
         ],
+        "read_registers": [],
         "roms": [{"name": rom.name, "digest": rom.digest} for rom in state.roms],
     }
 

@@ -86,7 +86,7 @@ def capture(design: Design, out: Path, options: Options = DEFAULTS) -> CaptureRe
     out.mkdir(parents=True, exist_ok=True)
     result = CaptureResult(out / f"{top}.v", out / "state.json", report)
     result.verilog.write_text(written.verilog, encoding="utf-8")
-    text = statemap.to_text(statemap.state_map(found, chain))
+    text = statemap.to_text(statemap.state_map(found, chain, (clock,) if clock else ()))
     result.state_map.write_text(text, encoding="utf-8")
     (out / "report.json").write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
     return result

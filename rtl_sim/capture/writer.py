@@ -80,6 +80,7 @@ def _top(
         f"  output {span(lanes)}sp_so",
         "  input [15:0] sp_msel",
         "  input [31:0] sp_maddr",
+        "  input sp_mre",
         "  input sp_mwe",
         f"  input {span(width)}sp_mwd",
         f"  output reg {span(width)}sp_mrd",

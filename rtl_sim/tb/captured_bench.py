@@ -55,7 +55,7 @@ class Bench:
         dut.which.value = int(os.environ["BENCH_WHICH"])
         maps = {"k": _map("A"), "a": _map("A"), "b": _map("B")}
         for copy, state_map in maps.items():
-            for name in ("scan", "si", "mwe"):
+            for name in ("scan", "si", "mre", "mwe"):
                 getattr(dut, f"{name}_{copy}").value = 0
             getattr(dut, f"run_{copy}").value = 1
             self.ports[copy] = StatePort(dut, copy, state_map, self.edge)
@@ -119,7 +119,7 @@ class Bench:
     def poison(self, copy: str) -> State:
         """A state of noise that fits `copy`."""
         state_map = self.ports[copy].map
-        bits = len(state_map.flops)
+        bits = len(state_map.bits)
         return State(
             self.rng.getrandbits(bits).to_bytes(-(-bits // 8), "little") if bits else b"",
             {
@@ -208,7 +208,7 @@ async def every_bit_of_state_can_be_written_and_read(dut: Any) -> None:
     for copy in "ab":
         port = bench.ports[copy]
         state = bench.poison(copy)
-        count = len(port.map.flops)
+        count = len(port.map.bits)
         flops = int.from_bytes(state.flops, "little") ^ ((1 << count) - 1)
         opposite = State(
             flops.to_bytes(-(-count // 8), "little"),

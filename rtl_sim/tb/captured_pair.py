@@ -57,7 +57,7 @@ def harness(designs: Sequence[tuple[str, Captured, Captured]]) -> str:
             "  input noise_rst, input [31:0] noise_x, input [7:0] which,",
             *(
                 f"  input run_{c}, input scan_{c}, input [{ROW_BITS - 1}:0] si_{c},"
-                f" output reg [{ROW_BITS - 1}:0] so_{c}, input mwe_{c},"
+                f" output reg [{ROW_BITS - 1}:0] so_{c}, input mre_{c}, input mwe_{c},"
                 f" output reg [{width - 1}:0] mrd_{c},"
                 for c in "kab"
             ),
@@ -100,7 +100,8 @@ def _design(number: int, name: str, first: Captured, second: Captured) -> str:
             f"  {captured.module} {copy}_{number} (.{inputs}, .y(y{copy}_{number}),",
             f"    .sp_run(run_{copy}), .sp_scan(scan_{copy} && {own}),",
             f"    .sp_si(si_{copy}[{state.lanes - 1}:0]), .sp_so(so_{copy}_{number}),",
-            f"    .sp_msel(msel), .sp_maddr(maddr), .sp_mwe(mwe_{copy} && {own}),",
+            f"    .sp_msel(msel), .sp_maddr(maddr), .sp_mre(mre_{copy} && {own}),",
+            f"    .sp_mwe(mwe_{copy} && {own}),",
             f"    .sp_mwd(mwd[{state.mem_width - 1}:0]), .sp_mrd(mrd_{copy}_{number}));",
         ]
     return "\n".join(lines)

@@ -55,7 +55,7 @@ class Bench:
         for name in ("clk", "bus_clk", "clk_k", "noise", "msel", "maddr", "mwd"):
             getattr(dut, name).value = 0
         for copy in "kab":
-            for name in ("scan", "si", "mwe"):
+            for name in ("scan", "si", "mre", "mwe"):
                 getattr(dut, f"{name}_{copy}").value = 0
             getattr(dut, f"run_{copy}").value = 1
         dut.ap_rst_n.value = 0
@@ -142,7 +142,7 @@ class Bench:
 
     def poison(self, copy: str) -> State:
         state_map = self.ports[copy].map
-        bits = len(state_map.flops)
+        bits = len(state_map.bits)
         return State(
             self.rng.getrandbits(bits).to_bytes(-(-bits // 8), "little"),
             {
@@ -167,7 +167,7 @@ class Bench:
         """Names of the flip-flops and memories that differ."""
         flops = int.from_bytes(wanted.flops, "little") ^ int.from_bytes(found.flops, "little")
         names = {
-            name for index, (name, *_) in enumerate(self.ports["k"].map.flops) if flops >> index & 1
+            name for index, (name, _) in enumerate(self.ports["k"].map.bits) if flops >> index & 1
         }
         names |= {m for m in wanted.memories if wanted.memories[m] != found.memories[m]}
         return sorted(names)

@@ -48,7 +48,8 @@ def overlay_harness(top: str, first: Captured, second: Captured) -> str:
         f"input [0:0] {_FULL}bid, input [0:0] {_FULL}rid",
         *(
             f"input run_{c}, input scan_{c}, input [{ROW_BITS - 1}:0] si_{c},"
-            f" output [{ROW_BITS - 1}:0] so_{c}, input mwe_{c}, output [{width - 1}:0] mrd_{c}"
+            f" output [{ROW_BITS - 1}:0] so_{c}, input mre_{c}, input mwe_{c},"
+            f" output [{width - 1}:0] mrd_{c}"
             for c in "kab"
         ),
         f"input [15:0] msel, input [31:0] maddr, input [{width - 1}:0] mwd",
@@ -94,6 +95,6 @@ def _instance(module: str, copy: str, clock: str, captured: Captured | None) -> 
         pins += [
             f".sp_run(run_{copy}), .sp_scan(scan_{copy}), .sp_si(si_{copy}[{state.lanes - 1}:0])",
             f".sp_so(so_{copy}[{state.lanes - 1}:0]), .sp_msel(msel), .sp_maddr(maddr)",
-            f".sp_mwe(mwe_{copy}), .sp_mwd(mwd), .sp_mrd(mrd_{copy})",
+            f".sp_mre(mre_{copy}), .sp_mwe(mwe_{copy}), .sp_mwd(mwd), .sp_mrd(mrd_{copy})",
         ]
     return f"  {module} {copy}_copy (\n    " + ",\n    ".join(pins) + "\n  );"

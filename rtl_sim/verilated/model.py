@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,9 +17,9 @@ from pathlib import Path
 from rtl_sim import snapshot as fabric
 from rtl_sim.errors import ModelFault, SnapshotError
 from rtl_sim.snapshot import Snapshot
-from rtl_sim.statemap import StateMap
+from rtl_sim.statemap import Memory, ReadRegister, StateMap
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 NO_ANSWER = (1 << 64) - 1
 REGISTER_CYCLES = 10_000  # an AXI-Lite access answers in a handful; more is a hung overlay
 FAULT_KINDS = {
@@ -120,13 +121,8 @@ class Model:
     def save(self, overlay: str) -> Snapshot:
         """The whole state, now; the model stands where it stood. `overlay` names it."""
         state_map = self._require_map()
-        segments = {fabric.FLOPS: state_map.flops_from_rows(self._rotate(None))}
-        for memory in state_map.memories:
-            words = ctypes.create_string_buffer(memory.size_bytes)
-            self._state_call(
-                "haltere_read_memory", memory.index, memory.word_bytes, memory.depth, words
-            )
-            segments[fabric.MEMORY_PREFIX + memory.name] = words.raw
+        with self._frozen():
+            segments = self._read_state(state_map)
         segments[fabric.SHELL] = self._save_shell()
         return Snapshot(overlay, state_map.layout_id, self.cycle, segments)
 
@@ -140,17 +136,23 @@ class Model:
         """Put `snapshot` in place: checked first, then streamed in, read back and compared."""
         self.check(snapshot, overlays)
         state_map = self._require_map()
-        for memory in state_map.memories:
-            words = snapshot.segments[fabric.MEMORY_PREFIX + memory.name]
-            self._state_call(
-                "haltere_write_memory", memory.index, memory.word_bytes, memory.depth, words
-            )
-        self._rotate(state_map.rows_from_flops(snapshot.segments[fabric.FLOPS]))
+        rows, registers = state_map.scatter(snapshot.segments[fabric.FLOPS])
+        with self._frozen():
+            self._rotate(rows)
+            for register, value in zip(state_map.read_registers, registers, strict=True):
+                self._load_register(register, value)
+            for memory in state_map.memories:
+                self._write_memory(memory, snapshot.segments[fabric.MEMORY_PREFIX + memory.name])
         self._state_call("haltere_load_shell", snapshot.segments[fabric.SHELL])
         found = self.save(snapshot.overlay)
         for name, payload in snapshot.segments.items():
             if found.segments[name] != payload:
                 raise ModelFault(f"restored state reads back otherwise in segment {name}")
+
+    @property
+    def frozen_cycles(self) -> int:
+        """Cycles spent frozen so far: one for each row, word and register that was moved."""
+        return int(self._library.haltere_frozen_cycles(self._handle))
 
     def close(self) -> None:
         """Idempotent."""
@@ -178,6 +180,51 @@ class Model:
         if self._state_map is None:
             raise SnapshotError("this model has no state port: build it from captured RTL")
         return self._state_map
+
+    @contextmanager
+    def _frozen(self) -> Iterator[None]:
+        self._state_call("haltere_freeze")
+        try:
+            yield
+        finally:
+            self._library.haltere_release(self._handle)
+
+    def _read_state(self, state_map: StateMap) -> dict[str, bytes]:
+        """Reads everything, then repairs the registers that walking the memories went through."""
+        rows = self._rotate(None)
+        registers = [self._read_register(register) for register in state_map.read_registers]
+        segments = {fabric.FLOPS: state_map.gather(rows, registers)}
+        words = {memory.index: self._read_memory(memory) for memory in state_map.memories}
+        for memory in state_map.memories:
+            segments[fabric.MEMORY_PREFIX + memory.name] = words[memory.index]
+        values = dict(zip(state_map.read_registers, registers, strict=True))
+        memories = {memory.index: memory for memory in state_map.memories}
+        for register in state_map.walked:
+            self._load_register(register, values[register])
+            self._write_memory(memories[register.memory], words[register.memory], 1)
+        return segments
+
+    def _read_memory(self, memory: Memory) -> bytes:
+        words = ctypes.create_string_buffer(memory.size_bytes)
+        self._state_call(
+            "haltere_read_memory", memory.index, memory.word_bytes, memory.depth, words
+        )
+        return words.raw
+
+    def _write_memory(self, memory: Memory, words: bytes, count: int | None = None) -> None:
+        """The first `count` words (None: all)."""
+        count = memory.depth if count is None else count
+        self._state_call("haltere_write_memory", memory.index, memory.word_bytes, count, words)
+
+    def _read_register(self, register: ReadRegister) -> bytes:
+        value = ctypes.create_string_buffer(register.size_bytes)
+        self._state_call("haltere_read_register", register.select, register.size_bytes, value)
+        return value.raw
+
+    def _load_register(self, register: ReadRegister, value: bytes) -> None:
+        self._state_call(
+            "haltere_load_register", register.select, register.memory, register.size_bytes, value
+        )
 
     def _rotate(self, rows: bytes | None) -> bytes:
         """Turn the chain once, putting `rows` in (None: what is there); returns what was there."""
@@ -221,9 +268,14 @@ def _load(path: Path) -> ctypes.CDLL:
     }
     if library.haltere_has_state_port():
         signatures |= {
+            "haltere_freeze": (u32, [handle]),
+            "haltere_release": (u32, [handle]),
+            "haltere_frozen_cycles": (u64, [handle]),
             "haltere_rotate": (u32, [handle, data, data, u32, u32]),
             "haltere_read_memory": (u32, [handle, u32, u32, u32, data]),
             "haltere_write_memory": (u32, [handle, u32, u32, u32, data]),
+            "haltere_read_register": (u32, [handle, u32, u32, data]),
+            "haltere_load_register": (u32, [handle, u32, u32, u32, data]),
         }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)

@@ -23,7 +23,7 @@ void Vmodel___024root___eval(Vmodel___024root* self);  // generated beside Vmode
 
 namespace haltere {
 
-constexpr std::uint32_t ABI_VERSION = 1;
+constexpr std::uint32_t ABI_VERSION = 2;
 constexpr unsigned RESET_CYCLES = 8;        // enough for any synchronous reset pipeline we ship
 constexpr std::size_t LOG_BYTES = 4096;     // the first messages explain; the rest repeat
 constexpr std::uint64_t NO_ANSWER = ~0ull;  // returned by register accesses that time out
@@ -166,20 +166,40 @@ struct Model {
     // ---- state port
 
 #ifdef HALTERE_STATE_PORT
-    void thaw() {
-        top->sp_scan = top->sp_mwe = 0;
+    // Frozen cycles: one row, word or register each, as on a board.
+    std::uint64_t frozen_cycles = 0;
+
+    void idle_state_port() {
+        top->sp_scan = top->sp_mre = top->sp_mwe = 0;
         top->sp_msel = 0;
         top->sp_maddr = 0;
+    }
+
+    void thaw() {
+        idle_state_port();
         top->sp_run = 1;
     }
 
-    void freeze() {
-        top->sp_run = top->sp_scan = top->sp_mwe = 0;
-        slave.drive(*top);
-        context->assertOn(false);  // scanned rows pass through registers: no state of the design
+    void frozen_edge() {
+        top->ap_clk = 1;
+        eval();
+        ++frozen_cycles;
+        top->ap_clk = 0;  // the state port's inputs change while the clock is low
+        eval();
     }
 
-    void leave_frozen() {
+    void freeze() {
+        slave.drive(*top);
+        top->ap_clk = 0;
+        eval();
+        context->assertOn(false);  // scanned rows pass through registers: no state of the design
+        idle_state_port();
+        top->sp_run = 0;
+        eval();
+        frozen_edge();  // the idle one
+    }
+
+    void release() {
         thaw();
         slave.drive(*top);
         eval();  // settle, so that the interrupt shows at once
@@ -207,49 +227,68 @@ struct Model {
         std::memcpy(bytes, port.m_storage, std::min(count, sizeof port.m_storage));
     }
 
+    // What follows needs a frozen design.
+
     // Turns the chain once: `out` (may be null) gets the rows, `in` (null: what comes out) goes in.
     void rotate(std::uint8_t* out, const std::uint8_t* in, std::uint32_t rows,
                 std::uint32_t row_bytes) {
-        freeze();
         top->sp_scan = 1;
         for (std::uint32_t row = 0; row < rows; ++row) {
-            top->ap_clk = 0;
-            eval();
             if (out) get(top->sp_so, out + std::size_t{row} * row_bytes, row_bytes);
             if (in) {
                 put(top->sp_si, in + std::size_t{row} * row_bytes, row_bytes);
             } else {
                 top->sp_si = top->sp_so;
             }
-            top->ap_clk = 1;
-            eval();
+            frozen_edge();
         }
-        leave_frozen();
+        top->sp_scan = 0;
+        eval();
     }
 
-    void read_memory(std::uint32_t index, std::uint32_t word_bytes, std::uint32_t depth,
+    void read_memory(std::uint32_t index, std::uint32_t word_bytes, std::uint32_t count,
                      std::uint8_t* out) {
-        freeze();
         top->sp_msel = index;
-        for (std::uint32_t address = 0; address < depth; ++address) {
+        top->sp_mre = 1;
+        for (std::uint32_t address = 0; address < count; ++address) {
             top->sp_maddr = address;
-            edge();  // the word is valid after at most one rising edge
+            frozen_edge();
             get(top->sp_mrd, out + std::size_t{address} * word_bytes, word_bytes);
         }
-        leave_frozen();
+        idle_state_port();
+        eval();
     }
 
-    void write_memory(std::uint32_t index, std::uint32_t word_bytes, std::uint32_t depth,
+    void write_memory(std::uint32_t index, std::uint32_t word_bytes, std::uint32_t count,
                       const std::uint8_t* in) {
-        freeze();
         top->sp_msel = index;
         top->sp_mwe = 1;
-        for (std::uint32_t address = 0; address < depth; ++address) {
+        for (std::uint32_t address = 0; address < count; ++address) {
             top->sp_maddr = address;
             put(top->sp_mwd, in + std::size_t{address} * word_bytes, word_bytes);
-            edge();
+            frozen_edge();
         }
-        leave_frozen();
+        idle_state_port();
+        eval();
+    }
+
+    void read_register(std::uint32_t select, std::uint32_t bytes, std::uint8_t* out) {
+        top->sp_msel = select;
+        frozen_edge();
+        get(top->sp_mrd, out, bytes);
+        idle_state_port();
+        eval();
+    }
+
+    // Through word 0 of its memory, which the caller puts back.
+    void load_register(std::uint32_t select, std::uint32_t memory, std::uint32_t bytes,
+                       const std::uint8_t* in) {
+        write_memory(memory, bytes, 1, in);
+        top->sp_msel = select;
+        top->sp_mre = 1;
+        frozen_edge();
+        idle_state_port();
+        eval();
     }
 #else
     void thaw() {}
@@ -392,6 +431,24 @@ EXPORT std::uint32_t haltere_load_shell(void* handle, const std::uint8_t* in) {
 EXPORT const char* haltere_log(void* handle) { return static_cast<Model*>(handle)->log.c_str(); }
 
 #ifdef HALTERE_STATE_PORT
+EXPORT std::uint32_t haltere_freeze(void* handle) {
+    return haltere::guarded<std::uint32_t>(handle, 0, [=](Model& model) {
+        model.freeze();
+        return 1u;
+    });
+}
+
+EXPORT std::uint32_t haltere_release(void* handle) {
+    return haltere::guarded<std::uint32_t>(handle, 0, [=](Model& model) {
+        model.release();
+        return 1u;
+    });
+}
+
+EXPORT std::uint64_t haltere_frozen_cycles(void* handle) {
+    return static_cast<Model*>(handle)->frozen_cycles;
+}
+
 EXPORT std::uint32_t haltere_rotate(void* handle, std::uint8_t* out, const std::uint8_t* in,
                                     std::uint32_t rows, std::uint32_t row_bytes) {
     return haltere::guarded<std::uint32_t>(handle, 0, [=](Model& model) {
@@ -401,19 +458,35 @@ EXPORT std::uint32_t haltere_rotate(void* handle, std::uint8_t* out, const std::
 }
 
 EXPORT std::uint32_t haltere_read_memory(void* handle, std::uint32_t index,
-                                         std::uint32_t word_bytes, std::uint32_t depth,
+                                         std::uint32_t word_bytes, std::uint32_t count,
                                          std::uint8_t* out) {
     return haltere::guarded<std::uint32_t>(handle, 0, [=](Model& model) {
-        model.read_memory(index, word_bytes, depth, out);
+        model.read_memory(index, word_bytes, count, out);
         return 1u;
     });
 }
 
 EXPORT std::uint32_t haltere_write_memory(void* handle, std::uint32_t index,
-                                          std::uint32_t word_bytes, std::uint32_t depth,
+                                          std::uint32_t word_bytes, std::uint32_t count,
                                           const std::uint8_t* in) {
     return haltere::guarded<std::uint32_t>(handle, 0, [=](Model& model) {
-        model.write_memory(index, word_bytes, depth, in);
+        model.write_memory(index, word_bytes, count, in);
+        return 1u;
+    });
+}
+
+EXPORT std::uint32_t haltere_read_register(void* handle, std::uint32_t select, std::uint32_t bytes,
+                                           std::uint8_t* out) {
+    return haltere::guarded<std::uint32_t>(handle, 0, [=](Model& model) {
+        model.read_register(select, bytes, out);
+        return 1u;
+    });
+}
+
+EXPORT std::uint32_t haltere_load_register(void* handle, std::uint32_t select, std::uint32_t memory,
+                                           std::uint32_t bytes, const std::uint8_t* in) {
+    return haltere::guarded<std::uint32_t>(handle, 0, [=](Model& model) {
+        model.load_register(select, memory, bytes, in);
         return 1u;
     });
 }

@@ -27,7 +27,8 @@ FLOP_BITS = 352
 def blend_bundle(**changes: Any) -> Bundle:
     flops = [{"name": "q", "bit": i, "row": i // 32, "lane": i % 32} for i in range(FLOP_BITS)]
     state_map = {
-        "format": 1, "layout_id": "1a" * 16, "lanes": 32, "rows": FLOP_BITS // 32, "mem_width": 70,
+        "format": 2, "clock": "ap_clk", "clocks": ["ap_clk"], "read_registers": [],
+        "layout_id": "1a" * 16, "lanes": 32, "rows": FLOP_BITS // 32, "mem_width": 70,
         "flops": flops, "memories": [{"name": "store", "index": 0, "width": 70, "depth": 16}],
         "roms": [],
     }  # fmt: skip

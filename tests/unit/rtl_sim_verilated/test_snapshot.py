@@ -57,36 +57,61 @@ def test_arbitrary_bytes_are_refused(data: bytes) -> None:
         unpack(data)
 
 
-def a_map(order: list[int], lanes: int) -> StateMap:
-    """20 flip-flops placed in a chain in the given order."""
+def a_map(order: list[int], lanes: int, chained: int = 20) -> StateMap:
+    """20 register bits, in the given order: `chained` in a chain, the others in a read register."""
+    bits = [(f"f{index // 8}", index % 8) for index in order]
     flops = [
-        {"name": f"f{index // 8}", "bit": index % 8, "row": place // lanes, "lane": place % lanes}
-        for place, index in enumerate(order)
+        {"name": name, "bit": bit, "row": place // lanes, "lane": place % lanes}
+        for place, (name, bit) in enumerate(bits[:chained])
     ]
+    registers = [{"select": 1, "memory": 0, "bits": bits[chained:]}] if chained < 20 else []
     return StateMap.parse(
         json.dumps(
-            {"format": 1, "layout_id": "ab", "lanes": lanes, "rows": -(-20 // lanes),
-             "mem_width": 1, "flops": flops, "memories": [], "roms": []}
+            {"format": 2, "clock": "c", "clocks": ["c"], "read_registers": registers,
+             "layout_id": "ab", "lanes": lanes, "rows": -(-20 // lanes), "mem_width": 20,
+             "flops": flops, "memories": [{"name": "m", "index": 0, "width": 20, "depth": 2}],
+             "roms": []}
         ).encode()
     )  # fmt: skip
 
 
-@given(st.permutations(range(20)), st.permutations(range(20)), st.integers(0, 2**20 - 1))
-def test_flip_flop_bits_do_not_depend_on_chain_order_or_lanes(
-    one: list[int], two: list[int], bits: int
+@given(
+    st.permutations(range(20)),
+    st.permutations(range(20)),
+    st.integers(0, 19),
+    st.integers(0, 2**20 - 1),
+)
+def test_register_bits_do_not_depend_on_chain_order_lanes_or_where_they_are(
+    one: list[int], two: list[int], chained: int, bits: int
 ) -> None:
     canonical = bits.to_bytes(3, "little")
-    narrow, wide = a_map(one, 3), a_map(two, 32)
-    assert narrow.flops_from_rows(narrow.rows_from_flops(canonical)) == canonical
-    assert wide.flops_from_rows(wide.rows_from_flops(canonical)) == canonical
+    for state_map in (a_map(one, 3), a_map(two, 32), a_map(two, 5, chained)):
+        assert state_map.gather(*state_map.scatter(canonical)) == canonical
+    rows, (register,) = a_map(two, 5, chained).scatter(canonical)
+    wanted = sum((bits >> index & 1) << place for place, index in enumerate(two[chained:]))
+    assert int.from_bytes(register, "little") == wanted
+    assert bits.bit_count() == int.from_bytes(rows, "little").bit_count() + wanted.bit_count()
+
+
+def test_a_state_map_of_the_first_format_is_refused_and_says_what_to_do() -> None:
+    with pytest.raises(SnapshotError, match=r"format 1; .* capture the design again"):
+        StateMap.parse(b'{"format": 1}')
 
 
 @pytest.mark.parametrize(
     "damage",
-    [{"format": 2}, {"rows": 0}, {"flops": [{"name": "a"}]}, {"flops": [{}] * 2}, {"lanes": "x"}],
+    [
+        {"format": 3},
+        {"rows": 0},
+        {"flops": [{"name": "a"}]},
+        {"flops": [{}] * 2},
+        {"lanes": "x"},
+        {"read_registers": [{"select": 1, "memory": 0, "bits": [["r", 0]]}]},  # of no memory
+    ],
 )
 def test_a_state_map_that_makes_no_sense_is_refused(damage: dict[str, object]) -> None:
-    sound = {"format": 1, "layout_id": "ab", "lanes": 4, "rows": 1, "mem_width": 1,
+    sound = {"format": 2, "clock": "c", "clocks": ["c"], "read_registers": [],
+             "layout_id": "ab", "lanes": 4, "rows": 1, "mem_width": 1,
              "flops": [{"name": "f", "bit": 0, "row": 0, "lane": 0}],
              "memories": [], "roms": []}  # fmt: skip
     StateMap.parse(json.dumps(sound).encode())
@@ -101,7 +126,8 @@ def test_segments_of_a_snapshot_are_flops_then_memories_by_name_then_shell() -> 
     ]
     state_map = StateMap.parse(
         json.dumps(
-            {"format": 1, "layout_id": "ab", "lanes": 1, "rows": 1, "mem_width": 9,
+            {"format": 2, "clock": "c", "clocks": ["c"], "read_registers": [],
+             "layout_id": "ab", "lanes": 1, "rows": 1, "mem_width": 9,
              "flops": flops, "memories": memories, "roms": []}
         ).encode()
     )  # fmt: skip

@@ -35,7 +35,7 @@ module blend #(
     output logic [31:0] sp_so,
     input  logic [15:0] sp_msel,
     input  logic [31:0] sp_maddr,
-    input  logic        sp_mwe,
+    input  logic        sp_mre, sp_mwe,
     input  logic [69:0] sp_mwd,
     output logic [69:0] sp_mrd
 );

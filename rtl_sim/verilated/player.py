@@ -17,6 +17,7 @@ player; calls release the interpreter lock. Knows nothing of state ports (see ha
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections.abc import Mapping
 from functools import lru_cache
@@ -47,12 +48,14 @@ class Player:
         self._library, self.ports = _load(library)
         self.in_words = _words(self.ports, "in")
         self.out_words = _words(self.ports, "out")
-        self._handle = self._library.haltere_player_create(seed)
-        if not self._handle:
-            raise ModelFault(f"{library}: the model cannot be created")
         self._row = np.zeros(self.in_words, np.uint32)
         self._shown = np.zeros(self.out_words, np.uint32)
-        self.eval()
+        # `initial` blocks run in the first evaluation: that is when they read files by name.
+        with contextlib.chdir(library.parent):
+            self._handle = self._library.haltere_player_create(seed)
+            if not self._handle:
+                raise ModelFault(f"{library}: the model cannot be created")
+            self.eval()
 
     @property
     def inputs(self) -> tuple[Port, ...]:

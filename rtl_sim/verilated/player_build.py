@@ -1,7 +1,8 @@
 """RTL of any top module in, shared library of its player out (see player.py), cached by content.
 
 The ports are read from the header that Verilator writes, so that what drives them never disagrees
-with the model. The key is made of the preprocessed text: files found by `include count too.
+with the model. The key is made of the preprocessed text: files found by `include count too. Files
+that RTL names in a string (`$readmemh`) are kept beside the library, where Player has them read.
 
 Flags as in build.py, but assertions are off unless asked for: stimulus that nobody's testbench
 constrains would break the RTL's own assumptions.
@@ -34,6 +35,7 @@ _FLAGS: Final = (
 _TRACE_FLAGS: Final = ("--trace-vcd", "--trace-structs")
 _TRACE_DEFINES: Final = ("-DVM_TRACE=1", "-DVM_TRACE_VCD=1", "-DHALTERE_TRACE")
 _PORT: Final = re.compile(r"VL_(IN|OUT|INOUT)(?:8|16|64|W)?\(&(\w+),(\d+),(\d+)(?:,\d+)?\);")
+_STRING: Final = re.compile(r'"([^"\\\n]{1,200})"')
 _ESCAPE: Final = re.compile(r"__0([0-9a-fA-F]{2})")
 
 
@@ -73,7 +75,9 @@ def build_player(
     arguments = _arguments(sources, top, params or {}, include, defines or {})
     flags = [*_FLAGS, *(_TRACE_FLAGS if trace else ()), "--assert" if assertions else "--no-assert"]
     extra = _TRACE_DEFINES if trace else ()
-    key = _key(tools, arguments, flags, top, "library")
+    text = _preprocessed(tools, arguments)
+    data = _data_files(text, sources)
+    key = _key(tools, text, arguments, flags, top, "library", *(f"{n} {d!r}" for n, d in data))
 
     def make(folder: Path) -> None:
         objects = _compile(tools, arguments, flags, folder, extra)
@@ -84,6 +88,9 @@ def build_player(
         build.call(tools, [tools.compiler, *link, *map(str, objects), str(runtime),
                            "-o", str(folder / LIBRARY)])  # fmt: skip
         build.drop_intermediates(folder, keep=LIBRARY)
+        for name, content in data:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
 
     return cache.entry("players", key, make) / LIBRARY
 
@@ -94,7 +101,8 @@ def build_program(sources: Sequence[Path], top: str, main: Path) -> Path:
     arguments = _arguments(sources, top, {}, (), {})
     extra = (*_TRACE_DEFINES, *SANITIZE.split())
     flags = [*_FLAGS, *_TRACE_FLAGS, "--no-assert"]
-    key = _key(tools, arguments, flags, top, f"program {extra}", main.read_bytes())
+    text = _preprocessed(tools, arguments)
+    key = _key(tools, text, arguments, flags, top, f"program {extra}", main.read_bytes())
 
     def make(folder: Path) -> None:
         objects = _compile(tools, arguments, flags, folder, extra)
@@ -127,10 +135,30 @@ def _literal(value: int | str) -> str:
     return str(value) if isinstance(value, int) else f'"{value}"'
 
 
+def _preprocessed(tools: Toolchain, arguments: Sequence[str]) -> str:
+    return build.call(tools, [str(tools.verilator), "-E", "-P", "-Wno-fatal", *arguments])
+
+
+def _data_files(text: str, sources: Sequence[Path]) -> list[tuple[str, bytes]]:
+    """(name as the RTL writes it, content) of each file named in a string, beside a source."""
+    found: dict[str, bytes] = {}
+    for name in sorted(set(_STRING.findall(text))):
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            continue
+        for folder in dict.fromkeys(source.resolve().parent for source in sources):
+            if (folder / name).is_file():
+                found.setdefault(name, (folder / name).read_bytes())
+    return list(found.items())
+
+
 def _key(
-    tools: Toolchain, arguments: Sequence[str], flags: Sequence[str], top: str, *more: bytes | str
+    tools: Toolchain,
+    text: str,
+    arguments: Sequence[str],
+    flags: Sequence[str],
+    top: str,
+    *more: bytes | str,
 ) -> str:
-    text = build.call(tools, [str(tools.verilator), "-E", "-P", "-Wno-fatal", *arguments])
     return cache.digest_of(
         tools.identity,
         " ".join((*flags, *CXX_FLAGS, FAST, SLOW)),

@@ -105,13 +105,17 @@ module fft_stage #(
 
   // The first sample of a block leaves after DEPTH in the delay and three in the pipeline.
   logic [2:0] lead_q;
+  logic pending;
+  wire leads = pending && now == (A + 1)'(DEPTH);
   always_ff @(posedge clk) begin
     if (rst) begin
       count <= '0;
+      pending <= 1'b0;
       lead_q <= '0;
     end else if (en) begin
       count <= now + 1'b1;
-      lead_q <= {lead_q[1:0], now == (A + 1)'(DEPTH)};
+      pending <= first || (pending && !leads);
+      lead_q <= {lead_q[1:0], leads};
     end
   end
   assign q_first = lead_q[2];

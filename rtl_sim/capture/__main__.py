@@ -29,12 +29,14 @@ def main() -> int:
     parser.add_argument("--out", required=True, type=Path, help="folder for the three files")
     parser.add_argument("--param", action="append", default=[], type=_param, metavar="NAME=VALUE")
     parser.add_argument("--lanes", type=int, default=DEFAULT_LANES)
+    parser.add_argument("--area", action="store_true", help="report LUTs etc.; takes minutes")
     options = parser.parse_args()
     try:
         result = capture(
             Design(tuple(options.sources), options.top, dict(options.param)),
             options.out,
             Options(lanes=options.lanes),
+            area=options.area,
         )
     except CaptureError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
@@ -47,6 +49,10 @@ def main() -> int:
         f"{options.lanes}, {report.memories} memories {report.memory_bits})"
     )
     print(f"cells {report.cells_before} -> {report.cells_after}, padding {report.padding}")
+    for family, table in (report.area or {}).items():
+        before, after = table["before"], table["after"]
+        counts = (f"{kind} {before[kind]} -> {after[kind]}" for kind in before)
+        print(f"{family}: {', '.join(counts)}")
     for warning in report.warnings:
         print(f"warning: {warning}")
     return 0

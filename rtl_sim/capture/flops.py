@@ -17,31 +17,16 @@ evaluates nothing more for it while the design runs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from rtl_sim.capture.chain import Chain
+from rtl_sim.capture.links import Spot
 from rtl_sim.capture.netlist import Cell
 from rtl_sim.capture.scope import Scope, constant, identifier, span
 from rtl_sim.capture.state import Register
 from rtl_sim.capture.updates import Choices, Updates
 
 PADDING: Final = "sp_padding"
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A run of flip-flops in one row: bits `low` and up of a variable that has `of` bits."""
-
-    variable: str
-    of: int
-    low: int
-    width: int
-    register: int  # -1: padding
-
-    def text(self, skip: int = 0, width: int | None = None) -> str:
-        width = self.width - skip if width is None else width
-        return _slice(self.variable, self.of, self.low + skip, width)
 
 
 class Flops:
@@ -54,7 +39,7 @@ class Flops:
         clock: str,
     ) -> None:
         self._registers, self._scope, self._clock = registers, scope, identifier(clock)
-        self._lanes, self._padding = chain.lanes, chain.padding
+        self._padding = chain.padding
         self._variables = [scope.declare(register.q, register.label) for register in registers]
         self._updates = Updates(
             choices,
@@ -62,21 +47,20 @@ class Flops:
             [identifier(variable) for variable in self._variables],
             [register.q for register in registers],
         )
-        self._rows = [
-            [
-                _Piece(
-                    self._variables[piece.register],
-                    registers[piece.register].width,
-                    piece.low,
-                    piece.width,
-                    piece.register,
-                )
-                for piece in row
-            ]
-            for row in chain.rows
-        ]
-        if chain.padding:
-            self._rows[-1].append(_Piece(PADDING, chain.padding, 0, chain.padding, -1))
+        self._chain = chain
+        self._widths = {
+            "sp_si": len(chain.lanes),
+            PADDING: chain.padding,
+            **{
+                variable: register.width
+                for variable, register in zip(self._variables, registers, strict=True)
+            },
+        }
+        self._sources = {
+            spot: self._at(lane, row + 1)
+            for lane, spots in enumerate(chain.lanes)
+            for row, spot in enumerate(spots)
+        }
 
     def declare(self) -> Iterator[str]:
         for register, variable in zip(self._registers, self._variables, strict=True):
@@ -102,15 +86,15 @@ class Flops:
                 yield f"  wire {span(ends[-1])}{label} = {_joined(texts)};"
 
     def emit(self) -> Iterator[str]:
-        yield f"  assign sp_so = {self._part(0, 0, self._lanes) if self._rows else '0'};"
+        yield f"  assign sp_so = {self._shown(0) if self._chain.rows else '0'};"
         domains: dict[str, list[int]] = {}
         for index, register in enumerate(self._registers):
             domains.setdefault(self._condition(register.cell, "ARST"), []).append(index)
         for reset in sorted(domains):
             yield from self._process(reset, domains[reset])
         if self._padding:
-            used = self._lanes - self._padding
-            source = self._part(len(self._rows), used, self._padding)
+            lanes = len(self._chain.lanes)
+            source = _slice("sp_si", lanes, lanes - self._padding, self._padding)
             yield f"  always @(posedge {self._clock})"
             yield f"    if (!sp_run && sp_scan) {PADDING} <= {source};"
 
@@ -128,7 +112,7 @@ class Flops:
         wishes = [(index, self._registers[index].cell.pins["D"]) for index in members]
         yield from (f"      {line}" for line in self._updates.emit(wishes))
         yield "    end else if (sp_scan) begin"
-        yield from (f"      {line}" for line in self._shift(frozenset(members)))
+        yield from (f"      {line}" for line in self._shift(members))
         yield "    end"
 
     def _constants(self, members: Sequence[int], param: str) -> list[str]:
@@ -145,31 +129,32 @@ class Flops:
         invert = "" if cell.flag(f"{pin}_POLARITY") else "!"
         return f"{invert}{self._scope.render(cell.pins[pin])}"
 
-    def _shift(self, members: frozenset[int]) -> Iterator[str]:
-        """Row r takes row r + 1: in one assignment where the whole row is in this process."""
-        for number, row in enumerate(self._rows):
-            own = [piece for piece in row if piece.register >= 0]
-            if all(piece.register in members for piece in own):
-                width = sum(piece.width for piece in own)
-                source = self._part(number + 1, 0, width)
-                yield f"{_joined([piece.text() for piece in own])} <= {source};"
-                continue
-            lane = 0
-            for piece in own:
-                if piece.register in members:
-                    yield f"{piece.text()} <= {self._part(number + 1, lane, piece.width)};"
-                lane += piece.width
+    def _shift(self, members: Sequence[int]) -> Iterator[str]:
+        """Every register whole, from the bits that stand one row up."""
+        for index in members:
+            bits = [self._sources[Spot(index, bit)] for bit in range(self._registers[index].width)]
+            yield f"{identifier(self._variables[index])} <= {self._joined(bits)};"
 
-    def _part(self, number: int, lane: int, width: int) -> str:
-        """Lanes `lane` and up of a row; the row after the last is what comes in from outside."""
-        if number == len(self._rows):
-            return _slice("sp_si", self._lanes, lane, width)
+    def _shown(self, row: int) -> str:
+        return self._joined([self._at(lane, row) for lane in range(len(self._chain.lanes))])
+
+    def _at(self, lane: int, row: int) -> tuple[str, int]:
+        """(variable, index) of what stands there; after the last row comes `sp_si`."""
+        spots = self._chain.lanes[lane]
+        if row < len(spots):
+            return self._variables[spots[row].register], spots[row].bit
+        if row < self._chain.rows:
+            return PADDING, lane - (len(self._chain.lanes) - self._padding)
+        return "sp_si", lane
+
+    def _joined(self, bits: Sequence[tuple[str, int]]) -> str:
+        """`bits`, the lowest first, as one operand: runs of a variable as slices of it."""
         parts, start = [], 0
-        for piece in self._rows[number]:
-            low, high = max(lane, start), min(lane + width, start + piece.width)
-            if low < high:
-                parts.append(piece.text(low - start, high - low))
-            start += piece.width
+        for end in range(1, len(bits) + 1):
+            name, low = bits[start]
+            if end == len(bits) or bits[end] != (name, low + end - start):
+                parts.append(_slice(name, self._widths[name], low, end - start))
+                start = end
         return _joined(parts)
 
 

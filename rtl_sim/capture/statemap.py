@@ -33,8 +33,8 @@ def state_map(state: State, chain: Chain, clocks: Sequence[str]) -> dict[str, An
         "layout_id": layout_id(state),
         "clock": clocks[0] if clocks else "",
         "clocks": list(clocks),
-        "lanes": chain.lanes,
-        "rows": len(chain.rows),
+        "lanes": len(chain.lanes),
+        "rows": chain.rows,
         "mem_width": state.memory_width,
         "flops": [
             {"name": p.name.name, "bit": p.name.bit, "row": p.row, "lane": p.lane} for p in places

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from rtl_sim.capture import elaborate, loops, refuse, state, statemap, writer
+from rtl_sim.capture import elaborate, links, loops, refuse, state, statemap, writer
+from rtl_sim.capture.area import compare
 from rtl_sim.capture.chain import place
 from rtl_sim.capture.errors import CaptureRefused, ElaborationError, Refusal
 from rtl_sim.capture.netlist import Module
@@ -37,6 +39,7 @@ class CaptureReport:
     cells_after: int
     kept_modules: int  # modules without state that stayed modules
     warnings: tuple[str, ...]
+    area: Mapping[str, Any] | None = None  # by family of devices, when asked for
 
     @property
     def state_bits(self) -> int:
@@ -50,8 +53,12 @@ class CaptureResult:
     report: CaptureReport
 
 
-def capture(design: Design, out: Path, options: Options = DEFAULTS) -> CaptureResult:
+def capture(
+    design: Design, out: Path, options: Options = DEFAULTS, *, area: bool = False
+) -> CaptureResult:
     """Instrument the design's top and write `<top>.v`, `state.json` and `report.json` into `out`.
+
+    `area`: the report says what the design costs on a board before and after; this takes minutes.
 
     Raises CaptureRefused with every obstacle when the design holds state that could not be saved
     soundly; nothing is written then. The same sources give the same bytes, wherever they lie.
@@ -64,11 +71,12 @@ def capture(design: Design, out: Path, options: Options = DEFAULTS) -> CaptureRe
         flat, clock = _elaborated(design, work)
         modules = {**flat, top: prepare(flat[top])}
         found = state.extract(modules, top)
-        chain = place(found.registers, lanes)
+        chain = place(found.registers, lanes, links.find(modules[top], found.registers))
         written = writer.write(modules, top, found, chain, clock)
         instrumented = work / "instrumented.v"
         instrumented.write_text(written.verilog, encoding="utf-8")
         after = elaborate.count_cells(instrumented, top, work)
+        table = _area(top, work) if area else None
     report = CaptureReport(
         top=top,
         layout_id=statemap.layout_id(found),
@@ -76,12 +84,13 @@ def capture(design: Design, out: Path, options: Options = DEFAULTS) -> CaptureRe
         memory_bits=found.bit_count - found.flop_count,
         memories=len(found.memories),
         roms=len(found.roms),
-        rows=len(chain.rows),
+        rows=chain.rows,
         padding=chain.padding,
         cells_before=elaborate.count(flat, top),
         cells_after=after,
         kept_modules=len(flat) - 1,
         warnings=written.warnings,
+        area=table,
     )
     out.mkdir(parents=True, exist_ok=True)
     result = CaptureResult(out / f"{top}.v", out / "state.json", report)
@@ -90,6 +99,13 @@ def capture(design: Design, out: Path, options: Options = DEFAULTS) -> CaptureRe
     result.state_map.write_text(text, encoding="utf-8")
     (out / "report.json").write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
     return result
+
+
+def _area(top: str, work: Path) -> Mapping[str, Any]:
+    """Both from what the work folder holds: the design as it was read, and what was written."""
+    original = ["read_rtlil raw.il"]
+    captured = ["read_verilog -sv instrumented.v", f"hierarchy -check -top {top}"]
+    return compare(original, captured, top, work)
 
 
 def _elaborated(design: Design, work: Path) -> tuple[dict[str, Module], str]:

@@ -71,7 +71,7 @@ def _top(
     scope = Scope(module)
     for name in (*STATE_PORTS, PADDING):
         scope.reserve(name)
-    lanes, width = chain.lanes, state.memory_width
+    lanes, width = len(chain.lanes), state.memory_width
     ports = [
         *_ports(module, scope),
         "  input sp_run",

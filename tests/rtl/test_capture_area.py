@@ -1,0 +1,70 @@
+"""What being haltable costs on a board, by structure: which cells synthesis makes of the text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rtl_sim.capture import area, capture
+from rtl_sim.capture.options import Options
+from rtl_sim.design import Design
+
+# Constants of what the state port itself costs: the widened enable, what joins the ends.
+OVERHEAD_LUTS = 4
+
+
+def _areas(text: str, folder: Path, lanes: int = 1) -> tuple[area.Area, area.Area]:
+    """Of a design as written and as captured, on Xilinx 7."""
+    source = folder / "t.sv"
+    source.write_text(f"module t{text}\nendmodule\n")
+    result = capture(Design((source,), "t"), folder / "out", Options(lanes=lanes))
+    (folder / "captured.v").write_bytes(result.verilog.read_bytes())
+    before, after = (
+        area.synthesise([f"read_verilog -sv {name}"], "t", folder, "xilinx", name)
+        for name in ("t.sv", "captured.v")
+    )
+    return before, after
+
+
+def test_a_delay_line_stays_shift_registers_and_needs_no_multiplexers(tmp_path: Path) -> None:
+    before, after = _areas(
+        """(input clk, en, input [7:0] d, output reg [7:0] q);
+        reg [7:0] line [12];
+        always @(posedge clk) if (en) begin
+          line[0] <= d;
+          for (int i = 1; i < 12; i++) line[i] <= line[i - 1];
+          q <= line[11];
+        end""",
+        tmp_path,
+    )
+    assert before.srl == after.srl == 8
+    assert after.lut - before.lut <= 8 + OVERHEAD_LUTS  # the 8 bits that enter the line
+    assert after.ff <= before.ff
+
+
+def test_every_primitive_is_counted_and_ram_by_the_luts_it_takes() -> None:
+    cells = {"LUT6": 3, "INV": 1, "RAM32M": 2, "SRL16E": 5, "FDRE": 7, "FDCE": 1, "CARRY4": 2}
+    assert area.counted({**cells, "RAMB18E1": 1, "DSP48E1": 4, "BUFG": 1}) == area.Area(
+        lut=17, lut_ram=8, srl=5, ff=8, bram=1, dsp=4, carry=2
+    )
+    assert area.counted({"SB_LUT4": 3, "SB_DFFSR": 2, "SB_CARRY": 1}).lut == 3
+
+
+def test_a_factor_of_nothing_is_no_number() -> None:
+    nothing, one = area.counted({}), area.counted({"FDRE": 1})
+    assert area.factor(nothing, one, "ff") is None
+    assert area.factor(one, one, "ff") == 1.0
+
+
+@pytest.mark.slow
+def test_the_report_tells_the_area_only_when_asked(tmp_path: Path) -> None:
+    source = tmp_path / "t.v"
+    source.write_text("module t(input c, d, output reg q); always @(posedge c) q <= d; endmodule")
+    design = Design((source,), "t")
+    assert capture(design, tmp_path / "plain").report.area is None
+    capture(design, tmp_path / "out", area=True)
+    table = json.loads((tmp_path / "out" / "report.json").read_text())["area"]
+    assert sorted(table) == ["ice40", "xilinx"]
+    assert table["xilinx"]["before"]["ff"] == 1

@@ -27,6 +27,8 @@ LIBRARY: Final = "player.so"
 PROGRAM: Final = "player"
 WORD_BITS: Final = 32
 PORTS_FORMAT: Final = "1"  # of ports.inc
+# Below this, one compilation of all generated C++: what takes long is the runtime's headers.
+TOGETHER_BYTES: Final = 400_000
 
 _FLAGS: Final = (
     *("--cc", "--prefix", "Vmodel", "--threads", "1", "--no-timing", "-O3", "-Wno-fatal"),
@@ -185,10 +187,15 @@ def _compile(
     log = build.call(tools, [str(tools.verilator), *flags, "--Mdir", str(folder), *arguments])
     (folder / "verilator.log").write_text(log)
     (folder / "ports.inc").write_text(_include(_members((folder / "Vmodel.h").read_text())))
-    objects = build.compile_generated(tools, folder, extra)
     own = (*build.model_flags(tools, folder), *extra)
-    objects.append(build.compile_file(tools, SHIM / "play.cpp", folder, own))
-    return objects
+    generated = sorted(folder.glob("*.cpp"))
+    shim = SHIM / "play.cpp"
+    if sum(path.stat().st_size for path in generated) > TOGETHER_BYTES:
+        objects = build.compile_generated(tools, folder, extra)
+        return [*objects, build.compile_file(tools, shim, folder, own)]
+    together = folder / "together.cpp"
+    together.write_text("".join(f'#include "{path}"\n' for path in (*generated, shim)))
+    return [build.compile_file(tools, together, folder, own)]
 
 
 def _members(header: str) -> list[tuple[str, Port]]:

@@ -139,8 +139,8 @@ class Player:
         return text.decode(errors="replace").strip()
 
     def trace(self, path: Path) -> None:
-        """Write a VCD waveform from now on, one time unit a row; complete after `close`."""
-        if not self._library.haltere_player_trace(self._handle, str(path).encode()):
+        """Write a VCD waveform from now on, time n after n more rows; complete after `close`."""
+        if not self._library.haltere_player_trace(self._handle, str(path.resolve()).encode()):
             raise PortError(
                 f"no waveform {path}: build with trace=True, start it once, in a folder that exists"
             )

@@ -32,9 +32,9 @@ TOGETHER_BYTES: Final = 400_000
 
 _FLAGS: Final = (
     *("--cc", "--prefix", "Vmodel", "--threads", "1", "--no-timing", "-O3", "-Wno-fatal"),
-    *("--x-assign", "0", "--x-initial", "unique"),
+    *("--x-initial", "unique"),
 )
-_TRACE_FLAGS: Final = ("--trace-vcd", "--trace-structs")
+_TRACE_FLAGS: Final = ("--trace-vcd",)
 _TRACE_DEFINES: Final = ("-DVM_TRACE=1", "-DVM_TRACE_VCD=1", "-DHALTERE_TRACE")
 _PORT: Final = re.compile(r"VL_(IN|OUT|INOUT)(?:8|16|64|W)?\(&(\w+),(\d+),(\d+)(?:,\d+)?\);")
 _STRING: Final = re.compile(r'"([^"\\\n]{1,200})"')
@@ -64,18 +64,21 @@ def build_player(
     defines: Mapping[str, str] | None = None,
     trace: bool = False,
     assertions: bool = False,
+    x_assign: Literal["0", "1"] = "0",
 ) -> Path:
     """The shared library that `Player` loads.
 
     sources  Verilog or SystemVerilog, packages first; include: folders that `include searches
     top      "": the module that nothing instantiates
     trace    the library can write waveforms; it is slower then
+    x_assign what the RTL assigns as X: a don't care, but one constant in every build
     Raises BuildFailed (ports that are neither in nor out, arrays and reals among them) and
     ToolMissing.
     """
     tools = toolchain.find()
     arguments = _arguments(sources, top, params or {}, include, defines or {})
-    flags = [*_FLAGS, *(_TRACE_FLAGS if trace else ()), "--assert" if assertions else "--no-assert"]
+    flags = [*_FLAGS, *(_TRACE_FLAGS if trace else ()), "--x-assign", x_assign]
+    flags.append("--assert" if assertions else "--no-assert")
     extra = _TRACE_DEFINES if trace else ()
     text = _preprocessed(tools, arguments)
     data = _data_files(text, sources)
@@ -102,7 +105,7 @@ def build_program(sources: Sequence[Path], top: str, main: Path) -> Path:
     tools = toolchain.find()
     arguments = _arguments(sources, top, {}, (), {})
     extra = (*_TRACE_DEFINES, *SANITIZE.split())
-    flags = [*_FLAGS, *_TRACE_FLAGS, "--no-assert"]
+    flags = [*_FLAGS, *_TRACE_FLAGS, "--x-assign", "0", "--no-assert"]
     text = _preprocessed(tools, arguments)
     key = _key(tools, text, arguments, flags, top, f"program {extra}", main.read_bytes())
 

@@ -69,6 +69,7 @@ struct Player {
     bool stopped = false;  // $finish, $stop or a fatal error; it stays where it was
 #ifdef HALTERE_TRACE
     std::unique_ptr<VerilatedVcdC> trace;
+    std::uint64_t traced_rows = 0;  // time in the waveform: 0 is when it was started
 #endif
 
     explicit Player(std::uint32_t seed) {
@@ -113,8 +114,7 @@ struct Player {
     void eval() {
 #ifdef HALTERE_TRACE
         top->eval();
-        context->timeInc(1);
-        if (trace) trace->dump(context->time());
+        if (trace) trace->dump(++traced_rows);
 #else
         // Without the wrapper around the model's own evaluation: it locks mutexes for SystemVerilog
         // class objects and flushes other threads' messages, which takes longer than a small model.
@@ -241,7 +241,7 @@ EXPORT std::uint32_t haltere_player_trace(void* handle, const char* path) {
         player.top->trace(player.trace.get(), haltere::TRACE_LEVELS);
         player.trace->open(path);
         if (!player.trace->isOpen()) return 0u;
-        player.trace->dump(player.context->time());
+        player.trace->dump(0);
         return 1u;
     });
 #else

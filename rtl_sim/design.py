@@ -7,6 +7,7 @@ file list `.f` as simulators take it. Must not know what is done with a design.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import tomllib
 from collections.abc import Mapping
@@ -36,6 +37,21 @@ class Design:
     clocks: tuple[str, ...] = ()
     resets: Mapping[str, int] = field(default_factory=dict)
     hold: Mapping[str, int] = field(default_factory=dict)
+
+
+_NUMBER: Final = re.compile(r"[+-]?\d[\d_]*(\.\d+)?([eE][+-]?\d+)?\Z|\d*'[sS]?[bodhBODH][\w?]+\Z")
+
+
+def literal(value: int | str) -> str:
+    """A parameter's value as Verilog writes it.
+
+    A text that is a number to Verilog (`1.5`, `8'hff`) is that number; any other is a string.
+    """
+    text = str(value)
+    if isinstance(value, int) or _NUMBER.match(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def load_design(path: Path) -> Design:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
+# The attribute of nets that are registers in the RTL, set before anything is flattened.
+REGISTER_MARK: Final = "haltere_register"
+
 # Flip-flops that can be frozen by masking alone.
 SOUND_REGISTERS: Final = ("dff", "dffe", "sdff", "sdffe", "sdffce", "adff", "adffe")
 

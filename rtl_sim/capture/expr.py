@@ -109,6 +109,13 @@ def _bmux(cell: Cell, render: Render) -> str:
     return choose(cell.pins["A"], cell.pins["S"])
 
 
+def _demux(cell: Cell, render: Render) -> str:
+    """A at place S of a row of 2^n words that are 0 elsewhere."""
+    value, place = render(cell.pins["A"]), render(cell.pins["S"])
+    width = cell.number("WIDTH")
+    return f"{value} << {place}" if width == 1 else f"{value} << ({place} * 32'd{width})"
+
+
 def _bwmux(cell: Cell, render: Render) -> str:
     a, b, s = (render(cell.pins[pin]) for pin in "ABS")
     return f"({a} & ~{s}) | ({b} & {s})"
@@ -124,6 +131,7 @@ _WRITERS: Final[Mapping[str, Callable[[Cell, Render], str]]] = {
     "$pmux": _pmux,
     "$bmux": _bmux,
     "$bwmux": _bwmux,
+    "$demux": _demux,
 }
 
 COMBINATIONAL: Final = frozenset(_WRITERS)

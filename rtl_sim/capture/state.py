@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from rtl_sim.capture import cells
-from rtl_sim.capture.elaborate import REGISTER_MARK
 from rtl_sim.capture.netlist import Bits, Cell, Module
 
 _ANONYMOUS: Final = "anonymous"
@@ -107,7 +106,7 @@ def _registers(module: Module) -> Iterator[Register]:
     widths: dict[str, int] = {}
     initial: dict[int, str] = {}
     for net in sorted(module.nets, key=lambda net: net.name):
-        marked = net.public and REGISTER_MARK in net.attributes
+        marked = net.public and cells.REGISTER_MARK in net.attributes
         init = net.attributes.get("init", "")
         widths[net.name] = len(net.bits)
         for index, bit in enumerate(net.bits):

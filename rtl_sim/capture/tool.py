@@ -12,7 +12,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rtl_sim.capture import elaborate, links, loops, refuse, state, statemap, writer
+from rtl_sim.capture import (
+    elaborate,
+    links,
+    loops,
+    readers,
+    refuse,
+    staging,
+    state,
+    statemap,
+    writer,
+)
 from rtl_sim.capture.area import compare
 from rtl_sim.capture.chain import place
 from rtl_sim.capture.errors import CaptureRefused, ElaborationError, Refusal
@@ -63,14 +73,23 @@ def capture(
     Raises CaptureRefused with every obstacle when the design holds state that could not be saved
     soundly; nothing is written then. The same sources give the same bytes, wherever they lie.
     """
-    top, lanes = design.top, options.lanes
+    lanes = options.lanes
     if not 1 <= lanes <= MAX_LANES:
         raise ElaborationError(f"{lanes} lanes asked for, but a chain has 1 to {MAX_LANES}")
     with tempfile.TemporaryDirectory(prefix="haltere-capture-") as folder:
         work = Path(folder)
-        flat, clock = _elaborated(design, work)
+        staged = staging.stage(design, work)
+        try:
+            top, flat, clock = _elaborated(design, staged, work)
+        except CaptureRefused as error:
+            raise CaptureRefused(error.top, map(staged.renamed, error.refusals)) from None
+        except ElaborationError as error:
+            raise ElaborationError(staged.original(str(error))) from None
         modules = {**flat, top: prepare(flat[top])}
         found = state.extract(modules, top)
+        if not found.bit_count:
+            why = "remembers nothing: there is no state to save, and it can be halted as it is"
+            raise CaptureRefused(top, [Refusal("no-state", top, why)])
         chain = place(found.registers, lanes, links.find(modules[top], found.registers))
         written = writer.write(modules, top, found, chain, clock)
         instrumented = work / "instrumented.v"
@@ -92,13 +111,23 @@ def capture(
         warnings=written.warnings,
         area=table,
     )
+    texts = {
+        f"{top}.v": written.verilog,
+        "state.json": statemap.to_text(statemap.state_map(found, chain, (clock,) if clock else ())),
+        "report.json": json.dumps(asdict(report), indent=1) + "\n",
+    }
+    _write_all(texts, out)
+    return CaptureResult(out / f"{top}.v", out / "state.json", report)
+
+
+def _write_all(texts: Mapping[str, str], out: Path) -> None:
+    """All files or none: each is whole before the first takes its name."""
     out.mkdir(parents=True, exist_ok=True)
-    result = CaptureResult(out / f"{top}.v", out / "state.json", report)
-    result.verilog.write_text(written.verilog, encoding="utf-8")
-    text = statemap.to_text(statemap.state_map(found, chain, (clock,) if clock else ()))
-    result.state_map.write_text(text, encoding="utf-8")
-    (out / "report.json").write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
-    return result
+    with tempfile.TemporaryDirectory(prefix=".capture-", dir=out) as folder:
+        for name, text in texts.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        for name in texts:
+            (Path(folder) / name).replace(out / name)
 
 
 def _area(top: str, work: Path) -> Mapping[str, Any]:
@@ -108,15 +137,15 @@ def _area(top: str, work: Path) -> Mapping[str, Any]:
     return compare(original, captured, top, work)
 
 
-def _elaborated(design: Design, work: Path) -> tuple[dict[str, Module], str]:
-    """The checked design, flat but for modules without state, and its clock.
+def _elaborated(
+    design: Design, staged: staging.Staged, work: Path
+) -> tuple[str, dict[str, Module], str]:
+    """The checked design's top, its modules, flat but for those without state, and its clock.
 
     A kept module ties every output to every input. Where that closes a ring that the gates inside
     do not, it is flattened after all.
     """
-    top = design.top
-    raw = elaborate.read_raw(design.sources, top, design.params, work)
-    refuse.check_raw(raw, top)
+    top, raw = readers.read(design, staged, work)
     keep = elaborate.stateless(raw, top)
     while True:  # ends: each turn keeps fewer modules
         flat = elaborate.flatten(work, keep)
@@ -130,4 +159,4 @@ def _elaborated(design: Design, work: Path) -> tuple[dict[str, Module], str]:
     if memory_count > MAX_MEMORIES:
         why = f"has {memory_count} memories; the state port selects one of {MAX_MEMORIES}"
         raise CaptureRefused(top, [Refusal("too-many-memories", top, why)])
-    return flat, clock
+    return top, flat, clock

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from rtl_sim.capture import logic, memories
+from rtl_sim.capture import logic, memories, uniform
 from rtl_sim.capture.chain import Chain
 from rtl_sim.capture.flops import PADDING, Flops
 from rtl_sim.capture.netlist import Cell, Module
@@ -42,7 +42,7 @@ def _kept_names(modules: Mapping[str, Module], top: str) -> dict[str, str]:
     names: dict[str, str] = {}
     for kind in sorted(set(modules) - {top}):
         match = _PARAMOD.match(kind)
-        base = re.sub(r"\W", "_", match.group(1) if match else kind)
+        base = re.sub(r"\W", "_", match.group(1) if match else uniform.definition(kind))
         count = sum(name.startswith(f"{top}__{base}__") for name in names.values())
         names[kind] = f"{top}__{base}__{count}"
     return names

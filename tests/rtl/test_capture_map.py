@@ -168,8 +168,3 @@ def test_a_design_without_flip_flops_has_an_empty_chain(tmp_path: Path) -> None:
         tmp_path,
     )
     assert (state["rows"], state["flops"], len(state["memories"])) == (0, [], 1)
-
-
-def test_a_design_without_any_state_is_accepted(tmp_path: Path) -> None:
-    state = _map("module t(input a, b, output q); assign q = a ^ b; endmodule", tmp_path)
-    assert (state["rows"], state["flops"], state["memories"]) == (0, [], [])

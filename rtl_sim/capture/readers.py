@@ -1,0 +1,275 @@
+"""From RTL text to Yosys's netlist of modules: two readers, each where it is the better one.
+
+Yosys's own reader knows the Verilog that people wrote for synthesis (`full_case`, asynchronous set
+beside reset, parts of other tools' dialects); slang knows SystemVerilog whole, and says what is
+wrong with a text, where, all at once. SystemVerilog (`.sv`) is read by slang and Verilog by Yosys;
+what one of them does not read or makes something refused of, the other is given. Registers get the
+same names from both: those of the RTL.
+
+After a reader, registers are cells that still carry the RTL's names; every register's net gets
+REGISTER_MARK there, because after flattening nobody can tell a register's own name from a port it
+passes through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from rtl_sim.capture import cells, netlist, refuse, uniform, yosys
+from rtl_sim.capture.errors import CaptureRefused, ElaborationError
+from rtl_sim.capture.netlist import Module
+from rtl_sim.capture.staging import Staged
+from rtl_sim.design import Design, literal
+
+_MAX_DEPTH: Final = 64  # of instances: deeper is a module that contains itself
+_TOPS: Final = re.compile(r"^Top level design units:\n((?:    \S+\n)+)", re.MULTILINE)
+
+_IMPLICIT: Final = re.compile(
+    r"^(\S+:\d+): Warning: Identifier `\\(\S+)' is implicitly declared", re.MULTILINE
+)
+_NO_TOP: Final = re.compile(r"not a valid top-level module|Module `.*' not found")
+_ARRAY_MARK: Final = "haltere_array"
+_PLACE: Final = re.compile(r":\d+: ")
+# A delay before a statement, as far as a text shows it; slang then says whether it is meant.
+_DELAY: Final = re.compile(r"(?:\balways|\bbegin|\belse|;)\s*#\s*[\w(]")
+_TIMING: Final = re.compile(r"^(.*unsynthesizable timing control).*\n(.*)\n( *)\^", re.MULTILINE)
+_INSIDE: Final = re.compile(r"(?:=|\bassign)\s*\Z")  # `q <= #1 d` says when, and not what
+
+# (design, its files, its top, working directory) -> all modules; leaves them in raw.il too
+_Reader = Callable[[Design, Staged, str, Path], dict[str, Module]]
+
+
+def read(design: Design, staged: Staged, work: Path) -> tuple[str, dict[str, Module]]:
+    """The design's top and modules, nothing optimised, nothing refused by a look at single cells.
+
+    Raises CaptureRefused or ElaborationError with what the reader said that got furthest.
+    """
+    systemverilog = any(source.endswith((".sv", ".svh")) for source in staged.sources)
+    order = (_by_slang, _by_yosys) if systemverilog else (_by_yosys, _by_slang)
+    top = design.top or _find_top(design, staged, work)
+    refused: list[CaptureRefused] = []
+    failed: dict[_Reader, ElaborationError] = {}
+    for reader in order:
+        try:
+            raw = reader(design, staged, top, work)
+            refuse.check_raw(raw, top)
+            return top, raw
+        except CaptureRefused as error:
+            refused.append(error)
+        except ElaborationError as error:
+            failed[reader] = error
+    if refused:
+        raise refused[0]
+    # The words that name a line; slang's before Yosys's, since they name all that is wrong.
+    if all(_NO_TOP.search(str(error)) for error in failed.values()):
+        held = ", ".join(_tops(design, staged, work)) or "none"
+        raise ElaborationError(f"the sources hold no module {top}; modules nobody uses: {held}")
+    words = [failed[_by_slang], failed[_by_yosys]]
+    raise next((error for error in words if _PLACE.search(str(error))), words[0])
+
+
+def _by_yosys(design: Design, staged: Staged, top: str, work: Path) -> dict[str, Module]:
+    params = [f"-chparam {name} {_as_bits(value)}" for name, value in sorted(design.params.items())]
+    yosys.run(
+        [
+            _read_verilog(design, staged),
+            f"hierarchy -top {top} {' '.join(params)}",
+            *_finish(top),
+        ],
+        work,
+        "read",
+    )
+    implicit = _IMPLICIT.findall((work / "read.log").read_text(encoding="utf-8"))
+    raw = netlist.read(work / "raw.json")
+    _check_depth(raw, top)
+    _check_declared(raw, implicit)
+    texts = (work / source for source in staged.sources)
+    if any(_DELAY.search(text.read_text(encoding="utf-8", errors="replace")) for text in texts):
+        # Yosys's own reader drops delays without a word.
+        _command_file(design, staged, work / "timing.f", [f"--top {top}"])
+        with contextlib.suppress(ElaborationError):  # other complaints are not slang's to make
+            yosys.run(["read_slang -f timing.f"], work, "timing")
+        if acting := [complaint for complaint, acts in _delays(work / "timing.log") if acts]:
+            raise ElaborationError("\n  ".join(acting))
+    return raw
+
+
+def _check_declared(modules: Mapping[str, Module], implicit: Sequence[tuple[str, str]]) -> None:
+    """An undeclared name is a wire to Verilog; one that also nothing drives is a mistake."""
+    names = dict((name, place) for place, name in implicit)
+    for module in modules.values() if names else ():
+        driven = {bit for cell in module.cells for pin in cell.outputs for bit in cell.pins[pin]}
+        driven.update(bit for p in module.ports if p.direction != "output" for bit in p.bits)
+        for net in module.nets:
+            if net.name in names and not any(isinstance(b, str) or b in driven for b in net.bits):
+                raise ElaborationError(
+                    f"{names[net.name]}: {net.name} in module {module.name} is neither declared "
+                    "nor driven"
+                )
+
+
+def _delays(log: Path) -> list[tuple[str, bool]]:
+    """slang's complaints about timing, and whether the delay acts: not one inside an assignment."""
+    return [
+        (complaint, not _INSIDE.search(line[: len(blank)]))
+        for complaint, line, blank in _TIMING.findall(log.read_text(encoding="utf-8"))
+    ]
+
+
+def _check_depth(modules: Mapping[str, Module], top: str) -> None:
+    """slang says so itself; Yosys would flatten a module into itself for ever."""
+    path = [top]
+    below = [iter(modules[top].cells)]
+    done: set[str] = set()
+    while below:
+        cell = next(below[-1], None)
+        if cell is None:
+            below.pop()
+            done.add(path.pop())
+        elif cell.kind in path:
+            raise ElaborationError(f"module {cell.kind} contains itself ({cell.source})")
+        elif cell.kind in modules and cell.kind not in done:
+            path.append(cell.kind)
+            below.append(iter(modules[cell.kind].cells))
+
+
+def _by_slang(design: Design, staged: Staged, top: str, work: Path) -> dict[str, Module]:
+    params = [
+        f"-G {_quoted(f'{name}={literal(value)}')}" for name, value in sorted(design.params.items())
+    ]
+    checks = []
+    if params:  # slang takes an override of a parameter that does not exist for none
+        pins = ", ".join(f".{name}({literal(value)})" for name, value in design.params.items())
+        (work / "params.sv").write_text(f"module haltere_params; {top} #({pins}) u(); endmodule\n")
+        _command_file(design, staged, work / "params.f", ["--top haltere_params", "params.sv"])
+        checks = ["read_slang --ast-compilation-only -f params.f"]
+    _command_file(design, staged, work / "read.f", [f"--top {top}", *params])
+    rest = [
+        f"hierarchy -top {top}",
+        # slang has no resets: an asynchronous load of a constant is one.
+        "opt_dff -nodffe -nosdff t:$aldff t:$aldffe %u",
+        *_finish(top),
+    ]
+    reading = "read_slang --best-effort-hierarchy -f read.f"
+    try:
+        yosys.run([*checks, reading, *rest], work, "read")
+    except ElaborationError:
+        delays = _delays(work / "read.log")
+        if not delays or any(acts for _, acts in delays):
+            raise
+        yosys.run([*checks, f"{reading} --ignore-timing", *rest], work, "read")
+    path = work / "raw.il"
+    text, stands = uniform.unify(path.read_text(encoding="utf-8"))
+    raw = uniform.apply(netlist.read(work / "raw.json"), stands)
+    arrays = [(module.name, name) for module in raw.values() for name in _only_registers(module)]
+    if not arrays:
+        path.write_text(text, encoding="utf-8")
+        return raw
+    path.write_text(uniform.mark_memories(text, arrays, _ARRAY_MARK), encoding="utf-8")
+    yosys.run(["read_rtlil raw.il", f"memory_map a:{_ARRAY_MARK}", *_finish(top)], work, "arrays")
+    return netlist.read(work / "raw.json")
+
+
+def _only_registers(module: Module) -> set[str]:
+    """Arrays that slang takes for memories although every write names its word: registers."""
+    fixed: dict[str, bool] = {}
+    for cell in module.cells:
+        if cell.kind.startswith("$memwr"):
+            constant = all(isinstance(bit, str) for bit in cell.pins["ADDR"])
+            memory = cell.params["MEMID"]
+            fixed[memory] = fixed.get(memory, True) and constant
+    return {memory for memory, constant in fixed.items() if constant}
+
+
+def _finish(top: str) -> list[str]:
+    kinds = [f"t:${kind}" for kind in cells.ANY_REGISTER]
+    registers = " ".join([kinds[0], *(f"{kind} %u" for kind in kinds[1:])])
+    return [
+        f"rename -top {top}",
+        "proc",
+        f"select -set registers {registers} %co1:+[Q] w:* %i",
+        f"setattr -set {cells.REGISTER_MARK} 1 @registers",
+        "write_json raw.json",
+        "write_rtlil raw.il",
+    ]
+
+
+def _read_verilog(design: Design, staged: Staged) -> str:
+    options = [f"-I {folder}" for folder in staged.include]
+    options += [
+        f"-D {name}={value}" if value else f"-D {name}"
+        for name, value in sorted(design.defines.items())
+    ]
+    return (
+        "read_verilog -sv -nodisplay -noassert -noassume "
+        f"{' '.join(options)} {' '.join(staged.sources)}"
+    )
+
+
+def _command_file(design: Design, staged: Staged, path: Path, more: Sequence[str]) -> None:
+    """slang's options in a file of their own, where strings keep their quotes."""
+    lines = [
+        "--single-unit",  # one file's macros hold in the next, as in every simulator
+        "--allow-use-before-declare",
+        "--ignore-assertions",
+        f"--max-hierarchy-depth {_MAX_DEPTH}",
+        *(f"-I {folder}" for folder in staged.include),
+        *(
+            f"-D {_quoted(f'{name}={value}' if value else name)}"
+            for name, value in sorted(design.defines.items())
+        ),
+        *staged.sources,
+        *more,
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _quoted(word: str) -> str:
+    """One word of a command file."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _as_bits(value: int | str) -> str:
+    """A parameter's value as Yosys takes one: it knows unsigned numbers and bits."""
+    text = literal(value)
+    if text.startswith('"'):
+        raw = text[1:-1].encode()
+        return f"{8 * len(raw)}'b{''.join(f'{byte:08b}' for byte in raw)}" if raw else "8'b0"
+    if not isinstance(value, int) or not 0 <= value < 1 << 31:
+        raise ElaborationError(f"Yosys's own reader cannot be given a parameter of value {value}")
+    return text
+
+
+def _find_top(design: Design, staged: Staged, work: Path) -> str:
+    """The one module that nothing instantiates. Raises ElaborationError with the candidates."""
+    tops = _tops(design, staged, work)
+    if len(tops) == 1:
+        return tops[0]
+    raise ElaborationError(
+        f"no top module was named, and {', '.join(tops)} are instantiated by nothing: name one"
+        if tops
+        else "no top module was named, and the sources hold none"
+    )
+
+
+def _tops(design: Design, staged: Staged, work: Path) -> list[str]:
+    """The modules that no other instantiates, sorted."""
+    try:
+        _command_file(design, staged, work / "tops.f", [])
+        log = yosys.run(["read_slang --ast-compilation-only -f tops.f"], work, "tops")
+        match = _TOPS.search(log)
+        return sorted(match[1].split()) if match else []
+    except ElaborationError as error:
+        try:
+            yosys.run([_read_verilog(design, staged), "write_json tops.json"], work, "tops")
+        except ElaborationError:
+            raise error from None
+    modules = netlist.read(work / "tops.json")
+    used = {cell.kind for module in modules.values() for cell in module.cells}
+    names = {name.removeprefix("$abstract\\") for name in modules}
+    return sorted(names - {kind.removeprefix("\\") for kind in used})

@@ -1,4 +1,4 @@
-"""The corpus computes what it says: its designs are real, so what is proved on them means something."""
+"""The corpus computes what it says: its designs are real, so proofs on them mean something."""
 
 from __future__ import annotations
 

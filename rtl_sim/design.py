@@ -85,10 +85,12 @@ def _from_table(raw: Mapping[str, Any], path: Path) -> Design:
             good = isinstance(value, list) and all(isinstance(item, str) for item in value)
             value = tuple(value) if key == "clocks" else _paths(path.parent, value)
         else:
-            kind = {"params": (int, str), "defines": (int, str)}.get(key, (int,))
-            good = isinstance(value, dict) and all(isinstance(v, kind) for v in value.values())
+            numbers = (int, float, str) if key in ("params", "defines") else (int,)
+            good = isinstance(value, dict) and all(isinstance(v, numbers) for v in value.values())
         if not good:
             raise DesignError(f"{path}: {key} = {raw[key]!r} has the wrong type")
+        if key == "params":  # a real number is passed as it is written
+            value = {n: str(v) if isinstance(v, float) else v for n, v in value.items()}
         values[key] = value
     if "defines" in values:
         values["defines"] = {name: str(value) for name, value in values["defines"].items()}

@@ -55,6 +55,17 @@ def devices(
     raise typer.Exit(prove(names or []))
 
 
+@app.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def capture(context: typer.Context) -> None:
+    """Make RTL haltable: rewrite a design so that all its state can be read and written."""
+    from rtl_sim.capture.cli import main as run
+
+    raise typer.Exit(run(context.args))
+
+
 @app.command()
 def serve(
     models: Annotated[list[Path], typer.Argument(help="ONNX files; each is served by its stem.")],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from rtl_sim.capture import (
     staging,
     state,
     statemap,
+    uniform,
     writer,
 )
 from rtl_sim.capture.area import compare
@@ -62,13 +63,23 @@ class CaptureResult:
     state_map: Path
     report: CaptureReport
 
+    @property
+    def report_file(self) -> Path:
+        return self.state_map.with_name("report.json")
+
 
 def capture(
-    design: Design, out: Path, options: Options = DEFAULTS, *, area: bool = False
+    design: Design,
+    out: Path,
+    options: Options = DEFAULTS,
+    *,
+    area: bool = False,
+    tell: Callable[[str], None] = lambda step: None,
 ) -> CaptureResult:
     """Instrument the design's top and write `<top>.v`, `state.json` and `report.json` into `out`.
 
     `area`: the report says what the design costs on a board before and after; this takes minutes.
+    `tell` is called with the name of each long step before it begins.
 
     Raises CaptureRefused with every obstacle when the design holds state that could not be saved
     soundly; nothing is written then. The same sources give the same bytes, wherever they lie.
@@ -80,11 +91,15 @@ def capture(
         work = Path(folder)
         staged = staging.stage(design, work)
         try:
-            top, flat, clock = _elaborated(design, staged, work)
+            tell("reading the design")
+            top, raw = readers.read(design, staged, work)
+            tell("flattening and checking it")
+            flat, clock = _elaborated(top, raw, work)
         except CaptureRefused as error:
             raise CaptureRefused(error.top, map(staged.renamed, error.refusals)) from None
         except ElaborationError as error:
             raise ElaborationError(staged.original(str(error))) from None
+        tell("rewriting it")
         modules = {**flat, top: prepare(flat[top])}
         found = state.extract(modules, top)
         if not found.bit_count:
@@ -94,7 +109,10 @@ def capture(
         written = writer.write(modules, top, found, chain, clock)
         instrumented = work / "instrumented.v"
         instrumented.write_text(written.verilog, encoding="utf-8")
+        tell("reading what was written")
         after = elaborate.count_cells(instrumented, top, work)
+        if area:
+            tell("synthesising for two families of devices")
         table = _area(top, work) if area else None
     report = CaptureReport(
         top=top,
@@ -108,7 +126,7 @@ def capture(
         cells_before=elaborate.count(flat, top),
         cells_after=after,
         kept_modules=len(flat) - 1,
-        warnings=written.warnings,
+        warnings=(*written.warnings, *_not_kept(options, raw)),
         area=table,
     )
     texts = {
@@ -118,6 +136,13 @@ def capture(
     }
     _write_all(texts, out)
     return CaptureResult(out / f"{top}.v", out / "state.json", report)
+
+
+def _not_kept(options: Options, raw: Mapping[str, Module]) -> Iterator[str]:
+    for name in options.keep:
+        if name not in map(uniform.definition, raw):
+            raise ElaborationError(f"module {name} was to be kept, but the design has none")
+        yield f"module {name}: was to be kept, and is flattened: it holds state"
 
 
 def _write_all(texts: Mapping[str, str], out: Path) -> None:
@@ -137,15 +162,12 @@ def _area(top: str, work: Path) -> Mapping[str, Any]:
     return compare(original, captured, top, work)
 
 
-def _elaborated(
-    design: Design, staged: staging.Staged, work: Path
-) -> tuple[str, dict[str, Module], str]:
-    """The checked design's top, its modules, flat but for those without state, and its clock.
+def _elaborated(top: str, raw: Mapping[str, Module], work: Path) -> tuple[dict[str, Module], str]:
+    """The checked design, flat but for modules without state, and its clock.
 
     A kept module ties every output to every input. Where that closes a ring that the gates inside
     do not, it is flattened after all.
     """
-    top, raw = readers.read(design, staged, work)
     keep = elaborate.stateless(raw, top)
     while True:  # ends: each turn keeps fewer modules
         flat = elaborate.flatten(work, keep)
@@ -159,4 +181,4 @@ def _elaborated(
     if memory_count > MAX_MEMORIES:
         why = f"has {memory_count} memories; the state port selects one of {MAX_MEMORIES}"
         raise CaptureRefused(top, [Refusal("too-many-memories", top, why)])
-    return top, flat, clock
+    return flat, clock

@@ -17,7 +17,9 @@ from rtl_sim.capture.netlist import Module
 _MODULE = re.compile(r"^module (\S+)$", re.MULTILINE)
 _INSTANCE = re.compile(r"^(  cell )(\\\S+)( .*)$", re.MULTILINE)
 _HEAD = re.compile(r"^(?:#|autoidx ).*\n", re.MULTILINE)  # of the file, before its first module
-_NUMBER = re.compile(r"\$(\d+)(?!\d)")
+_PARAMOD = re.compile(r"\$paramod(?:\$[0-9a-f]+)?\\([^\\]+)")
+_MADE_UP = re.compile(r"(?<![\w\\$])\$[^\s\"]*\d[^\s\"]*")
+_DIGITS = re.compile(r"\d+")
 
 
 def unify(rtlil: str) -> tuple[str, dict[str, str]]:
@@ -83,8 +85,9 @@ def mark_memories(rtlil: str, memories: Iterable[tuple[str, str]], mark: str) ->
 
 
 def definition(name: str) -> str:
-    """The RTL's name of the module that slang calls `name`: what precedes the instance's path."""
-    return name.partition("$")[0]
+    """The RTL's name of a module that Yosys or slang named after its parameters or its place."""
+    made = _PARAMOD.match(name)
+    return made[1] if made else name.partition("$")[0]
 
 
 def _retyped(stands: Mapping[str, str], instance: re.Match[str]) -> str:
@@ -99,7 +102,8 @@ def _content(name: str, body: str) -> str:
     numbers: dict[str, str] = {}
 
     def recount(match: re.Match[str]) -> str:
-        return "$" + numbers.setdefault(match[1], str(len(numbers)))
+        name = match[0]
+        return numbers.setdefault(name, f"{_DIGITS.sub('', name)}#{len(numbers)}")
 
     text = _HEAD.sub("", body.replace(f"module {name}\n", f"module {definition(name)}\n", 1))
-    return _NUMBER.sub(recount, text)
+    return _MADE_UP.sub(recount, text)

@@ -18,7 +18,6 @@ from rtl_sim.capture.state import State
 from rtl_sim.capture.updates import Choices
 
 _HEAD: Final = "// Written by haltere's capture tool from a netlist: change the sources, not this."
-_PARAMOD: Final = re.compile(r"\$paramod(?:\$[0-9a-f]+)?\\([^\\]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +40,7 @@ def _kept_names(modules: Mapping[str, Module], top: str) -> dict[str, str]:
     """A plain name for each kept module, with the top's before it: one design, one name space."""
     names: dict[str, str] = {}
     for kind in sorted(set(modules) - {top}):
-        match = _PARAMOD.match(kind)
-        base = re.sub(r"\W", "_", match.group(1) if match else uniform.definition(kind))
+        base = re.sub(r"\W", "_", uniform.definition(kind))
         count = sum(name.startswith(f"{top}__{base}__") for name in names.values())
         names[kind] = f"{top}__{base}__{count}"
     return names

@@ -11,7 +11,7 @@ import pytest
 
 COMMANDS = (
     *("demo", "devices", "serve", "submit", "jobs", "bundle"),
-    *("proxy", "snapshot", "suspend", "restore", "move"),
+    *("proxy", "snapshot", "suspend", "restore", "move", "capture"),
 )
 PROGRAM = """
 import numpy as np

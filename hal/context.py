@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from hal.driver import Driver, DriverContext
 from hal.errors import DeviceTimeout, ProgramRejected, StateError, Unsupported, UsageError
+from hal.timeline import DeviceTimeline
 from hal.types import (
     Arg,
     BufferArg,
@@ -92,6 +93,29 @@ class Context:
     def last_seq(self) -> Seq:
         """The newest signalled point."""
         return self._last_seq
+
+    @property
+    def label(self) -> str:
+        """What messages and the device's timeline call this context."""
+        return self._driver.label
+
+    @label.setter
+    def label(self, name: str) -> None:
+        self._driver.label = name
+
+    @property
+    def cycles(self) -> int:
+        """Clock cycles that the device worked for this context; 0 where it does not count them."""
+        return self._driver.cycles
+
+    @property
+    def cycle_limit(self) -> int | None:
+        """The count of `cycles` at which `wait` stops the device and returns; see hal.driver."""
+        return self._driver.cycle_limit
+
+    @cycle_limit.setter
+    def cycle_limit(self, cycles: int | None) -> None:
+        self._driver.cycle_limit = cycles
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
@@ -388,6 +412,11 @@ class Device:
     @property
     def info(self) -> DeviceInfo:
         return self._driver.info
+
+    @property
+    def timeline(self) -> DeviceTimeline | None:
+        """What the device did for whom; None where it does not record that."""
+        return self._driver.timeline
 
     def open_context(self) -> Context:
         self._check_open()

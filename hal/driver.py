@@ -24,6 +24,9 @@ order and sizes as the live ones of the saved context (dead ones left out); the 
 there stands for the i-th here. A driver may re-place buffers (their contents go along).
 `load_state` checks everything before it changes anything: a refused state leaves the context as
 it was.
+
+Sharing. A device that stops at any cycle counts the clock cycles that each context used, and
+stops a context at a given count (`cycle_limit`): that is how whoever shares it slices its time.
 """
 
 from __future__ import annotations
@@ -32,11 +35,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
+from hal.timeline import DeviceTimeline
 from hal.types import Arg, DeviceInfo, Grid, Handle, Overlay, ProgramImage, SelfTest, Seq, Usage
 
 
 class DriverContext(ABC):
-    """One tenant's memory and one in-order queue on one device."""
+    """One tenant's memory and one in-order queue on one device.
+
+    label        what messages and the device's timeline call it; set by its opener
+    cycles       clock cycles that the device worked for it, where the device counts them
+    cycle_limit  `wait` lets the device work until `cycles` is this, exactly, and a context that
+                 stands there gives the device to any other that needs it; None: no limit.
+                 Whatever is enqueued behind a kernel still waits for the kernel's end.
+    """
+
+    label: str = ""
+    cycles: int = 0
+    cycle_limit: int | None = None
 
     @abstractmethod
     def alloc(self, nbytes: int, usage: Usage) -> Handle:
@@ -98,9 +113,10 @@ class DriverContext(ABC):
 
 
 class Driver(ABC):
-    """One opened device."""
+    """One opened device. `timeline`: what it did for whom, of devices that record that."""
 
     info: DeviceInfo
+    timeline: DeviceTimeline | None = None
 
     @abstractmethod
     def open_context(self) -> DriverContext: ...

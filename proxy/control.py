@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from hal.timeline import DeviceSpan, from_rows
 from hal.types import DeviceInfo
 from proxy import desk
 from proxy.errors import ServerGone
@@ -31,6 +32,7 @@ class SessionStatus:
     overlay: str | None
     kernel_in_flight: bool
     halted: bool
+    cycles: int  # of the device's clock that its kernels used here, where the device counts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class ServerStatus:
     uptime_s: float
     device: DeviceInfo
     overlay_swaps: int
+    kernel_slices: int  # times that a running kernel was taken off for another session
+    quantum_cycles: int
     sessions: tuple[SessionStatus, ...]
 
     def session(self, name: str) -> SessionStatus | None:
@@ -66,11 +70,18 @@ class Control:
             uptime_s=answer["uptime_s"],
             device=info.device,
             overlay_swaps=answer["overlay_swaps"],
+            kernel_slices=answer["kernel_slices"],
+            quantum_cycles=answer["quantum_cycles"],
             sessions=tuple(
                 SessionStatus(**{key: value for key, value in session.items() if key in known})
                 for session in answer["sessions"]
             ),
         )
+
+    def timeline(self) -> tuple[DeviceSpan, ...]:
+        """What the device did for whom, the newest of it. Raises Unsupported for a device that
+        records nothing."""
+        return from_rows(self._ask(ANSWER_S, do="timeline")["spans"])
 
     def snapshot(self, session: str, store: Path, timeout_s: float = TIMEOUT_S) -> str:
         """Store a checkpoint of the session, which goes on; the checkpoint's id."""

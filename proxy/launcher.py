@@ -59,15 +59,21 @@ class ServerProcess:
 
 
 def spawn(
-    device_uri: str, root: Path, name: str | None = None, tied: bool = False
+    device_uri: str,
+    root: Path,
+    name: str | None = None,
+    tied: bool = False,
+    quantum_cycles: int | None = None,
 ) -> ServerProcess:
     """Start a server and wait until it serves. `name`: what workers call it, if not the device's
-    URI (two servers may share a device). `tied`: it stops when this process is gone. Raises
-    ServerGone with the end of its log."""
+    URI (two servers may share a device). `tied`: it stops when this process is gone.
+    `quantum_cycles`: see proxy.fabric. Raises ServerGone with the end of its log."""
     paths = ServerPaths.under(root, name or device_uri)
     paths.create()
     command = [sys.executable, "-m", "proxy.server", "--root", str(root.absolute())]
     command += ["--device", device_uri, "--name", paths.name]
+    if quantum_cycles is not None:
+        command += ["--quantum-cycles", str(quantum_cycles)]
     if tied:
         command += ["--tied-to", str(os.getpid())]
     with paths.log.open("ab") as log:

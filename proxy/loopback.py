@@ -10,12 +10,19 @@ from pathlib import Path
 
 from hal.context import Device
 from proxy.client import ProxyDriver
+from proxy.fabric import QUANTUM_CYCLES
 from proxy.server import Server
 
 
 class Loopback:
-    def __init__(self, device: Device, root: Path, name: str = "loop:0") -> None:
-        self.server = Server(root, name, device)
+    def __init__(
+        self,
+        device: Device,
+        root: Path,
+        name: str = "loop:0",
+        quantum_cycles: int = QUANTUM_CYCLES,
+    ) -> None:
+        self.server = Server(root, name, device, quantum_cycles=quantum_cycles)
 
     def connect(
         self,

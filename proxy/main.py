@@ -12,7 +12,8 @@ from pathlib import Path
 
 from hal.errors import HalError
 from hal.registry import open_device
-from proxy.paths import default_root
+from proxy.fabric import QUANTUM_CYCLES
+from proxy.paths import QUANTUM_VARIABLE, default_root
 from proxy.server import REATTACH_S, Server
 
 PARENT_CHECK_S = 0.5
@@ -24,14 +25,27 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", required=True, help="URI, e.g. opencl:0")
     parser.add_argument("--name", help="what workers call it; default: the device's URI")
     parser.add_argument("--reattach-s", type=float, default=REATTACH_S)
+    parser.add_argument(
+        "--quantum-cycles",
+        type=int,
+        default=os.environ.get(QUANTUM_VARIABLE, QUANTUM_CYCLES),
+        help="clock cycles after which a kernel gives the fabric to a session that waits "
+        f"(default: {QUANTUM_VARIABLE}, else {QUANTUM_CYCLES})",
+    )
     parser.add_argument("--tied-to", type=int, help="stop when this process is gone")
     given = parser.parse_args(argv)
     try:
         device = open_device(given.device)
+        server = Server(
+            given.root,
+            given.name or given.device,
+            device,
+            given.reattach_s,
+            quantum_cycles=given.quantum_cycles,
+        )
     except HalError as error:
         sys.stderr.write(f"{error.code}: {error}\n")
         return 1
-    server = Server(given.root, given.name or given.device, device, given.reattach_s)
 
     def stop(signum: int, frame: object) -> None:
         server.stopping = True

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from hal.errors import DeviceTimeout, StateError, UsageError
+from hal.errors import DeviceTimeout, StateError, Unsupported, UsageError
+from hal.timeline import to_rows
 from hal.types import Seq
 from proxy import checkpoint, snapshot
 from proxy.desk import Reply
@@ -42,6 +43,8 @@ def begin(server: Server, request_id: str, request: Reply) -> Operation:
         match request["do"]:
             case "status":
                 return Status(server, request_id)
+            case "timeline":
+                return DeviceRecord(server, request_id)
             case "stop":
                 return Stop(server, request_id)
             case "drop":
@@ -67,6 +70,8 @@ class Status:
             "pid": server.info.pid,
             "uptime_s": time.monotonic() - server.started_s,
             "overlay_swaps": server.fabric.swaps,
+            "kernel_slices": server.fabric.slices,
+            "quantum_cycles": server.fabric.quantum_cycles,
             "sessions": [_session(served) for served in server.served.values()],
         }
 
@@ -87,7 +92,22 @@ def _session(served: Served) -> Reply:
         "overlay": None if tenant.overlay is None else tenant.overlay.digest,
         "kernel_in_flight": tenant.half.kernel_in_flight,
         "halted": tenant.halted,
+        "cycles": tenant.cycles,
     }
+
+
+class DeviceRecord:
+    """What the device did for whom."""
+
+    def __init__(self, server: Server, request_id: str) -> None:
+        self.request_id = request_id
+        self._server = server
+
+    def poll(self) -> Reply:
+        found = self._server.device.timeline
+        if found is None:
+            raise Unsupported(f"{self._server.device.info.uri} records no timeline; FPGAs do")
+        return {"spans": to_rows(found.spans()), "dropped": found.dropped}
 
 
 class Stop:

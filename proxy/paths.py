@@ -24,6 +24,7 @@ from proxy.errors import LocalProtocolError
 
 ROOT_VARIABLE = "HALTERE_PROXY_ROOT"
 SESSION_VARIABLE = "HALTERE_SESSION"
+QUANTUM_VARIABLE = "HALTERE_QUANTUM_CYCLES"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.\-]{0,99}")  # 100: fits a file name with a suffix
 

@@ -22,7 +22,7 @@ from proxy import desk
 from proxy.calls import Calls
 from proxy.doorbell import fence, sleep_on_any
 from proxy.errors import AnyError, LeaseExpired, ProxyError, ServerFault, ServerGone, StaleEpoch
-from proxy.fabric import Fabric
+from proxy.fabric import QUANTUM_CYCLES, Fabric
 from proxy.info import ServerInfo
 from proxy.liveness import LifeLock, ProcessId
 from proxy.operations import Operation, begin
@@ -66,13 +66,14 @@ class Server:
         device: Device,
         reattach_s: float = REATTACH_S,
         store_step: Step = lambda name: None,
+        quantum_cycles: int = QUANTUM_CYCLES,
     ) -> None:
-        """`store_step`: see Store."""
+        """`store_step`: see Store. `quantum_cycles`: see Fabric."""
         self.paths = ServerPaths.under(root, name)
         self.paths.create()
         self._lock = LifeLock(self.paths.lock)
         self.device = device
-        self.fabric = Fabric(device)
+        self.fabric = Fabric(device, quantum_cycles)
         self.stopping = False
         self.served: dict[str, Served] = {}
         self.started_s = time.monotonic()
@@ -105,6 +106,7 @@ class Server:
             self._look_at = now + IDLE_S
             progress |= self._look_around()
         self._seen = seen
+        self.fabric.new_round()
         for served in tuple(self.served.values()):
             try:
                 if served.tenant.segment[Line.CLOSED]:
@@ -132,7 +134,8 @@ class Server:
         for segment in segments:
             segment[Line.SERVER_ASLEEP] = 1
         fence()
-        limit_s = min(limit_s, PUMP_S) if self._operations else limit_s
+        if self._operations or self.fabric.waited_for:
+            limit_s = min(limit_s, PUMP_S)
         sleep_on_any(
             [self._page.bell, *(segment.bell for segment in segments)], self._seen, limit_s
         )

@@ -66,6 +66,7 @@ class Tenant:
         self._whole_kernels = self.caps.preemption is Preemption.COMMAND
         self._window = min(WINDOW, self.caps.queue_depth)
         self.context = fabric.device.open_context()
+        self.context.label = name
         self.objects = Objects(self.context)
         self._dirty = True  # something to publish
         self._slow = False  # the last bulk transfer was not done at once
@@ -96,6 +97,14 @@ class Tenant:
     def stops_anywhere(self) -> bool:
         """The device can halt in the middle of a kernel."""
         return not self._whole_kernels
+
+    @property
+    def cycles(self) -> int:
+        """That the device worked for this session, on this server."""
+        return self.context.cycles
+
+    def limit_cycles(self, limit: int | None) -> None:
+        self.context.cycle_limit = limit
 
     @property
     def stays_blocked(self) -> bool:
@@ -303,6 +312,7 @@ class Tenant:
     def _broken(self, error: HalError) -> None:
         """The device will complete nothing of this context any more."""
         self.fault = error
+        self._dirty = True  # also when it happened in another session's turn
         while self.half.flights:
             self.half.land()
         self.half.fail(error)
@@ -310,6 +320,7 @@ class Tenant:
     # ---- the fabric, and moving to another device
 
     def _may_run(self) -> bool:
+        """An owner whose turn is over may, too: its kernel stands at its limit or must finish."""
         return self.fabric.owns(self) or self.fabric.acquire(self)
 
     def leave_fabric(self) -> None:

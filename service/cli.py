@@ -131,11 +131,30 @@ def jobs(
 @app.command()
 def proxy(
     device: Annotated[str, typer.Argument(help="Device to serve, e.g. opencl:0.")],
+    quantum_cycles: Annotated[
+        int | None,
+        typer.Option(help="FPGA cycles after which a kernel gives way to a session that waits."),
+    ] = None,
 ) -> None:
     """Serve a device to other processes; programs open it as proxy:DEVICE. Ctrl-C ends it."""
     from proxy.main import main as serve_device
 
-    raise typer.Exit(serve_device(["--device", device]))
+    quantum = [] if quantum_cycles is None else ["--quantum-cycles", str(quantum_cycles)]
+    raise typer.Exit(serve_device(["--device", device, *quantum]))
+
+
+@app.command()
+def timeline(
+    device: Annotated[str, typer.Argument(help="Device behind a running proxy, e.g. fpga-sim:0.")],
+    out: Annotated[Path, typer.Option(help="Folder for the trace and the picture.")] = Path(),
+) -> None:
+    """Write what a shared device did for whom: a trace (open it at ui.perfetto.dev) and a PNG."""
+    from proxy.control import Control
+    from proxy.paths import default_root
+    from service.fabric_timeline import write
+
+    written = write(Control(default_root(), device).timeline(), device, out)
+    console.print(f"{written.summary}\n{written.trace}\n{written.png}")
 
 
 @app.command()

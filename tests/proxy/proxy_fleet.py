@@ -18,8 +18,10 @@ class Fleet:
         self.servers: dict[str, ServerProcess] = {}
         self._workers: list[subprocess.Popen[str]] = []
 
-    def start(self, device: str, name: str | None = None) -> ServerProcess:
-        server = spawn(device, self.root, name, tied=True)
+    def start(
+        self, device: str, name: str | None = None, quantum_cycles: int | None = None
+    ) -> ServerProcess:
+        server = spawn(device, self.root, name, tied=True, quantum_cycles=quantum_cycles)
         self.servers[name or device] = server
         return server
 
@@ -28,8 +30,12 @@ class Fleet:
 
     def worker(self, device: str, session: str, steps: int) -> subprocess.Popen[str]:
         """A process that runs mix_worker.py; see there."""
+        return self.run(WORKER, device, session, str(steps))
+
+    def run(self, script: Path, *arguments: str) -> subprocess.Popen[str]:
+        """A process that runs a worker's script on this fleet's root."""
         process = subprocess.Popen(
-            [sys.executable, str(WORKER), str(self.root), device, session, str(steps)],
+            [sys.executable, str(script), str(self.root), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from hal.errors import OverlayRejected
+from hal.errors import OverlayRejected, UsageError
 from hal.types import Caps, DeviceInfo, Overlay, Preemption
-from proxy.fabric import TURN_S, WANTED_S, Fabric
+from proxy.fabric import TURN_S, Fabric
 
+QUANTUM = 1000
 CAPS = Caps(("overlay",), 1 << 20, 1 << 20, configurable=True, preemption=Preemption.CYCLE)
 
 
@@ -32,6 +33,18 @@ class Session:
     log: list[str]
     must_finish: bool = False
     has_work: bool = False
+    stops_anywhere: bool = True
+    cycles: int = 0
+    limit: int | None = None
+
+    def limit_cycles(self, limit: int | None) -> None:
+        self.limit = limit
+
+    def work(self, cycles: int) -> None:
+        """A kernel runs, as far as it may."""
+        self.must_finish = self.has_work = True
+        end = self.cycles + cycles
+        self.cycles = end if self.limit is None else min(end, self.limit)
 
     def leave_fabric(self) -> None:
         self.log.append(f"{self.name} leaves")
@@ -46,7 +59,8 @@ class Scene:
     now: float = 100.0
 
     def __post_init__(self) -> None:
-        self.fabric = Fabric(FakeDevice(self.log), lambda: self.now)  # type: ignore[arg-type]
+        device = FakeDevice(self.log)
+        self.fabric = Fabric(device, QUANTUM, lambda: self.now)  # type: ignore[arg-type]
 
     def session(self, name: str, overlay: str) -> Session:
         return Session(name, Overlay(overlay, b"", {}), self.log)
@@ -69,14 +83,68 @@ def test_an_idle_owner_gives_way_at_once_and_everyone_saves_before_a_swap(scene:
     assert scene.fabric.swaps == 3
 
 
-def test_a_running_kernel_is_never_taken_off(scene: Scene) -> None:
+def test_a_running_kernel_is_taken_off_after_its_quantum_exactly(scene: Scene) -> None:
     a, b = scene.session("a", "x"), scene.session("b", "y")
     assert scene.fabric.acquire(a)
-    a.must_finish = a.has_work = True
+    a.work(400)
+    assert not scene.fabric.acquire(b)
+    a.work(QUANTUM)
+    assert a.cycles == QUANTUM
+    assert scene.fabric.acquire(b)
+    assert scene.log == ["configure x", "a enters", "a leaves", "configure y", "b enters"]
+    assert scene.fabric.slices == 1
+    b.work(10)
+    assert not scene.fabric.acquire(a)
+    b.work(2 * QUANTUM)
+    assert b.cycles == QUANTUM
+    assert scene.fabric.acquire(a)
+    assert a.limit == 2 * QUANTUM, "b is in line again already"
+
+
+def test_a_kernel_that_is_alone_has_no_limit_also_after_someone_waited(scene: Scene) -> None:
+    a, b = scene.session("a", "x"), scene.session("b", "x")
+    assert scene.fabric.acquire(a)
+    a.work(50 * QUANTUM)
+    assert a.cycles == 50 * QUANTUM
+    assert scene.fabric.acquire(b), "a had more than its share"
+    b.work(1)
+    assert b.limit == QUANTUM
+    scene.fabric.new_round()
+    assert b.limit == QUANTUM
+    scene.fabric.new_round()  # a did not ask again
+    assert b.limit is None
+
+
+def test_who_waits_is_served_in_turn(scene: Scene) -> None:
+    sessions = [scene.session(name, overlay) for name, overlay in zip("abc", "xyx", strict=True)]
+    served = []
+    for _ in range(200):
+        scene.fabric.new_round()
+        for session in sessions:
+            if scene.fabric.acquire(session) or scene.fabric.owns(session):
+                session.work(300)
+                if served[-1:] != [session.name]:
+                    served.append(session.name)
+    assert "".join(served[:9]) == "abcabcabc"
+    counts = [session.cycles for session in sessions]
+    assert max(counts) - min(counts) <= QUANTUM
+
+
+def test_a_kernel_that_cannot_be_stopped_is_never_taken_off(scene: Scene) -> None:
+    a, b = scene.session("a", "x"), scene.session("b", "y")
+    a.stops_anywhere = False
+    assert scene.fabric.acquire(a)
+    a.work(100 * QUANTUM)
     scene.now += 100 * TURN_S
     assert not scene.fabric.acquire(b)
     a.must_finish = False
     assert scene.fabric.acquire(b)
+    assert scene.fabric.slices == 0
+
+
+def test_a_quantum_of_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="quantum"):
+        Fabric(FakeDevice([]), 0)  # type: ignore[arg-type]
 
 
 def test_a_busy_owner_gives_way_when_its_turn_is_over_and_starts_nothing_more(scene: Scene) -> None:
@@ -96,7 +164,10 @@ def test_an_owner_that_nobody_waits_for_keeps_the_fabric(scene: Scene) -> None:
     assert scene.fabric.acquire(a)
     a.has_work = True
     assert not scene.fabric.acquire(b)  # and then it goes away
-    scene.now += TURN_S + WANTED_S
+    scene.now += 2 * TURN_S
+    assert not scene.fabric.acquire(a)
+    scene.fabric.new_round()
+    scene.fabric.new_round()
     assert scene.fabric.acquire(a)
 
 

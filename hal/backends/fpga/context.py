@@ -147,9 +147,10 @@ class FpgaContext(DriverContext):
             self._driver.acquire(self, self._driver.watchdog_s)
             self.kernel = kernel.name
             try:
-                kernels.start(
-                    self._driver.shell, kernel, args, lambda handle: self._address(handle)
-                )
+                with self._driver.working_for(self):
+                    kernels.start(
+                        self._driver.shell, kernel, args, lambda handle: self._address(handle)
+                    )
             except DeviceFault as error:
                 raise self._fail(error) from error
 
@@ -170,7 +171,10 @@ class FpgaContext(DriverContext):
                 self.halted = False
                 if seq <= self._completed:
                     return True
-                self._advance(min(max(deadline - time.monotonic(), 0.0), SLICE_S))
+                left = self._cycles_left()
+                if left == 0:
+                    return False
+                self._advance(min(max(deadline - time.monotonic(), 0.0), SLICE_S), left)
                 if seq <= self._completed:
                     return True
             if time.monotonic() >= deadline:
@@ -181,7 +185,13 @@ class FpgaContext(DriverContext):
     def halt(self, timeout_s: float) -> bool:
         """The clock moves in `wait` only, so the context stands at a cycle boundary already."""
         self.halted = True
+        self._driver.timeline.cut()
         return True
+
+    @property
+    def can_be_parked(self) -> bool:
+        """In mid-kernel: it stands still, and whoever needs the fabric may have it."""
+        return self.halted or self._cycles_left() == 0
 
     def save_state(self) -> bytes:
         with self._driver.lock:
@@ -276,7 +286,10 @@ class FpgaContext(DriverContext):
 
     # ---- inner
 
-    def _advance(self, timeout_s: float) -> None:
+    def _cycles_left(self) -> int | None:
+        return None if self.cycle_limit is None else max(self.cycle_limit - self.cycles, 0)
+
+    def _advance(self, timeout_s: float, max_cycles: int | None = None) -> None:
         """Let this context's kernel work for a while, once it has the fabric."""
         if self._failure is not None:
             raise self._failure_again()
@@ -285,9 +298,11 @@ class FpgaContext(DriverContext):
         self.halted = False
         shell = self._driver.shell
         try:
-            if not shell.wait_irq(timeout_s):
-                return
-            kernels.acknowledge(shell)
+            with self._driver.working_for(self):
+                if not shell.wait_irq(timeout_s, max_cycles):
+                    return
+                kernels.acknowledge(shell)
+            self._driver.timeline.cut()
         except DeviceFault as error:
             raise self._fail(error) from error
         self.kernel = ""

@@ -2,10 +2,11 @@
 
 The fabric belongs to one context at a time, its *owner*: registers and on-chip memories keep their
 contents between launches, so they are a tenant's as much as its buffers. Who else needs the
-fabric waits until the owner's kernel is done, or takes it at once from an owner that is halted,
-at whatever cycle; the owner's state is captured and *parked* in its context, and put back
-when it goes on. A context that never had the fabric gets it in reset state. So contexts never see
-each other, and none computes on another's leftovers.
+fabric waits until the owner's kernel is done, or takes it at once from an owner that is halted or
+stands at its cycle limit, at whatever cycle; the owner's state is captured and *parked* in its
+context, and put back when it goes on. A context that never had the fabric gets it in reset state.
+So contexts never see each other, and none computes on another's leftovers. What the fabric did
+for whom is on the driver's timeline.
 
 `configure` starts a new *epoch*: fabric state that was not saved is gone. Programs loaded before
 refuse to launch, and kernels that were running never complete (StateError), until a saved state is
@@ -15,6 +16,9 @@ loaded; loading a program again starts afresh.
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import bitstreams
 from bitstreams import Bundle, BundleError, Manifest
@@ -22,21 +26,27 @@ from hal.backends.fpga.context import FpgaContext
 from hal.backends.fpga.shell import Shell
 from hal.backends.quota import Quota
 from hal.driver import Driver
-from hal.errors import DeviceTimeout, OverlayRejected, StateError
+from hal.errors import DeviceTimeout, HalError, OverlayRejected, StateError
+from hal.timeline import DeviceTimeline
 from hal.types import DeviceInfo, Overlay
 
 WATCHDOG_S = 300.0  # for a kernel that another command waits for; `wait` has the caller's timeout
+MAX_VERIFIED = 16  # overlays whose digests were checked: as many as take turns on one fabric
 
 
 class FpgaDriver(Driver):
+    timeline: DeviceTimeline
+
     def __init__(self, info: DeviceInfo, shell: Shell, watchdog_s: float = WATCHDOG_S) -> None:
         self.info = info
         self.shell = shell
         self.watchdog_s = watchdog_s
         self.quota = Quota(info.caps.memory_bytes)
+        self.timeline = DeviceTimeline()
         self.lock = threading.RLock()  # contexts may live in threads of their own
         self.epoch = 0
         self._bundle: Bundle | None = None
+        self._verified: dict[str, tuple[Overlay, Bundle]] = {}
         self._contexts: list[FpgaContext] = []
         self._owner: FpgaContext | None = None
 
@@ -48,10 +58,7 @@ class FpgaDriver(Driver):
 
     def configure(self, overlay: Overlay) -> None:
         with self.lock:
-            try:
-                bundle = bitstreams.verified(overlay.manifest, overlay.files, overlay.digest)
-            except BundleError as error:
-                raise OverlayRejected(f"overlay {overlay.digest[:16]}: {error}") from error
+            bundle = self._bundle_of(overlay)
             if bundle.manifest.part != self.info.part:
                 raise OverlayRejected(
                     f"overlay {bundle.manifest.name} is for part {bundle.manifest.part!r}; "
@@ -60,7 +67,9 @@ class FpgaDriver(Driver):
             idle = not any(context.kernel for context in self._contexts)
             if idle and self._bundle is not None and self._bundle.digest == bundle.digest:
                 return
+            begin_ns = time.monotonic_ns()
             self.shell.program(bundle)
+            self._record("reconfigure", "", 0, begin_ns, bundle.manifest.name)
             self._bundle = bundle
             self.epoch += 1
             for context in self._contexts:
@@ -103,11 +112,22 @@ class FpgaDriver(Driver):
             return True
         if not self._park_owner(timeout_s):
             return False
+        begin_ns = time.monotonic_ns()
         self.shell.reset()
         self.shell.attach(context.space)
-        if context.parked is not None:
-            self.shell.restore(context.parked)
+        frozen = self.shell.frozen_cycles
+        if context.parked is None:
+            self._record("reset", context.label, 0, begin_ns)
+        else:
+            try:
+                self.shell.restore(context.parked)
+            except HalError as error:
+                raise type(error)(
+                    f"{self.info.uri}: the state of {context.label or 'a context'} could not be "
+                    f"put back: {error}"
+                ) from error
             context.parked = None
+            self._record("restore", context.label, self.shell.frozen_cycles - frozen, begin_ns)
         self._owner = context
         context.epoch = self.epoch
         return True
@@ -132,7 +152,18 @@ class FpgaDriver(Driver):
             )
         if context.parked is not None:
             return context.parked
-        return self.shell.capture()
+        return self._capture(context)
+
+    @contextmanager
+    def working_for(self, context: FpgaContext) -> Iterator[None]:
+        """The clock moves inside, for the kernel of `context`: count it."""
+        begin_ns, before = time.monotonic_ns(), self.shell.cycle
+        try:
+            yield
+        finally:
+            worked = self.shell.cycle - before
+            context.cycles += worked
+            self._record("run", context.label, worked, begin_ns, context.kernel)
 
     def release_fabric(self, context: FpgaContext) -> None:
         """Whatever `context` has in the fabric is of no use any more."""
@@ -148,9 +179,35 @@ class FpgaDriver(Driver):
         owner = self._owner
         if owner is None:
             return True
-        if not owner.halted and not owner.finish_kernel(timeout_s):
+        if not owner.can_be_parked and not owner.finish_kernel(timeout_s):
             return False
         if self._owner is owner:  # else its kernel faulted, and there is nothing to keep
-            owner.parked = self.shell.capture()
+            owner.parked = self._capture(owner)
             self._owner = None
         return True
+
+    # ---- inner
+
+    def _capture(self, context: FpgaContext) -> bytes:
+        begin_ns, frozen = time.monotonic_ns(), self.shell.frozen_cycles
+        state = self.shell.capture()
+        self._record("save", context.label, self.shell.frozen_cycles - frozen, begin_ns)
+        return state
+
+    def _record(self, kind: str, tenant: str, cycles: int, begin_ns: int, detail: str = "") -> None:
+        self.timeline.add(kind, tenant, cycles, begin_ns, time.monotonic_ns(), detail)
+
+    def _bundle_of(self, overlay: Overlay) -> Bundle:
+        """The overlay, checked; one that was checked before and is the same needs no second look.
+        Raises OverlayRejected."""
+        known = self._verified.get(overlay.digest)
+        if known is not None and known[0] == overlay:
+            return known[1]
+        try:
+            bundle = bitstreams.verified(overlay.manifest, overlay.files, overlay.digest)
+        except BundleError as error:
+            raise OverlayRejected(f"overlay {overlay.digest[:16]}: {error}") from error
+        self._verified[overlay.digest] = overlay, bundle
+        while len(self._verified) > MAX_VERIFIED:
+            del self._verified[next(iter(self._verified))]
+        return bundle

@@ -68,10 +68,10 @@ class Shell(Protocol):
 
     def write32(self, offset: int, value: int) -> None: ...
 
-    def wait_irq(self, timeout_s: float) -> bool:
-        """Let the fabric work until its interrupt is high (True) or the time is over. A simulated
-        clock moves here, at least one batch of cycles, and in register accesses; nowhere else.
-        Raises DeviceFault."""
+    def wait_irq(self, timeout_s: float, max_cycles: int | None = None) -> bool:
+        """Let the fabric work until its interrupt is high (True), the time is over, or it has
+        worked exactly `max_cycles` (at least 1). A simulated clock moves here, at least one batch
+        of cycles, and in register accesses; nowhere else. Raises DeviceFault."""
         ...
 
     def capture(self) -> bytes:
@@ -90,6 +90,12 @@ class Shell(Protocol):
     @property
     def cycle(self) -> int:
         """Functional clock cycles since reset; goes with a snapshot."""
+        ...
+
+    @property
+    def frozen_cycles(self) -> int:
+        """Clock cycles since reset in which the fabric stood frozen: what `capture` and `restore`
+        took."""
         ...
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ latency, by default that of a small DDR controller, so that cycle counts mean so
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from rtl_sim.verilated.model import MemoryWindow, Model
 PART = "verilator"
 BATCH_CYCLES = 4000  # a few ms at most, so timeouts stay responsive; 0.1 % of overhead
 FIRST_BATCH_CYCLES = 100  # a wait of no time is a small step: short kernels can be halted, too
+MAX_BUILT = 16  # overlays whose build is remembered: as many as take turns on one fabric
 FIRST_ADDRESS = 1 << 32  # a null or truncated address is a bus error
 
 
@@ -99,6 +101,7 @@ class VerilatorShell:
         self._timing = timing or MemoryTiming()
         self._seed = seed
         self._bundle: Bundle | None = None
+        self._built: dict[str, tuple[Path, StateMap | None]] = {}  # so that overlays swap fast
         self._library = Path()
         self._state_map: StateMap | None = None
         self._model: Model | None = None
@@ -112,12 +115,15 @@ class VerilatorShell:
         if manifest.part != PART:
             raise OverlayRejected(f"overlay {manifest.name} is for {manifest.part}, not {PART}")
         try:
-            state_map = _state_map(bundle)
-            library = _build(bundle)
+            built = self._built.get(bundle.digest)
+            library, state_map = built or (_build(bundle), _state_map(bundle))
             model = Model(library, state_map, self._seed)
         except (BuildFailed, SnapshotError, ModelFault, ToolMissing) as error:
             raise OverlayRejected(f"overlay {manifest.name} cannot be built: {error}") from error
         self._bundle, self._library, self._state_map = bundle, library, state_map
+        self._built[bundle.digest] = library, state_map
+        while len(self._built) > MAX_BUILT:
+            del self._built[next(iter(self._built))]
         self._install(model)
 
     def reset(self) -> None:
@@ -157,23 +163,30 @@ class VerilatorShell:
         except ModelFault as error:
             raise DeviceFault(str(error)) from error
 
-    def wait_irq(self, timeout_s: float) -> bool:
+    def wait_irq(self, timeout_s: float, max_cycles: int | None = None) -> bool:
         model = self._ready()
         deadline = time.monotonic() + timeout_s
-        batch = self.first_batch_cycles
+        left = sys.maxsize if max_cycles is None else max_cycles
+        step = self.first_batch_cycles
         try:
             while True:
+                batch = min(step, left)
                 if model.run(batch) < batch or model.interrupt():
                     return True
-                if time.monotonic() >= deadline:
+                left -= batch
+                if not left or time.monotonic() >= deadline:
                     return False
-                batch = min(2 * batch, self.batch_cycles)
+                step = min(2 * step, self.batch_cycles)
         except ModelFault as error:
             raise DeviceFault(str(error)) from error
 
     @property
     def cycle(self) -> int:
         return self._ready().cycle
+
+    @property
+    def frozen_cycles(self) -> int:
+        return self._ready().frozen_cycles
 
     # ---- state
 

@@ -1,0 +1,92 @@
+"""Sessions time-sliced on one simulated FPGA, each worker and the server a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from proxy_fleet import Fleet, read_until, result_of
+from spies import FOREVER, Work, alone
+from spy_worker import digest
+
+from proxy.control import ServerStatus
+from rtl_sim.verilated import toolchain
+
+pytestmark = pytest.mark.skipif(toolchain.absence() is not None, reason=str(toolchain.absence()))
+WORKER = Path(__file__).with_name("spy_worker.py")
+DEVICE = "fpga-sim:0"
+QUANTUM = 2000
+MAX_LOOKS = 2000
+WORKS: dict[str, tuple[str, Work]] = {
+    "a": ("spy", [(40_000, 1), (100, 2)]),
+    "b": ("spy-too", [(40_000, 3), (200, 4)]),
+    "c": ("spy", [(40_000, 5)]),
+}
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, str]:
+    return {name: digest(alone(work, overlay)) for name, (overlay, work) in WORKS.items()}
+
+
+def start(fleet: Fleet, session: str, overlay: str, work: Work) -> subprocess.Popen[str]:
+    return fleet.run(WORKER, DEVICE, session, overlay, json.dumps(work))
+
+
+def wait_until(fleet: Fleet, holds: Callable[[ServerStatus], bool], device: str = DEVICE) -> None:
+    for _ in range(MAX_LOOKS):
+        if holds(fleet.control(device).status()):
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"never so: {fleet.control(device).status()}")
+
+
+def test_a_worker_killed_in_mid_slice_takes_nobody_with_it(
+    fleet: Fleet, expected: dict[str, str]
+) -> None:
+    fleet.start(DEVICE, quantum_cycles=QUANTUM)
+    doomed = start(fleet, "doomed", "spy", [(FOREVER, 9)])
+    read_until(doomed, "launched")
+    workers = {name: start(fleet, name, *WORKS[name]) for name in WORKS}
+    wait_until(fleet, lambda status: status.kernel_slices > 4)
+    doomed.kill()
+    assert {name: result_of(worker) for name, worker in workers.items()} == expected
+    left = fleet.control(DEVICE).status().sessions
+    assert [(session.name, session.worker_alive) for session in left] == [("doomed", False)]
+    fleet.control(DEVICE).drop("doomed")  # a named session waits for its worker's next life
+
+
+def test_a_session_is_checkpointed_and_moved_while_others_are_sliced(
+    fleet: Fleet, expected: dict[str, str], tmp_path: Path
+) -> None:
+    fleet.start(DEVICE, quantum_cycles=QUANTUM)
+    fleet.start("fpga-sim:1", quantum_cycles=QUANTUM)
+    anchor = start(fleet, "anchor", "spy-too", [(FOREVER, 9)])  # someone to share with, always
+    read_until(anchor, "launched")
+    workers = {name: start(fleet, name, *WORKS[name]) for name in WORKS}
+    for worker in workers.values():
+        read_until(worker, "launched")
+    wait_until(fleet, lambda status: status.kernel_slices > 4)
+    here, there = fleet.control(DEVICE), fleet.control("fpga-sim:1")
+    here.snapshot("b", tmp_path)
+    cut = here.suspend("a", tmp_path)
+    assert there.resume("a", cut, tmp_path) == 2
+    assert {name: result_of(worker) for name, worker in workers.items()} == expected
+    anchor_status = here.status().session("anchor")
+    assert anchor_status is not None
+    assert anchor_status.kernel_in_flight
+
+
+def test_a_timeline_is_told_by_the_server_and_names_its_sessions(fleet: Fleet) -> None:
+    fleet.start(DEVICE, quantum_cycles=QUANTUM)
+    workers = [start(fleet, name, *WORKS[name]) for name in ("a", "b")]
+    for worker in workers:
+        result_of(worker)
+    spans = fleet.control(DEVICE).timeline()
+    assert {span.tenant for span in spans if span.kind == "run"} == {"a", "b"}
+    assert {span.detail for span in spans if span.kind == "reconfigure"} == {"spy", "spy-too"}
+    assert all(span.start_cycle <= span.end_cycle for span in spans)

@@ -6,9 +6,11 @@ package adds it to any design that has one clock, without a change to its source
 
     RTL --Yosys--> netlist --refuse, prepare, place, write--> Verilog with a state port + state map
 
-*Elaboration* (`elaborate.py`) is Yosys's: it knows SystemVerilog. The netlist stays at the level of
-words and memories, and modules that remember nothing stay modules. Registers are marked before
-flattening, because only then is a register's own name known from the names of ports it passes.
+*Reading* (`readers.py`) is slang's for SystemVerilog and Yosys's own for Verilog, both in Yosys.
+Registers are marked before flattening (`elaborate.py`), because only then is a register's own name
+known from the names of ports it passes. The netlist stays at the level of words and memories, and
+modules that remember nothing stay modules; those that slang took apart by instance become one
+again (`uniform.py`).
 
 *Refusal* (`refuse.py`, `loops.py`). What cannot be held by masking (latches, derived clocks,
 asynchronous loads, ...) or not be reached (black boxes) is refused with a reason, all at once. A

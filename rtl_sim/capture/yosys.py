@@ -70,9 +70,9 @@ def run(script: Sequence[str], directory: Path, name: str = "script") -> str:
         return log
     at = _LINE.search(log)
     if at:
-        raise ElaborationError(f"Yosys refused to {name}: {at[1]}: ERROR: cannot be made: {at[2]}")
+        raise ElaborationError(f"Yosys refused ({name}): {at[1]}: ERROR: cannot be made: {at[2]}")
     if done.returncode == 0:
-        raise ElaborationError(f"Yosys refused to {name}: {dropped[0].strip()}")
+        raise ElaborationError(f"Yosys refused ({name}): {dropped[0].strip()}")
     complaints = dict.fromkeys(map(str.strip, _COMPLAINT.findall(log)))
     if complaints:
         # Only where nothing says more is the last, general one of use.
@@ -81,6 +81,6 @@ def run(script: Sequence[str], directory: Path, name: str = "script") -> str:
             f"\n  and {len(named) - _MAX_COMPLAINTS} more" if len(named) > _MAX_COMPLAINTS else ""
         )
         listed = "\n  ".join(named[:_MAX_COMPLAINTS])
-        raise ElaborationError(f"Yosys refused to {name}: {listed}{more}")
+        raise ElaborationError(f"Yosys refused ({name}): {listed}{more}")
     tail = "\n".join(log.splitlines()[-_LOG_TAIL_LINES:])
     raise ToolError(f"Yosys ended {name} with status {done.returncode}; its log ends with:\n{tail}")

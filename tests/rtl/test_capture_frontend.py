@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -259,3 +261,17 @@ def test_a_module_to_be_kept_that_the_design_has_not_is_named(tmp_path: Path) ->
         capture(Design((source,), "t"), tmp_path / "out", Options(keep=("other",)))
     report = capture(Design((source,), "t"), tmp_path / "out", Options(keep=("leaf",))).report
     assert any("module leaf: was to be kept" in warning for warning in report.warnings)
+
+
+@pytest.mark.slow
+def test_the_example_in_the_documentation_does_what_is_shown(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "capture"
+    for lanes, name in ((32, "wide"), (5, "narrow")):
+        design = Design((example / "tally.sv",))
+        capture(design, tmp_path / name, Options(lanes=lanes))
+    done = subprocess.run(
+        [sys.executable, example / "move.py", tmp_path / "wide", tmp_path / "narrow"],
+        capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    assert "258 frozen cycles" in done.stdout
+    assert "never halted: 27; halted and moved: 27" in done.stdout

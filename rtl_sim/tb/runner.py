@@ -42,16 +42,20 @@ class BenchFailed(AssertionError):
     """A cocotb bench failed, or ran no test at all."""
 
 
-def build(sources: Sequence[Path], top: str) -> Path:
-    """The directory of a simulator for `top`, from the cache if it was built before."""
+def build(sources: Sequence[Path], top: str, assertions: bool = False) -> Path:
+    """The directory of a simulator for `top`, from the cache if it was built before.
+
+    assertions  the RTL's own stay on; a bench that scans noise through registers has them off
+    """
     from cocotb_tools.runner import get_runner
 
     tools = toolchain.find()
+    arguments = [*BUILD_ARGS, *(("--assert",) if assertions else ())]
     key = cache.digest_of(
         tools.identity,
         version("cocotb"),
         sys.version,
-        " ".join((*BUILD_ARGS, *_MAKE)),
+        " ".join((*arguments, *_MAKE)),
         top,
         *(part for source in sources for part in (source.name, source.read_bytes())),
     )
@@ -63,7 +67,7 @@ def build(sources: Sequence[Path], top: str) -> Path:
                 get_runner("verilator").build(
                     sources=[source.resolve() for source in sources],
                     hdl_toplevel=top,
-                    build_args=list(BUILD_ARGS),
+                    build_args=arguments,
                     build_dir=folder,
                     always=True,
                     log_file=log,

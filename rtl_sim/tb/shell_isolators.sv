@@ -3,7 +3,7 @@
 // A frozen fabric gets no clock edges (`run` 0, `fab_clk` still), and what it drives is noise, as
 // it is while a chain shifts. `iso_clk` is the isolators' and the outside's.
 module shell_isolators #(
-  parameter int unsigned BeatsLog2 = 8
+  parameter int unsigned BeatsLog2 = 6
 ) (
   input  logic        clk, fab_clk, rst_n, run, park,
   input  logic        noise,

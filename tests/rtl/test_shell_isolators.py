@@ -42,7 +42,6 @@ endmodule
 # What a broken isolator says instead.
 BROKEN = {
     "noise is taken for write data": ("run_i && fab_wvalid", "fab_wvalid"),
-    "a beat is given to a frozen fabric": ("run_i && fab_rvalid && ", "fab_rvalid && "),
     "a burst begins while parked": ("!park_i && room_q", "room_q"),
     "a burst begins before its data": ("gathered_q >= write_beats", "gathered_q != 0"),
     "reads without room": ("room_q >= read_beats", "1'b1"),

@@ -23,8 +23,8 @@ from _machine import machine_facts
 
 import rtl_sim
 from rtl_sim.capture import CaptureReport, capture
-from rtl_sim.capture.prove import tied_off
 from rtl_sim.design import Design as RtlDesign
+from rtl_sim.prove.equivalence import tied_off
 from rtl_sim.spec.npu import CONFIGS
 from rtl_sim.tb.npu_bench import Bench, design
 from rtl_sim.tb.npu_random import Generator

@@ -157,6 +157,17 @@ def timeline(
     console.print(f"{written.summary}\n{written.trace}\n{written.png}")
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def prove(context: typer.Context) -> None:
+    """Halt a captured design at random cycles and try to tell it from the original."""
+    from rtl_sim.prove.__main__ import main as prove_design
+
+    raise typer.Exit(prove_design(context.args))
+
+
 @app.command()
 def move(
     session: str,

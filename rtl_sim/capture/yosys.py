@@ -34,7 +34,9 @@ _PROGRAM: Final = (
 )
 
 
-def run(script: Sequence[str], directory: Path, name: str = "script") -> str:
+def run(
+    script: Sequence[str], directory: Path, name: str = "script", timeout_s: float = TIMEOUT_S
+) -> str:
     """Run `script` with `directory` as the working directory; return the log, also in `name`.log.
 
     Paths in a script are relative to `directory`, so that names which Yosys derives from file
@@ -56,11 +58,11 @@ def run(script: Sequence[str], directory: Path, name: str = "script") -> str:
             stderr=subprocess.STDOUT,  # in one stream: complaints stand before the lines they mean
             text=True,
             errors="replace",
-            timeout=TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
         )
     except subprocess.TimeoutExpired as expired:
-        raise ToolError(f"Yosys ran {name} for more than {TIMEOUT_S:.0f} s and was stopped") from (
+        raise ToolError(f"Yosys ran {name} for more than {timeout_s:.0f} s and was stopped") from (
             expired
         )
     log = done.stdout

@@ -89,10 +89,19 @@ class HaltablePlayer:
                 f"rows of {rows.dtype} {rows.shape}; a row of this design is {self.in_words} "
                 "words of uint32"
             )
+        return self._player.play(self.widened(rows))[:, self._out]
+
+    def widened(self, rows: Rows) -> Rows:
+        """`rows` with the state port's inputs of a running design: rows of `model`."""
         full = np.zeros((len(rows), self._player.in_words), np.uint32)
         full[:, self._in] = rows
         full[:, self._run] = 1
-        return self._player.play(full)[:, self._out]
+        return full
+
+    @property
+    def model(self) -> Player:
+        """The player of the captured top itself, state port and all."""
+        return self._player
 
     def port(self, name: str, direction: Literal["in", "out"] | None = None) -> Port:
         """Raises PortError when the design has no such port."""
@@ -123,8 +132,7 @@ class HaltablePlayer:
         Raises PortError while a clock is high: a freeze is no clock's edge.
         """
         with self._frozen(self.row):
-            segments = self._read()
-        return Snapshot(overlay, self.map.layout_id, 0, {**segments, fabric.SHELL: b""})
+            return self._snapshot(overlay)
 
     def load(self, snapshot: Snapshot, row: NDArray[np.uint32] | None = None) -> None:
         """Put `snapshot` in place and go on with the inputs of `row`, those at its freeze.
@@ -134,6 +142,14 @@ class HaltablePlayer:
         fabric.verify(snapshot, self.map, [snapshot.overlay], 0)
         with self._frozen(self.row if row is None else row):
             self._write(snapshot.segments)
+
+    def load_and_save(self, snapshot: Snapshot) -> Snapshot:
+        """Put `snapshot` in place and read it back before the design runs again: an input that
+        resets something asynchronously would change it at once."""
+        fabric.verify(snapshot, self.map, [snapshot.overlay], 0)
+        with self._frozen(self.row):
+            self._write(snapshot.segments)
+            return self._snapshot(snapshot.overlay)
 
     def poison(self, rng: random.Random) -> None:
         """Make noise of every bit of state."""
@@ -192,6 +208,10 @@ class HaltablePlayer:
         shown = self._player.play(rows, feed)
         self.frozen_cycles += count
         return shown[:-1:2], shown[1::2]
+
+    def _snapshot(self, overlay: str) -> Snapshot:
+        segments = {**self._read(), fabric.SHELL: b""}
+        return Snapshot(overlay, self.map.layout_id, 0, segments)
 
     def _read(self) -> dict[str, bytes]:
         """Everything, with the registers repaired that walking the memories went through."""

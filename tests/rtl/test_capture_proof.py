@@ -8,8 +8,8 @@ import pytest
 
 import rtl_sim
 from rtl_sim.capture import ElaborationError, capture
-from rtl_sim.capture.prove import prove
 from rtl_sim.design import Design
+from rtl_sim.prove.equivalence import prove
 
 DESIGNS = Path(__file__).parent / "designs"
 CHECKSUM = Path(rtl_sim.__file__).parent / "rtl" / "checksum"

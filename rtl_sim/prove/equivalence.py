@@ -13,7 +13,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rtl_sim.capture import yosys
+from rtl_sim.capture import ElaborationError, ToolError, yosys
+from rtl_sim.design import Design
 
 _TIED_INPUTS = {"sp_run": 1, "sp_scan": 0, "sp_si": 0, "sp_msel": 0, "sp_maddr": 0,
                 "sp_mre": 0, "sp_mwe": 0, "sp_mwd": 0}  # fmt: skip
@@ -23,8 +24,14 @@ _PASSES = ("proc", "flatten", "opt_expr", "opt_clean", "memory_map", "dffunmap",
            "opt_clean")  # fmt: skip
 
 
-def prove(sources: Sequence[Path], top: str, params: Mapping[str, int], verilog: Path) -> None:
-    """Raises ElaborationError naming how much stayed unproven."""
+def prove(
+    sources: Sequence[Path],
+    top: str,
+    params: Mapping[str, int | str],
+    verilog: Path,
+    timeout_s: float = yosys.TIMEOUT_S,
+) -> None:
+    """Raises ElaborationError naming how much stayed unproven, ToolError after `timeout_s`."""
     chparams = " ".join(f"-chparam {name} {value}" for name, value in sorted(params.items()))
     with tempfile.TemporaryDirectory(prefix="haltere-prove-") as folder:
         work = Path(folder)
@@ -56,7 +63,27 @@ def prove(sources: Sequence[Path], top: str, params: Mapping[str, int], verilog:
             ],
             work,
             "prove",
+            timeout_s,
         )
+
+
+def attempt(design: Design, verilog: Path, timeout_s: float) -> str:
+    """What came of a proof within `timeout_s`: "proved", or why there is none.
+
+    No proof is no refutation: Yosys gives up on much that is equal.
+    """
+    try:
+        prove(design.sources, design.top, design.params, verilog, timeout_s)
+    except ToolError as error:
+        return f"no answer in {timeout_s:.0f} s: {_last_line(error)}"
+    except ElaborationError as error:
+        unproven = "unproven" in str(error)
+        return f"{'not proved' if unproven else 'not tried'}: {_last_line(error)}"
+    return "proved"
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).splitlines()[-1]
 
 
 def tied_off(verilog: str) -> str:

@@ -1,0 +1,89 @@
+"""The models that a proof plays: the RTL as written, and two captured builds of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from rtl_sim.capture import CaptureResult, Options, capture
+from rtl_sim.design import Design
+from rtl_sim.errors import SnapshotError
+from rtl_sim.statemap import StateMap
+from rtl_sim.verilated.player import build_player
+
+# The chains of the two have nothing in common, and their read registers are elsewhere.
+OPTIONS: Final = (
+    Options(lanes=32),
+    Options(lanes=7, freeze="gate", read_registers="shadow"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One captured build, its model's library, and its state map."""
+
+    result: CaptureResult
+    library: Path
+    state_map: StateMap
+
+
+@dataclass(frozen=True, slots=True)
+class Builds:
+    """What a proof of `design` plays; `traced`: the libraries write waveforms."""
+
+    design: Design
+    original: Path
+    captured: tuple[Captured, Captured]
+
+    @property
+    def state_map(self) -> StateMap:
+        return self.captured[0].state_map
+
+    def traced(self) -> Builds:
+        return Builds(
+            self.design,
+            original_library(self.design, trace=True),
+            (_retraced(self.captured[0]), _retraced(self.captured[1])),
+        )
+
+
+def build(design: Design, folder: Path, options: tuple[Options, Options] = OPTIONS) -> Builds:
+    """Capture and compile; captured files stay in `folder`.
+
+    Raises CaptureError, BuildFailed, and SnapshotError when the builds have different state.
+    """
+    captured = tuple(
+        from_result(capture(design, folder / f"build{index}", _clocked(design, chosen)))
+        for index, chosen in enumerate(options)
+    )
+    layouts = {each.state_map.layout_id for each in captured}
+    if len(layouts) > 1:
+        raise SnapshotError(
+            f"{captured[0].result.report.top}: builds with {options[0]} and {options[1]} have "
+            "different state layouts"
+        )
+    named = replace(design, top=captured[0].result.report.top)
+    return Builds(named, original_library(named), (captured[0], captured[1]))
+
+
+def from_result(result: CaptureResult, *, trace: bool = False) -> Captured:
+    library = build_player([result.verilog], result.report.top, trace=trace)
+    return Captured(result, library, StateMap.parse(result.state_map.read_bytes()))
+
+
+def original_library(
+    design: Design, *, trace: bool = False, x_assign: Literal["0", "1"] = "0"
+) -> Path:
+    return build_player(
+        design.sources, design.top, design.params, include=design.include,
+        defines=design.defines, trace=trace, x_assign=x_assign,
+    )  # fmt: skip
+
+
+def _clocked(design: Design, options: Options) -> Options:
+    return options if options.clocks else replace(options, clocks=design.clocks)
+
+
+def _retraced(captured: Captured) -> Captured:
+    return from_result(captured.result, trace=True)

@@ -1,0 +1,104 @@
+"""`prove`: the order of the steps, and what is done about a divergence."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from rtl_sim.design import Design
+from rtl_sim.prove import check, equivalence, waveform
+from rtl_sim.prove.builds import Builds, build
+from rtl_sim.prove.report import Control, Divergence, ProofReport
+
+PAIRS: Final = 250
+
+Progress = Callable[[int, int], None]  # (pairs done, pairs asked for)
+
+
+def prove(
+    design: Design,
+    *,
+    pairs: int = PAIRS,
+    seed: int = 1,
+    control: bool = False,
+    equivalence_s: float = 0.0,
+    waves: Path | None = None,
+    progress: Progress | None = None,
+    reproduce: str = "",
+) -> ProofReport:
+    """Capture `design` and try to tell the captured one from it: at least `pairs` halts.
+
+    control        also check that restores without one of the segments are noticed
+    equivalence_s  seconds that Yosys may take for a proof for all inputs (0: not tried)
+    waves          folder for waveforms of the first divergence (None: no waveforms)
+    reproduce      the command line that the divergence names
+    Raises CaptureError and BuildFailed; a divergence is no exception but in the report.
+    """
+    with tempfile.TemporaryDirectory(prefix="haltere-prove-") as folder:
+        builds = build(design, Path(folder))
+        report = examine(
+            builds, pairs=pairs, seed=seed, control=control, waves=waves, progress=progress,
+            reproduce=reproduce,
+        )  # fmt: skip
+        if equivalence_s > 0 and report.divergence is None:
+            verilog = builds.captured[0].result.verilog
+            said = equivalence.attempt(design, verilog, equivalence_s)
+            report = replace(report, equivalence=said)
+    return report
+
+
+def examine(
+    builds: Builds,
+    *,
+    pairs: int = PAIRS,
+    seed: int = 1,
+    control: bool = False,
+    waves: Path | None = None,
+    progress: Progress | None = None,
+    reproduce: str = "",
+) -> ProofReport:
+    """`prove` with builds that are there already."""
+    began = time.monotonic()
+    done = edges = rows = stimulus = 0
+    divergence: Divergence | None = None
+    while done < pairs and divergence is None:
+        outcome = check.play(builds, seed, stimulus, min(check.CUTS, pairs - done))
+        done, rows = done + outcome.pairs, rows + outcome.rows
+        edges += outcome.edges
+        stimulus += 1
+        divergence = outcome.divergence
+        if progress is not None:
+            progress(done, pairs)
+    if divergence is not None:
+        divergence = replace(divergence, command=reproduce and f"again: {reproduce}")
+        divergence = waveform.explain(builds, seed, divergence, waves)
+    controls: list[Control] = []
+    if control and divergence is None:
+        for segment in check.segments(builds.state_map):
+            controls.append(Control(segment, check.notices(builds, seed, segment)))
+    return ProofReport(
+        top=builds.design.top,
+        seed=seed,
+        stimuli=stimulus,
+        pairs=done,
+        cycles=edges,
+        rows=rows,
+        state_bits=builds.state_map.state_bits,
+        covered_bits=check.coverage(builds, seed),
+        save_cycles=(
+            builds.captured[0].state_map.save_cycles,
+            builds.captured[1].state_map.save_cycles,
+        ),
+        seconds=round(time.monotonic() - began, 2),
+        divergence=divergence,
+        controls=tuple(controls),
+    )
+
+
+def command_line(arguments: list[str]) -> str:
+    return shlex.join(["haltere", "prove", *arguments])

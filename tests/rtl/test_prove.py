@@ -1,0 +1,137 @@
+"""The proof tool: it passes sound captures, and finds what is wrong with broken ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtl_sim.design import Design, load_design
+from rtl_sim.errors import PortError
+from rtl_sim.prove import __main__ as command
+from rtl_sim.prove import prove
+from rtl_sim.prove.builds import Builds, build, from_result
+from rtl_sim.prove.stimulus import Stimulus
+from rtl_sim.prove.tool import examine
+from rtl_sim.verilated import toolchain
+from rtl_sim.verilated.player import Port
+
+HERE = Path(__file__).parent
+CORPUS = sorted(path.parent.name for path in (HERE / "corpus").glob("*/design.toml"))
+EVERYDAY = ("rv32",)
+
+if toolchain.absence():
+    pytest.skip(str(toolchain.absence()), allow_module_level=True)
+
+
+def corpus(name: str) -> Design:
+    return load_design(HERE / "corpus" / name / "design.toml")
+
+
+@pytest.fixture(scope="module")
+def fifo(tmp_path_factory: pytest.TempPathFactory) -> Builds:
+    design = Design((HERE / "designs" / "fsm_fifo.sv",), "fsm_fifo", resets={"rst": 1})
+    return build(design, tmp_path_factory.mktemp("fifo"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in EVERYDAY else pytest.mark.slow) for name in CORPUS],
+)
+def test_a_design_of_the_corpus_can_be_halted_anywhere(name: str) -> None:
+    report = prove(corpus(name), pairs=100, control=True)
+    assert report.divergence is None, str(report.divergence)
+    assert report.pairs == 100
+    assert report.covered_bits == report.state_bits > 0
+    assert [control.segment for control in report.controls if not control.noticed] == []
+
+
+def test_the_same_seed_counts_the_same(fifo: Builds) -> None:
+    first, second = (replace(examine(fifo, pairs=30, seed=5), seconds=0.0) for _ in range(2))
+    other = replace(examine(fifo, pairs=30, seed=6), seconds=0.0)
+    assert first == second
+    assert first.cycles != other.cycles
+
+
+# What a broken capture would emit: a pattern in its text, what stands there instead, what finds it.
+BROKEN = (
+    (r"good <= n", "good <= 16'd1 + n", "original"),  # a next state
+    (r"if \(sp_run\) begin", "if (1) begin", ""),  # frozen registers go on
+    (r"if \(sp_run\) begin", "if (sp_run || sp_scan) begin", ""),  # no shifting
+    (r"sp_so = ", "sp_so = 1 + ", ""),  # a wrong row comes out
+    (r"2:0\] : sp_maddr", "2:0] : 1 + sp_maddr", ""),  # restored to wrong words
+    (r"sp_mwe", "1'b0", ""),  # words are not restored
+)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(n, marks=() if n in (0, 3) else pytest.mark.slow) for n in range(len(BROKEN))],
+)
+def test_a_broken_capture_is_found(number: int, fifo: Builds, tmp_path: Path) -> None:
+    pattern, wrong, law = BROKEN[number]
+    whole = fifo.captured[0].result
+    text, count = re.subn(pattern, wrong, whole.verilog.read_text())
+    if wrong == "1'b0":  # not in the list of ports
+        text = text.replace("input 1'b0", "input sp_mwe")
+    assert count, pattern
+    broken = tmp_path / "broken.v"
+    broken.write_text(text)
+    captured = from_result(replace(whole, verilog=broken))
+    report = examine(replace(fifo, captured=(captured, fifo.captured[1])), pairs=100)
+    assert not report.ok
+    assert report.divergence is not None or report.covered_bits < report.state_bits
+    if law:
+        assert report.divergence is not None and report.divergence.law == law
+
+
+@pytest.mark.slow
+def test_a_divergence_is_shown_with_waveforms_and_the_registers_that_differ(
+    fifo: Builds, tmp_path: Path
+) -> None:
+    whole = fifo.captured[0].result
+    broken = tmp_path / "broken.v"
+    broken.write_text(whole.verilog.read_text().replace("good <= n", "good <= 16'd1 + n", 1))
+    captured = from_result(replace(whole, verilog=broken))
+    builds = replace(fifo, captured=(captured, fifo.captured[1]))
+    report = examine(builds, pairs=20, waves=tmp_path / "waves", reproduce="haltere prove it")
+    found = report.divergence
+    assert found is not None
+    assert [Path(path).name for path in found.waveforms] == ["original.vcd", "kept.vcd"]
+    assert any(register.name.startswith("good") for register in found.registers), str(found)
+    assert "again: haltere prove it" in str(found)
+
+
+def test_the_command_counts_in_json_and_by_its_exit_status(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = str(HERE / "designs" / "fsm_fifo.sv")
+    assert command.main([source, "--top", "fsm_fifo", "--pairs", "10", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["pairs"], said["ok"], said["divergence"]) == (10, True, None)
+    assert command.main(["nowhere.toml"]) == 2
+
+
+def test_inputs_never_move_with_a_clock_and_clocks_move_one_at_a_time() -> None:
+    ports = [Port(name, "in", 1, i) for i, name in enumerate(("a", "b", "rst", "mode"))]
+    ports += [Port("x", "in", 40, 4), Port("v", "in", 1, 6)]
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        stimulus = Stimulus(ports, ("a", "b"), {"rst": 0}, {"mode": 1}, rng)
+        rows = np.concatenate([stimulus.start(), *(stimulus.burst() for _ in range(20))])
+        moved = rows[1:] != rows[:-1]
+        clocks = moved[:, :2].sum(axis=1)
+        assert clocks.max() == 1
+        assert not (moved[:, 2:].any(axis=1) & (clocks > 0)).any()
+        assert (rows[:, 3] == 1).all()
+        assert set(rows[:, 2]) == {0, 1}
+        assert rows[-1, 0] == rows[-1, 1] == 0
+
+
+def test_a_clock_that_is_no_input_is_refused() -> None:
+    with pytest.raises(PortError, match="clock 'clock' is no input; those are clk"):
+        Stimulus([Port("clk", "in", 1, 0)], ("clock",), {}, {}, np.random.default_rng(1))

@@ -39,10 +39,10 @@ multiplexers before D, and computed is everything, always. So the multiplexers t
 alone are written as the nested ifs they came from; and each variable is driven whole by one cell,
 so that a simulator never splits one. `benchmarks/capture_rate.py` compares with the RTL.
 
-*Proof.* `rtl_sim.prove` halts captured designs at random instants and compares; Yosys, too, proves there
-that with `sp_run` 1 next states and outputs are the original's;
-`tests/rtl` shows by simulation that frozen designs hold, that states move between builds with
-different chains, that every bit is written and read, and that broken captures are caught.
+*Proof.* `rtl_sim.prove` halts captured designs at random instants, moves their state between
+builds with different chains and compares with the original; Yosys, too, proves there that with
+`sp_run` 1 next states and outputs are the original's. `tests/rtl` shows that every bit is written
+and read, and that broken captures are caught.
 
 Limits: one clock, rising edge. Asynchronous set together with reset, asynchronous load, and
 memories whose read registers must become block RAM (a board's concern) are not done.

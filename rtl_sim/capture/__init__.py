@@ -2,7 +2,7 @@
 
 A design to be halted must, at any cycle, stop, give away everything it remembers, take it back
 elsewhere, and go on without anyone seeing a difference. Nothing in RTL provides for that. This
-package adds it to any design that has one clock, without a change to its sources:
+package adds it to a design without a change to its sources:
 
     RTL --Yosys--> netlist --refuse, prepare, place, write--> Verilog with a state port + state map
 
@@ -12,8 +12,8 @@ known from the names of ports it passes. The netlist stays at the level of words
 modules that remember nothing stay modules; those that slang took apart by instance become one
 again (`uniform.py`).
 
-*Refusal* (`refuse.py`, `loops.py`). What cannot be held by masking (latches, derived clocks,
-asynchronous loads, ...) or not be reached (black boxes) is refused with a reason, all at once. A
+*Refusal* (`refuse.py`, `loops.py`). What cannot be held by masking (latches, asynchronous
+loads, ...) or not be reached (black boxes) is refused with a reason, all at once. A
 cell that is in no table is refused too: capture never guesses.
 
 *The rewrite* (`flops.py`, `memories.py`). A flip-flop does one of three things at a clock edge:
@@ -44,7 +44,10 @@ builds with different chains and compares with the original; Yosys, too, proves 
 `sp_run` 1 next states and outputs are the original's. `tests/rtl` shows that every bit is written
 and read, and that broken captures are caught.
 
-Limits: one clock, rising edge. Asynchronous set together with reset, asynchronous load, and
+*Clocks* (`clocks.py`, `domains.py`). A design may have several, of both edges, derived and gated:
+while frozen all of them are one. A design with one clock gets nothing for it.
+
+Limits: latches, asynchronous load of what is not constant, a clock's level as a register's data and
 memories whose read registers must become block RAM (a board's concern) are not done.
 """
 

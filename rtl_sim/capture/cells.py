@@ -11,14 +11,14 @@ from typing import Final
 REGISTER_MARK: Final = "haltere_register"
 
 # Flip-flops that can be frozen by masking alone.
-SOUND_REGISTERS: Final = ("dff", "dffe", "sdff", "sdffe", "sdffce", "adff", "adffe")
+SOUND_REGISTERS: Final = (
+    *("dff", "dffe", "sdff", "sdffe", "sdffce", "adff", "adffe", "dffsr", "dffsre"),
+)
 
 # Remembering cells that are refused, each with its reason.
 REFUSED_REGISTERS: Final[dict[str, tuple[str, str]]] = {
     "aldff": ("asynchronous-load", "loads a value that is not constant, so it cannot be masked"),
     "aldffe": ("asynchronous-load", "loads a value that is not constant, so it cannot be masked"),
-    "dffsr": ("set-reset", "has an asynchronous set and reset: which one wins is not portable"),
-    "dffsre": ("set-reset", "has an asynchronous set and reset: which one wins is not portable"),
     "sr": ("set-reset", "is a set/reset cell: it has no clock that could be held"),
     "dlatch": ("latch", "is transparent while enabled: it has no edge at which it could be held"),
     "adlatch": ("latch", "is transparent while enabled: it has no edge at which it could be held"),

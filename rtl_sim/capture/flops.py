@@ -7,8 +7,9 @@ Each flip-flop's `q <= d` becomes
 
 which in hardware is the clock enable ANDed with `sp_run` and one multiplexer before D. Enables and
 synchronous resets (multiplexers here, `dffunmap` made them so) need no masking of their own: they
-stand under `sp_run`. An asynchronous reset does, since it waits for no clock: it is held off for
-the whole frozen interval, and a level that is still there afterwards acts then.
+stand under `sp_run`. An asynchronous set or reset does, since it waits for no clock: it is held off
+for the whole frozen interval, and a level that is still there afterwards acts then. Which clock a
+flip-flop has is for `domains.py` to say.
 
 `sp_run` is read by clocked processes only. No combinational logic depends on it, so a simulator
 evaluates nothing more for it while the design runs.
@@ -17,9 +18,10 @@ evaluates nothing more for it while the design runs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from rtl_sim.capture.chain import Chain
+from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.links import Spot
 from rtl_sim.capture.netlist import Cell
 from rtl_sim.capture.scope import Scope, constant, identifier, span
@@ -29,6 +31,14 @@ from rtl_sim.capture.updates import Choices, Updates
 PADDING: Final = "sp_padding"
 
 
+class _Control(NamedTuple):
+    """What the flip-flops of one process share, as text."""
+
+    edge: str
+    reset: str
+    set: str
+
+
 class Flops:
     def __init__(
         self,
@@ -36,9 +46,9 @@ class Flops:
         choices: Choices,
         chain: Chain,
         scope: Scope,
-        clock: str,
+        domains: Domains,
     ) -> None:
-        self._registers, self._scope, self._clock = registers, scope, identifier(clock)
+        self._registers, self._scope, self._domains = registers, scope, domains
         self._padding = chain.padding
         self._variables = [scope.declare(register.q, register.label) for register in registers]
         self._updates = Updates(
@@ -87,40 +97,54 @@ class Flops:
 
     def emit(self) -> Iterator[str]:
         yield f"  assign sp_so = {self._shown(0) if self._chain.rows else '0'};"
-        domains: dict[str, list[int]] = {}
+        groups: dict[_Control, list[int]] = {}
         for index, register in enumerate(self._registers):
-            domains.setdefault(self._condition(register.cell, "ARST"), []).append(index)
-        for reset in sorted(domains):
-            yield from self._process(reset, domains[reset])
+            groups.setdefault(self._control(register.cell), []).append(index)
+        for control in sorted(groups):
+            yield from self._process(control, groups[control])
         if self._padding:
             lanes = len(self._chain.lanes)
             source = _slice("sp_si", lanes, lanes - self._padding, self._padding)
-            yield f"  always @(posedge {self._clock})"
+            yield f"  always @(posedge {self._domains.primary})"
             yield f"    if (!sp_run && sp_scan) {PADDING} <= {source};"
 
-    def _process(self, reset: str, members: Sequence[int]) -> Iterator[str]:
-        if not reset:
-            yield f"  always @(posedge {self._clock})"
-        else:
-            name = identifier(self._scope.reserve("sp_arst"))
-            yield f"  wire {name} = sp_run && {reset};"
-            yield f"  always @(posedge {self._clock} or posedge {name})"
-            yield f"    if ({name}) begin"
-            yield from (f"      {line}" for line in self._constants(members, "ARST_VALUE"))
-            yield "    end else"
-        yield "    if (sp_run) begin"
+    def _control(self, cell: Cell) -> _Control:
+        return _Control(
+            self._domains.flop_edge(cell.pins["CLK"][0], cell.flag("CLK_POLARITY")),
+            self._condition(cell, "CLR") or self._condition(cell, "ARST"),
+            self._condition(cell, "SET"),
+        )
+
+    def _process(self, control: _Control, members: Sequence[int]) -> Iterator[str]:
+        events, branches = [control.edge], []
+        for text, label, value in ((control.reset, "sp_arst", "0"), (control.set, "sp_aset", "1")):
+            if text:
+                name = identifier(self._scope.reserve(label))
+                yield f"  wire {name} = sp_run && {text};"
+                events.append(f"posedge {name}")
+                branches += [f"    if ({name}) begin"]
+                branches += [f"      {line}" for line in self._constants(members, value)]
+                branches += ["    end else"]
+        yield f"  always @({' or '.join(events)})"
+        yield from branches
         wishes = [(index, self._registers[index].cell.pins["D"]) for index in members]
-        yield from (f"      {line}" for line in self._updates.emit(wishes))
-        yield "    end else if (sp_scan) begin"
-        yield from (f"      {line}" for line in self._shift(members))
+        updates, shift = list(self._updates.emit(wishes)), list(self._shift(members))
+        if self._domains.gated:  # the clock stands still unless sp_run or sp_scan, never both
+            first, second = ("sp_scan", shift), ("else", updates)
+        else:
+            first, second = ("sp_run", updates), ("else if (sp_scan)", shift)
+        yield f"    if ({first[0]}) begin"
+        yield from (f"      {line}" for line in first[1])
+        yield f"    end {second[0]} begin"
+        yield from (f"      {line}" for line in second[1])
         yield "    end"
 
-    def _constants(self, members: Sequence[int], param: str) -> list[str]:
-        return [
-            f"{identifier(self._variables[index])} <= "
-            f"{constant(self._registers[index].cell.params[param])};"
-            for index in members
-        ]
+    def _constants(self, members: Sequence[int], value: str) -> Iterator[str]:
+        """All members to their ARST_VALUE, or to `value` in every bit where they have none."""
+        for index in members:
+            cell = self._registers[index].cell
+            bits = cell.params.get("ARST_VALUE", value * len(cell.pins["Q"]))
+            yield f"{identifier(self._variables[index])} <= {constant(bits)};"
 
     def _condition(self, cell: Cell, pin: str) -> str:
         """The text that is true while `pin` acts; "" where the cell has no such pin."""

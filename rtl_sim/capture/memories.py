@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.logic import index
 from rtl_sim.capture.netlist import Bit, Bits, Cell
 from rtl_sim.capture.scope import Scope, identifier
@@ -23,6 +24,8 @@ class _WritePort:
     address: Bits
     data: Bits
     enable: Bits
+    clock: Bit
+    rising: bool
 
     def lanes(self) -> Iterator[tuple[int, int, Bit]]:
         """(low, width, enable) of each run of bits under one enable."""
@@ -39,10 +42,10 @@ class _WritePort:
 
 
 def emit(
-    memories: Sequence[Memory], arrays: Mapping[str, str], scope: Scope, clock: str
+    memories: Sequence[Memory], arrays: Mapping[str, str], scope: Scope, domains: Domains
 ) -> Iterator[str]:
     for number, memory in enumerate(memories):
-        yield from _writes(number, memory, identifier(arrays[memory.cell.name]), scope, clock)
+        yield from _writes(number, memory, identifier(arrays[memory.cell.name]), scope, domains)
     if not memories:
         yield "  always @* sp_mrd = 0;"
         return
@@ -69,12 +72,19 @@ def collisions(memory: Memory) -> Iterator[tuple[int, int]]:
                 yield earlier, later
 
 
-def _writes(number: int, memory: Memory, array: str, scope: Scope, clock: str) -> Iterator[str]:
+def _writes(
+    number: int, memory: Memory, array: str, scope: Scope, domains: Domains
+) -> Iterator[str]:
     ports = _write_ports(memory.cell)
     shared = next((place for place, port in enumerate(ports) if not port.fixed), None)
     walked = f"sp_mwe && sp_msel == 16'd{number}"
-    yield f"  always @(posedge {identifier(clock)}) begin"
+    edge = ""
     for place, port in enumerate(ports):
+        if edge != domains.edge(port.clock, port.rising):
+            if edge:
+                yield "  end"
+            edge = domains.edge(port.clock, port.rising)
+            yield f"  always @({edge}) begin"
         address = index(port.address, scope)
         for low, width, enable in port.lanes():
             part = "" if width == memory.width else f"[{low + width - 1}:{low}]"
@@ -103,6 +113,8 @@ def _write_ports(cell: Cell) -> list[_WritePort]:
             cell.pins["WR_ADDR"][port * address_bits : (port + 1) * address_bits],
             cell.pins["WR_DATA"][port * width : (port + 1) * width],
             cell.pins["WR_EN"][port * width : (port + 1) * width],
+            cell.pins["WR_CLK"][port],
+            cell.params["WR_CLK_POLARITY"][::-1][port : port + 1] == "1",
         )
         for port in range(cell.number("WR_PORTS"))
     ]

@@ -64,6 +64,16 @@ class Module:
     def port(self, name: str) -> Port | None:
         return next((port for port in self.ports if port.name == name), None)
 
+    def place(self, cell: Cell) -> str:
+        """Where the cell is, as its author would look for it."""
+        outputs = {bit for pin in cell.outputs for bit in cell.pins[pin]}
+        nets = sorted(
+            (net.name for net in self.nets if net.public and outputs.intersection(net.bits)),
+            key=lambda name: (-name.count("."), len(name), name),
+        )
+        what = nets[0] if nets else cell.name
+        return f"{what} ({cell.source})" if cell.source else what
+
 
 def read(path: Path) -> dict[str, Module]:
     """All modules of the netlist by name."""

@@ -17,7 +17,8 @@ from rtl_sim.capture import cells
 from rtl_sim.capture.netlist import Bit, Bits, Cell, Module
 from rtl_sim.capture.updates import Choices
 
-REGISTER_KINDS = frozenset({"$dff", "$adff"})  # what `dffunmap` leaves
+REGISTER_KINDS = frozenset({"$dff", "$adff", "$dffsr"})  # what `dffunmap` leaves
+_CONTROLS = ("SET", "CLR")
 
 
 def prepare(module: Module) -> Module:
@@ -86,12 +87,16 @@ def cut_registers(module: Module) -> Module:
 
 def _cut(cell: Cell, choices: Choices) -> Iterator[Cell]:
     data = cell.pins["D"]
-    cuts = sorted({0, len(data), *_seams(data, choices)})
-    if len(cuts) == 2:
+    # Set and reset of a `$dffsr` are a bit per bit: parts have one of each.
+    controls = list(zip(*(cell.pins[pin] for pin in _CONTROLS if pin in cell.pins), strict=True))
+    seams = (at for at in range(1, len(controls)) if controls[at] != controls[at - 1])
+    cuts = sorted({0, len(data), *_seams(data, choices), *seams})
+    if len(cuts) == 2 and not controls:
         yield cell
         return
     for start, end in pairwise(cuts):
         pins = {**cell.pins, "D": data[start:end], "Q": cell.pins["Q"][start:end]}
+        pins |= {pin: pins[pin][start : start + 1] for pin in _CONTROLS if pin in pins}
         params = dict(cell.params)
         if "ARST_VALUE" in params:
             params["ARST_VALUE"] = params["ARST_VALUE"][::-1][start:end][::-1]

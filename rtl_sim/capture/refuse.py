@@ -7,13 +7,14 @@ refused; nothing is dropped silently.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from rtl_sim.capture import cells, expr
+from rtl_sim.capture import cells, clocks, expr
+from rtl_sim.capture.clocks import Clocks
 from rtl_sim.capture.errors import CaptureRefused, Refusal
 from rtl_sim.capture.loops import combinational_loops
-from rtl_sim.capture.netlist import Bit, Cell, Module
+from rtl_sim.capture.netlist import Bit, Module
 
 # Names the state port takes; a design that has them cannot be given one.
 STATE_PORTS: Final = (
@@ -50,20 +51,20 @@ def check_raw(modules: Mapping[str, Module], top: str) -> None:
         raise CaptureRefused(top, found)
 
 
-def check_flat(modules: Mapping[str, Module], top: str) -> str:
-    """Refuse what only the whole design shows. Returns the name of the one clock port, or ""."""
+def check_flat(modules: Mapping[str, Module], top: str, declared: Sequence[str] = ()) -> Clocks:
+    """Refuse what only the whole design shows. Returns its clocks; `declared` names their ports."""
     module = modules[top]
     found = [refusal for kept in modules.values() for refusal in _drivers(kept)]
-    clock, complaints = _one_clock(module)
+    found_clocks, complaints = clocks.find(module, declared)
     found += complaints
     for kept in modules.values():
         found += [
-            Refusal("combinational-loop", _place(kept, cell), "its output reaches its own input")
+            Refusal("combinational-loop", kept.place(cell), "its output reaches its own input")
             for cell in combinational_loops(kept)
         ]
     if found:
         raise CaptureRefused(top, found)
-    return clock
+    return found_clocks
 
 
 def _raw(module: Module, modules: Mapping[str, Module]) -> Iterator[Refusal]:
@@ -71,7 +72,7 @@ def _raw(module: Module, modules: Mapping[str, Module]) -> Iterator[Refusal]:
         yield Refusal("blackbox", module.name, "has no body, so its state cannot be reached")
         return
     for cell in module.cells:
-        place = _place(module, cell)
+        place = module.place(cell)
         reason = cells.REFUSED_REGISTERS.get(cell.kind.removeprefix("$"))
         if reason is not None:
             yield Refusal(reason[0], place, reason[1])
@@ -106,70 +107,7 @@ def _drivers(module: Module) -> Iterator[Refusal]:
         for pin in cell.outputs:
             for bit in cell.pins[pin]:
                 if isinstance(bit, str):
-                    yield Refusal("driver-conflict", _place(module, cell), f"drives constant {bit}")
+                    yield Refusal("driver-conflict", module.place(cell), f"drives constant {bit}")
                 elif bit in driven:
-                    yield Refusal("driver-conflict", _place(module, cell), f"so does {driven[bit]}")
+                    yield Refusal("driver-conflict", module.place(cell), f"so does {driven[bit]}")
                 driven[bit] = f"{pin} of {cell.name}"
-
-
-def _one_clock(module: Module) -> tuple[str, list[Refusal]]:
-    """The design's clock port, and a complaint for every cell that has another."""
-    found: list[Refusal] = []
-    inputs = {
-        port.bits[0]: port.name
-        for port in module.ports
-        if port.direction == "input" and len(port.bits) == 1
-    }
-    clocks: dict[str, str] = {}  # name of the port -> first cell that uses it
-    bits: set[Bit] = set()
-    for cell in module.cells:
-        for bit, rising in _edges(cell):
-            if not rising:
-                found.append(
-                    Refusal("clock-edge", _place(module, cell), "uses the falling edge of a clock")
-                )
-            if bit not in inputs:
-                found.append(
-                    Refusal(
-                        "derived-clock",
-                        _place(module, cell),
-                        "has a clock that logic makes; masking cannot hold it at any cycle",
-                    )
-                )
-            else:
-                clocks.setdefault(inputs[bit], _place(module, cell))
-                bits.add(bit)
-    if len(clocks) > 1:
-        found += [
-            Refusal("several-clocks", name, f"clocks {user}; one clock domain is supported so far")
-            for name, user in clocks.items()
-        ]
-    for cell in module.cells:
-        pins = set(cell.inputs) - {"CLK", "WR_CLK", "RD_CLK"}
-        if any(bit in bits for pin in pins for bit in cell.pins[pin]):
-            found.append(Refusal("clock-as-data", _place(module, cell), "reads the clock as data"))
-    return next(iter(clocks), ""), found
-
-
-def _edges(cell: Cell) -> Iterator[tuple[Bit, bool]]:
-    """Every clock bit that `cell` uses, and whether its rising edge."""
-    if cell.kind.removeprefix("$") in cells.SOUND_REGISTERS:
-        yield cell.pins["CLK"][0], cell.flag("CLK_POLARITY")
-    elif cell.kind == "$mem_v2":
-        for side in ("WR", "RD"):
-            enabled = cell.params[f"{side}_CLK_ENABLE"][::-1]
-            polarity = cell.params[f"{side}_CLK_POLARITY"][::-1]
-            for port in range(cell.number(f"{side}_PORTS")):
-                if enabled[port] == "1":
-                    yield cell.pins[f"{side}_CLK"][port], polarity[port] == "1"
-
-
-def _place(module: Module, cell: Cell) -> str:
-    """Where the cell is, as its author would look for it."""
-    outputs = {bit for pin in cell.outputs for bit in cell.pins[pin]}
-    nets = sorted(
-        (net.name for net in module.nets if net.public and outputs.intersection(net.bits)),
-        key=lambda name: (-name.count("."), len(name), name),
-    )
-    what = nets[0] if nets else cell.name
-    return f"{what} ({cell.source})" if cell.source else what

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ from rtl_sim.capture import (
 )
 from rtl_sim.capture.area import compare
 from rtl_sim.capture.chain import place
+from rtl_sim.capture.clocks import Clocks
 from rtl_sim.capture.errors import CaptureRefused, ElaborationError, Refusal
 from rtl_sim.capture.netlist import Module
 from rtl_sim.capture.options import MAX_LANES, Options
@@ -94,7 +95,7 @@ def capture(
             tell("reading the design")
             top, raw = readers.read(design, staged, work)
             tell("flattening and checking it")
-            flat, clock = _elaborated(top, raw, work)
+            flat, clocks = _elaborated(top, raw, options.clocks or design.clocks, work)
         except CaptureRefused as error:
             raise CaptureRefused(error.top, map(staged.renamed, error.refusals)) from None
         except ElaborationError as error:
@@ -106,7 +107,7 @@ def capture(
             why = "remembers nothing: there is no state to save, and it can be halted as it is"
             raise CaptureRefused(top, [Refusal("no-state", top, why)])
         chain = place(found.registers, lanes, links.find(modules[top], found.registers))
-        written = writer.write(modules, top, found, chain, clock)
+        written = writer.write(modules, top, found, chain, clocks, options)
         instrumented = work / "instrumented.v"
         instrumented.write_text(written.verilog, encoding="utf-8")
         tell("reading what was written")
@@ -131,7 +132,7 @@ def capture(
     )
     texts = {
         f"{top}.v": written.verilog,
-        "state.json": statemap.to_text(statemap.state_map(found, chain, (clock,) if clock else ())),
+        "state.json": statemap.to_text(statemap.state_map(found, chain, clocks.ports)),
         "report.json": json.dumps(asdict(report), indent=1) + "\n",
     }
     _write_all(texts, out)
@@ -162,8 +163,10 @@ def _area(top: str, work: Path) -> Mapping[str, Any]:
     return compare(original, captured, top, work)
 
 
-def _elaborated(top: str, raw: Mapping[str, Module], work: Path) -> tuple[dict[str, Module], str]:
-    """The checked design, flat but for modules without state, and its clock.
+def _elaborated(
+    top: str, raw: Mapping[str, Module], declared: Sequence[str], work: Path
+) -> tuple[dict[str, Module], Clocks]:
+    """The checked design, flat but for modules without state, and its clocks.
 
     A kept module ties every output to every input. Where that closes a ring that the gates inside
     do not, it is flattened after all.
@@ -176,9 +179,9 @@ def _elaborated(top: str, raw: Mapping[str, Module], work: Path) -> tuple[dict[s
         if not ringed:
             break
         keep -= ringed
-    clock = refuse.check_flat(flat, top)
+    clocks = refuse.check_flat(flat, top, declared)
     memory_count = sum(cell.kind == "$mem_v2" for cell in flat[top].cells)
     if memory_count > MAX_MEMORIES:
         why = f"has {memory_count} memories; the state port selects one of {MAX_MEMORIES}"
         raise CaptureRefused(top, [Refusal("too-many-memories", top, why)])
-    return flat, clock
+    return flat, clocks

@@ -9,8 +9,11 @@ from typing import Final
 
 from rtl_sim.capture import logic, memories, uniform
 from rtl_sim.capture.chain import Chain
+from rtl_sim.capture.clocks import Clocks
+from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.flops import PADDING, Flops
 from rtl_sim.capture.netlist import Cell, Module
+from rtl_sim.capture.options import Options
 from rtl_sim.capture.prepare import REGISTER_KINDS
 from rtl_sim.capture.refuse import STATE_PORTS
 from rtl_sim.capture.scope import Scope, identifier, span
@@ -27,12 +30,23 @@ class Written:
 
 
 def write(
-    modules: Mapping[str, Module], top: str, state: State, chain: Chain, clock: str
+    modules: Mapping[str, Module],
+    top: str,
+    state: State,
+    chain: Chain,
+    clocks: Clocks,
+    options: Options,
 ) -> Written:
     names = _kept_names(modules, top)
     warnings: list[str] = []
     texts = ["\n".join(_kept(modules[kind], name, names, warnings)) for kind, name in names.items()]
-    texts.append("\n".join(_top(modules[top], names, state, chain, clock, warnings)))
+    gated = options.freeze == "gate" and bool(clocks.ports)
+    scope = Scope(modules[top])
+    for name in (*STATE_PORTS, PADDING):
+        scope.reserve(name)
+    domains = Domains(clocks, scope, top, gated)
+    texts += domains.modules()
+    texts.append("\n".join(_top(modules[top], names, state, chain, domains, scope, warnings)))
     return Written(f"{_HEAD}\n\n" + "\n\n".join(texts) + "\n", tuple(warnings))
 
 
@@ -63,12 +77,10 @@ def _top(
     names: Mapping[str, str],
     state: State,
     chain: Chain,
-    clock: str,
+    domains: Domains,
+    scope: Scope,
     warnings: list[str],
 ) -> Iterator[str]:
-    scope = Scope(module)
-    for name in (*STATE_PORTS, PADDING):
-        scope.reserve(name)
     lanes, width = len(chain.lanes), state.memory_width
     ports = [
         *_ports(module, scope),
@@ -84,7 +96,7 @@ def _top(
         f"  output reg {span(width)}sp_mrd",
     ]
     choices = Choices(module, REGISTER_KINDS)
-    flops = Flops(state.registers, choices, chain, scope, clock)
+    flops = Flops(state.registers, choices, chain, scope, domains)
     arrays = {memory.cell.name: scope.reserve(memory.name) for memory in state.memories}
     yield f"module {identifier(module.name)} ("
     yield ",\n".join(ports)
@@ -99,8 +111,9 @@ def _top(
             )
     yield from _body(module, scope, arrays, names, choices.names)
     yield "  // What remembers, and the state port."
+    yield from domains.declare()
     yield from flops.emit()
-    yield from memories.emit(state.memories, arrays, scope, clock)
+    yield from memories.emit(state.memories, arrays, scope, domains)
     yield "endmodule"
     _note_undriven(module.name, scope, warnings)
 

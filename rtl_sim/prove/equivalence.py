@@ -20,6 +20,9 @@ _TIED_INPUTS = {"sp_run": 1, "sp_scan": 0, "sp_si": 0, "sp_msel": 0, "sp_maddr":
                 "sp_mre": 0, "sp_mwe": 0, "sp_mwd": 0}  # fmt: skip
 _INPUT = re.compile(r"^  input (\[\d+:0\] )?(sp_\w+),?$", re.MULTILINE)
 _OUTPUT = re.compile(r"^  output (reg )?(\[\d+:0\] )?(sp_\w+),?$", re.MULTILINE)
+# Running, a clock's switch or gate passes on the design's clock; its latch is no state to match.
+_SWITCHES = re.compile(r"^  reg open;\n(?:.*\n)*?  assign (switched|gated) = .*$", re.MULTILINE)
+_RUNNING = {"switched": "functional", "gated": "clk"}
 _PASSES = ("proc", "flatten", "opt_expr", "opt_clean", "memory_map", "dffunmap", "async2sync",
            "opt_clean")  # fmt: skip
 
@@ -100,6 +103,10 @@ def tied_off(verilog: str) -> str:
         ports.append(f"  {kind} {match.group(2) or ''}{match.group(3)};")
         return ""
 
+    def passed(match: re.Match[str]) -> str:
+        return f"  assign {match.group(1)} = {_RUNNING[match.group(1)]};"
+
+    verilog = _SWITCHES.sub(passed, verilog)
     text = _OUTPUT.sub(dangling, _INPUT.sub(constant, verilog))
     head, mark, body = re.sub(r",\s*\n\);", "\n);", text).rpartition("\n);\n")
     return head + mark + "\n".join(ports) + "\n" + body

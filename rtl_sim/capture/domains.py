@@ -1,0 +1,96 @@
+"""The text of a design's clocks: what stands in `always @(...)`.
+
+While frozen, every clock is the primary one, so that the whole chain shifts together:
+
+    wire sp_clk_0 = sp_run ? <the design's clock> : clk;
+
+Where the design's clock may be high at release, this would make an edge that the design does not
+have. There a switch (`SWITCH`) stands instead, which passes that clock on from when it is next low.
+
+Frozen by a gated clock (`Options.freeze`), flip-flops have a clock that stands still while neither
+running nor scanning, and no enable to be masked. Memories keep their clock: the state port writes
+words while flip-flops stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from rtl_sim.capture.clocks import Clocks
+from rtl_sim.capture.netlist import Bit
+from rtl_sim.capture.scope import Scope, identifier
+
+GATE: Final = "haltere_clock_gate"
+SWITCH: Final = "haltere_clock_switch"
+
+# Emitted once each, under names of the design's own, where they are used.
+MODULES: Final[Mapping[str, str]] = {
+    GATE: """\
+// On a board, a clock buffer with an enable (BUFGCE) takes the place of this module.
+module {name} (input clk, input enable, output gated);
+  reg open;
+  /* verilator lint_off LATCH */
+  always @* if (!clk) open = enable;
+  /* verilator lint_on LATCH */
+  assign gated = clk && open;
+endmodule""",
+    SWITCH: """\
+// `functional` while running, from when it is first low; `frozen` otherwise: no edge of its own.
+module {name} (input run, input functional, input frozen, output switched);
+  reg open;
+  /* verilator lint_off LATCH */
+  always @* if (!run) open = 1'b0; else if (!functional) open = 1'b1;
+  /* verilator lint_on LATCH */
+  assign switched = open ? functional : !run && frozen;
+endmodule""",
+}
+
+
+class Domains:
+    def __init__(self, clocks: Clocks, scope: Scope, top: str, gated: bool) -> None:
+        self._clocks, self._scope, self.gated = clocks, scope, gated
+        self._gate, self._switch = f"{top}__{GATE}", f"{top}__{SWITCH}"
+        self.primary: Final = identifier(clocks.primary) if clocks.primary else "1'b0"
+        self._names = {
+            (clock.bit, clock.rising): scope.reserve(f"sp_clk_{index}")
+            for index, clock in enumerate(clocks.others)
+        }
+
+    def edge(self, bit: Bit, rising: bool) -> str:
+        """The event at which a memory's port of this clock moves, running or frozen."""
+        return f"posedge {self._names.get((bit, rising), self.primary)}"
+
+    def flop_edge(self, bit: Bit, rising: bool) -> str:
+        """The same for flip-flops, which a gate may hold."""
+        if not self.gated:
+            return self.edge(bit, rising)
+        other = self._names.get((bit, rising))
+        return f"posedge {other}_flops" if other else "posedge sp_gated"
+
+    def modules(self) -> Iterator[str]:
+        """What `declare` instantiates."""
+        if self.gated:
+            yield MODULES[GATE].format(name=identifier(self._gate))
+        if any(clock.switched for clock in self._clocks.others):
+            yield MODULES[SWITCH].format(name=identifier(self._switch))
+
+    def declare(self) -> Iterator[str]:
+        """What makes the clocks; nothing for a design with one, frozen by enables."""
+        if self.gated:
+            yield "  wire sp_gated;"
+            yield f"  {identifier(self._gate)} sp_gate (.clk({self.primary}),"
+            yield "    .enable(sp_run || sp_scan), .gated(sp_gated));"
+        for clock in self._clocks.others:
+            name = self._names[clock.bit, clock.rising]
+            text = f"{'' if clock.rising else '!'}{self._scope.render((clock.bit,))}"
+            frozen = {name: self.primary}
+            if self.gated:
+                frozen[f"{name}_flops"] = "sp_gated"
+            for wire, source in frozen.items():
+                if not clock.switched:
+                    yield f"  wire {wire} = sp_run ? {text} : {source};"
+                    continue
+                yield f"  wire {wire};"
+                yield f"  {identifier(self._switch)} {wire}_switch (.run(sp_run),"
+                yield f"    .functional({text}), .frozen({source}), .switched({wire}));"

@@ -1,0 +1,127 @@
+"""Designs with several clocks: they run, freeze and move as if nothing, whatever their edges do.
+
+Clock edges come in random order, inputs change between them, freezes fall between any two. While
+frozen, inputs and the other clocks are noise. The state moves between builds with other chains and
+freeze modes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rtl_sim.capture import CaptureResult, Options, capture
+from rtl_sim.capture.prove import prove
+from rtl_sim.design import Design, load_design
+from rtl_sim.statemap import StateMap
+from rtl_sim.verilated import toolchain
+from rtl_sim.verilated.halting import HaltablePlayer
+from rtl_sim.verilated.player import Player, Rows, build_player
+
+if toolchain.absence():
+    pytest.skip(str(toolchain.absence()), allow_module_level=True)
+
+CORPUS = Path(__file__).parent / "corpus"
+NAMES = ("async_fifo", "ddr_capture", "uart", "interrupts")
+BUILDS = (Options(lanes=32), Options(lanes=5, freeze="gate"))
+MOVES = 60
+
+Builds = Mapping[str, tuple[Design, tuple[CaptureResult, ...]]]
+
+
+@pytest.fixture(scope="module")
+def captured(tmp_path_factory: pytest.TempPathFactory) -> Builds:
+    folder = tmp_path_factory.mktemp("clocks")
+    made = {}
+    for name in NAMES:
+        design = load_design(CORPUS / name / "design.toml")
+        results = [
+            capture(design, folder / f"{name}_{options.freeze}", options) for options in BUILDS
+        ]
+        made[name] = (design, tuple(results))
+    return made
+
+
+def stimulus(player: Player, design: Design, rng: np.random.Generator, steps: int) -> Rows:
+    """Random edges, one at a time or together; inputs change between them. Clocks end low."""
+    clocks = [player.port(name, "in").first for name in design.clocks]
+    row = player.row
+    rows: list[NDArray[np.uint32]] = []
+    for _ in range(steps):
+        if rng.random() < 0.4:
+            row = rng.integers(0, 1 << 32, player.in_words, dtype=np.uint32)
+            for name, level in design.resets.items():
+                acts = rng.random() < 0.05
+                row[player.port(name, "in").first] = level if acts else 1 - level
+            row[clocks] = rows[-1][clocks] if rows else 0
+        else:
+            chosen = [clock for clock in clocks if rng.random() < 0.6]
+            row = row.copy()
+            row[chosen] ^= 1
+        rows.append(row)
+    for clock in clocks:
+        row = row.copy()
+        row[clock] = 0
+        rows.append(row)
+    return np.stack(rows)
+
+
+def moves_like(
+    original: Path, builds: list[tuple[Path, StateMap]], design: Design, seed: int
+) -> None:
+    rng, noise = np.random.default_rng(seed), random.Random(seed)
+    players = [
+        HaltablePlayer(library, state_map, 0, np.random.default_rng(seed + number))
+        for number, (library, state_map) in enumerate(builds)
+    ]
+    here, there = players
+    with Player(original, 0) as player:
+        try:
+            for _ in range(MOVES):
+                rows = stimulus(player, design, rng, int(rng.integers(1, 60)))
+                assert np.array_equal(here.play(rows), player.play(rows))
+                snapshot = here.save()
+                there.poison(noise)
+                there.load(snapshot, here.row)
+                assert there.save() == snapshot
+                rows = stimulus(player, design, rng, int(rng.integers(1, 10)))
+                wanted = player.play(rows)
+                assert np.array_equal(here.play(rows), wanted), "saving changed the state"
+                assert np.array_equal(there.play(rows), wanted), "the state did not move"
+                assert here.save() == there.save()
+                here, there = there, here
+        finally:
+            for halting in players:
+                halting.close()
+
+
+def libraries(results: tuple[CaptureResult, ...], top: str) -> list[tuple[Path, StateMap]]:
+    return [
+        (build_player([r.verilog], top), StateMap.parse(r.state_map.read_bytes())) for r in results
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_order_of_edges_survives_freezing_and_moving(name: str, captured: Builds) -> None:
+    design, results = captured[name]
+    original = build_player(list(design.sources), design.top)
+    moves_like(original, libraries(results, design.top), design, 11)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_running_design_with_several_clocks_equals_its_original(
+    name: str, captured: Builds
+) -> None:
+    design, results = captured[name]
+    for result in results:
+        prove(list(design.sources), design.top, {}, result.verilog)
+
+
+def test_the_state_map_names_all_clock_ports_with_the_primary_first(captured: Builds) -> None:
+    _, results = captured["async_fifo"]
+    assert StateMap.parse(results[0].state_map.read_bytes()).clocks == ("wr_clk", "rd_clk")

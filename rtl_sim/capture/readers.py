@@ -33,7 +33,7 @@ _IMPLICIT: Final = re.compile(
 )
 _NO_TOP: Final = re.compile(r"not a valid top-level module|Module `.*' not found")
 _ARRAY_MARK: Final = "haltere_array"
-_PLACE: Final = re.compile(r":\d+: ")
+_PLACE: Final = re.compile(r":\d+(?:[.:][\d.:-]+)?: ")
 # A delay before a statement, as far as a text shows it; slang then says whether it is meant.
 _DELAY: Final = re.compile(r"(?:\balways|\bbegin|\belse|;)\s*#\s*[\w(]")
 _TIMING: Final = re.compile(r"^(.*unsynthesizable timing control).*\n(.*)\n( *)\^", re.MULTILINE)
@@ -87,6 +87,7 @@ def _by_yosys(design: Design, staged: Staged, top: str, work: Path) -> dict[str,
     raw = netlist.read(work / "raw.json")
     _check_depth(raw, top)
     _check_declared(raw, implicit)
+    _check_ports(raw)
     texts = (work / source for source in staged.sources)
     if any(_DELAY.search(text.read_text(encoding="utf-8", errors="replace")) for text in texts):
         # Yosys's own reader drops delays without a word.
@@ -110,6 +111,16 @@ def _check_declared(modules: Mapping[str, Module], implicit: Sequence[tuple[str,
                     f"{names[net.name]}: {net.name} in module {module.name} is neither declared "
                     "nor driven"
                 )
+
+
+def _check_ports(modules: Mapping[str, Module]) -> None:
+    """Yosys leaves what is connected to a port that does not exist for nothing."""
+    ports = {name: {port.name for port in module.ports} for name, module in modules.items()}
+    for module in modules.values():
+        for cell in module.cells:
+            for pin in sorted(set(cell.pins) - ports.get(cell.kind, set(cell.pins))):
+                kind = uniform.definition(cell.kind)
+                raise ElaborationError(f"{cell.source}: module {kind} has no port {pin}")
 
 
 def _delays(log: Path) -> list[tuple[str, bool]]:

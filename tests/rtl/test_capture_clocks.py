@@ -16,8 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rtl_sim.capture import CaptureResult, Options, capture
-from rtl_sim.capture.prove import prove
 from rtl_sim.design import Design, load_design
+from rtl_sim.prove.equivalence import prove
 from rtl_sim.statemap import StateMap
 from rtl_sim.verilated import toolchain
 from rtl_sim.verilated.halting import HaltablePlayer

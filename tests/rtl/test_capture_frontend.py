@@ -47,6 +47,10 @@ WRONG = {
         "module t(input clk, output q);\nr u(clk, q);\nendmodule",
         "maximum depth",
     ),
+    "a port that the module has not": (
+        f"module s(input a, output b); assign b = a; endmodule\n{HEAD}s u(.zz(d[0]));\n{KEEP}",
+        ":3: .*'zz'",
+    ),
     "another top": (f"{HEAD.replace('module t', 'module x')}{KEEP}", "no module t; .*: x$"),
 }  # fmt: skip
 NO_LINE = {"another top"}

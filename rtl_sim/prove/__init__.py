@@ -15,8 +15,8 @@ where states are reached that no stimulus finds in a while. The first divergence
 with waveforms of both sides, and the signals that differ are named (`waveform.py`).
 
 `stimulus.py` makes rows, `builds.py` the models, `check.py` plays and compares, `tool.py` is the
-order of the steps, `bench.py` runs a user's own cocotb bench, `equivalence.py` has Yosys prove the
-first law for all inputs and states where the design is small enough.
+order of the steps, `equivalence.py` has Yosys prove the first law for all inputs and states where
+the design is small enough.
 """
 
 from rtl_sim.prove.report import Divergence, ProofReport

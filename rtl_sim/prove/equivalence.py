@@ -8,12 +8,10 @@ stimulus; what happens while frozen is for simulation to show.
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rtl_sim.capture import ElaborationError, ToolError, yosys
+from rtl_sim.capture import ElaborationError, ToolError, readers, staging, yosys
 from rtl_sim.design import Design
 
 _TIED_INPUTS = {"sp_run": 1, "sp_scan": 0, "sp_si": 0, "sp_msel": 0, "sp_maddr": 0,
@@ -27,25 +25,16 @@ _PASSES = ("proc", "flatten", "opt_expr", "opt_clean", "memory_map", "dffunmap",
            "opt_clean")  # fmt: skip
 
 
-def prove(
-    sources: Sequence[Path],
-    top: str,
-    params: Mapping[str, int | str],
-    verilog: Path,
-    timeout_s: float = yosys.TIMEOUT_S,
-) -> None:
+def prove(design: Design, verilog: Path, timeout_s: float = yosys.TIMEOUT_S) -> None:
     """Raises ElaborationError naming how much stayed unproven, ToolError after `timeout_s`."""
-    chparams = " ".join(f"-chparam {name} {value}" for name, value in sorted(params.items()))
     with tempfile.TemporaryDirectory(prefix="haltere-prove-") as folder:
         work = Path(folder)
-        names = [f"{index:03d}_{source.name}" for index, source in enumerate(sources)]
-        for source, name in zip(sources, names, strict=True):
-            shutil.copyfile(source, work / name)
+        top, _ = readers.read(design, staging.stage(design, work), work)
         (work / "gate.v").write_text(tied_off(verilog.read_text(encoding="utf-8")))
         yosys.run(
             [
-                f"read_verilog -sv -nodisplay -noassert {' '.join(names)}",
-                f"hierarchy -top {top} {chparams}",
+                "read_rtlil raw.il",
+                f"hierarchy -top {top}",
                 "rename -top gold",
                 *_PASSES,
                 "design -stash gold",
@@ -76,7 +65,7 @@ def attempt(design: Design, verilog: Path, timeout_s: float) -> str:
     No proof is no refutation: Yosys gives up on much that is equal.
     """
     try:
-        prove(design.sources, design.top, design.params, verilog, timeout_s)
+        prove(design, verilog, timeout_s)
     except ToolError as error:
         return f"no answer in {timeout_s:.0f} s: {_last_line(error)}"
     except ElaborationError as error:

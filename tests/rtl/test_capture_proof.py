@@ -19,13 +19,15 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("regfile", "wide
 @pytest.mark.parametrize("name", ["fsm_fifo", "async_reset", "enables", "operators", *SLOW])
 def test_a_running_captured_design_equals_its_original(name: str, tmp_path: Path) -> None:
     sources = [DESIGNS / f"{name}.sv"]
-    prove(sources, name, {}, capture(Design(tuple(sources), name), tmp_path).verilog)
+    design = Design(tuple(sources), name)
+    prove(design, capture(design, tmp_path).verilog)
 
 
 @pytest.mark.slow
 def test_the_running_captured_checksum_overlay_equals_its_original(tmp_path: Path) -> None:
     sources = sorted(CHECKSUM.glob("*.sv"))
-    prove(sources, "checksum", {}, capture(Design(tuple(sources), "checksum"), tmp_path).verilog)
+    design = Design(tuple(sources), "checksum")
+    prove(design, capture(design, tmp_path).verilog)
 
 
 @pytest.mark.parametrize(
@@ -45,4 +47,4 @@ def test_a_captured_design_that_differs_is_not_proved(
     assert right in text
     verilog.write_text(text.replace(right, wrong, 1))
     with pytest.raises(ElaborationError, match="unproven"):
-        prove(sources, "fsm_fifo", {}, verilog)
+        prove(Design(tuple(sources), "fsm_fifo"), verilog)

@@ -113,6 +113,33 @@ def test_any_order_of_edges_survives_freezing_and_moving(name: str, captured: Bu
     moves_like(original, libraries(results, design.top), design, 11)
 
 
+# (design, a piece of its text, what a broken capture would have there)
+BROKEN = (
+    ("uart", "open ? functional : !run && frozen", "run ? functional : frozen"),
+    ("ddr_capture", "open ? functional : !run && frozen", "run ? functional : frozen"),
+    ("ddr_capture", "sp_run ? gated : clk", "gated"),
+    ("async_fifo", "sp_run ? rd_clk : wr_clk", "rd_clk"),
+    ("interrupts", "sp_run && ", ""),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "right", "wrong"), BROKEN)
+def test_the_test_fails_broken_clocks(
+    name: str, right: str, wrong: str, captured: Builds, tmp_path: Path
+) -> None:
+    design, results = captured[name]
+    text = results[0].verilog.read_text()
+    assert right in text
+    broken = tmp_path / "broken.v"
+    broken.write_text(text.replace(right, wrong))
+    original = build_player(list(design.sources), design.top)
+    builds = libraries(results, design.top)
+    builds[0] = (build_player([broken], design.top), builds[0][1])
+    with pytest.raises(AssertionError):
+        moves_like(original, builds, design, 11)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_running_design_with_several_clocks_equals_its_original(
     name: str, captured: Builds

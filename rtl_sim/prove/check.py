@@ -80,12 +80,15 @@ class _Run:
         self.outcome = Outcome()
         self.cut = 0
         self.original = stack.enter_context(Player(builds.original))
+        design = builds.design
+        self.source = Stimulus(
+            self.original.inputs, builds.state_map.clocks, design.resets, design.hold, self.rng
+        )
+        # No reset is active at power-on: a simulator would see no edge of it in the original.
+        self.original.play(self.source.row.reshape(1, -1))
         self.which = stimulus % 2  # the build that `moved` is of
         self.kept = self.instance(0, 0)
         self.moved = self.instance(self.which, 0)
-        design = builds.design
-        clocks = builds.state_map.clocks
-        self.source = Stimulus(self.original.inputs, clocks, design.resets, design.hold, self.rng)
         self.from_noise = bool(stimulus % NOISE_STARTS == NOISE_STARTS - 1) and drop is None
 
     def instance(self, which: int, seed: int) -> HaltablePlayer:
@@ -93,7 +96,7 @@ class _Run:
         captured = self.builds.captured[which]
         noise = np.random.default_rng(int(self.rng.integers(1 << 62)))
         return self.stack.enter_context(
-            HaltablePlayer(captured.library, captured.state_map, seed, noise)
+            HaltablePlayer(captured.library, captured.state_map, seed, noise, self.source.row)
         )
 
     def play(self, cuts: int) -> Outcome:

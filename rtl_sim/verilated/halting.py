@@ -35,6 +35,8 @@ STATE_PORT: Final = frozenset(
 class HaltablePlayer:
     """One instance of a library that `build_player` made of captured RTL; it runs at once.
 
+    row  the inputs with which it begins to run (None: zeros). An active asynchronous reset among
+         them resets; a simulator of the original sees no edge of one that is active from the start.
     `frozen_cycles` counts primary clock edges spent frozen.
     """
 
@@ -44,6 +46,7 @@ class HaltablePlayer:
         state_map: StateMap,
         seed: int = 0,
         noise: np.random.Generator | None = None,
+        row: NDArray[np.uint32] | None = None,
     ) -> None:
         self._player = Player(library, seed)
         self.map = state_map
@@ -55,6 +58,10 @@ class HaltablePlayer:
         self.in_words, self.out_words = len(self._in), len(self._out)
         self._clocks = [self._player.port(name, "in").first for name in state_map.clocks]
         self._run = self._player.port("sp_run", "in").first
+        if row is not None:
+            given = self._player.row
+            given[self._in] = row
+            self._player.play(given.reshape(1, -1))
         self._player.set("sp_run", 1)
         self._player.eval()
 

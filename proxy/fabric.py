@@ -30,7 +30,7 @@ from hal.errors import OverlayRejected, UsageError
 from hal.types import Overlay
 
 TURN_S = 0.05  # long against a swap in simulation, short against a person's patience
-QUANTUM_CYCLES = 100_000  # see docs/tenants.md: swapping costs a few per cent of it
+QUANTUM_CYCLES = 100_000  # see docs/tenants.md: swapping costs a few to ten per cent of it
 MAX_QUANTUM_CYCLES = 1 << 40
 
 

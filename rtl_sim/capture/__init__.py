@@ -25,9 +25,9 @@ cell that is in no table is refused too: capture never guesses.
 Enables, write enables and synchronous resets stand under `sp_run` and need no masks of their own;
 an asynchronous reset is masked. So freezing takes no cycle and may happen at any. The chain moves
 `lanes` bits a cycle; R shifts with its end fed to its start read all and leave it as it was.
-Memories are walked by address, through a write port that they have already. Read registers of
-memories are ordinary flip-flops here (`memory_dff` is not run) and hence on the chain. ROMs are no
-state; the state map holds a digest of their content.
+Memories are walked by address, through ports that they have already. A read register of a memory
+stays in it, so that synthesis finds block RAM; it is restored through the memory, or has a shadow
+on the chain (`readregs.py`). ROMs are no state; the state map holds a digest of their content.
 
 *Names, not places* (`state.py`, `statemap.py`). The state map says where on the chain each bit
 is. A snapshot holds bits in the order of their names, so a build with another chain can load it;
@@ -47,8 +47,8 @@ and read, and that broken captures are caught.
 *Clocks* (`clocks.py`, `domains.py`). A design may have several, of both edges, derived and gated:
 while frozen all of them are one. A design with one clock gets nothing for it.
 
-Limits: latches, asynchronous load of what is not constant, a clock's level as a register's data and
-memories whose read registers must become block RAM (a board's concern) are not done.
+Limits: latches, asynchronous load of what is not constant, and a clock's level as a register's data
+are not done.
 """
 
 from rtl_sim.capture.errors import (

@@ -33,6 +33,10 @@ _MEMORY_CELLS: Final = ("$mem", "$mem_v2", "$memwr", "$memwr_v2")
 # A module with one of these remembers something. `$memrd` and `$meminit` alone are a ROM.
 REMEMBERING: Final = frozenset({*(f"${kind}" for kind in ANY_REGISTER), *_MEMORY_CELLS})
 
+# The smallest ROM that synthesis makes block RAM of: 256 x 8 with synth_ice40. Smaller ones, and up
+# to 8,192 bits with synth_xilinx, become logic.
+BLOCK_ROM_BITS: Final = 2048
+
 # Cells that compute nothing which reaches the design's outputs.
 SILENT: Final = frozenset({"$scopeinfo", "$print", "$check", "$assert", "$assume", "$cover"})
 

@@ -2,8 +2,10 @@
 
 Modules that hold no state at all stay modules, so that their code keeps its structure.
 
-`memory_dff` is never run: a memory's read register stays an ordinary flip-flop and is therefore on
-the chain. `memory_share` is not run either: it merges ports, which helps no simulation.
+Registers behind memories become part of their read ports there (`memory_dff`, and before it enables
+and resets of just those registers: in the other order all block RAM is lost), so that synthesis
+finds the block RAM that it finds in the sources. `memory_share` is not run: it joins writes of
+bytes to one address, bit by bit, which synthesis does as well and simulation is slow with.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from rtl_sim.capture import cells, netlist, yosys
-from rtl_sim.capture.netlist import Module
+from rtl_sim.capture.netlist import Cell, Module
 
 _KEEP_MARK: Final = "keep_hierarchy"
+# What a read word passes until it is in a register.
+_BEHIND: Final = "%co*:+$memrd,$memrd_v2,$mux,$pmux %co1"
 
 
 def flatten(work: Path, keep: Iterable[str]) -> dict[str, Module]:
@@ -32,6 +36,11 @@ def flatten(work: Path, keep: Iterable[str]) -> dict[str, Module]:
             "opt_clean",
             # Constant and unused bits go; enables and resets are left before D, as multiplexers.
             "opt_dff -nodffe -nosdff",
+            "select -set reads t:$memrd t:$memrd_v2 %u",
+            f"select -set behind @reads {_BEHIND}",
+            "opt_dff @behind",
+            "opt_clean",
+            "memory_dff",
             "dffunmap",
             "opt_expr -mux_undef",
             "opt_merge",
@@ -56,11 +65,19 @@ def stateless(modules: Mapping[str, Module], top: str) -> frozenset[str]:
                 cell.kind in cells.REMEMBERING
                 or (cell.kind in modules and remembers(cell.kind))
                 or not (cell.kind in modules or cell.kind.startswith("$"))
+                or _is_block_rom(cell)
                 for cell in modules[name].cells
             )
         return known[name]
 
     return frozenset(name for name in modules if name != top and not remembers(name))
+
+
+def _is_block_rom(cell: Cell) -> bool:
+    """A table that synthesis makes block RAM of, with a register that may be outside its module."""
+    if cell.kind not in ("$memrd", "$memrd_v2"):
+        return False
+    return cell.number("WIDTH") << cell.number("ABITS") >= cells.BLOCK_ROM_BITS
 
 
 def count_cells(verilog: Path, top: str, work: Path) -> int:

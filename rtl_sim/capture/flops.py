@@ -99,9 +99,11 @@ class Flops:
         yield f"  assign sp_so = {self._shown(0) if self._chain.rows else '0'};"
         groups: dict[_Control, list[int]] = {}
         for index, register in enumerate(self._registers):
-            groups.setdefault(self._control(register.cell), []).append(index)
+            if not register.idle:
+                groups.setdefault(self._control(register.cell), []).append(index)
         for control in sorted(groups):
             yield from self._process(control, groups[control])
+        yield from self._copies([n for n, register in enumerate(self._registers) if register.idle])
         if self._padding:
             lanes = len(self._chain.lanes)
             source = _slice("sp_si", lanes, lanes - self._padding, self._padding)
@@ -145,6 +147,22 @@ class Flops:
             cell = self._registers[index].cell
             bits = cell.params.get("ARST_VALUE", value * len(cell.pins["Q"]))
             yield f"{identifier(self._variables[index])} <= {constant(bits)};"
+
+    def _copies(self, members: Sequence[int]) -> Iterator[str]:
+        """Flip-flops that do nothing until the design is frozen, and take a copy then.
+
+        Their clock is never gated: they take it while all others stand.
+        """
+        if not members:
+            return
+        yield f"  always @(posedge {self._domains.primary})"
+        yield "    if (!sp_run && sp_scan) begin"
+        yield from (f"      {line}" for line in self._shift(members))
+        yield "    end else if (!sp_run) begin"
+        for index in members:
+            taken = self._scope.render(self._registers[index].idle)
+            yield f"      {identifier(self._variables[index])} <= {taken};"
+        yield "    end"
 
     def _condition(self, cell: Cell, pin: str) -> str:
         """The text that is true while `pin` acts; "" where the cell has no such pin."""

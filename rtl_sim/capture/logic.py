@@ -7,42 +7,26 @@ state port.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from types import MappingProxyType
 
 from rtl_sim.capture import cells, expr
 from rtl_sim.capture.loops import topological
 from rtl_sim.capture.netlist import Bits, Cell, Module
+from rtl_sim.capture.ports import is_fixed, read_ports
 from rtl_sim.capture.scope import Scope, constant, identifier, span
-
-
-@dataclass(frozen=True, slots=True)
-class ReadPort:
-    address: Bits
-    data: Bits
-
-
-def read_ports(cell: Cell) -> list[ReadPort]:
-    address_bits, width = cell.number("ABITS"), cell.number("WIDTH")
-    return [
-        ReadPort(
-            cell.pins["RD_ADDR"][port * address_bits : (port + 1) * address_bits],
-            cell.pins["RD_DATA"][port * width : (port + 1) * width],
-        )
-        for port in range(cell.number("RD_PORTS"))
-    ]
 
 
 def outputs(cell: Cell) -> Iterator[Bits]:
     """The words that `cell` drives combinationally, each of which gets one variable."""
     if cell.kind == "$mem_v2":
-        yield from (port.data for port in read_ports(cell))
+        yield from (port.data for port in read_ports(cell) if not port.clock)
     elif cell.kind not in cells.REMEMBERING and cell.kind not in cells.SILENT:
         yield from (cell.pins[pin] for pin in cell.outputs)
 
 
 def index(address: Bits, scope: Scope) -> str:
     """An address as an index: constant ones as plain numbers."""
-    if all(isinstance(bit, str) for bit in address):
+    if is_fixed(address):
         return str(int("".join("1" if bit == "1" else "0" for bit in address[::-1]) or "0", 2))
     return scope.render(address)
 
@@ -70,9 +54,11 @@ def emit(
     arrays: Mapping[str, str],
     module_names: Mapping[str, str],
     absorbed: frozenset[str] = frozenset(),
+    walked: Mapping[Bits, str] = MappingProxyType({}),
 ) -> Iterator[str]:
     """`arrays`: memory cell's name -> array variable; `module_names`: kept module -> its name;
-    `absorbed`: cells that are written elsewhere."""
+    `absorbed`: cells that are written elsewhere; `walked`: data of a read port -> text that goes
+    before its address."""
     ordered = [cell for cell in topological(module) if cell.name not in absorbed]
     for cell in ordered:
         for bits in outputs(cell):
@@ -84,7 +70,9 @@ def emit(
         elif cell.kind == "$mem_v2":
             array = identifier(arrays[cell.name])
             for port in read_ports(cell):
-                yield _assign(scope, port.data, f"{array}[{index(port.address, scope)}]")
+                if not port.clock:
+                    address = walked.get(port.data, "") + index(port.address, scope)
+                    yield _assign(scope, port.data, f"{array}[{address}]")
         elif cell.kind in expr.COMBINATIONAL:
             yield _assign(scope, cell.pins["Y"], expr.expression(cell, scope.render))
 

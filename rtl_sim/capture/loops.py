@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rtl_sim.capture import cells
 from rtl_sim.capture.netlist import Bit, Bits, Cell, Module
+from rtl_sim.capture.ports import read_ports
 
 Graph = Mapping[int, Sequence[int]]
 
@@ -52,12 +53,7 @@ def combinational_loops(module: Module) -> list[Cell]:
 def _paths(cell: Cell) -> Iterator[tuple[Bits, Bits]]:
     """Pairs (input bits, output bits) with a combinational path between them."""
     if cell.kind == "$mem_v2":
-        address_bits, width = cell.number("ABITS"), cell.number("WIDTH")
-        for port in range(cell.number("RD_PORTS")):
-            yield (
-                cell.pins["RD_ADDR"][port * address_bits : (port + 1) * address_bits],
-                cell.pins["RD_DATA"][port * width : (port + 1) * width],
-            )
+        yield from ((port.address, port.data) for port in read_ports(cell) if not port.clock)
     elif cell.kind not in cells.REMEMBERING and cell.kind not in cells.SILENT:
         for pin in cell.inputs:
             for output in cell.outputs:

@@ -1,127 +1,316 @@
 """The memories of an emitted top, walked word by word through the state port.
 
-Writing, the state port shares a write port of the memory: address, data and enable are chosen by
-`sp_run`, so that no memory gets another port in hardware. Reading, it has a port of its own:
-sharing one would put `sp_run` before every address and with it before all logic behind the
-memory, which a simulator then evaluates twice a cycle.
+The state port gets no port of its own at a memory, which would cost a copy of it on a board:
+
+- It writes through a write port of the memory: address, data and enable are chosen by `sp_run`.
+- It reads through a synchronous read port. The port stays what it is, so that synthesis infers the
+  same block RAM: its address and enable are chosen by `sp_run`, its reset is masked. Ports that
+  share an address keep sharing it, since a block RAM has one address for both.
+- A memory that is read asynchronously alone is read through one of these ports. Choosing its
+  address by `sp_run` would put an input before all logic behind the memory, which a simulator then
+  evaluates twice a cycle. So that address, `sp_at`, is a register, and so is the choice, `sp_walk`,
+  which `sp_run` clears: they cost a handful of flip-flops in the whole design.
+
+Simulators see `sp_run` in clocked processes only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from itertools import groupby
+from typing import Final
 
 from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.logic import index
-from rtl_sim.capture.netlist import Bit, Bits, Cell
-from rtl_sim.capture.scope import Scope, identifier
-from rtl_sim.capture.state import Memory
+from rtl_sim.capture.netlist import Bits, Cell
+from rtl_sim.capture.ports import ReadPort, WritePort, beats, is_fixed, read_ports, write_ports
+from rtl_sim.capture.scope import Scope, constant, identifier, span
+from rtl_sim.capture.state import Memory, ReadRegister, State
+
+WALK: Final = "sp_walk"
+WALKED_ADDRESS: Final = "sp_at"
 
 
-@dataclass(frozen=True, slots=True)
-class _WritePort:
-    address: Bits
-    data: Bits
-    enable: Bits
-    clock: Bit
-    rising: bool
+class Memories:
+    """`arrays`: memory or ROM cell's name -> array variable."""
 
-    def lanes(self) -> Iterator[tuple[int, int, Bit]]:
-        """(low, width, enable) of each run of bits under one enable."""
+    def __init__(
+        self, state: State, arrays: Mapping[str, str], scope: Scope, domains: Domains
+    ) -> None:
+        self._state, self._arrays, self._scope = state, arrays, scope
+        self._domains = domains
+        self._walked = {
+            memory.cell.name: port
+            for memory in state.memories
+            if (port := walked_port(memory.cell)) is not None
+        }
+        # The register of each synchronous port, under its name unless a shadow stands before it.
+        self._registers: dict[int, str] = {}
+        self._seen: dict[int, str] = {}
+        for number, register in enumerate(state.read_registers):
+            if register.shadow:
+                self._seen[number] = scope.declare(register.port.data, register.label)
+                self._registers[number] = scope.reserve(f"{register.label}$ram")
+            else:
+                self._registers[number] = scope.declare(register.port.data, register.label)
+
+    def asynchronous_walks(self) -> dict[Bits, str]:
+        """Data of each asynchronous port that is walked -> what stands before its address."""
+        scalar = walk_address_bits(self._state) == 1
+        return {
+            port.data: f"{WALK} ? {_word(memory, WALKED_ADDRESS, scalar)} : "
+            for memory in self._state.memories
+            if (port := self._walked.get(memory.cell.name)) is not None and not port.clock
+        }
+
+    def declare(self) -> Iterator[str]:
+        for number, register in enumerate(self._state.read_registers):
+            init = register.port.initial
+            value = f" = {constant(init)}" if init.strip("x") else ""
+            yield f"  reg {span(register.width)}{identifier(self._registers[number])}{value};"
+            if number in self._seen:
+                yield f"  wire {span(register.width)}{identifier(self._seen[number])};"
+        if self.asynchronous_walks():
+            yield f"  reg {WALK};"
+            yield f"  reg {span(walk_address_bits(self._state))}{WALKED_ADDRESS};"
+
+    def emit(self) -> Iterator[str]:
+        if self.asynchronous_walks():
+            yield f"  always @(posedge {self._domains.primary} or posedge sp_run)"
+            yield f"    if (sp_run) {WALK} <= 0; else {WALK} <= sp_mre;"
+            width = walk_address_bits(self._state)
+            source = f"sp_maddr[{width - 1}:0]" if width > 1 else "sp_maddr[0]"
+            edge = f"posedge {self._domains.primary}"
+            yield f"  always @({edge}) if (sp_mre) {WALKED_ADDRESS} <= {source};"
+        for memory in self._state.memories:
+            yield from self._writes(memory)
+        for number, register in enumerate(self._state.read_registers):
+            yield from self._read(number, register)
+            if register.shadow:
+                yield from self._shadow(number, register)
+        yield from self._shown()
+
+    def _muxed(self, memory: Memory) -> frozenset[Bits]:
+        """Addresses of this memory that the state port takes over while frozen."""
+        synchronous = {p.address for p in read_ports(memory.cell) if p.clock}
+        synchronous.update(write_ports(memory.cell)[n].address for n in shared_ports(memory.cell))
+        return frozenset(address for address in synchronous if not is_fixed(address))
+
+    def _address(self, memory: Memory, address: Bits) -> str:
+        text = index(address, self._scope)
+        if address not in self._muxed(memory):
+            return text
+        return f"(sp_run ? {text} : {_word(memory, 'sp_maddr')})"
+
+    def _write(self, memory: Memory, port: WritePort, shared: bool) -> Iterator[tuple[str, ...]]:
+        """(condition, address, part, data) of each lane of a port."""
+        address = self._address(memory, port.address)
+        selected = f"sp_mwe && sp_msel == 16'd{memory.index}"
+        for low, width, enable in port.lanes():
+            part = "" if width == memory.width else f"[{low + width - 1}:{low}]"
+            data = self._scope.render(port.data[low : low + width])
+            condition = self._scope.render((enable,))
+            if shared:
+                data = f"(sp_run ? {data} : sp_mwd[{low + width - 1}:{low}])"
+                yield f"(sp_run ? {condition} : {selected})", address, part, data
+            else:
+                yield f"sp_run && {condition}", address, part, data
+
+    def _writes(self, memory: Memory) -> Iterator[str]:
+        ports = write_ports(memory.cell)
+        shared = shared_ports(memory.cell)
+        array = identifier(self._arrays[memory.cell.name])
+        processes: dict[str, list[str]] = {}
+        for number, port in enumerate(ports):
+            lines = processes.setdefault(self._domains.edge(port.clock, port.rising), [])
+            for condition, address, part, data in self._write(memory, port, number in shared):
+                lines.append(f"if ({condition}) {array}[{address}]{part} <= {data};")
+        home = ports[min(shared)] if shared else ports[0]
+        lines = processes[self._domains.edge(home.clock, home.rising)]
+        lines += self._unwritten(memory, array, home.address if shared else ())
+        for edge, statements in processes.items():
+            yield f"  always @({edge}) begin"
+            yield from (f"    {line}" for line in statements)
+            yield "  end"
+
+    def _unwritten(self, memory: Memory, array: str, address: Bits) -> Iterator[str]:
+        """Writes, while frozen alone, of bits that the shared ports do not have."""
+        ports, shared = write_ports(memory.cell), shared_ports(memory.cell)
+        written = [any(ports[n].enable[bit] != "0" for n in shared) for bit in range(memory.width)]
+        text = self._address(memory, address) if address else _word(memory, "sp_maddr")
         low = 0
-        for enable, run in groupby(self.enable):
+        for covered, run in groupby(written):
             width = len(list(run))
-            if enable != "0":
-                yield low, width, enable
+            if not covered:
+                part = "" if width == memory.width else f"[{low + width - 1}:{low}]"
+                yield (
+                    f"if (!sp_run && sp_mwe && sp_msel == 16'd{memory.index}) "
+                    f"{array}[{text}]{part} <= sp_mwd[{low + width - 1}:{low}];"
+                )
             low += width
 
-    @property
-    def fixed(self) -> bool:
-        return all(isinstance(bit, str) for bit in self.address)
+    def _read(self, number: int, register: ReadRegister) -> Iterator[str]:
+        port, scope = register.port, self._scope
+        name = identifier(self._registers[number])
+        array = identifier(self._arrays[register.cell.name])
+        enable = scope.render((port.enable,))
+        if register.memory is None:  # a ROM: nothing is asked of it while frozen
+            address, condition = index(port.address, scope), f"sp_run && {enable}"
+        else:
+            memory = self._state.memories[register.memory]
+            address = self._address(memory, port.address)
+            condition = f"(sp_run ? {enable} : sp_mre && {self._selected(number, register)})"
+        edge = self._domains.edge(port.clock, port.rising)
+        if port.async_reset == "0":
+            yield f"  always @({edge})"
+            lead = "if"
+        else:
+            reset = identifier(scope.reserve("sp_arst"))
+            yield f"  wire {reset} = sp_run && {scope.render((port.async_reset,))};"
+            yield f"  always @({edge} or posedge {reset})"
+            yield f"    if ({reset}) {name} <= {constant(port.async_value)};"
+            lead = "else if"
+        resets = port.sync_reset != "0"
+        clear = f"sp_run && {scope.render((port.sync_reset,))}"
+        value = f"{name} <= {constant(port.sync_value)};"
+        if resets and not port.enable_first:
+            yield f"    {lead} ({clear}) {value}"
+            lead = "else if"
+        yield f"    {lead} ({condition}) begin"
+        if resets and port.enable_first:
+            yield f"      if ({clear}) {value} else begin"
+        yield f"      {name} <= {array}[{address}];"
+        yield from self._bypasses(register, name, address)
+        if resets and port.enable_first:
+            yield "      end"
+        yield "    end"
+
+    def _bypasses(self, register: ReadRegister, name: str, address: str) -> Iterator[str]:
+        """Write-first ports: what is being written to the word that is read."""
+        if register.memory is None:
+            return
+        memory = self._state.memories[register.memory]
+        shared = shared_ports(memory.cell)
+        for number in register.port.transparent:
+            port = write_ports(memory.cell)[number]
+            for condition, target, part, data in self._write(memory, port, number in shared):
+                same = "" if target == address else f" && {target} == {address}"
+                yield f"      if ({condition}{same}) {name}{part} <= {data};"
+
+    def _selected(self, number: int, register: ReadRegister) -> str:
+        selects = []
+        if register.port == self._walked.get(register.cell.name):
+            selects.append(f"sp_msel == 16'd{register.memory}")
+        if not register.shadow:
+            selects.append(f"sp_msel == 16'd{self._state.select(number)}")
+        return f"({' || '.join(selects)})" if selects else "0"
+
+    def _shadow(self, number: int, register: ReadRegister) -> Iterator[str]:
+        """What the design sees is the shadow from the idle edge to the first functional update."""
+        port, scope = register.port, self._scope
+        use = identifier(scope.reserve(f"{register.label}$use"))
+        updates = [scope.render((bit,)) for bit in (port.enable, port.sync_reset) if bit != "0"]
+        if port.enable_first:
+            updates = updates[:1]
+        seen, shadow = scope.render(port.data), scope.render(register.shadow)
+        yield f"  reg {use} = 0;"
+        yield f"  assign {seen} = {use} ? {shadow} : {identifier(self._registers[number])};"
+        edge = self._domains.edge(port.clock, port.rising)
+        if port.async_reset == "0":
+            yield f"  always @({edge})"
+            lead = "if"
+        else:
+            reset = identifier(scope.reserve("sp_arst"))
+            yield f"  wire {reset} = sp_run && {scope.render((port.async_reset,))};"
+            yield f"  always @({edge} or posedge {reset})"
+            yield f"    if ({reset}) {use} <= 0;"
+            lead = "else if"
+        yield f"    {lead} (!sp_run) {use} <= 1;"
+        yield f"    else if ({' || '.join(updates) or '0'}) {use} <= 0;"
+
+    def _shown(self) -> Iterator[str]:
+        """What is selected; no logic but this reads `sp_run`, and only while frozen it counts."""
+        cases = []
+        for memory in self._state.memories:
+            port = self._walked.get(memory.cell.name)
+            if port is None:
+                array = identifier(self._arrays[memory.cell.name])
+                shown = f"{array}[{_word(memory, 'sp_maddr')}]"
+            elif port.clock:
+                number = next(n for n, r in enumerate(self._state.read_registers) if r.port == port)
+                shown = identifier(self._registers[number])
+            else:
+                shown = self._scope.render(port.data)
+            cases.append(f"16'd{memory.index}: sp_mrd = {shown};")
+        for number, register in enumerate(self._state.read_registers):
+            if not register.shadow:
+                shown = identifier(self._registers[number])
+                cases.append(f"16'd{self._state.select(number)}: sp_mrd = {shown};")
+        if not cases:
+            yield "  always @* sp_mrd = 0;"
+            return
+        yield "  always @* begin"
+        yield "    sp_mrd = 0;"
+        yield "    if (!sp_run)"
+        yield "      case (sp_msel)"
+        yield from (f"        {case}" for case in cases)
+        yield "        default: sp_mrd = 0;"
+        yield "      endcase"
+        yield "  end"
 
 
-def emit(
-    memories: Sequence[Memory], arrays: Mapping[str, str], scope: Scope, domains: Domains
-) -> Iterator[str]:
-    for number, memory in enumerate(memories):
-        yield from _writes(number, memory, identifier(arrays[memory.cell.name]), scope, domains)
-    if not memories:
-        yield "  always @* sp_mrd = 0;"
-        return
-    yield "  always @* begin"
-    yield "    sp_mrd = 0;"
-    yield "    if (!sp_run)"
-    yield "      case (sp_msel)"
-    for number, memory in enumerate(memories):
-        array = identifier(arrays[memory.cell.name])
-        yield f"        16'd{number}: sp_mrd = {array}[{_walked(memory)}];"
-    yield "        default: sp_mrd = 0;"
-    yield "      endcase"
-    yield "  end"
+def walked_port(cell: Cell) -> ReadPort | None:
+    """The read port that the state port walks the memory through; None: it needs one of its own."""
+    ports = [port for port in read_ports(cell) if not is_fixed(port.address)]
+    return min(ports, key=lambda port: (not port.clock, port.number), default=None)
+
+
+def shared_ports(cell: Cell) -> frozenset[int]:
+    """The write ports that the state port writes through: all of one address (bytes of a word are
+    written by ports of their own), and if it can be one that no read port has, so that reading and
+    writing stay apart."""
+    reads = {port.address for port in read_ports(cell) if port.clock}
+    ports = write_ports(cell)
+    chosen = min(
+        (number for number, port in enumerate(ports) if not port.fixed),
+        key=lambda number: (ports[number].address in reads, number),
+        default=None,
+    )
+    if chosen is None:
+        return frozenset()
+    address = ports[chosen].address
+    return frozenset(number for number, port in enumerate(ports) if port.address == address)
 
 
 def collisions(memory: Memory) -> Iterator[tuple[int, int]]:
     """Pairs of write ports whose order the RTL leaves open when both write one word."""
-    ports = _write_ports(memory.cell)
-    mask = memory.cell.params["WR_PRIORITY_MASK"][::-1].ljust(len(ports) ** 2, "0")
+    ports = write_ports(memory.cell)
     for later, port in enumerate(ports):
         for earlier, other in enumerate(ports[:later]):
             apart = port.fixed and other.fixed and port.address != other.address
-            if not apart and mask[later * len(ports) + earlier] != "1":
+            bits = any(
+                a != "0" and b != "0" for a, b in zip(port.enable, other.enable, strict=True)
+            )
+            if bits and not apart and not beats(memory.cell, later, earlier):
                 yield earlier, later
 
 
-def _writes(
-    number: int, memory: Memory, array: str, scope: Scope, domains: Domains
-) -> Iterator[str]:
-    ports = _write_ports(memory.cell)
-    shared = next((place for place, port in enumerate(ports) if not port.fixed), None)
-    walked = f"sp_mwe && sp_msel == 16'd{number}"
-    edge = ""
-    for place, port in enumerate(ports):
-        if edge != domains.edge(port.clock, port.rising):
-            if edge:
-                yield "  end"
-            edge = domains.edge(port.clock, port.rising)
-            yield f"  always @({edge}) begin"
-        address = index(port.address, scope)
-        for low, width, enable in port.lanes():
-            part = "" if width == memory.width else f"[{low + width - 1}:{low}]"
-            data, condition = scope.render(port.data[low : low + width]), scope.render((enable,))
-            if place == shared:
-                yield (
-                    f"    if (sp_run ? {condition} : {walked}) "
-                    f"{array}[sp_run ? {address} : {_walked(memory)}]{part} <= "
-                    f"sp_run ? {data} : sp_mwd[{low + width - 1}:{low}];"
-                )
-            else:
-                yield f"    if (sp_run && {condition}) {array}[{address}]{part} <= {data};"
-    covered = sum(width for _, width, _ in ports[shared].lanes()) if shared is not None else 0
-    if covered < memory.width:
-        yield (
-            f"    if (!sp_run && {walked}) "
-            f"{array}[{_walked(memory)}] <= sp_mwd[{memory.width - 1}:0];"
-        )
-    yield "  end"
+def walk_address_bits(state: State) -> int:
+    """Width of the register with the address of walks; 0: no memory needs it."""
+    walked = (
+        _address_bits(memory)
+        for memory in state.memories
+        if (port := walked_port(memory.cell)) is not None and not port.clock
+    )
+    return max(walked, default=0)
 
 
-def _write_ports(cell: Cell) -> list[_WritePort]:
-    address_bits, width = cell.number("ABITS"), cell.number("WIDTH")
-    return [
-        _WritePort(
-            cell.pins["WR_ADDR"][port * address_bits : (port + 1) * address_bits],
-            cell.pins["WR_DATA"][port * width : (port + 1) * width],
-            cell.pins["WR_EN"][port * width : (port + 1) * width],
-            cell.pins["WR_CLK"][port],
-            cell.params["WR_CLK_POLARITY"][::-1][port : port + 1] == "1",
-        )
-        for port in range(cell.number("WR_PORTS"))
-    ]
+def _address_bits(memory: Memory) -> int:
+    return max((memory.depth - 1).bit_length(), 1)
 
 
-def _walked(memory: Memory) -> str:
+def _word(memory: Memory, address: str, scalar: bool = False) -> str:
     """The state port's word address as an index of this memory."""
-    width = max((memory.depth - 1).bit_length(), 1)
-    address = f"sp_maddr[{width - 1}:0]" if width > 1 else "sp_maddr[0]"
-    return f"{memory.offset} + {address}" if memory.offset else address
+    width = _address_bits(memory)
+    part = f"{address}[{width - 1}:0]" if width > 1 else f"{address}{'' if scalar else '[0]'}"
+    return f"{memory.offset} + {part}" if memory.offset else part

@@ -4,6 +4,7 @@
   become one signal, so that the port has as few enables as the RTL has.
 - A register whose bits are loaded by different multiplexers is cut where they meet: each part then
   has an update of its own.
+- Registers of small ROMs become flip-flops (`readregs.py`).
 - Cells that nothing reads any more are dropped.
 """
 
@@ -15,6 +16,7 @@ from itertools import groupby, pairwise
 
 from rtl_sim.capture import cells
 from rtl_sim.capture.netlist import Bit, Bits, Cell, Module
+from rtl_sim.capture.readregs import release_small_roms
 from rtl_sim.capture.updates import Choices
 
 REGISTER_KINDS = frozenset({"$dff", "$adff", "$dffsr"})  # what `dffunmap` leaves
@@ -22,7 +24,7 @@ _CONTROLS = ("SET", "CLR")
 
 
 def prepare(module: Module) -> Module:
-    return cut_registers(drop_unread(join_enables(module)))
+    return cut_registers(drop_unread(join_enables(release_small_roms(module))))
 
 
 def join_enables(module: Module) -> Module:
@@ -68,8 +70,13 @@ class _Enables:
                 trail += unknown
                 continue
             low, high, select = self._known[low], self._known[high], cell.pins["S"][0]
-            same = self._first.setdefault((select, low, high), trail[-1])
-            self._known[trail[-1]] = select if (low, high) == ("0", "1") else same
+            if low == high:
+                self._known[trail[-1]] = low
+            elif (low, high) == ("0", "1"):
+                self._known[trail[-1]] = select
+            else:
+                first = self._first.setdefault((select, low, high), trail[-1])
+                self._known[trail[-1]] = first
         return self._known[bit]
 
 

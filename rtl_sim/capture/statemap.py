@@ -19,8 +19,7 @@ def layout_id(state: State) -> str:
     Comments, wire names, lane width and chain order leave it unchanged; another register, memory,
     width or depth does not.
     """
-    flops = sorted(bit for register in state.registers for bit in register.bits)
-    lines = [f"flop {bit.name} {bit.bit}" for bit in flops]
+    lines = [f"flop {bit.name} {bit.bit}" for bit in state.bits]
     lines += [f"memory {m.name} {m.width} {m.depth}" for m in state.memories]
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=32).hexdigest()
 
@@ -43,7 +42,15 @@ def state_map(state: State, chain: Chain, clocks: Sequence[str]) -> dict[str, An
             {"name": m.name, "index": index, "width": m.width, "depth": m.depth}
             for index, m in enumerate(state.memories)
         ],
-        "read_registers": [],
+        "read_registers": [
+            {
+                "select": state.select(number),
+                "memory": register.memory,
+                "bits": [[bit.name, bit.bit] for bit in register.bits],
+            }
+            for number, register in enumerate(state.read_registers)
+            if not register.shadow
+        ],
         "roms": [{"name": rom.name, "digest": rom.digest} for rom in state.roms],
     }
 

@@ -16,6 +16,8 @@ from rtl_sim.capture import (
     elaborate,
     links,
     loops,
+    memories,
+    ports,
     readers,
     refuse,
     staging,
@@ -31,6 +33,7 @@ from rtl_sim.capture.errors import CaptureRefused, ElaborationError, Refusal
 from rtl_sim.capture.netlist import Module
 from rtl_sim.capture.options import MAX_LANES, Options
 from rtl_sim.capture.prepare import prepare
+from rtl_sim.capture.readregs import with_shadows
 from rtl_sim.design import Design
 
 DEFAULTS: Final = Options()
@@ -47,6 +50,8 @@ class CaptureReport:
     roms: int
     rows: int
     padding: int  # flip-flops added to fill the last row
+    shadow_bits: int  # flip-flops added because read registers have shadows
+    walk_bits: int  # flip-flops added to walk memories that are read asynchronously
     cells_before: int  # word-level cells, all instances counted
     cells_after: int
     kept_modules: int  # modules without state that stayed modules
@@ -102,7 +107,9 @@ def capture(
             raise ElaborationError(staged.original(str(error))) from None
         tell("rewriting it")
         modules = {**flat, top: prepare(flat[top])}
-        found = state.extract(modules, top)
+        found = with_shadows(
+            state.extract(modules, top), modules[top], options.read_registers == "shadow"
+        )
         if not found.bit_count:
             why = "remembers nothing: there is no state to save, and it can be halted as it is"
             raise CaptureRefused(top, [Refusal("no-state", top, why)])
@@ -124,6 +131,8 @@ def capture(
         roms=len(found.roms),
         rows=chain.rows,
         padding=chain.padding,
+        shadow_bits=sum(r.width + 1 for r in found.read_registers if r.shadow),
+        walk_bits=walk_bits + 1 if (walk_bits := memories.walk_address_bits(found)) else 0,
         cells_before=elaborate.count(flat, top),
         cells_after=after,
         kept_modules=len(flat) - 1,
@@ -180,8 +189,9 @@ def _elaborated(
             break
         keep -= ringed
     clocks = refuse.check_flat(flat, top, declared)
-    memory_count = sum(cell.kind == "$mem_v2" for cell in flat[top].cells)
+    owners = [cell for cell in flat[top].cells if cell.kind == "$mem_v2"]
+    memory_count = len(owners) + sum(len(ports.read_ports(cell)) for cell in owners)
     if memory_count > MAX_MEMORIES:
-        why = f"has {memory_count} memories; the state port selects one of {MAX_MEMORIES}"
+        why = f"has {memory_count} memories and read ports; sp_msel has {MAX_MEMORIES} values"
         raise CaptureRefused(top, [Refusal("too-many-memories", top, why)])
     return flat, clocks

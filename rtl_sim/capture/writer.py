@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from rtl_sim.capture import logic, memories, uniform
@@ -12,7 +13,7 @@ from rtl_sim.capture.chain import Chain
 from rtl_sim.capture.clocks import Clocks
 from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.flops import PADDING, Flops
-from rtl_sim.capture.netlist import Cell, Module
+from rtl_sim.capture.netlist import Bits, Cell, Module
 from rtl_sim.capture.options import Options
 from rtl_sim.capture.prepare import REGISTER_KINDS
 from rtl_sim.capture.refuse import STATE_PORTS
@@ -42,7 +43,7 @@ def write(
     texts = ["\n".join(_kept(modules[kind], name, names, warnings)) for kind, name in names.items()]
     gated = options.freeze == "gate" and bool(clocks.ports)
     scope = Scope(modules[top])
-    for name in (*STATE_PORTS, PADDING):
+    for name in (*STATE_PORTS, PADDING, memories.WALK, memories.WALKED_ADDRESS):
         scope.reserve(name)
     domains = Domains(clocks, scope, top, gated)
     texts += domains.modules()
@@ -67,7 +68,7 @@ def _kept(
     yield f"module {name} ("
     yield ",\n".join(_ports(module, scope))
     yield ");"
-    yield from _body(module, scope, {}, names)
+    yield from _body(module, scope, names)
     yield "endmodule"
     _note_undriven(name, scope, warnings)
 
@@ -98,10 +99,14 @@ def _top(
     choices = Choices(module, REGISTER_KINDS)
     flops = Flops(state.registers, choices, chain, scope, domains)
     arrays = {memory.cell.name: scope.reserve(memory.name) for memory in state.memories}
+    for cell in _roms(module):
+        arrays[cell.name] = scope.reserve(cell.params["MEMID"].removeprefix("\\"))
+    walks = memories.Memories(state, arrays, scope, domains)
     yield f"module {identifier(module.name)} ("
     yield ",\n".join(ports)
     yield ");"
     yield from flops.declare()
+    yield from walks.declare()
     for memory in state.memories:
         yield from logic.declare_memory(memory.cell, arrays[memory.cell.name])
         for earlier, later in memories.collisions(memory):
@@ -109,11 +114,14 @@ def _top(
                 f"memory {memory.name}: the RTL leaves open which of write ports {earlier} and "
                 f"{later} wins when both write one word; here it is the later"
             )
-    yield from _body(module, scope, arrays, names, choices.names)
+    for cell in _roms(module):
+        yield from logic.declare_memory(cell, arrays[cell.name])
+    absorbed = choices.names
+    yield from _logic(module, scope, arrays, names, absorbed, walks.asynchronous_walks())
     yield "  // What remembers, and the state port."
     yield from domains.declare()
     yield from flops.emit()
-    yield from memories.emit(state.memories, arrays, scope, domains)
+    yield from walks.emit()
     yield "endmodule"
     _note_undriven(module.name, scope, warnings)
 
@@ -125,19 +133,24 @@ def _ports(module: Module, scope: Scope) -> Iterator[str]:
         yield f"  {port.direction} {span(len(port.bits))}{identifier(port.name)}"
 
 
-def _body(
+def _body(module: Module, scope: Scope, names: Mapping[str, str]) -> Iterator[str]:
+    """ROMs, logic, and what the output ports show, of a module without state."""
+    arrays = {}
+    for cell in _roms(module):
+        arrays[cell.name] = scope.reserve(cell.params["MEMID"].removeprefix("\\"))
+        yield from logic.declare_memory(cell, arrays[cell.name])
+    yield from _logic(module, scope, arrays, names)
+
+
+def _logic(
     module: Module,
     scope: Scope,
     arrays: Mapping[str, str],
     names: Mapping[str, str],
     absorbed: frozenset[str] = frozenset(),
+    walked: Mapping[Bits, str] = MappingProxyType({}),
 ) -> Iterator[str]:
-    """ROMs, logic, and what the output ports show."""
-    every = dict(arrays)
-    for cell in _roms(module):
-        every[cell.name] = scope.reserve(cell.params["MEMID"].removeprefix("\\"))
-        yield from logic.declare_memory(cell, every[cell.name])
-    yield from logic.emit(module, scope, every, names, absorbed)
+    yield from logic.emit(module, scope, arrays, names, absorbed, walked)
     for port in module.ports:
         if port.direction == "output":
             yield f"  assign {identifier(port.name)} = {scope.render(port.bits)};"

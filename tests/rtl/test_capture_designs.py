@@ -13,8 +13,9 @@ from rtl_sim.tb import runner
 from rtl_sim.tb.captured_pair import harness, renamed
 
 DESIGNS = Path(__file__).parent / "designs"
-NAMES = ("fsm_fifo", "regfile", "async_reset", "enables", "wide_memory", "operators")
-LANES_A, LANES_B = 32, 7  # two builds whose chains have nothing in common but the state
+NAMES = ("fsm_fifo", "regfile", "async_reset", "enables", "wide_memory", "operators", "block_ram")
+# Two builds whose chains have nothing in common but the state.
+BUILDS = (Options(lanes=32), Options(lanes=7, read_registers="shadow"))
 CYCLES, CUTS = 1500, 25
 
 
@@ -23,12 +24,8 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Cap
     folder = tmp_path_factory.mktemp("captured")
     return {
         name: tuple(
-            capture(
-                Design((DESIGNS / f"{name}.sv",), name),
-                folder / f"{name}_{lanes}",
-                Options(lanes=lanes),
-            )
-            for lanes in (LANES_A, LANES_B)
+            capture(Design((DESIGNS / f"{name}.sv",), name), folder / f"{name}_{number}", options)
+            for number, options in enumerate(BUILDS)
         )
         for name in NAMES
     }
@@ -61,6 +58,9 @@ BROKEN = (
     ("enables", "if (sp_run) begin", "if (sp_run || sp_scan) begin"),  # no shifting
     ("fsm_fifo", "2:0] : sp_maddr", "2:0] : 1 + sp_maddr"),  # restored to wrong words
     ("regfile", "sp_run ? ", "sp_run || x[0] ? "),  # a frozen memory is written
+    ("block_ram", "sp_run ? x[23:18] : sp_maddr[5:0]", "x[23:18]"),  # loaded with another word
+    ("block_ram", "(sp_run && rst)", "(rst)"),  # a reset reaches a frozen read register
+    ("block_ram", "$use <= 1", "$use <= 0"),  # a shadow that nobody sees
     ("operators", "sp_so = ", "sp_so = 1 + "),  # a wrong row comes out
 )
 

@@ -146,7 +146,7 @@ def test_a_running_design_with_several_clocks_equals_its_original(
 ) -> None:
     design, results = captured[name]
     for result in results:
-        prove(list(design.sources), design.top, {}, result.verilog)
+        prove(design, result.verilog)
 
 
 def test_the_state_map_names_all_clock_ports_with_the_primary_first(captured: Builds) -> None:

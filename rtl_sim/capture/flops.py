@@ -17,18 +17,22 @@ evaluates nothing more for it while the design runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from rtl_sim.capture.chain import Chain
 from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.links import Spot
-from rtl_sim.capture.netlist import Cell
+from rtl_sim.capture.netlist import Bit, Bits, Cell
 from rtl_sim.capture.scope import Scope, constant, identifier, span
 from rtl_sim.capture.state import Register
-from rtl_sim.capture.updates import Choices, Updates
+from rtl_sim.capture.sums import Sum
+from rtl_sim.capture.updates import Choices, Updates, under
 
 PADDING: Final = "sp_padding"
+# A reset pin is shared by the flip-flops of a slice; for fewer bits it is one more input of a LUT.
+_WORTH_A_RESET: Final = 8
 
 
 class _Control(NamedTuple):
@@ -39,23 +43,41 @@ class _Control(NamedTuple):
     set: str
 
 
+class _Guard(NamedTuple):
+    """A synchronous reset and the enable that it waits for; "" is none."""
+
+    enable: str
+    reset: str
+
+
+class _Wish(NamedTuple):
+    """What a register takes: `reset` under its group's reset, else what `data` says."""
+
+    register: int
+    reset: Bits
+    data: Bits
+
+
 class Flops:
     def __init__(
         self,
         registers: Sequence[Register],
         choices: Choices,
         chain: Chain,
+        sums: Mapping[int, Sum],
         scope: Scope,
         domains: Domains,
     ) -> None:
         self._registers, self._scope, self._domains = registers, scope, domains
         self._padding = chain.padding
         self._variables = [scope.declare(register.q, register.label) for register in registers]
+        self._written: dict[int, str] = {}  # filled when all nets have names
         self._updates = Updates(
             choices,
             scope,
             [identifier(variable) for variable in self._variables],
             [register.q for register in registers],
+            self._written,
         )
         self._chain = chain
         self._widths = {
@@ -71,6 +93,18 @@ class Flops:
             for lane, spots in enumerate(chain.lanes)
             for row, spot in enumerate(spots)
         }
+
+        self._homes = {
+            bit: (variable, position)
+            for variable, register in zip(self._variables, registers, strict=True)
+            for position, bit in enumerate(register.q)
+        }
+        self._sums = {
+            index: found
+            for index, found in sums.items()
+            if found.counts or any(self._linked(index, found))
+        }
+        self.absorbed: Final = frozenset(found.cell for found in self._sums.values())
 
     def declare(self) -> Iterator[str]:
         for register, variable in zip(self._registers, self._variables, strict=True):
@@ -97,12 +131,14 @@ class Flops:
 
     def emit(self) -> Iterator[str]:
         yield f"  assign sp_so = {self._shown(0) if self._chain.rows else '0'};"
+        self._written.update((index, self._sum(index)) for index in self._sums)
         groups: dict[_Control, list[int]] = {}
         for index, register in enumerate(self._registers):
             if not register.idle:
                 groups.setdefault(self._control(register.cell), []).append(index)
         for control in sorted(groups):
-            yield from self._process(control, groups[control])
+            for guard, wishes in self._by_reset(groups[control]).items():
+                yield from self._process(control, guard, wishes)
         yield from self._copies([n for n, register in enumerate(self._registers) if register.idle])
         if self._padding:
             lanes = len(self._chain.lanes)
@@ -117,7 +153,31 @@ class Flops:
             self._condition(cell, "SET"),
         )
 
-    def _process(self, control: _Control, members: Sequence[int]) -> Iterator[str]:
+    def _by_reset(self, members: Sequence[int]) -> dict[_Guard, list[_Wish]]:
+        """The registers under each synchronous reset that stands before all else."""
+        groups: dict[_Guard, list[_Wish]] = {}
+        plain = [_Wish(index, (), self._registers[index].cell.pins["D"]) for index in members]
+        for wish in plain:
+            found = self._updates.reset(wish.register, wish.data)
+            if found is not None:
+                guard = _Guard(*map(self._all_of, (found.enables, (found.condition,))))
+                groups.setdefault(guard, []).append(_Wish(wish.register, found.value, found.rest))
+        worth = {
+            guard: wishes
+            for guard, wishes in groups.items()
+            if sum(len(wish.data) for wish in wishes) >= _WORTH_A_RESET
+        }
+        done = {wish.register for wishes in worth.values() for wish in wishes}
+        rest = [wish for wish in plain if wish.register not in done]
+        return {**({_Guard("", ""): rest} if rest else {}), **worth}
+
+    def _all_of(self, conditions: Sequence[tuple[Bit, bool]]) -> str:
+        return " && ".join(
+            f"{'' if level else '!'}{self._scope.render((select,))}" for select, level in conditions
+        )
+
+    def _process(self, control: _Control, guard: _Guard, wishes: Sequence[_Wish]) -> Iterator[str]:
+        members = [wish.register for wish in wishes]
         events, branches = [control.edge], []
         for text, label, value in ((control.reset, "sp_arst", "0"), (control.set, "sp_aset", "1")):
             if text:
@@ -129,8 +189,17 @@ class Flops:
                 branches += ["    end else"]
         yield f"  always @({' or '.join(events)})"
         yield from branches
-        wishes = [(index, self._registers[index].cell.pins["D"]) for index in members]
-        updates, shift = list(self._updates.emit(wishes)), list(self._shift(members))
+        if guard.reset:
+            acts = " && ".join(filter(None, ("sp_run", guard.enable, guard.reset)))
+            yield f"    if ({acts}) begin"
+            for wish in wishes:
+                value = self._scope.render(wish.reset)
+                yield f"      {identifier(self._variables[wish.register])} <= {value};"
+            yield "    end else"
+        updates = list(self._updates.emit([(wish.register, wish.data) for wish in wishes]))
+        if guard.enable:
+            updates = list(under(f"if ({guard.enable})", updates))
+        shift = list(self._shift(members))
         if self._domains.gated:  # the clock stands still unless sp_run or sp_scan, never both
             first, second = ("sp_scan", shift), ("else", updates)
         else:
@@ -174,8 +243,32 @@ class Flops:
     def _shift(self, members: Sequence[int]) -> Iterator[str]:
         """Every register whole, from the bits that stand one row up."""
         for index in members:
-            bits = [self._sources[Spot(index, bit)] for bit in range(self._registers[index].width)]
-            yield f"{identifier(self._variables[index])} <= {self._joined(bits)};"
+            text = self._written.get(index) or self._joined(self._above(index))
+            yield f"{identifier(self._variables[index])} <= {text};"
+
+    def _above(self, index: int) -> list[tuple[str, int]]:
+        """(variable, index) of what stands one row up, for each bit of a register."""
+        return [self._sources[Spot(index, bit)] for bit in range(self._registers[index].width)]
+
+    def _linked(self, index: int, found: Sum) -> list[bool]:
+        """Where an operand of the sum is what comes down the chain anyway."""
+        above = self._above(index)
+        return [self._homes.get(bit) == up for bit, up in zip(found.passed, above, strict=True)]
+
+    def _sum(self, index: int) -> str:
+        """The sum while running, what comes down the chain while not: one adder for both."""
+        found, above = self._sums[index], self._above(index)
+        parts, start = [], 0
+        for linked, run in groupby(self._linked(index, found)):
+            end = start + len(list(run))
+            text = self._scope.render(found.passed[start:end])
+            if not linked:
+                text = f"(sp_run ? {text} : {self._joined(above[start:end])})"
+            parts.append(text)
+            start = end
+        masked = self._scope.render(found.masked)
+        mask = f"{{{len(above)}{{sp_run}}}}" if len(above) > 1 else "sp_run"
+        return f"{_joined(parts)} {found.operator} ({mask} & {masked})"
 
     def _shown(self, row: int) -> str:
         return self._joined([self._at(lane, row) for lane in range(len(self._chain.lanes))])

@@ -2,7 +2,8 @@
 
 A flip-flop that shifts needs a multiplexer before D, unless the bit that comes down the chain is
 the one that the design gives it anyway: delay lines, pipelines and shift registers then only need
-their clock enable widened, and stay shift registers (SRL) where synthesis makes such.
+their clock enable widened, and stay shift registers (SRL) where synthesis makes such. Second
+best is an operand of the adder whose sum the flip-flop takes (`sums.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final, NamedTuple
 
 from rtl_sim.capture.netlist import Bit, Cell, Module
 from rtl_sim.capture.state import Register
+from rtl_sim.capture.sums import Sum
 
 _CHOICES: Final = ("$mux", "$pmux")
 
@@ -28,7 +30,7 @@ class Link(NamedTuple):
     target: Spot
 
 
-def find(module: Module, registers: Sequence[Register]) -> list[Link]:
+def find(module: Module, registers: Sequence[Register], sums: Mapping[int, Sum]) -> list[Link]:
     """The links of a module, the most useful first."""
     homes: dict[Bit, Spot] = {
         bit: Spot(index, position)
@@ -41,18 +43,25 @@ def find(module: Module, registers: Sequence[Register]) -> list[Link]:
         if cell.kind in _CHOICES
         for position, bit in enumerate(cell.pins["Y"])
     }
-    links = []
+    only: list[Link] = []
+    among: list[Link] = []
     for index, register in enumerate(registers):
         for position, (d, q) in enumerate(zip(register.cell.pins["D"], register.q, strict=True)):
-            source = homes.get(taken(d, q, chosen))
-            if source is not None:
-                links.append(Link(source, Spot(index, position)))
-    return links
+            target = Spot(index, position)
+            leaves = list(_leaves(d, q, chosen))
+            kind = only if len(leaves) == 1 else among
+            kind += [Link(homes[leaf], target) for leaf in leaves if leaf in homes]
+    operands: list[Link] = []
+    for index, found in sums.items():
+        for position, bit in enumerate(found.passed):
+            source = homes.get(bit)
+            if source is not None and source != Spot(index, position):
+                operands.append(Link(source, Spot(index, position)))
+    return [*only, *operands, *among]
 
 
-def taken(d: Bit, q: Bit, chosen: Mapping[Bit, tuple[Cell, int]]) -> Bit:
-    """The one bit that a flip-flop takes when it neither holds nor takes a constant; else "x"."""
-    found: Bit = "x"
+def _leaves(d: Bit, q: Bit, chosen: Mapping[Bit, tuple[Cell, int]]) -> Iterator[Bit]:
+    """What a flip-flop may take when it neither holds nor takes a constant."""
     waiting, seen = [d], {q}
     while waiting:
         bit = waiting.pop()
@@ -61,11 +70,8 @@ def taken(d: Bit, q: Bit, chosen: Mapping[Bit, tuple[Cell, int]]) -> Bit:
         seen.add(bit)
         if bit in chosen:
             waiting += _arms(*chosen[bit])
-        elif found == "x":
-            found = bit
         else:
-            return "x"
-    return found
+            yield bit
 
 
 def _arms(cell: Cell, position: int) -> Iterator[Bit]:

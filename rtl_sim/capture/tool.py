@@ -23,6 +23,7 @@ from rtl_sim.capture import (
     staging,
     state,
     statemap,
+    sums,
     uniform,
     writer,
 )
@@ -32,8 +33,9 @@ from rtl_sim.capture.clocks import Clocks
 from rtl_sim.capture.errors import CaptureRefused, ElaborationError, Refusal
 from rtl_sim.capture.netlist import Module
 from rtl_sim.capture.options import MAX_LANES, Options
-from rtl_sim.capture.prepare import prepare
+from rtl_sim.capture.prepare import REGISTER_KINDS, prepare
 from rtl_sim.capture.readregs import with_shadows
+from rtl_sim.capture.updates import Choices
 from rtl_sim.design import Design
 
 DEFAULTS: Final = Options()
@@ -113,7 +115,9 @@ def capture(
         if not found.bit_count:
             why = "remembers nothing: there is no state to save, and it can be halted as it is"
             raise CaptureRefused(top, [Refusal("no-state", top, why)])
-        chain = place(found.registers, lanes, links.find(modules[top], found.registers))
+        choices = Choices(modules[top], REGISTER_KINDS)
+        adders = sums.find(modules[top], choices, found.registers)
+        chain = place(found.registers, lanes, links.find(modules[top], found.registers, adders))
         written = writer.write(modules, top, found, chain, clocks, options)
         instrumented = work / "instrumented.v"
         instrumented.write_text(written.verilog, encoding="utf-8")

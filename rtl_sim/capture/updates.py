@@ -10,7 +10,7 @@ is not computed. It is the largest single gain in simulation speed, and costs ha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from rtl_sim.capture.netlist import Bit, Bits, Cell, Module
 from rtl_sim.capture.scope import Scope
@@ -94,13 +94,47 @@ def _serving_registers_alone(readers: Mapping[str, set[str]]) -> set[str]:
     return chosen
 
 
+class Reset(NamedTuple):
+    """`value` under all `enables` and `condition` (select bits and their levels), else `rest`."""
+
+    enables: tuple[tuple[Bit, bool], ...]
+    condition: tuple[Bit, bool]
+    value: Bits
+    rest: Bits  # under the enables
+
+
 class Updates:
     """Writes the functional update of registers. `variables[i]` holds the bits `q[i]`."""
 
     def __init__(
-        self, choices: Choices, scope: Scope, variables: Sequence[str], q: Sequence[Bits]
+        self,
+        choices: Choices,
+        scope: Scope,
+        variables: Sequence[str],
+        q: Sequence[Bits],
+        written: Mapping[int, str],
     ) -> None:
+        """`written`: expressions for registers that take but one thing, where it is not a net."""
         self._choices, self._scope, self._variables, self._q = choices, scope, variables, q
+        self._written = written
+
+    def reset(self, register: int, data: Bits) -> Reset | None:
+        """The constant that a register takes before all else, if need be under enables."""
+        enables: list[tuple[Bit, bool]] = []
+        while True:  # ends: each turn goes one multiplexer down
+            cell = self._choices.choice(data)
+            if cell is None or len(cell.pins["S"]) != 1:
+                return None
+            select = cell.pins["S"][0]
+            under, otherwise = self._choices.arms(cell, data)
+            for level, value, rest in ((True, under, otherwise), (False, otherwise, under)):
+                if all(isinstance(bit, str) for bit in value):
+                    return Reset(tuple(enables), (select, level), value, rest)
+            if self._q[register] not in (under, otherwise):
+                return None
+            holds = under == self._q[register]
+            enables.append((select, not holds))
+            data = otherwise if holds else under
 
     def emit(self, wishes: Sequence[_Wish]) -> Iterator[str]:
         """Plain updates first, then one `if` per select that several registers may share."""
@@ -114,7 +148,9 @@ class Updates:
             # Registers have been cut where multiplexers meet: nothing here was left unwritten.
             assert not any(map(self._choices.driver, bits)), self._variables[register]
             if bits != self._q[register]:
-                yield f"{self._variables[register]} <= {self._scope.render(bits)};"
+                constant = all(isinstance(bit, str) for bit in bits)
+                text = None if constant else self._written.get(register)
+                yield f"{self._variables[register]} <= {text or self._scope.render(bits)};"
         for selects, members in shared.items():
             bodies = [
                 list(self.emit([(register, arms[number]) for register, arms in members]))

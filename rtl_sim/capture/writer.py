@@ -19,6 +19,7 @@ from rtl_sim.capture.prepare import REGISTER_KINDS
 from rtl_sim.capture.refuse import STATE_PORTS
 from rtl_sim.capture.scope import Scope, identifier, span
 from rtl_sim.capture.state import State
+from rtl_sim.capture.sums import find as find_sums
 from rtl_sim.capture.updates import Choices
 
 _HEAD: Final = "// Written by haltere's capture tool from a netlist: change the sources, not this."
@@ -97,7 +98,8 @@ def _top(
         f"  output reg {span(width)}sp_mrd",
     ]
     choices = Choices(module, REGISTER_KINDS)
-    flops = Flops(state.registers, choices, chain, scope, domains)
+    sums = find_sums(module, choices, state.registers)
+    flops = Flops(state.registers, choices, chain, sums, scope, domains)
     arrays = {memory.cell.name: scope.reserve(memory.name) for memory in state.memories}
     for cell in _roms(module):
         arrays[cell.name] = scope.reserve(cell.params["MEMID"].removeprefix("\\"))
@@ -116,7 +118,7 @@ def _top(
             )
     for cell in _roms(module):
         yield from logic.declare_memory(cell, arrays[cell.name])
-    absorbed = choices.names
+    absorbed = choices.names | flops.absorbed
     yield from _logic(module, scope, arrays, names, absorbed, walks.asynchronous_walks())
     yield "  // What remembers, and the state port."
     yield from domains.declare()

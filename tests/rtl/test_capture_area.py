@@ -44,6 +44,37 @@ def test_a_delay_line_stays_shift_registers_and_needs_no_multiplexers(tmp_path: 
     assert after.ff <= before.ff
 
 
+def test_adders_let_the_chain_through_without_a_multiplexer_behind_them(tmp_path: Path) -> None:
+    """An accumulator of a register: one LUT a bit before and after."""
+    before, after = _areas(
+        """(input clk, rst, en, input [15:0] d, output reg [15:0] total);
+        reg [15:0] x;
+        always @(posedge clk)
+          if (rst) begin
+            x <= 0;
+            total <= 0;
+          end else if (en) begin
+            x <= d;
+            total <= total + x;
+          end""",
+        tmp_path,
+    )
+    assert after.carry == before.carry
+    assert after.lut - before.lut <= 16 + OVERHEAD_LUTS  # the 16 bits that enter x
+
+
+def test_a_reset_that_stands_first_keeps_its_pin(tmp_path: Path) -> None:
+    before, after = _areas(
+        """(input clk, rst, en, input [15:0] d, output reg [15:0] q);
+        reg [15:0] p;
+        always @(posedge clk)
+          if (rst) begin p <= 0; q <= 16'hffff; end
+          else if (en) begin p <= d; q <= p; end""",
+        tmp_path,
+    )
+    assert after.lut - before.lut <= 16 + OVERHEAD_LUTS
+
+
 def test_every_primitive_is_counted_and_ram_by_the_luts_it_takes() -> None:
     cells = {"LUT6": 3, "INV": 1, "RAM32M": 2, "SRL16E": 5, "FDRE": 7, "FDCE": 1, "CARRY4": 2}
     assert area.counted({**cells, "RAMB18E1": 1, "DSP48E1": 4, "BUFG": 1}) == area.Area(

@@ -6,7 +6,9 @@ rtl       the sources as written
 netlist   what capture emits, with its state port tied off: the cost of going through Yosys
 captured  what capture emits: that and the cost of the state port
 All three run the same kernels, alternating, in one run, without a cut; the best round of each
-counts, because a machine has other users. They must take the same cycles. Prints JSON.
+counts, because a machine has other users. They must take the same cycles. Then the captured one is
+saved and loaded: cycles as counted and as the state map says, CPU-milliseconds of the best round.
+Prints JSON.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from rtl_sim.capture import CaptureReport, capture
 from rtl_sim.design import Design as RtlDesign
 from rtl_sim.prove.equivalence import tied_off
 from rtl_sim.spec.npu import CONFIGS
+from rtl_sim.statemap import StateMap
 from rtl_sim.tb.npu_bench import Bench, design
 from rtl_sim.tb.npu_random import Generator
 from rtl_sim.verilated.build import Design, build_library
@@ -102,6 +105,29 @@ def idle(model: Model) -> float:
     return IDLE_CYCLES / (time.process_time() - began)
 
 
+def moves(library: Path, state_map: StateMap, rounds: int) -> dict[str, object]:
+    """What a save, and a load with its read-back, take."""
+    model = Model(library, state_map, seed=1)
+    snapshot = model.save("moved")
+    save_cycles = model.frozen_cycles
+    best = {"save": float("inf"), "load": float("inf")}
+    for _ in range(rounds):
+        began = time.process_time()
+        model.save("moved")
+        saved = time.process_time()
+        before = model.frozen_cycles
+        model.load(snapshot, ["moved"])
+        load_cycles = model.frozen_cycles - before - save_cycles
+        best["save"] = min(best["save"], saved - began)
+        best["load"] = min(best["load"], time.process_time() - saved)
+    assert (save_cycles, load_cycles) == (state_map.save_cycles, state_map.load_cycles)
+    model.close()
+    return {
+        "cycles": {"save": save_cycles, "load": load_cycles},
+        "milliseconds": {what: round(seconds * 1000, 2) for what, seconds in best.items()},
+    }
+
+
 def measure(name: str, rounds: int) -> dict[str, object]:
     if name == "checksum":
         plain = Design(tuple(sorted(CHECKSUM.glob("*.sv"))), "checksum")
@@ -109,6 +135,7 @@ def measure(name: str, rounds: int) -> dict[str, object]:
         plain = design(CONFIGS[name.removeprefix("npu-")])
     with tempfile.TemporaryDirectory() as folder:
         libraries, report = forms(plain, Path(folder))
+        state_map = StateMap.parse((Path(folder) / "state.json").read_bytes())
     made = {
         form: checksum_work(library)
         if name == "checksum"
@@ -132,6 +159,7 @@ def measure(name: str, rounds: int) -> dict[str, object]:
         "busy_ratio": {form: round(busy[form] / busy["rtl"], 2) for form in FORMS},
         "idle_cycles_per_s": {form: round(rate) for form, rate in still.items()},
         "idle_ratio": {form: round(still[form] / still["rtl"], 2) for form in FORMS},
+        "moves": moves(libraries["captured"], state_map, rounds),
     }
 
 

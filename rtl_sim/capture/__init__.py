@@ -13,8 +13,9 @@ modules that remember nothing stay modules; those that slang took apart by insta
 again (`uniform.py`).
 
 *Refusal* (`refuse.py`, `loops.py`). What cannot be held by masking (latches, asynchronous
-loads, ...) or not be reached (black boxes) is refused with a reason, all at once. A
-cell that is in no table is refused too: capture never guesses.
+loads, ...) or not be reached (black boxes, unless they declare what they
+hold: `boxes.py`) is refused with a reason, all at once. A cell that is in no table is refused too:
+capture never guesses.
 
 *The rewrite* (`flops.py`, `memories.py`). A flip-flop does one of three things at a clock edge:
 

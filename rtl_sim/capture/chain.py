@@ -6,8 +6,11 @@ follows another that it takes its data from anyway where the design has such a p
 and the bits of a register follow each other elsewhere. All paths made of that, end to end, are one
 line, which is cut into lanes of one length.
 
-The line is filled up with padding flip-flops: without them, lanes would have different lengths and
-a full turn of the chain would not end where it began. They stand in the last row, at the upper
+Chains inside instances (`Run`) are parts of lanes that cannot be cut; they come first, the line
+fills what is left.
+
+The lanes are filled up with padding flip-flops: without them, lanes would have different lengths
+and a full turn of the chain would not end where it began. They stand in the last rows, at the upper
 lanes. Padding is no state of the design and is not in the state map.
 """
 
@@ -17,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rtl_sim.capture.links import Link, Spot
-from rtl_sim.capture.state import BitName, Register
+from rtl_sim.capture.state import BitName, Register, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +32,55 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    lanes: tuple[tuple[Spot, ...], ...]  # each from row 0 up; upper lanes may be one shorter
-    rows: int
-    padding: int  # flip-flops at the upper lanes of the last row
+    lanes: tuple[tuple[Spot, ...], ...]  # each from row 0 up; a run counts after all registers
 
-    def places(self, registers: Sequence[Register]) -> Iterator[Place]:
+    @property
+    def rows(self) -> int:
+        return max(map(len, self.lanes))
+
+    @property
+    def padding(self) -> int:
+        """Flip-flops above the design's own."""
+        return self.rows * len(self.lanes) - sum(map(len, self.lanes))
+
+    def places(self, chained: Sequence[tuple[BitName, ...]]) -> Iterator[Place]:
+        """`chained`: the bits of each register and run (`State.chained`)."""
         for lane, spots in enumerate(self.lanes):
             for row, spot in enumerate(spots):
-                yield Place(registers[spot.register].bits[spot.bit], row, lane)
+                yield Place(chained[spot.register][spot.bit], row, lane)
 
 
-def place(registers: Sequence[Register], lane_count: int, links: Sequence[Link] = ()) -> Chain:
+def place(
+    registers: Sequence[Register],
+    lane_count: int,
+    links: Sequence[Link] = (),
+    runs: Sequence[Run] = (),
+) -> Chain:
     """`links` in order of preference; those that would fork or close a path are passed over."""
     line = list(_line(registers, links))
-    rows = -(-len(line) // lane_count)
-    padding = rows * lane_count - len(line)
-    lanes, start = [], 0
-    for lane in range(lane_count):
-        end = start + rows - (lane >= lane_count - padding)
-        lanes.append(tuple(reversed(line[start:end])))
-        start = end
-    return Chain(tuple(lanes), rows, padding)
+    lanes: list[list[Spot]] = [[] for _ in range(lane_count)]
+    for number in sorted(range(len(runs)), key=lambda n: -len(runs[n].bits)):
+        lane = min(lanes, key=len)
+        lane += (Spot(len(registers) + number, bit) for bit in range(len(runs[number].bits)))
+    total = len(line) + sum(map(len, lanes))
+    rows = max(-(-total // lane_count), *map(len, lanes))
+    rooms = _rooms([rows - len(lane) for lane in lanes], rows * lane_count - total)
+    start = 0
+    for lane, room in zip(lanes, rooms, strict=True):
+        lane += reversed(line[start : start + room])
+        start += room
+    return Chain(tuple(map(tuple, lanes)))
+
+
+def _rooms(free: Sequence[int], padding: int) -> list[int]:
+    """What of each lane's free places is left when `padding` take theirs, all lanes alike."""
+    rooms = list(free)
+    for depth in range(max(free)):
+        able = [lane for lane, places in enumerate(free) if places > depth]
+        for lane in able[-padding:] if padding else ():
+            rooms[lane] -= 1
+        padding -= min(padding, len(able))
+    return rooms
 
 
 def _line(registers: Sequence[Register], links: Sequence[Link]) -> Iterator[Spot]:

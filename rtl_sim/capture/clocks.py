@@ -49,6 +49,8 @@ def edges(cell: Cell) -> Iterator[tuple[Bit, bool, int]]:
     """Every clock bit that `cell` uses, whether its rising edge, and for how many bits of state."""
     if cell.kind.removeprefix("$") in cells.SOUND_REGISTERS:
         yield cell.pins["CLK"][0], cell.flag("CLK_POLARITY"), len(cell.pins["Q"])
+    elif cell.inside is not None:
+        yield cell.pins[cell.inside.clock][0], True, len(cell.inside.chain)
     elif cell.kind == "$mem_v2":
         for side in ("WR", "RD"):
             enabled = cell.params[f"{side}_CLK_ENABLE"][::-1]
@@ -180,9 +182,11 @@ class _Finder:
                     if pin not in _CLOCK_PINS:
                         self._refuse("clock-as-data", cell, f"reads a clock's level at its {pin}")
                     continue
+                if cell.inside is not None and pin != cell.inside.clock:
+                    self._refuse("clock-as-data", cell, f"reads a clock's level at its {pin}")
                 for output in cell.outputs:
                     for bit in cell.pins[output]:
-                        if bit not in seen:
+                        if bit not in seen and cell.passes(pin, output):
                             seen.add(bit)
                             waiting.append(bit)
 

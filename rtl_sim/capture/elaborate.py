@@ -10,12 +10,11 @@ bytes to one address, bit by bit, which synthesis does as well and simulation is
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from rtl_sim.capture import cells, netlist, yosys
+from rtl_sim.capture import boxes, cells, netlist, yosys
 from rtl_sim.capture.netlist import Cell, Module
 
 _KEEP_MARK: Final = "keep_hierarchy"
@@ -61,7 +60,7 @@ def stateless(modules: Mapping[str, Module], top: str) -> frozenset[str]:
 
     def remembers(name: str) -> bool:
         if name not in known:
-            known[name] = any(
+            known[name] = boxes.state_bits(modules[name]) > 0 or any(
                 cell.kind in cells.REMEMBERING
                 or (cell.kind in modules and remembers(cell.kind))
                 or not (cell.kind in modules or cell.kind.startswith("$"))
@@ -70,7 +69,11 @@ def stateless(modules: Mapping[str, Module], top: str) -> frozenset[str]:
             )
         return known[name]
 
-    return frozenset(name for name in modules if name != top and not remembers(name))
+    return frozenset(
+        name
+        for name, module in modules.items()
+        if name != top and not boxes.is_box(module) and not remembers(name)
+    )
 
 
 def _is_block_rom(cell: Cell) -> bool:
@@ -80,9 +83,10 @@ def _is_block_rom(cell: Cell) -> bool:
     return cell.number("WIDTH") << cell.number("ABITS") >= cells.BLOCK_ROM_BITS
 
 
-def count_cells(verilog: Path, top: str, work: Path) -> int:
-    """How many word-level cells Yosys sees in the emitted file, which it must accept whole."""
-    shutil.copyfile(verilog, work / "emitted.v")
+def count_cells(verilog: Sequence[Path], top: str, work: Path) -> int:
+    """How many word-level cells Yosys sees in the emitted files, which it must accept whole."""
+    texts = (path.read_text(encoding="utf-8") for path in verilog)
+    (work / "emitted.v").write_text("".join(texts), encoding="utf-8")
     yosys.run(
         [
             "read_verilog -sv emitted.v",
@@ -102,8 +106,13 @@ def count_cells(verilog: Path, top: str, work: Path) -> int:
 def count(modules: Mapping[str, Module], name: str) -> int:
     """Word-level cells below `name`, those of a module as often as it is used."""
     return sum(
-        count(modules, cell.kind) if cell.kind in modules else 1 for cell in modules[name].cells
+        count(modules, cell.kind) if _has_body(modules, cell.kind) else 1
+        for cell in modules[name].cells
     )
+
+
+def _has_body(modules: Mapping[str, Module], kind: str) -> bool:
+    return kind in modules and not boxes.is_box(modules[kind])
 
 
 def _mark_kept(design: Path, marked: Path, keep: frozenset[str]) -> None:

@@ -26,7 +26,7 @@ from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.links import Spot
 from rtl_sim.capture.netlist import Bit, Bits, Cell
 from rtl_sim.capture.scope import Scope, constant, identifier, span
-from rtl_sim.capture.state import Register
+from rtl_sim.capture.state import Register, Run
 from rtl_sim.capture.sums import Sum
 from rtl_sim.capture.updates import Choices, Updates, under
 
@@ -62,6 +62,7 @@ class Flops:
     def __init__(
         self,
         registers: Sequence[Register],
+        runs: Sequence[Run],
         choices: Choices,
         chain: Chain,
         sums: Mapping[int, Sum],
@@ -69,7 +70,7 @@ class Flops:
         domains: Domains,
     ) -> None:
         self._registers, self._scope, self._domains = registers, scope, domains
-        self._padding = chain.padding
+        self._runs, self._padding = runs, chain.padding
         self._variables = [scope.declare(register.q, register.label) for register in registers]
         self._written: dict[int, str] = {}  # filled when all nets have names
         self._updates = Updates(
@@ -80,9 +81,17 @@ class Flops:
             self._written,
         )
         self._chain = chain
+        self._ends = [scope.reserve(f"{run.cell.name}.sp_so") for run in runs]
+        self._pads = [
+            (lane, row)
+            for lane, spots in enumerate(chain.lanes)
+            for row in range(len(spots), chain.rows)
+        ]
+        self._pad_index = {pad: index for index, pad in enumerate(self._pads)}
         self._widths = {
             "sp_si": len(chain.lanes),
             PADDING: chain.padding,
+            **dict.fromkeys(self._ends, 1),
             **{
                 variable: register.width
                 for variable, register in zip(self._variables, registers, strict=True)
@@ -112,7 +121,8 @@ class Flops:
             yield f"  reg {span(register.width)}{identifier(variable)}{value};"
         if self._padding:
             yield f"  reg {span(self._padding)}{PADDING};"
-
+        for end in self._ends:
+            yield f"  wire {identifier(end)};"
         yield from self._cut_registers()
 
     def _cut_registers(self) -> Iterator[str]:
@@ -129,6 +139,20 @@ class Flops:
                 label = identifier(self._scope.reserve(name))
                 yield f"  wire {span(ends[-1])}{label} = {_joined(texts)};"
 
+    def pins(self) -> dict[str, list[str]]:
+        """Instance with state -> the pins of its own part of the chain, as text."""
+        return {
+            run.cell.name: [
+                ".sp_run(sp_run)",
+                ".sp_scan(sp_scan)",
+                f".sp_si({self._joined([self._sources[Spot(number, len(run.bits) - 1)]])})",
+                f".sp_so({identifier(end)})",
+            ]
+            for number, (run, end) in enumerate(
+                zip(self._runs, self._ends, strict=True), len(self._registers)
+            )
+        }
+
     def emit(self) -> Iterator[str]:
         yield f"  assign sp_so = {self._shown(0) if self._chain.rows else '0'};"
         self._written.update((index, self._sum(index)) for index in self._sums)
@@ -141,8 +165,7 @@ class Flops:
                 yield from self._process(control, guard, wishes)
         yield from self._copies([n for n, register in enumerate(self._registers) if register.idle])
         if self._padding:
-            lanes = len(self._chain.lanes)
-            source = _slice("sp_si", lanes, lanes - self._padding, self._padding)
+            source = self._joined([self._at(lane, row + 1) for lane, row in self._pads])
             yield f"  always @(posedge {self._domains.primary})"
             yield f"    if (!sp_run && sp_scan) {PADDING} <= {source};"
 
@@ -277,9 +300,13 @@ class Flops:
         """(variable, index) of what stands there; after the last row comes `sp_si`."""
         spots = self._chain.lanes[lane]
         if row < len(spots):
-            return self._variables[spots[row].register], spots[row].bit
-        if row < self._chain.rows:
-            return PADDING, lane - (len(self._chain.lanes) - self._padding)
+            spot = spots[row]
+            if spot.register < len(self._variables):
+                return self._variables[spot.register], spot.bit
+            # Of a run only the first bit is ever taken.
+            return self._ends[spot.register - len(self._variables)], 0
+        if (lane, row) in self._pad_index:
+            return PADDING, self._pad_index[lane, row]
         return "sp_si", lane
 
     def _joined(self, bits: Sequence[tuple[str, int]]) -> str:

@@ -6,7 +6,7 @@ state port.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from rtl_sim.capture import cells, expr
@@ -55,10 +55,11 @@ def emit(
     module_names: Mapping[str, str],
     absorbed: frozenset[str] = frozenset(),
     walked: Mapping[Bits, str] = MappingProxyType({}),
+    chained: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Iterator[str]:
     """`arrays`: memory cell's name -> array variable; `module_names`: kept module -> its name;
     `absorbed`: cells that are written elsewhere; `walked`: data of a read port -> text that goes
-    before its address."""
+    before its address; `chained`: instance -> its pins of the state port."""
     ordered = [cell for cell in topological(module) if cell.name not in absorbed]
     for cell in ordered:
         for bits in outputs(cell):
@@ -66,7 +67,8 @@ def emit(
                 yield f"  wire {span(len(bits))}{identifier(scope.declare(bits))};"
     for cell in ordered:
         if cell.kind in module_names:
-            yield from _instance(cell, scope, module_names[cell.kind])
+            more = chained.get(cell.name, ())
+            yield from _instance(cell, scope, module_names[cell.kind], more)
         elif cell.kind == "$mem_v2":
             array = identifier(arrays[cell.name])
             for port in read_ports(cell):
@@ -81,8 +83,18 @@ def _assign(scope: Scope, target: Bits, value: str) -> str:
     return f"  assign {scope.render(target)} = {value};"
 
 
-def _instance(cell: Cell, scope: Scope, kind: str) -> Iterator[str]:
-    pins = ",\n".join(
-        f"    .{identifier(pin)}({scope.render(bits)})" for pin, bits in cell.pins.items() if bits
-    )
-    yield f"  {kind} {identifier(cell.name)} (\n{pins}\n  );"
+def _instance(cell: Cell, scope: Scope, kind: str, more: Sequence[str]) -> Iterator[str]:
+    pins = [f".{identifier(pin)}({scope.render(bits)})" for pin, bits in cell.pins.items() if bits]
+    params = [f".{identifier(name)}({_value(text)})" for name, text in cell.params.items()]
+    given = f"#({', '.join(params)}) " if params else ""
+    body = ",\n".join(f"    {pin}" for pin in (*pins, *more))
+    yield f"  {identifier(kind)} {given}{identifier(cell.name)} (\n{body}\n  );"
+
+
+def _value(text: str) -> str:
+    """A black box's parameter: bits, or a text, which Yosys marks by a blank if it looks so."""
+    if text and not text.strip("01xz"):
+        return f"{len(text)}'b{text}"
+    plain = text[:-1] if text.endswith(" ") and not text.rstrip(" ").strip("01xz") else text
+    escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

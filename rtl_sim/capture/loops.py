@@ -57,7 +57,8 @@ def _paths(cell: Cell) -> Iterator[tuple[Bits, Bits]]:
     elif cell.kind not in cells.REMEMBERING and cell.kind not in cells.SILENT:
         for pin in cell.inputs:
             for output in cell.outputs:
-                yield cell.pins[pin], cell.pins[output]
+                if cell.passes(pin, output):
+                    yield cell.pins[pin], cell.pins[output]
 
 
 def _reach(cell: Cell, inputs: Bits, index: int, width: int) -> Bits:

@@ -18,6 +18,15 @@ Bits = tuple[Bit, ...]  # least significant first
 
 
 @dataclass(frozen=True, slots=True)
+class Inside:
+    """A module with state, as whoever instantiates it must know it."""
+
+    clock: str  # the port whose rising edge clocks all of its state
+    chain: tuple[tuple[str, int], ...]  # (name, bit), from the one that comes out first
+    through: Mapping[str, tuple[str, ...]]  # output -> inputs that it depends on in no time
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     name: str
     kind: str
@@ -25,6 +34,7 @@ class Cell:
     pins: Mapping[str, Bits]
     outputs: tuple[str, ...]  # names of the pins that drive
     source: str
+    inside: Inside | None = None  # of an instance whose module keeps state of its own
 
     def number(self, param: str) -> int:
         """A parameter as an unsigned number (Yosys writes parameters as bit strings)."""
@@ -36,6 +46,10 @@ class Cell:
     @property
     def inputs(self) -> tuple[str, ...]:
         return tuple(pin for pin in self.pins if pin not in self.outputs)
+
+    def passes(self, pin: str, output: str) -> bool:
+        """Whether, as far as is known, `output` follows `pin` without a clock edge."""
+        return self.inside is None or pin in self.inside.through[output]
 
 
 @dataclass(frozen=True, slots=True)

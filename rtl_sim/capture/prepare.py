@@ -136,7 +136,9 @@ def drop_unread(module: Module) -> Module:
     live: set[int] = set()
     waiting: list[Bits] = [port.bits for port in module.ports if port.direction != "input"]
     # State stays even where nothing reads it: Yosys has already dropped what has no effect.
-    roots = [n for n, cell in enumerate(module.cells) if cell.kind in cells.REMEMBERING]
+    roots = [
+        n for n, cell in enumerate(module.cells) if cell.kind in cells.REMEMBERING or cell.inside
+    ]
     while waiting or roots:
         found = {drivers[bit] for bit in waiting.pop() if bit in drivers} if waiting else set()
         found.update(roots)

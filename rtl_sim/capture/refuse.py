@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from rtl_sim.capture import cells, clocks, expr
+from rtl_sim.capture import boxes, cells, clocks, expr
 from rtl_sim.capture.clocks import Clocks
 from rtl_sim.capture.errors import CaptureRefused, Refusal
 from rtl_sim.capture.loops import combinational_loops
@@ -57,6 +57,15 @@ def check_flat(modules: Mapping[str, Module], top: str, declared: Sequence[str] 
     found = [refusal for kept in modules.values() for refusal in _drivers(kept)]
     found_clocks, complaints = clocks.find(module, declared)
     found += complaints
+    found += [
+        Refusal(
+            "blackbox",
+            module.place(cell),
+            "declares state, but its clock is not the rising edge of the primary clock "
+            f"{found_clocks.primary}",
+        )
+        for cell in boxes.misclocked(module, found_clocks)
+    ]
     for kept in modules.values():
         found += [
             Refusal("combinational-loop", kept.place(cell), "its output reaches its own input")
@@ -68,8 +77,8 @@ def check_flat(modules: Mapping[str, Module], top: str, declared: Sequence[str] 
 
 
 def _raw(module: Module, modules: Mapping[str, Module]) -> Iterator[Refusal]:
-    if "blackbox" in module.attributes or "whitebox" in module.attributes:
-        yield Refusal("blackbox", module.name, "has no body, so its state cannot be reached")
+    if boxes.is_box(module):
+        yield from boxes.check(module)
         return
     for cell in module.cells:
         place = module.place(cell)
@@ -82,6 +91,8 @@ def _raw(module: Module, modules: Mapping[str, Module]) -> Iterator[Refusal]:
             yield Refusal(
                 "blackbox", place, f"instantiates {cell.kind}, which the sources do not define"
             )
+        elif cell.kind in modules and boxes.is_box(modules[cell.kind]):
+            yield from boxes.check_instance(module, cell, modules[cell.kind])
         elif not _known(cell.kind) and cell.kind not in modules:
             yield Refusal("unknown-cell", place, f"is a {cell.kind}, which capture does not know")
     for port in module.ports:

@@ -85,6 +85,14 @@ class ReadRegister:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """The chain inside an instance, which is a part of one lane outside."""
+
+    cell: Cell
+    bits: tuple[BitName, ...]  # from the one that comes out first
+
+
+@dataclass(frozen=True, slots=True)
 class Rom:
     """A memory nobody writes: no state, but its content is part of what the design is."""
 
@@ -98,6 +106,12 @@ class State:
     memories: tuple[Memory, ...]  # by name; the position is the index on the state port
     roms: tuple[Rom, ...]
     read_registers: tuple[ReadRegister, ...] = ()  # in the order of their memories and ports
+    runs: tuple[Run, ...] = ()  # by instance
+
+    @property
+    def chained(self) -> list[tuple[BitName, ...]]:
+        """The bits of what stands on the chain: registers, then runs."""
+        return [*(r.bits for r in self.registers), *(run.bits for run in self.runs)]
 
     def select(self, number: int) -> int:
         """The select on the state port of read register `number`, which has no shadow."""
@@ -107,7 +121,7 @@ class State:
     @property
     def bits(self) -> list[BitName]:
         """Every register bit, on the chain or not, in canonical order."""
-        own = [register.bits for register in self.registers]
+        own = self.chained
         own += [register.bits for register in self.read_registers if not register.shadow]
         return sorted(bit for bits in own for bit in bits)
 
@@ -136,7 +150,15 @@ def extract(modules: Mapping[str, Module], top: str) -> State:
         tuple(memories),
         tuple(roms[name] for name in sorted(roms)),
         tuple(_read_registers(module, memories, names)),
+        tuple(_runs(module)),
     )
+
+
+def _runs(module: Module) -> Iterator[Run]:
+    for cell in sorted(module.cells, key=lambda cell: cell.name):
+        if cell.inside is not None:
+            bits = (BitName(f"{cell.name}.{name}", bit) for name, bit in cell.inside.chain)
+            yield Run(cell, tuple(bits))
 
 
 def _label(bits: tuple[BitName, ...], whole: bool) -> str:

@@ -26,7 +26,7 @@ def layout_id(state: State) -> str:
 
 def state_map(state: State, chain: Chain, clocks: Sequence[str]) -> dict[str, Any]:
     """`clocks`: the design's clock ports, the primary first."""
-    places = sorted(chain.places(state.registers), key=lambda place: place.name)
+    places = sorted(chain.places(state.chained), key=lambda place: place.name)
     return {
         "format": FORMAT,
         "layout_id": layout_id(state),

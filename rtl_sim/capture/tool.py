@@ -13,32 +13,28 @@ from pathlib import Path
 from typing import Any, Final
 
 from rtl_sim.capture import (
+    boxes,
     elaborate,
-    links,
     loops,
     memories,
+    parts,
     ports,
     readers,
     refuse,
     staging,
-    state,
     statemap,
-    sums,
     uniform,
     writer,
 )
 from rtl_sim.capture.area import compare
-from rtl_sim.capture.chain import place
 from rtl_sim.capture.clocks import Clocks
 from rtl_sim.capture.errors import CaptureRefused, ElaborationError, Refusal
 from rtl_sim.capture.netlist import Module
 from rtl_sim.capture.options import MAX_LANES, Options
-from rtl_sim.capture.prepare import REGISTER_KINDS, prepare
-from rtl_sim.capture.readregs import with_shadows
-from rtl_sim.capture.updates import Choices
 from rtl_sim.design import Design
 
 DEFAULTS: Final = Options()
+BOXES: Final = "boxes.v"  # declarations of black boxes, for tools that read what was written
 MAX_MEMORIES: Final = 1 << 16  # sp_msel has 16 bits
 
 
@@ -92,9 +88,8 @@ def capture(
     Raises CaptureRefused with every obstacle when the design holds state that could not be saved
     soundly; nothing is written then. The same sources give the same bytes, wherever they lie.
     """
-    lanes = options.lanes
-    if not 1 <= lanes <= MAX_LANES:
-        raise ElaborationError(f"{lanes} lanes asked for, but a chain has 1 to {MAX_LANES}")
+    if not 1 <= options.lanes <= MAX_LANES:
+        raise ElaborationError(f"{options.lanes} lanes asked for, but a chain has 1 to {MAX_LANES}")
     with tempfile.TemporaryDirectory(prefix="haltere-capture-") as folder:
         work = Path(folder)
         staged = staging.stage(design, work)
@@ -108,21 +103,18 @@ def capture(
         except ElaborationError as error:
             raise ElaborationError(staged.original(str(error))) from None
         tell("rewriting it")
-        modules = {**flat, top: prepare(flat[top])}
-        found = with_shadows(
-            state.extract(modules, top), modules[top], options.read_registers == "shadow"
-        )
+        part = parts.make(flat, top, clocks, options)
+        found, chain = part.state, part.chain
         if not found.bit_count:
             why = "remembers nothing: there is no state to save, and it can be halted as it is"
             raise CaptureRefused(top, [Refusal("no-state", top, why)])
-        choices = Choices(modules[top], REGISTER_KINDS)
-        adders = sums.find(modules[top], choices, found.registers)
-        chain = place(found.registers, lanes, links.find(modules[top], found.registers, adders))
-        written = writer.write(modules, top, found, chain, clocks, options)
+        others = {name: module for name, module in flat.items() if name != top}
+        written = writer.write(others, part, options)
+        (work / BOXES).write_text(boxes.declarations(flat), encoding="utf-8")
         instrumented = work / "instrumented.v"
         instrumented.write_text(written.verilog, encoding="utf-8")
         tell("reading what was written")
-        after = elaborate.count_cells(instrumented, top, work)
+        after = elaborate.count_cells([work / BOXES, instrumented], top, work)
         if area:
             tell("synthesising for two families of devices")
         table = _area(top, work) if area else None
@@ -139,7 +131,7 @@ def capture(
         walk_bits=walk_bits + 1 if (walk_bits := memories.walk_address_bits(found)) else 0,
         cells_before=elaborate.count(flat, top),
         cells_after=after,
-        kept_modules=len(flat) - 1,
+        kept_modules=sum(not boxes.is_box(module) for module in others.values()),
         warnings=(*written.warnings, *_not_kept(options, raw)),
         area=table,
     )
@@ -172,7 +164,7 @@ def _write_all(texts: Mapping[str, str], out: Path) -> None:
 def _area(top: str, work: Path) -> Mapping[str, Any]:
     """Both from what the work folder holds: the design as it was read, and what was written."""
     original = ["read_rtlil raw.il"]
-    captured = ["read_verilog -sv instrumented.v", f"hierarchy -check -top {top}"]
+    captured = [f"read_verilog -sv {BOXES} instrumented.v", f"hierarchy -check -top {top}"]
     return compare(original, captured, top, work)
 
 
@@ -187,6 +179,7 @@ def _elaborated(
     keep = elaborate.stateless(raw, top)
     while True:  # ends: each turn keeps fewer modules
         flat = elaborate.flatten(work, keep)
+        flat = boxes.opened(flat, boxes.known(flat))
         cells = (cell for module in flat.values() for cell in loops.word_rings(module))
         ringed = keep.intersection(cell.kind for cell in cells)
         if not ringed:

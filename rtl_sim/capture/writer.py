@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from rtl_sim.capture import logic, memories, uniform
-from rtl_sim.capture.chain import Chain
-from rtl_sim.capture.clocks import Clocks
+from rtl_sim.capture import boxes, logic, memories, uniform
 from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.flops import PADDING, Flops
 from rtl_sim.capture.netlist import Bits, Cell, Module
 from rtl_sim.capture.options import Options
+from rtl_sim.capture.parts import Part
 from rtl_sim.capture.prepare import REGISTER_KINDS
 from rtl_sim.capture.refuse import STATE_PORTS
 from rtl_sim.capture.scope import Scope, identifier, span
-from rtl_sim.capture.state import State
 from rtl_sim.capture.sums import find as find_sums
 from rtl_sim.capture.updates import Choices
 
@@ -31,31 +29,33 @@ class Written:
     warnings: tuple[str, ...]
 
 
-def write(
-    modules: Mapping[str, Module],
-    top: str,
-    state: State,
-    chain: Chain,
-    clocks: Clocks,
-    options: Options,
-) -> Written:
-    names = _kept_names(modules, top)
+def write(modules: Mapping[str, Module], top: Part, options: Options) -> Written:
+    """`modules`: all others: without state, or black boxes, which are only instantiated."""
+    name = top.module.name
+    names = _kept_names(modules, name)
     warnings: list[str] = []
-    texts = ["\n".join(_kept(modules[kind], name, names, warnings)) for kind, name in names.items()]
-    gated = options.freeze == "gate" and bool(clocks.ports)
-    scope = Scope(modules[top])
-    for name in (*STATE_PORTS, PADDING, memories.WALK, memories.WALKED_ADDRESS):
-        scope.reserve(name)
-    domains = Domains(clocks, scope, top, gated)
+    texts = [
+        "\n".join(_kept(modules[kind], plain, names, warnings))
+        for kind, plain in names.items()
+        if not boxes.is_box(modules[kind])
+    ]
+    gated = options.freeze == "gate" and bool(top.clocks.ports)
+    scope = Scope(top.module)
+    for reserved in (*STATE_PORTS, PADDING, memories.WALK, memories.WALKED_ADDRESS):
+        scope.reserve(reserved)
+    domains = Domains(top.clocks, scope, name, gated)
     texts += domains.modules()
-    texts.append("\n".join(_top(modules[top], names, state, chain, domains, scope, warnings)))
+    texts.append("\n".join(_top(top, names, domains, scope, warnings)))
     return Written(f"{_HEAD}\n\n" + "\n\n".join(texts) + "\n", tuple(warnings))
 
 
 def _kept_names(modules: Mapping[str, Module], top: str) -> dict[str, str]:
-    """A plain name for each kept module, with the top's before it: one design, one name space."""
-    names: dict[str, str] = {}
-    for kind in sorted(set(modules) - {top}):
+    """A plain name for each kept module, with the top's before it: one design, one name space.
+
+    Black boxes keep theirs, by which their bodies are found.
+    """
+    names: dict[str, str] = {kind: kind for kind in modules if boxes.is_box(modules[kind])}
+    for kind in sorted(set(modules) - {top, *names}):
         base = re.sub(r"\W", "_", uniform.definition(kind))
         count = sum(name.startswith(f"{top}__{base}__") for name in names.values())
         names[kind] = f"{top}__{base}__{count}"
@@ -75,14 +75,13 @@ def _kept(
 
 
 def _top(
-    module: Module,
+    part: Part,
     names: Mapping[str, str],
-    state: State,
-    chain: Chain,
     domains: Domains,
     scope: Scope,
     warnings: list[str],
 ) -> Iterator[str]:
+    module, state, chain = part.module, part.state, part.chain
     lanes, width = len(chain.lanes), state.memory_width
     ports = [
         *_ports(module, scope),
@@ -99,7 +98,7 @@ def _top(
     ]
     choices = Choices(module, REGISTER_KINDS)
     sums = find_sums(module, choices, state.registers)
-    flops = Flops(state.registers, choices, chain, sums, scope, domains)
+    flops = Flops(state.registers, state.runs, choices, chain, sums, scope, domains)
     arrays = {memory.cell.name: scope.reserve(memory.name) for memory in state.memories}
     for cell in _roms(module):
         arrays[cell.name] = scope.reserve(cell.params["MEMID"].removeprefix("\\"))
@@ -119,7 +118,8 @@ def _top(
     for cell in _roms(module):
         yield from logic.declare_memory(cell, arrays[cell.name])
     absorbed = choices.names | flops.absorbed
-    yield from _logic(module, scope, arrays, names, absorbed, walks.asynchronous_walks())
+    walked = walks.asynchronous_walks()
+    yield from _logic(module, scope, arrays, names, absorbed, walked, flops.pins())
     yield "  // What remembers, and the state port."
     yield from domains.declare()
     yield from flops.emit()
@@ -151,8 +151,9 @@ def _logic(
     names: Mapping[str, str],
     absorbed: frozenset[str] = frozenset(),
     walked: Mapping[Bits, str] = MappingProxyType({}),
+    chained: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Iterator[str]:
-    yield from logic.emit(module, scope, arrays, names, absorbed, walked)
+    yield from logic.emit(module, scope, arrays, names, absorbed, walked, chained)
     for port in module.ports:
         if port.direction == "output":
             yield f"  assign {identifier(port.name)} = {scope.render(port.bits)};"

@@ -66,8 +66,6 @@ def parser() -> argparse.ArgumentParser:
                          default=DEFAULTS.read_registers,
                          help="restore memories' read registers through the memory, or from "
                          "a shadow on the chain")  # fmt: skip
-    options.add_argument("--keep", action="append", default=[], metavar="MODULE",
-                         help="module with state that stays a module; may be repeated")  # fmt: skip
     made.add_argument("--area", action="store_true",
                       help="report LUTs before and after synthesis; takes minutes")  # fmt: skip
     return made
@@ -78,9 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         design = _design(given)
-        options = Options(
-            given.lanes, given.freeze, given.read_registers, tuple(given.keep), design.clocks
-        )
+        options = Options(given.lanes, given.freeze, given.read_registers, design.clocks)
         with errors.status("reading the design") as status:
             result = capture(
                 design,

@@ -17,11 +17,9 @@ MAX_LANES: Final = 1024  # wider than any bus that could carry a row
 class Options:
     """`lanes`: bits of the chain that move in a cycle. `freeze`: by clock enables or by a gated
     clock. `read_registers`: those of memories restored through the memory, or from a shadow on the
-    chain. `keep`: stateful modules that stay modules. `clocks`: declared clock ports, the primary
-    first; none: they are found."""
+    chain. `clocks`: declared clock ports, the primary first; none: they are found."""
 
     lanes: int = DEFAULT_LANES
     freeze: Literal["enable", "gate"] = "enable"
     read_registers: Literal["reread", "shadow"] = "reread"
-    keep: tuple[str, ...] = ()
     clocks: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,6 @@ from rtl_sim.capture import (
     refuse,
     staging,
     statemap,
-    uniform,
     writer,
 )
 from rtl_sim.capture.area import compare
@@ -132,7 +131,7 @@ def capture(
         cells_before=elaborate.count(flat, top),
         cells_after=after,
         kept_modules=sum(not boxes.is_box(module) for module in others.values()),
-        warnings=(*written.warnings, *_not_kept(options, raw)),
+        warnings=written.warnings,
         area=table,
     )
     texts = {
@@ -142,13 +141,6 @@ def capture(
     }
     _write_all(texts, out)
     return CaptureResult(out / f"{top}.v", out / "state.json", report)
-
-
-def _not_kept(options: Options, raw: Mapping[str, Module]) -> Iterator[str]:
-    for name in options.keep:
-        if name not in map(uniform.definition, raw):
-            raise ElaborationError(f"module {name} was to be kept, but the design has none")
-        yield f"module {name}: was to be kept, and is flattened: it holds state"
 
 
 def _write_all(texts: Mapping[str, str], out: Path) -> None:

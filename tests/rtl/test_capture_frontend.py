@@ -258,15 +258,6 @@ def test_an_earlier_result_survives_a_design_that_is_refused(tmp_path: Path) -> 
     assert names == {"t.v", "state.json", "report.json"}
 
 
-def test_a_module_to_be_kept_that_the_design_has_not_is_named(tmp_path: Path) -> None:
-    source = tmp_path / "t.v"
-    source.write_text(BOTH)
-    with pytest.raises(ElaborationError, match="module other was to be kept"):
-        capture(Design((source,), "t"), tmp_path / "out", Options(keep=("other",)))
-    report = capture(Design((source,), "t"), tmp_path / "out", Options(keep=("leaf",))).report
-    assert any("module leaf: was to be kept" in warning for warning in report.warnings)
-
-
 @pytest.mark.slow
 def test_the_example_in_the_documentation_does_what_is_shown(tmp_path: Path) -> None:
     example = Path(__file__).parents[2] / "examples" / "capture"

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Final
 
 from rtl_sim.capture import cells, expr
 from rtl_sim.capture.loops import topological
 from rtl_sim.capture.netlist import Bits, Cell, Module
 from rtl_sim.capture.ports import is_fixed, read_ports
 from rtl_sim.capture.scope import Scope, constant, identifier, span
+
+MACHINE_WORD_BITS: Final = 64
+TABLE_ADDRESS_BITS: Final = 4
 
 
 def outputs(cell: Cell) -> Iterator[Bits]:
@@ -62,9 +66,10 @@ def emit(
     before its address; `chained`: instance -> its pins of the state port."""
     ordered = [cell for cell in topological(module) if cell.name not in absorbed]
     for cell in ordered:
+        kind = "reg" if _branches(cell) else "wire"
         for bits in outputs(cell):
             if bits and not scope.knows(bits):
-                yield f"  wire {span(len(bits))}{identifier(scope.declare(bits))};"
+                yield f"  {kind} {span(len(bits))}{identifier(scope.declare(bits))};"
     for cell in ordered:
         if cell.kind in module_names:
             more = chained.get(cell.name, ())
@@ -75,8 +80,68 @@ def emit(
                 if not port.clock:
                     address = walked.get(port.data, "") + index(port.address, scope)
                     yield _assign(scope, port.data, f"{array}[{address}]")
+        elif _is_table(cell):
+            yield from _table(cell, scope)
+        elif _branches(cell):
+            yield "  always @*"
+            yield from (f"    {line}" for line in _choice(cell, scope))
         elif cell.kind in expr.COMBINATIONAL:
             yield _assign(scope, cell.pins["Y"], expr.expression(cell, scope.render))
+
+
+def _is_table(cell: Cell) -> bool:
+    """A choice among many constants: written as nested choices, a simulator makes them all."""
+    return (
+        cell.kind == "$bmux"
+        and len(cell.pins["S"]) >= TABLE_ADDRESS_BITS
+        and all(isinstance(bit, str) for bit in cell.pins["A"])
+    )
+
+
+def _table(cell: Cell, scope: Scope) -> Iterator[str]:
+    words, width = cell.pins["A"], len(cell.pins["Y"])
+    name = identifier(scope.reserve("sp_table"))
+    yield f"  reg {span(width)}{name} [0:{len(words) // width - 1}];"
+    yield "  initial begin"
+    for number in range(len(words) // width):
+        word = "".join(map(str, words[number * width : (number + 1) * width][::-1]))
+        yield f"    {name}[{number}] = {constant(word)};"
+    yield "  end"
+    yield _assign(scope, cell.pins["Y"], f"{name}[{scope.render(cell.pins['S'])}]")
+
+
+def _branches(cell: Cell) -> bool:
+    """Choices among words too wide for a machine's: all sides of a `?` are computed then."""
+    return (
+        cell.kind in ("$mux", "$pmux", "$bmux")
+        and len(cell.pins["Y"]) > MACHINE_WORD_BITS
+        and not _is_table(cell)
+    )
+
+
+def _choice(cell: Cell, scope: Scope) -> Iterator[str]:
+    """A wide choice as if and else."""
+    target, selects, width = scope.render(cell.pins["Y"]), cell.pins["S"], len(cell.pins["Y"])
+
+    def among(words: Bits, bits: Bits, indent: str) -> Iterator[str]:
+        if not bits:
+            yield f"{indent}{target} = {scope.render(words)};"
+            return
+        half = len(words) // 2
+        yield f"{indent}if ({scope.render(bits[-1:])})"
+        yield from among(words[half:], bits[:-1], indent + "  ")
+        yield f"{indent}else"
+        yield from among(words[:half], bits[:-1], indent + "  ")
+
+    if cell.kind == "$bmux":
+        yield from among(cell.pins["A"], selects, "")
+        return
+    for number, select in enumerate(selects):
+        arm = cell.pins["B"][number * width : (number + 1) * width]
+        yield f"{'else ' if number else ''}if ({scope.render((select,))})"
+        yield f"  {target} = {scope.render(arm)};"
+    yield "else"
+    yield f"  {target} = {scope.render(cell.pins['A'])};"
 
 
 def _assign(scope: Scope, target: Bits, value: str) -> str:

@@ -2,6 +2,7 @@
 
 - A memory's write enable is a bit per data bit; bits that are the same signal by different wires
   become one signal, so that the port has as few enables as the RTL has.
+- Writes to a word that an index chooses get an enable a word (`dynamic.py`).
 - A register whose bits are loaded by different multiplexers is cut where they meet: each part then
   has an update of its own.
 - Registers of small ROMs become flip-flops (`readregs.py`).
@@ -15,6 +16,7 @@ from dataclasses import replace
 from itertools import groupby, pairwise
 
 from rtl_sim.capture import cells
+from rtl_sim.capture.dynamic import split_writes
 from rtl_sim.capture.netlist import Bit, Bits, Cell, Module
 from rtl_sim.capture.readregs import release_small_roms
 from rtl_sim.capture.updates import Choices
@@ -29,6 +31,8 @@ def prepare(module: Module) -> Module:
 
 def join_enables(module: Module) -> Module:
     enables = _Enables(module)
+    masks = (cell.pins["A"] for cell in module.cells if cell.kind == "$demux")
+    module = split_writes(module, {bit: enables.resolve(bit) for bits in masks for bit in bits})
     return replace(
         module,
         cells=tuple(

@@ -128,9 +128,10 @@ class Geometry:
 
     @property
     def walk_cycles(self) -> int:
-        """That a save takes beyond one a word of the image: clocked memories' first reads and
-        their registers' repair."""
-        return sum(4 for segment in self.segments if segment.kind is Kind.CLOCKED_MEMORY)
+        """That a save takes beyond one a word of the image: the first read of each memory, and
+        the repair of registers that were walked through."""
+        costs = {Kind.MEMORY: 1, Kind.CLOCKED_MEMORY: 4}
+        return sum(costs.get(segment.kind, 0) for segment in self.segments)
 
     def parameters(self) -> dict[str, str]:
         """Of shell_controller.sv, as SystemVerilog text."""

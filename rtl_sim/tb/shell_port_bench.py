@@ -97,9 +97,9 @@ async def registers_of_memories_are_read_repaired_and_restored(dut: Any) -> None
         await bench.run(Command.CHECK, 0x1000)
         loaded = await bench.run(Command.LOAD, 0x1000)
         assert int(dut.state_o.value) == before, "a load does not restore the state"
-        assert verified == payload + 4 + 1
+        assert verified == payload + shape.walk_cycles + 1
         if not stalled:
-            assert saved == shape.image_beats + 4 + 5
+            assert saved == shape.image_beats + shape.walk_cycles + 5
             assert loaded == shape.image_beats + shape.read_registers + 6
     bench.clock.cancel()
 

@@ -73,18 +73,22 @@ def harness() -> str:
   logic [31:0] q [0:{ROWS - 1}];
   logic [{WIDE - 1}:0] wide [0:{WIDE_DEPTH - 1}];
   logic [{CLOCKED - 1}:0] clocked [0:{CLOCKED_DEPTH - 1}], first, second;
+  logic walk;  // the word read at the last edge shows for this cycle, and no longer
+  logic [1:0] at;
   integer i;
 
   assign so = q[0];
   always_comb begin
     case (msel)
-      0: mrd = wide[maddr[1:0]];
+      0: mrd = walk ? wide[at] : {WIDE}'(seed);
       1, 2: mrd = {WIDE}'(first);
       3: mrd = {WIDE}'(second);
       default: mrd = 'x;
     endcase
   end
   always @(posedge clk) begin
+    walk <= mre && !run;
+    at   <= maddr[1:0];
     if (fill) begin
       for (i = 0; i < {ROWS}; i++) q[i] <= seed * (i + 3);
       for (i = 0; i < {WIDE_DEPTH}; i++) wide[i] <= {{seed ^ i, seed * (i + 7), 8'(seed >> i)}};

@@ -21,7 +21,7 @@ package shell_pkg;
     SegChain,          // rows of the flip-flop chain
     SegRegister,       // a read register that no walk goes through
     SegWalkedRegister, // the one through which its memory is walked, and which is repaired
-    SegMemory,         // words of a memory read without a clock
+    SegMemory,         // words of a memory whose walk overwrites nothing
     SegClockedMemory   // words of a memory read through a register
   } segment_e;
 

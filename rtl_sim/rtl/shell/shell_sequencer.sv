@@ -6,8 +6,9 @@
 //   VERIFY  as SAVE without image: CRCs are compared with those in the table
 //   LOAD    image to state; CHECK the same without touching the state. Header first: an image of
 //           another geometry changes nothing. CRCs go into the table and are compared at the end.
-// A memory with a registered read port is walked through its register: one word a cycle, one more
-// to begin, three to put the register back through word 0.
+// A walk shows a word in the cycle after its read, one word a cycle, one cycle more to begin; a word
+// that cannot move yet is read again. A register that was walked through is put back through word 0
+// in three cycles.
 module shell_sequencer
   import shell_pkg::*;
 #(
@@ -65,7 +66,7 @@ module shell_sequencer
   logic [IndexWidth-1:0] number_q;  // of the segment in the table
   logic [31:0]           count_q;   // items of the segment that have moved
   logic [7:0]            place_q;   // of the word in its item
-  logic                  shown_q;   // the walked register shows word `count_q`
+  logic                  shown_q;   // the port shows word `count_q` of the memory
   logic [1:0]            step_q;    // of a repair
   logic                  other_q;   // the header is of another geometry
   logic [31:0]           crc_q;
@@ -76,14 +77,16 @@ module shell_sequencer
   logic [IndexWidth-1:0] bad_q;     // the segment that error_q is about, counted from the header
 
   segment_t              now;
-  logic                  outward, moved, item_moved, ended, segment_ended, item_last;
+  logic                  by_register, is_memory, outward, moved, item_moved, ended, segment_ended, item_last;
   logic [ItemBits-1:0]   shown, item;
   logic [63:0]           word, told;
   logic [31:0]           crc, sealed, expected;
 
-  assign now     = Table[number_q*SegmentBits +: SegmentBits];
-  assign outward = op_q == CmdSave || op_q == CmdVerify;
-  assign busy_o  = state_q != Idle;
+  assign now         = Table[number_q*SegmentBits +: SegmentBits];
+  assign outward     = op_q == CmdSave || op_q == CmdVerify;
+  assign by_register = now.kind == SegRegister || now.kind == SegWalkedRegister;
+  assign is_memory   = now.kind == SegMemory || now.kind == SegClockedMemory;
+  assign busy_o      = state_q != Idle;
 
   // ---- one word a cycle, either way
 
@@ -113,7 +116,7 @@ module shell_sequencer
       Header, Trailer: moved = outward ? out_ready_i : in_valid_i;
       Segment: begin
         if (!outward) moved = in_valid_i;
-        else if (now.kind == SegClockedMemory && !shown_q) moved = 1'b0;
+        else if (is_memory && !shown_q) moved = 1'b0;
         else moved = out_ready_i || op_q == CmdVerify;
       end
       default: moved = 1'b0;
@@ -162,9 +165,9 @@ module shell_sequencer
           end
           default: begin
             mwe_o = item_moved && op_q == CmdLoad;
-            if (outward && now.kind == SegClockedMemory) begin
-              if (shown_q) maddr_o = count_q + 1'b1;
-              mre_o = !shown_q || (item_moved && !segment_ended);
+            if (outward) begin
+              if (item_moved) maddr_o = count_q + 1'b1;
+              mre_o = !segment_ended;
             end
           end
         endcase
@@ -186,9 +189,8 @@ module shell_sequencer
 
   // ---- the order of things
 
-  logic last_segment, by_register, next_segment, differs;
+  logic last_segment, next_segment, differs;
   assign last_segment = number_q == IndexWidth'(Segments - 1);
-  assign by_register  = now.kind == SegRegister || now.kind == SegWalkedRegister;
   assign next_segment = (segment_ended && !(op_q == CmdLoad && by_register)
                          && !(outward && now.kind == SegClockedMemory))
                         || state_q == Through || (state_q == Repair && step_q == 2);
@@ -250,7 +252,7 @@ module shell_sequencer
       if (ended) count_q <= '0;
       else if (state_q != Segment || item_last) count_q <= count_q + 1'b1;
     end
-    shown_q <= state_q == Segment && outward && now.kind == SegClockedMemory && !segment_ended;
+    shown_q <= state_q == Segment && outward && is_memory && !segment_ended;
   end
 
   always_ff @(posedge clk_i) begin

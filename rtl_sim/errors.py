@@ -6,6 +6,8 @@ SimError
  |- PortError          caller   no such port, or a value or rows that do not fit it
  |- ModelFault         migrate  the model reports a fault: bus error, assertion, no answer
  |- DesignError        caller   the description of a design (design.toml, .f) cannot be used
+ |- HaltTooLong        caller   moving the state takes longer than a bench may
+ |- NotMoved           caller   a bench ended before its design's state could be moved
  `- SnapshotError      caller   a snapshot is damaged, of another layout or another overlay
 """
 
@@ -48,4 +50,14 @@ class SnapshotError(SimError):
 
 class DesignError(SimError):
     code = "design_error"
+    disposition = "caller"
+
+
+class HaltTooLong(SimError):
+    code = "halt_too_long"
+    disposition = "caller"
+
+
+class NotMoved(SimError):
+    code = "not_moved"
     disposition = "caller"

@@ -14,12 +14,17 @@ One (stimulus, cycle) pair is one freeze. A third of the stimuli start from nois
 where states are reached that no stimulus finds in a while. The first divergence is played again
 with waveforms of both sides, and the signals that differ are named (`waveform.py`).
 
+`prove_bench` has the user's own cocotb tests run instead while the state moves (`bench.py`).
+
 `stimulus.py` makes rows, `builds.py` the models, `check.py` plays and compares, `tool.py` is the
 order of the steps, `equivalence.py` has Yosys prove the first law for all inputs and states where
 the design is small enough.
 """
 
+from rtl_sim.prove.bench import BenchReport, prove_bench
 from rtl_sim.prove.report import Divergence, ProofReport
-from rtl_sim.prove.tool import prove
+from rtl_sim.prove.tool import assert_haltable, prove
 
-__all__ = ["Divergence", "ProofReport", "prove"]
+__all__ = [
+    "BenchReport", "Divergence", "ProofReport", "assert_haltable", "prove", "prove_bench"
+]  # fmt: skip

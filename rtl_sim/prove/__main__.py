@@ -1,7 +1,8 @@
-"""`python -m rtl_sim.prove DESIGN [--pairs N] [--seed S] [--control] [--json] ...`
+"""`python -m rtl_sim.prove DESIGN [--pairs N] [--seed S] [--bench FILE] [--json] ...`
 
 DESIGN is a design.toml, a file list (.f), or sources with --top. Exit status: 0 nothing found,
-1 a divergence (or a bit not covered, or a control not noticed), 2 the design cannot be proved on.
+1 a divergence (or a bit not covered, or a control not noticed), 2 the design cannot be proved on
+(or the bench given fails on the original already).
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from rtl_sim.design import Design, load_design
 from rtl_sim.errors import SimError
-from rtl_sim.prove import ProofReport, prove
-from rtl_sim.prove.tool import PAIRS, command_line
+from rtl_sim.prove import BenchReport, ProofReport, prove, prove_bench
+from rtl_sim.prove.tool import PAIRS, Progress, command_line
+from rtl_sim.tb.runner import BenchFailed
 
 DESCRIPTIONS = (".toml", ".f")
 
@@ -25,23 +29,32 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(given)
     try:
         design = _design(options.design, options.top, options.clock)
-        report = prove(
-            design,
-            pairs=options.pairs,
-            seed=options.seed,
-            control=options.control,
-            equivalence_s=options.equivalence,
-            waves=options.waves,
-            progress=_progress if sys.stderr.isatty() else None,
-            reproduce=command_line(given),
-        )
+        report: ProofReport | BenchReport
+        if options.bench:
+            report = prove_bench(
+                design, options.bench, moves=options.pairs, seed=options.seed, waves=options.waves
+            )
+        else:
+            with _progress() as progress:
+                report = prove(
+                    design,
+                    pairs=options.pairs,
+                    seed=options.seed,
+                    control=options.control,
+                    equivalence_s=options.equivalence,
+                    waves=options.waves,
+                    progress=progress,
+                    reproduce=command_line(given),
+                )
     except SimError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         return 2
-    if options.json:
-        print(json.dumps(report.as_dict(), indent=1))
-    else:
-        _show(report)
+    except BenchFailed as error:
+        print(f"bench_failed: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(report.as_dict(), indent=1) if options.json else report)
+    if isinstance(report, BenchReport) and report.failed and not report.failures:
+        return 2
     return 0 if report.ok else 1
 
 
@@ -59,6 +72,10 @@ def _parser() -> argparse.ArgumentParser:
         "--equivalence", type=float, default=0.0, metavar="SECONDS",
         help="let Yosys try, for so long, to prove the running design equal for all inputs",
     )  # fmt: skip
+    parser.add_argument(
+        "--bench", default="", metavar="FILE",
+        help="run these cocotb tests (my_bench.py, or a module) while state moves",
+    )  # fmt: skip
     parser.add_argument("--waves", type=Path, default=Path("waves"), help="of a divergence")
     parser.add_argument("--json", action="store_true")
     return parser
@@ -73,24 +90,26 @@ def _design(paths: list[Path], top: str, clocks: list[str]) -> Design:
     return replace(design, clocks=tuple(clocks)) if clocks else design
 
 
-def _progress(done: int, asked: int) -> None:
-    print(f"\r{done} of {asked} pairs", end="\n" if done >= asked else "", file=sys.stderr)
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """A bar on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    )  # fmt: skip
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("halts", total=None)  # until both builds are made
 
-def _show(report: ProofReport) -> None:
-    print(f"{report.top}: {'no divergence' if report.ok else 'NOT PROVED'}")
-    print(
-        f"  {report.pairs} (stimulus, cycle) pairs in {report.stimuli} stimuli, {report.cycles} "
-        f"cycles, seed {report.seed}, {report.seconds} s"
-    )
-    print(f"  {report.covered_bits} of {report.state_bits} state bits written and read")
-    print(f"  a save takes {' or '.join(map(str, report.save_cycles))} cycles")
-    for control in report.controls:
-        said = "noticed" if control.noticed else "NOT NOTICED"
-        print(f"  control: {control.segment} left out of a restore: {said}")
-    print(f"  equivalence by Yosys: {report.equivalence}")
-    if report.divergence is not None:
-        print(f"  {report.divergence}".replace("\n", "\n  "))
+        def show(done: int, asked: int) -> None:
+            bar.update(task, completed=done, total=asked)
+
+        yield show
 
 
 if __name__ == "__main__":

@@ -80,5 +80,21 @@ class ProofReport:
             and all(control.noticed for control in self.controls)
         )
 
+    def __str__(self) -> str:
+        lines = [
+            f"{self.top}: {'no divergence' if self.ok else 'NOT PROVED'}",
+            f"  {self.pairs} (stimulus, cycle) pairs in {self.stimuli} stimuli, {self.cycles} "
+            f"cycles, seed {self.seed}, {self.seconds} s",
+            f"  {self.covered_bits} of {self.state_bits} state bits written and read",
+            f"  a save takes {' or '.join(map(str, self.save_cycles))} cycles",
+        ]
+        for control in self.controls:
+            said = "noticed" if control.noticed else "NOT NOTICED"
+            lines.append(f"  control: {control.segment} left out of a restore: {said}")
+        lines.append(f"  equivalence by Yosys: {self.equivalence}")
+        if self.divergence is not None:
+            lines.append(f"  {self.divergence}".replace("\n", "\n  "))
+        return "\n".join(lines)
+
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "ok": self.ok}

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from rtl_sim.design import Design
+from rtl_sim.design import Design, load_design
 from rtl_sim.prove import check, equivalence, waveform
+from rtl_sim.prove.bench import BenchReport, prove_bench
 from rtl_sim.prove.builds import Builds, build
 from rtl_sim.prove.report import Control, Divergence, ProofReport
 
@@ -49,6 +50,26 @@ def prove(
             verilog = builds.captured[0].result.verilog
             said = equivalence.attempt(design, verilog, equivalence_s)
             report = replace(report, equivalence=said)
+    return report
+
+
+def assert_haltable(
+    design: Design | Path, *, bench: str = "", pairs: int = PAIRS, seed: int = 1,
+    waves: Path | None = None,
+) -> ProofReport | BenchReport:  # fmt: skip
+    """For tests: raises AssertionError, with the report, unless `design` is proved.
+
+    design  or the path of its description (design.toml, .f)
+    bench   the user's cocotb tests instead of generated stimulus, as for `prove_bench`
+    """
+    given = load_design(design) if isinstance(design, Path) else design
+    report: ProofReport | BenchReport
+    if bench:
+        report = prove_bench(given, bench, moves=pairs, seed=seed, waves=waves)
+    else:
+        report = prove(given, pairs=pairs, seed=seed, waves=waves)
+    if not report.ok:
+        raise AssertionError(str(report))
     return report
 
 

@@ -17,7 +17,7 @@ import cocotb
 from cocotb.triggers import Timer
 
 from rtl_sim.statemap import StateMap
-from rtl_sim.tb.state_port import State, StatePort
+from rtl_sim.tb.state_port import State, StatePort, noise
 
 RESET_CYCLES: Final = 4
 FROZEN_CYCLES: Final = 6  # at most, before the state is touched
@@ -118,15 +118,7 @@ class Bench:
 
     def poison(self, copy: str) -> State:
         """A state of noise that fits `copy`."""
-        state_map = self.ports[copy].map
-        bits = len(state_map.bits)
-        return State(
-            self.rng.getrandbits(bits).to_bytes(-(-bits // 8), "little") if bits else b"",
-            {
-                memory.name: tuple(self.rng.getrandbits(memory.width) for _ in range(memory.depth))
-                for memory in state_map.memories
-            },
-        )
+        return noise(self.ports[copy].map, self.rng)
 
     async def move(self, drop: str | None) -> None:
         """Freeze, save, poison the other copy, restore there; `current` is the other then."""

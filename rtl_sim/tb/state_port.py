@@ -6,6 +6,7 @@ the caller's: `edge` waits for one rising edge and comes back while the clock is
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,18 @@ class State:
 
     flops: bytes
     memories: dict[str, tuple[int, ...]]
+
+
+def noise(state_map: StateMap, rng: random.Random) -> State:
+    """Random bits wherever the design has state."""
+    bits = len(state_map.bits)
+    return State(
+        rng.getrandbits(bits).to_bytes(-(-bits // 8), "little") if bits else b"",
+        {
+            memory.name: tuple(rng.getrandbits(memory.width) for _ in range(memory.depth))
+            for memory in state_map.memories
+        },
+    )
 
 
 class StatePort:

@@ -76,12 +76,12 @@ def build_player(
     ToolMissing.
     """
     tools = toolchain.find()
-    arguments = _arguments(sources, top, params or {}, include, defines or {})
+    arguments = arguments_of(sources, top, params or {}, include, defines or {})
     flags = [*_FLAGS, *(_TRACE_FLAGS if trace else ()), "--x-assign", x_assign]
     flags.append("--assert" if assertions else "--no-assert")
     extra = _TRACE_DEFINES if trace else ()
-    text = _preprocessed(tools, arguments)
-    data = _data_files(text, sources)
+    text = preprocessed(tools, arguments)
+    data = data_files(text, sources)
     key = _key(tools, text, arguments, flags, top, "library", *(f"{n} {d!r}" for n, d in data))
 
     def make(folder: Path) -> None:
@@ -103,10 +103,10 @@ def build_player(
 def build_program(sources: Sequence[Path], top: str, main: Path) -> Path:
     """An executable of the player and a C++ `main` under the sanitizers, for tests."""
     tools = toolchain.find()
-    arguments = _arguments(sources, top, {}, (), {})
+    arguments = arguments_of(sources, top, {}, (), {})
     extra = (*_TRACE_DEFINES, *SANITIZE.split())
     flags = [*_FLAGS, *_TRACE_FLAGS, "--x-assign", "0", "--no-assert"]
-    text = _preprocessed(tools, arguments)
+    text = preprocessed(tools, arguments)
     key = _key(tools, text, arguments, flags, top, f"program {extra}", main.read_bytes())
 
     def make(folder: Path) -> None:
@@ -120,7 +120,7 @@ def build_program(sources: Sequence[Path], top: str, main: Path) -> Path:
     return cache.entry("players", key, make) / PROGRAM
 
 
-def _arguments(
+def arguments_of(
     sources: Sequence[Path],
     top: str,
     params: Mapping[str, int | str],
@@ -140,11 +140,11 @@ def _literal(value: int | str) -> str:
     return str(value) if isinstance(value, int) else f'"{value}"'
 
 
-def _preprocessed(tools: Toolchain, arguments: Sequence[str]) -> str:
+def preprocessed(tools: Toolchain, arguments: Sequence[str]) -> str:
     return build.call(tools, [str(tools.verilator), "-E", "-P", "-Wno-fatal", *arguments])
 
 
-def _data_files(text: str, sources: Sequence[Path]) -> list[tuple[str, bytes]]:
+def data_files(text: str, sources: Sequence[Path]) -> list[tuple[str, bytes]]:
     """(name as the RTL writes it, content) of each file named in a string, beside a source."""
     found: dict[str, bytes] = {}
     for name in sorted(set(_STRING.findall(text))):

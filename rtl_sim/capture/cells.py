@@ -37,8 +37,11 @@ REMEMBERING: Final = frozenset({*(f"${kind}" for kind in ANY_REGISTER), *_MEMORY
 # to 8,192 bits with synth_xilinx, become logic.
 BLOCK_ROM_BITS: Final = 2048
 
+# What both readers make of an assertion of any kind (`formal.py`).
+CHECK: Final = "$check"
+
 # Cells that compute nothing which reaches the design's outputs.
-SILENT: Final = frozenset({"$scopeinfo", "$print", "$check", "$assert", "$assume", "$cover"})
+SILENT: Final = frozenset({"$scopeinfo", "$print", CHECK, "$assert", "$assume", "$cover"})
 
 # One output bit depends on the input bits of the same index only (and on select pins).
 BITWISE: Final = frozenset({"$and", "$or", "$xor", "$xnor", "$not", "$pos", "$mux", "$pmux"})

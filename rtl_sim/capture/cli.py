@@ -66,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
                          default=DEFAULTS.read_registers,
                          help="restore memories' read registers through the memory, or from "
                          "a shadow on the chain")  # fmt: skip
+    options.add_argument("--no-assertions", action="store_true",
+                         help="leave out assertions and the state that only they read")  # fmt: skip
     made.add_argument("--area", action="store_true",
                       help="report LUTs before and after synthesis; takes minutes")  # fmt: skip
     return made
@@ -76,7 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         design = _design(given)
-        options = Options(given.lanes, given.freeze, given.read_registers, design.clocks)
+        options = Options(
+            given.lanes,
+            given.freeze,
+            given.read_registers,
+            design.clocks,
+            not given.no_assertions,
+        )
         with errors.status("reading the design") as status:
             result = capture(
                 design,

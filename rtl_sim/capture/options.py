@@ -17,9 +17,11 @@ MAX_LANES: Final = 1024  # wider than any bus that could carry a row
 class Options:
     """`lanes`: bits of the chain that move in a cycle. `freeze`: by clock enables or by a gated
     clock. `read_registers`: those of memories restored through the memory, or from a shadow on the
-    chain. `clocks`: declared clock ports, the primary first; none: they are found."""
+    chain. `clocks`: declared clock ports, the primary first; none: they are found. `assertions`: the
+    RTL's assertions, and what state only they read, are part of the design."""
 
     lanes: int = DEFAULT_LANES
     freeze: Literal["enable", "gate"] = "enable"
     read_registers: Literal["reread", "shadow"] = "reread"
     clocks: tuple[str, ...] = ()
+    assertions: bool = True

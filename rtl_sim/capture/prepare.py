@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby, pairwise
 
-from rtl_sim.capture import cells
+from rtl_sim.capture import cells, formal
 from rtl_sim.capture.dynamic import split_writes
 from rtl_sim.capture.netlist import Bit, Bits, Cell, Module
 from rtl_sim.capture.readregs import release_small_roms
@@ -141,7 +141,9 @@ def drop_unread(module: Module) -> Module:
     waiting: list[Bits] = [port.bits for port in module.ports if port.direction != "input"]
     # State stays even where nothing reads it: Yosys has already dropped what has no effect.
     roots = [
-        n for n, cell in enumerate(module.cells) if cell.kind in cells.REMEMBERING or cell.inside
+        number
+        for number, cell in enumerate(module.cells)
+        if cell.kind in cells.REMEMBERING or cell.inside or formal.is_kept(cell)
     ]
     while waiting or roots:
         found = {drivers[bit] for bit in waiting.pop() if bit in drivers} if waiting else set()

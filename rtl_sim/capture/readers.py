@@ -15,16 +15,18 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from rtl_sim.capture import cells, netlist, refuse, uniform, yosys
+from rtl_sim.capture import cells, formal, netlist, refuse, uniform, yosys
 from rtl_sim.capture.errors import CaptureRefused, ElaborationError
 from rtl_sim.capture.netlist import Module
 from rtl_sim.capture.staging import Staged
 from rtl_sim.design import Design, literal
 
+_NO_ASSERTIONS: Final = " --ignore-assertions"
+_NO_TIMING: Final = " --ignore-timing"
 _MAX_DEPTH: Final = 64  # of instances: deeper is a module that contains itself
 _TOPS: Final = re.compile(r"^Top level design units:\n((?:    \S+\n)+)", re.MULTILINE)
 
@@ -39,11 +41,18 @@ _DELAY: Final = re.compile(r"(?:\balways|\bbegin|\belse|;)\s*#\s*[\w(]")
 _TIMING: Final = re.compile(r"^(.*unsynthesizable timing control).*\n(.*)\n( *)\^", re.MULTILINE)
 _INSIDE: Final = re.compile(r"(?:=|\bassign)\s*\Z")  # `q <= #1 d` says when, and not what
 
-# (design, its files, its top, working directory) -> all modules; leaves them in raw.il too
-_Reader = Callable[[Design, Staged, str, Path], dict[str, Module]]
+# (design, its files, its top, working directory, whether assertions are wanted) -> all modules,
+# which it leaves in raw.il too, and warnings
+_Reader = Callable[[Design, Staged, str, Path, bool], tuple[dict[str, Module], list[str]]]
 
 
-def read(design: Design, staged: Staged, work: Path) -> tuple[str, dict[str, Module]]:
+class Read(NamedTuple):
+    top: str
+    modules: dict[str, Module]
+    warnings: tuple[str, ...]  # assertions that no reader makes anything of
+
+
+def read(design: Design, staged: Staged, work: Path, assertions: bool = True) -> Read:
     """The design's top and modules, nothing optimised, nothing refused by a look at single cells.
 
     Raises CaptureRefused or ElaborationError with what the reader said that got furthest.
@@ -55,9 +64,9 @@ def read(design: Design, staged: Staged, work: Path) -> tuple[str, dict[str, Mod
     failed: dict[_Reader, ElaborationError] = {}
     for reader in order:
         try:
-            raw = reader(design, staged, top, work)
+            raw, warnings = reader(design, staged, top, work, assertions)
             refuse.check_raw(raw, top)
-            return top, raw
+            return Read(top, raw, tuple(warnings))
         except CaptureRefused as error:
             refused.append(error)
         except ElaborationError as error:
@@ -72,11 +81,13 @@ def read(design: Design, staged: Staged, work: Path) -> tuple[str, dict[str, Mod
     raise next((error for error in words if _PLACE.search(str(error))), words[0])
 
 
-def _by_yosys(design: Design, staged: Staged, top: str, work: Path) -> dict[str, Module]:
+def _by_yosys(
+    design: Design, staged: Staged, top: str, work: Path, assertions: bool
+) -> tuple[dict[str, Module], list[str]]:
     params = [f"-chparam {name} {_as_bits(value)}" for name, value in sorted(design.params.items())]
     yosys.run(
         [
-            _read_verilog(design, staged),
+            _read_verilog(design, staged, assertions),
             f"hierarchy -top {top} {' '.join(params)}",
             *_finish(top),
         ],
@@ -93,10 +104,10 @@ def _by_yosys(design: Design, staged: Staged, top: str, work: Path) -> dict[str,
         # Yosys's own reader drops delays without a word.
         _command_file(design, staged, work / "timing.f", [f"--top {top}"])
         with contextlib.suppress(ElaborationError):  # other complaints are not slang's to make
-            yosys.run(["read_slang -f timing.f"], work, "timing")
+            yosys.run([f"read_slang{_NO_ASSERTIONS} -f timing.f"], work, "timing")
         if acting := [complaint for complaint, acts in _delays(work / "timing.log") if acts]:
             raise ElaborationError("\n  ".join(acting))
-    return raw
+    return raw, []
 
 
 def _check_declared(modules: Mapping[str, Module], implicit: Sequence[tuple[str, str]]) -> None:
@@ -148,7 +159,9 @@ def _check_depth(modules: Mapping[str, Module], top: str) -> None:
             below.append(iter(modules[cell.kind].cells))
 
 
-def _by_slang(design: Design, staged: Staged, top: str, work: Path) -> dict[str, Module]:
+def _by_slang(
+    design: Design, staged: Staged, top: str, work: Path, assertions: bool
+) -> tuple[dict[str, Module], list[str]]:
     params = [
         f"-G {_quoted(f'{name}={literal(value)}')}" for name, value in sorted(design.params.items())
     ]
@@ -157,7 +170,7 @@ def _by_slang(design: Design, staged: Staged, top: str, work: Path) -> dict[str,
         pins = ", ".join(f".{name}({literal(value)})" for name, value in design.params.items())
         (work / "params.sv").write_text(f"module haltere_params; {top} #({pins}) u(); endmodule\n")
         _command_file(design, staged, work / "params.f", ["--top haltere_params", "params.sv"])
-        checks = ["read_slang --ast-compilation-only -f params.f"]
+        checks = [f"read_slang --ast-compilation-only{_NO_ASSERTIONS} -f params.f"]
     _command_file(design, staged, work / "read.f", [f"--top {top}", *params])
     rest = [
         f"hierarchy -top {top}",
@@ -166,23 +179,52 @@ def _by_slang(design: Design, staged: Staged, top: str, work: Path) -> dict[str,
         *_finish(top),
     ]
     reading = "read_slang --best-effort-hierarchy -f read.f"
-    try:
-        yosys.run([*checks, reading, *rest], work, "read")
-    except ElaborationError:
-        delays = _delays(work / "read.log")
-        if not delays or any(acts for _, acts in delays):
-            raise
-        yosys.run([*checks, f"{reading} --ignore-timing", *rest], work, "read")
+    if not assertions:
+        reading += _NO_ASSERTIONS
+    warnings = _final_blocks(staged, work) if assertions else []
+    while True:  # ends: each turn ignores more
+        try:
+            yosys.run([*checks, reading, *rest], work, "read")
+            break
+        except ElaborationError as error:
+            delays = _delays(work / "read.log")
+            if _NO_TIMING not in reading and delays and not any(acts for _, acts in delays):
+                reading += _NO_TIMING
+            elif _NO_ASSERTIONS not in reading:
+                reading += _NO_ASSERTIONS
+                warnings += _unread_assertions(staged, work, error)
+            else:
+                raise
     path = work / "raw.il"
     text, stands = uniform.unify(path.read_text(encoding="utf-8"))
     raw = uniform.apply(netlist.read(work / "raw.json"), stands)
     arrays = [(module.name, name) for module in raw.values() for name in _only_registers(module)]
     if not arrays:
         path.write_text(text, encoding="utf-8")
-        return raw
+        return raw, warnings
     path.write_text(uniform.mark_memories(text, arrays, _ARRAY_MARK), encoding="utf-8")
     yosys.run(["read_rtlil raw.il", f"memory_map a:{_ARRAY_MARK}", *_finish(top)], work, "arrays")
-    return netlist.read(work / "raw.json")
+    return netlist.read(work / "raw.json"), warnings
+
+
+def _unread_assertions(staged: Staged, work: Path, error: ElaborationError) -> list[str]:
+    """A warning for each assertion of the design: slang reads all of them or is to read none."""
+    found = [place for text in _texts(staged, work) for place in formal.statements(*text)]
+    first = str(error).partition(": ")[2].splitlines()[0]
+    reason = f"{formal.where(first)}: {first.rpartition('ERROR: ')[2]}"
+    return [f"{place} is not kept: the reader takes all of them or none ({reason})"
+            for place in found]  # fmt: skip
+
+
+def _final_blocks(staged: Staged, work: Path) -> list[str]:
+    """A warning for each: slang skips them without a word."""
+    found = [place for text in _texts(staged, work) for place in formal.final_blocks(*text)]
+    return [f"{place} is not kept: nothing says when a halted design ends" for place in found]
+
+
+def _texts(staged: Staged, work: Path) -> Iterator[tuple[str, str]]:
+    for name in staged.sources:
+        yield name, (work / name).read_text(encoding="utf-8", errors="replace")
 
 
 def _only_registers(module: Module) -> set[str]:
@@ -204,19 +246,20 @@ def _finish(top: str) -> list[str]:
         "proc",
         f"select -set registers {registers} %co1:+[Q] w:* %i",
         f"setattr -set {cells.REGISTER_MARK} 1 @registers",
+        f"setattr -set keep 1 t:{cells.CHECK}",  # two that check the same keep both names
         "write_json raw.json",
         "write_rtlil raw.il",
     ]
 
 
-def _read_verilog(design: Design, staged: Staged) -> str:
+def _read_verilog(design: Design, staged: Staged, assertions: bool = False) -> str:
     options = [f"-I {folder}" for folder in staged.include]
     options += [
         f"-D {name}={value}" if value else f"-D {name}"
         for name, value in sorted(design.defines.items())
     ]
     return (
-        "read_verilog -sv -nodisplay -noassert -noassume "
+        f"read_verilog -sv -nodisplay {'' if assertions else '-noassert -noassume '}"
         f"{' '.join(options)} {' '.join(staged.sources)}"
     )
 
@@ -226,7 +269,6 @@ def _command_file(design: Design, staged: Staged, path: Path, more: Sequence[str
     lines = [
         "--single-unit",  # one file's macros hold in the next, as in every simulator
         "--allow-use-before-declare",
-        "--ignore-assertions",
         f"--max-hierarchy-depth {_MAX_DEPTH}",
         *(f"-I {folder}" for folder in staged.include),
         *(
@@ -272,7 +314,9 @@ def _tops(design: Design, staged: Staged, work: Path) -> list[str]:
     """The modules that no other instantiates, sorted."""
     try:
         _command_file(design, staged, work / "tops.f", [])
-        log = yosys.run(["read_slang --ast-compilation-only -f tops.f"], work, "tops")
+        log = yosys.run(
+            [f"read_slang --ast-compilation-only{_NO_ASSERTIONS} -f tops.f"], work, "tops"
+        )
         match = _TOPS.search(log)
         return sorted(match[1].split()) if match else []
     except ElaborationError as error:

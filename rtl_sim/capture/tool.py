@@ -15,6 +15,7 @@ from typing import Any, Final
 from rtl_sim.capture import (
     boxes,
     elaborate,
+    formal,
     loops,
     memories,
     parts,
@@ -31,6 +32,7 @@ from rtl_sim.capture.domains import GATE, SWITCH
 from rtl_sim.capture.errors import CaptureRefused, ElaborationError, Refusal
 from rtl_sim.capture.netlist import Module
 from rtl_sim.capture.options import MAX_LANES, Options
+from rtl_sim.capture.prepare import drop_unread
 from rtl_sim.design import Design
 
 DEFAULTS: Final = Options()
@@ -95,7 +97,7 @@ def capture(
         staged = staging.stage(design, work)
         try:
             tell("reading the design")
-            top, raw = readers.read(design, staged, work)
+            top, raw, unread = readers.read(design, staged, work, options.assertions)
             tell("flattening and checking it")
             flat, clocks = _elaborated(top, raw, options.clocks or design.clocks, work)
         except CaptureRefused as error:
@@ -129,10 +131,15 @@ def capture(
         padding=chain.padding,
         shadow_bits=sum(r.width + 1 for r in found.read_registers if r.shadow),
         walk_bits=walk_bits + 1 if (walk_bits := memories.walk_address_bits(found)) else 0,
-        cells_before=elaborate.count(flat, top),
+        cells_before=elaborate.count({**flat, top: drop_unread(formal.without(flat[top]))}, top),
         cells_after=after,
         kept_modules=sum(not boxes.is_box(module) for module in others.values()),
-        warnings=written.warnings,
+        warnings=(
+            *written.warnings,
+            *unread,
+            *formal.dropped(flat[top]),
+            *formal.set_beside_reset(flat[top]),
+        ),
         area=table,
     )
     texts = {
@@ -156,7 +163,7 @@ def _write_all(texts: Mapping[str, str], out: Path) -> None:
 
 def _area(top: str, work: Path) -> Mapping[str, Any]:
     """Both from what the work folder holds: the design as it was read, and what was written."""
-    original = ["read_rtlil raw.il"]
+    original = ["read_rtlil raw.il", "chformal -remove"]
     captured = [
         f"read_verilog -sv {BOXES} instrumented.v",
         f"hierarchy -check -top {top}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from rtl_sim.capture import boxes, logic, memories, uniform
+from rtl_sim.capture import boxes, formal, logic, memories, uniform
 from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.flops import PADDING, Flops
 from rtl_sim.capture.netlist import Bits, Cell, Module
@@ -124,6 +124,7 @@ def _top(
     yield from domains.declare()
     yield from flops.emit()
     yield from walks.emit()
+    yield from formal.emit(module, scope)
     yield "endmodule"
     _note_undriven(module.name, scope, warnings)
 

@@ -29,7 +29,7 @@ def prove(design: Design, verilog: Path, timeout_s: float = yosys.TIMEOUT_S) -> 
     """Raises ElaborationError naming how much stayed unproven, ToolError after `timeout_s`."""
     with tempfile.TemporaryDirectory(prefix="haltere-prove-") as folder:
         work = Path(folder)
-        top, _ = readers.read(design, staging.stage(design, work), work)
+        top = readers.read(design, staging.stage(design, work), work, assertions=False).top
         (work / "gate.v").write_text(tied_off(verilog.read_text(encoding="utf-8")))
         yosys.run(
             [

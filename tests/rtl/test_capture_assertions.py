@@ -1,0 +1,150 @@
+"""Assertions of the RTL hold and fail in the captured design as in the original, never frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rtl_sim.capture import CaptureResult, Options, capture
+from rtl_sim.design import Design
+from rtl_sim.errors import ModelFault
+from rtl_sim.statemap import StateMap
+from rtl_sim.verilated import toolchain
+from rtl_sim.verilated.halting import HaltablePlayer
+from rtl_sim.verilated.player import Player, build_player
+
+if toolchain.absence():
+    pytest.skip(str(toolchain.absence()), allow_module_level=True)
+
+MODULE = """\
+module t(input clk, input other, input rst_n, input [3:0] d, output reg [3:0] q);
+  reg [3:0] was;
+  always @(posedge clk) begin q <= d; was <= q; end
+  {statement}
+endmodule
+"""
+# kind -> (suffix, statement); each fails once `was` or `d` is 9
+KINDS = {
+    "immediate, read by Yosys": (".v", "always @(posedge clk) if (rst_n) assert (was != 9);"),
+    "immediate, read by slang": (
+        ".sv",
+        'always_ff @(posedge clk) if (rst_n) a: assert (was != 9) else $error("nine");',
+    ),
+    "concurrent": (
+        ".sv",
+        "a: assert property (@(posedge clk) disable iff (!rst_n) q != 9 || was == 9);",
+    ),
+    "assumption": (".sv", "always @(posedge clk) assume (d != 9);"),
+    "combinational": (".v", "always @* if (rst_n) assert (d != 9);"),
+    "another clock": (".sv", "always @(negedge other) begin : b assert (was != 9); end"),
+}
+
+
+def captured(statement: str, suffix: str, folder: Path, options: Options) -> CaptureResult:
+    folder.mkdir(exist_ok=True)
+    source = folder / f"t{suffix}"
+    source.write_text(MODULE.format(statement=statement))
+    return capture(Design((source,), "t", clocks=("clk", "other")), folder / "out", options)
+
+
+def rows(player: Player, values: Iterable[int]) -> NDArray[np.uint32]:
+    """Four rows for each value of d: both clocks go up and down once, one after the other."""
+    made = []
+    for value in values:
+        for clk, other in ((0, 0), (1, 0), (0, 0), (0, 1)):
+            for name, level in (("clk", clk), ("other", other), ("rst_n", 1), ("d", value)):
+                player.set(name, level)
+            made.append(player.row)
+    player.set("other", 0)
+    made.append(player.row)
+    return np.stack(made)
+
+
+def stopped_at(player: Player | HaltablePlayer, steps: NDArray[np.uint32]) -> int | None:
+    for number, row in enumerate(steps):
+        try:
+            player.play(row[np.newaxis])
+        except ModelFault:
+            return number
+    return None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_assertion_fails_at_the_step_of_the_original_and_not_while_frozen(
+    kind: str, tmp_path: Path
+) -> None:
+    suffix, statement = KINDS[kind]
+    result = captured(statement, suffix, tmp_path, Options(lanes=3))
+    assert not result.report.warnings
+    state_map = StateMap.parse(result.state_map.read_bytes())
+    library = build_player([result.verilog], "t", assertions=True)
+    original = build_player([tmp_path / f"t{suffix}"], "t", assertions=True)
+    with (
+        Player(original) as player,
+        HaltablePlayer(library, state_map, noise=np.random.default_rng(5)) as halted,
+    ):
+        good = rows(player, (1, 2, 3, 4))
+        bad = rows(player, (5, 9, 8, 9, 7, 6))
+        assert stopped_at(player, good) is stopped_at(halted, good) is None
+        for _ in range(20):
+            halted.load(halted.save(), halted.row)
+        step = stopped_at(player, bad)
+        assert step is not None
+        assert stopped_at(halted, bad) == step
+    silent = build_player([result.verilog], "t")
+    with HaltablePlayer(silent, state_map) as unasked:
+        assert stopped_at(unasked, bad) is None
+
+
+def test_without_the_guard_an_assertion_fires_while_frozen(tmp_path: Path) -> None:
+    suffix, statement = KINDS["combinational"]
+    result = captured(statement, suffix, tmp_path, Options())
+    text = result.verilog.read_text()
+    head, mark, tail = text.partition("`ifndef SYNTHESIS")
+    result.verilog.write_text(head + mark + tail.replace("sp_run", "1'b1"))
+    library = build_player([result.verilog], "t", assertions=True)
+    state_map = StateMap.parse(result.state_map.read_bytes())
+    halted = HaltablePlayer(library, state_map, noise=np.random.default_rng(5))
+    with halted, pytest.raises(ModelFault):
+        for _ in range(20):
+            halted.load(halted.save(), halted.row)
+
+
+def test_assertions_cost_neither_cells_nor_area(tmp_path: Path) -> None:
+    suffix, statement = KINDS["combinational"]
+    result = captured(statement, suffix, tmp_path / "with", Options())
+    bare = captured("", suffix, tmp_path / "bare", Options())
+    for field in ("cells_before", "cells_after", "rows", "layout_id"):
+        assert getattr(result.report, field) == getattr(bare.report, field), field
+
+
+def test_state_that_only_an_assertion_reads_stays_unless_assertions_are_left_out(
+    tmp_path: Path,
+) -> None:
+    statement = "reg last; always @(posedge clk) begin last <= d[0]; assert (last || !q[0]); end"
+    kept = captured(statement, ".v", tmp_path / "kept", Options())
+    left = captured(statement, ".v", tmp_path / "left", Options(assertions=False))
+    # `was` has no reader in this design at all.
+    assert (kept.report.flop_bits, left.report.flop_bits) == (5, 4)
+    assert "assert" in kept.verilog.read_text()
+    assert "assert" not in left.verilog.read_text()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "statement", "warning"),
+    [
+        (".sv", "C: assert property (@(posedge clk) d == 1 |=> q == 1);", r"t.sv:4: assert"),
+        (".v", "always @(posedge clk) assert (s_eventually d);", r"t.v:4: live"),
+        (".sv", "final a: assert (q == q);", r"t.sv:4: final"),
+        (".sv", 'always @(posedge clk) if (d == 3) $display("three");', r"t.sv:4: print"),
+    ],
+)
+def test_what_cannot_be_kept_is_named_with_its_line(
+    suffix: str, statement: str, warning: str, tmp_path: Path
+) -> None:
+    (found,) = captured(statement, suffix, tmp_path, Options()).report.warnings
+    assert found.startswith(f"{warning} is not kept: ") or found == f"{warning} is not kept"

@@ -12,6 +12,7 @@ from typing import Final
 
 from rtl_sim.capture import boxes, cells, clocks, expr
 from rtl_sim.capture.clocks import Clocks
+from rtl_sim.capture.dead import dead_clocks
 from rtl_sim.capture.errors import CaptureRefused, Refusal
 from rtl_sim.capture.loops import combinational_loops
 from rtl_sim.capture.netlist import Bit, Module
@@ -47,6 +48,7 @@ def check_raw(modules: Mapping[str, Module], top: str) -> None:
         for net in modules[top].nets
         if net.public and net.name in STATE_PORTS
     ]
+    found += dead_clocks(modules, top)
     if found:
         raise CaptureRefused(top, found)
 

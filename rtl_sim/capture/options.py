@@ -17,8 +17,8 @@ MAX_LANES: Final = 1024  # wider than any bus that could carry a row
 class Options:
     """`lanes`: bits of the chain that move in a cycle. `freeze`: by clock enables or by a gated
     clock. `read_registers`: those of memories restored through the memory, or from a shadow on the
-    chain. `clocks`: declared clock ports, the primary first; none: they are found. `assertions`: the
-    RTL's assertions, and what state only they read, are part of the design."""
+    chain. `clocks`: declared clock ports, the primary first; none: they are found. `assertions`:
+    those of the RTL, and what state only they read, are part of the design."""
 
     lanes: int = DEFAULT_LANES
     freeze: Literal["enable", "gate"] = "enable"

@@ -36,9 +36,20 @@ def sweep() -> str:
     for pins, body in KINDS.values():
         for rising, *levels in product((1, 0), repeat=1 + len(pins)):
             active = dict(zip(pins, levels, strict=True))
-            texts = {pin: pin if level else f"!{pin}" for pin, level in active.items()}
+            names = {pin: pin if level else f"{pin}_n" for pin, level in active.items()}
+            if "s" in active and "a" in active:
+                # A set that outlives the reset acts at once in hardware, not in simulation.
+                names["s"] = f"s{count}"
+                given, reset = "s" if active["s"] else "!s_n", "a" if active["a"] else "!a_n"
+                invert = "" if active["s"] else "!"
+                lines.append(f"  wire s{count} = {invert}({given} && !({reset}));")
+            texts = {
+                pin: names[pin] if level else f"!{names[pin]}" for pin, level in active.items()
+            }
             events = [f"{'pos' if rising else 'neg'}edge clk"]
-            events += [f"{'pos' if active[p] else 'neg'}edge {p}" for p in "as" if p in active]
+            events += [
+                f"{'pos' if active[p] else 'neg'}edge {names[p]}" for p in "as" if p in active
+            ]
             name = f"q{count}"
             value = f" = {count % 4}" if count % 2 else ""
             text = body.format(**texts).replace("q <=", f"{name} <=")
@@ -47,14 +58,19 @@ def sweep() -> str:
             lines.append(f"  always @({' or '.join(events)}) {text};")
             lines.append(f"  assign q[{2 * count + 1}:{2 * count}] = {name};")
             count += 1
-    head = f"module t(input clk, e, r, a, s, input [1:0] d, output [{2 * count - 1}:0] q);"
+    # Low-active pins are made inside: at power-on, all inputs 0, no reset must be active.
+    head = (
+        f"module t(input clk, e, r, a, s, input [1:0] d, output [{2 * count - 1}:0] q);\n"
+        "  wire e_n = !e, r_n = !r, a_n = !a, s_n = !s;"
+    )
     return "\n".join([head, *lines, "endmodule\n"])
 
 
 def test_every_kind_of_flip_flop_runs_freezes_and_moves(tmp_path: Path) -> None:
     source = tmp_path / "t.v"
     source.write_text(sweep())
-    design = Design((source,), "t", clocks=("clk",))
+    resets = {"a": 1, "s": 1}
+    design = Design((source,), "t", clocks=("clk",), resets=resets)
     results = tuple(
         capture(design, tmp_path / options.freeze, options)
         for options in (Options(lanes=32), Options(lanes=5, freeze="gate"))

@@ -38,4 +38,4 @@ if [[ ! -e $stamp ]]; then
     }
     touch "$stamp"
 fi
-export PATH="$PWD/$venv/bin:$PATH"
+export PATH="$(cd "$venv" && pwd)/bin:$PATH"

@@ -17,6 +17,7 @@ from rtl_sim.capture.ports import is_fixed, read_ports
 from rtl_sim.capture.scope import Scope, constant, identifier, span
 
 MACHINE_WORD_BITS: Final = 64
+EXCLUSIVE_CHOICES: Final = 3  # from so many on, synthesis pays for an order among them
 TABLE_ADDRESS_BITS: Final = 4
 
 
@@ -111,7 +112,12 @@ def _table(cell: Cell, scope: Scope) -> Iterator[str]:
 
 
 def _branches(cell: Cell) -> bool:
-    """Choices among words too wide for a machine's: all sides of a `?` are computed then."""
+    """Choices among words too wide for a machine's: all sides of a `?` are computed then.
+
+    And choices of which at most one is ever made: as `?` they would get an order of precedence.
+    """
+    if cell.kind == "$pmux" and len(cell.pins["S"]) >= EXCLUSIVE_CHOICES:
+        return True
     return (
         cell.kind in ("$mux", "$pmux", "$bmux")
         and len(cell.pins["Y"]) > MACHINE_WORD_BITS
@@ -136,12 +142,20 @@ def _choice(cell: Cell, scope: Scope) -> Iterator[str]:
     if cell.kind == "$bmux":
         yield from among(cell.pins["A"], selects, "")
         return
-    for number, select in enumerate(selects):
-        arm = cell.pins["B"][number * width : (number + 1) * width]
-        yield f"{'else ' if number else ''}if ({scope.render((select,))})"
-        yield f"  {target} = {scope.render(arm)};"
-    yield "else"
-    yield f"  {target} = {scope.render(cell.pins['A'])};"
+    arms = [
+        cell.pins["B"][start : start + width] for start in range(0, width * len(selects), width)
+    ]
+    if cell.kind == "$mux":
+        yield f"if ({scope.render(selects)})"
+        yield f"  {target} = {scope.render(arms[0])};"
+        yield "else"
+        yield f"  {target} = {scope.render(cell.pins['A'])};"
+        return
+    yield "(* parallel_case *) case (1'b1)"
+    for select, arm in zip(selects, arms, strict=True):
+        yield f"  {scope.render((select,))}: {target} = {scope.render(arm)};"
+    yield f"  default: {target} = {scope.render(cell.pins['A'])};"
+    yield "endcase"
 
 
 def _assign(scope: Scope, target: Bits, value: str) -> str:

@@ -159,7 +159,7 @@ class Updates:
             yield from self._cases(selects, bodies)
 
     def _cases(self, selects: Bits, bodies: list[list[str]]) -> Iterator[str]:
-        """if / else if / else over the select bits, of which at most one is set."""
+        """A branch for each select bit, of which at most one is set: no order among them."""
         if not any(bodies):
             return
         conditions = [self._scope.render((select,)) for select in selects]
@@ -168,10 +168,15 @@ class Updates:
             return
         while len(bodies) > 1 and not bodies[-1] and not bodies[-2]:
             del bodies[-2], conditions[-1]
-        for number, (condition, body) in enumerate(zip(conditions, bodies, strict=False)):
-            yield from under(f"{'else ' if number else ''}if ({condition})", body)
-        if bodies[-1]:
-            yield from under("else", bodies[-1])
+        if len(conditions) < 2:
+            yield from under(f"if ({conditions[0]})", bodies[0])
+            if bodies[1:] and bodies[1]:
+                yield from under("else", bodies[1])
+            return
+        yield "(* parallel_case *) case (1'b1)"
+        for condition, body in zip((*conditions, "default"), bodies, strict=False):
+            yield from (f"  {line}" for line in under(f"{condition}:", body))
+        yield "endcase"
 
 
 def under(head: str, body: Sequence[str]) -> Iterator[str]:

@@ -75,6 +75,19 @@ def test_a_reset_that_stands_first_keeps_its_pin(tmp_path: Path) -> None:
     assert after.lut - before.lut <= 16 + OVERHEAD_LUTS
 
 
+def test_choices_of_which_one_is_made_get_no_order(tmp_path: Path) -> None:
+    """A substitution table of 64 entries: a chain of choices takes several times that."""
+    entries = " ".join(f"6'd{n}: y = 8'd{(n * 167 + 13) % 256};" for n in range(64))
+    before, after = _areas(
+        f"""(input clk, input [5:0] d, output reg [7:0] q);
+        reg [7:0] y;
+        always @* (* parallel_case *) case (d) {entries} endcase
+        always @(posedge clk) q <= y ^ q;""",
+        tmp_path,
+    )
+    assert after.lut <= before.lut + 2 * 8 + OVERHEAD_LUTS
+
+
 def test_every_primitive_is_counted_and_ram_by_the_luts_it_takes() -> None:
     cells = {"LUT6": 3, "INV": 1, "RAM32M": 2, "SRL16E": 5, "FDRE": 7, "FDCE": 1, "CARRY4": 2}
     assert area.counted({**cells, "RAMB18E1": 1, "DSP48E1": 4, "BUFG": 1}) == area.Area(

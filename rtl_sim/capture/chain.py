@@ -7,7 +7,8 @@ and the bits of a register follow each other elsewhere. All paths made of that, 
 line, which is cut into lanes of one length.
 
 Chains inside instances (`Run`) are parts of lanes that cannot be cut; they come first, the line
-fills what is left.
+fills what is left. In row 0 stand bits of as few registers as can be, where nothing prefers another
+place for them.
 
 The lanes are filled up with padding flip-flops: without them, lanes would have different lengths
 and a full turn of the chain would not end where it began. They stand in the last rows, at the upper
@@ -57,8 +58,10 @@ def place(
     runs: Sequence[Run] = (),
 ) -> Chain:
     """`links` in order of preference; those that would fork or close a path are passed over."""
-    line = list(_line(registers, links))
-    lanes: list[list[Spot]] = [[] for _ in range(lane_count)]
+    paths = list(_paths(registers, links))
+    tails = _tails(paths, lane_count)
+    line = [spot for path in paths for spot in path if spot not in tails]
+    lanes: list[list[Spot]] = [[spot] for spot in sorted(tails)] or [[] for _ in range(lane_count)]
     for number in sorted(range(len(runs)), key=lambda n: -len(runs[n].bits)):
         lane = min(lanes, key=len)
         lane += (Spot(len(registers) + number, bit) for bit in range(len(runs[number].bits)))
@@ -83,7 +86,20 @@ def _rooms(free: Sequence[int], padding: int) -> list[int]:
     return rooms
 
 
-def _line(registers: Sequence[Register], links: Sequence[Link]) -> Iterator[Spot]:
+def _tails(paths: Sequence[Sequence[Spot]], lane_count: int) -> frozenset[Spot]:
+    """Flip-flops for row 0, from as few registers as there are: a simulator joins them to `sp_so`
+    at every cycle. Only such as stand alone, and none in a design of hardly more than one row."""
+    alone: dict[int, list[Spot]] = {}
+    for path in paths:
+        if len(path) == 1:
+            alone.setdefault(path[0].register, []).append(path[0])
+    widest = sorted(alone.values(), key=lambda spots: (-len(spots), spots))
+    chosen = [spot for spots in widest for spot in spots][:lane_count]
+    enough = len(chosen) == lane_count and sum(map(len, paths)) >= 2 * lane_count
+    return frozenset(chosen) if enough else frozenset()
+
+
+def _paths(registers: Sequence[Register], links: Sequence[Link]) -> Iterator[list[Spot]]:
     """All flip-flops, each behind the one that it takes its bit from."""
     after: dict[Spot, Spot] = {}
     before: dict[Spot, Spot] = {}
@@ -101,6 +117,8 @@ def _line(registers: Sequence[Register], links: Sequence[Link]) -> Iterator[Spot
             spot: Spot | None = Spot(index, bit)
             if spot in before:
                 continue
+            path = []
             while spot is not None:
-                yield spot
+                path.append(spot)
                 spot = after.get(spot)
+            yield path

@@ -109,9 +109,7 @@ class Flops:
             for position, bit in enumerate(register.q)
         }
         self._sums = {
-            index: found
-            for index, found in sums.items()
-            if found.counts or any(self._linked(index, found))
+            index: found for index, found in sums.items() if any(self._linked(index, found))
         }
         self.absorbed: Final = frozenset(found.cell for found in self._sums.values())
 

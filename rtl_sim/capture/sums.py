@@ -1,10 +1,8 @@
-"""Registers that take the sum of an adder of their own: counters, accumulators, pipelined adders.
+"""Registers that take the sum of an adder of their own: accumulators and pipelined adders.
 
 A multiplexer behind an adder costs a LUT a bit, for the carry chain has taken the one before it.
-So nothing is put behind: while the chain shifts, the adder itself lets through what comes down the
-chain, for one operand is exchanged for it and the other is 0. Where the operand *is* the bit that
-comes down (`links.py` sees to it) that costs nothing; for a counter, whose step is a constant, it
-takes the LUT before the carry chain, which is empty otherwise.
+So nothing is put behind where an operand *is* the bit that comes down the chain (`links.py` sees to
+it): while the chain shifts, the adder itself lets that operand through, for the other one is 0.
 """
 
 from __future__ import annotations
@@ -28,10 +26,6 @@ class Sum:
     operator: str
     passed: Bits  # the operand that is exchanged while the chain shifts
     masked: Bits  # the operand that is 0 then
-
-    @property
-    def counts(self) -> bool:
-        return all(isinstance(bit, str) for bit in self.masked)
 
 
 def find(module: Module, choices: Choices, registers: Sequence[Register]) -> dict[int, Sum]:

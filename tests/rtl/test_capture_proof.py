@@ -33,7 +33,7 @@ def test_the_running_captured_checksum_overlay_equals_its_original(tmp_path: Pat
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("good <= (sp_run", "good <= 16'd1 + (sp_run"),  # a next state
+        ("good <= n", "good <= 16'd1 + n"),  # a next state
         ("sp_run && rst", "sp_run && !rst"),  # a reset
         ("u_queue.mem [(sp_run ? ", "u_queue.mem [(sp_run ? 3'd1 + "),  # where a memory is written
     ],

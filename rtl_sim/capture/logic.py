@@ -7,6 +7,7 @@ state port.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -18,7 +19,7 @@ from rtl_sim.capture.scope import Scope, constant, identifier, span
 
 MACHINE_WORD_BITS: Final = 64
 EXCLUSIVE_CHOICES: Final = 3  # from so many on, synthesis pays for an order among them
-TABLE_ADDRESS_BITS: Final = 4
+TABLE_ADDRESS_BITS: Final = 4  # below, a few nested choices are as quick as a table
 
 
 def outputs(cell: Cell) -> Iterator[Bits]:
@@ -101,14 +102,11 @@ def _is_table(cell: Cell) -> bool:
 
 def _table(cell: Cell, scope: Scope) -> Iterator[str]:
     words, width = cell.pins["A"], len(cell.pins["Y"])
-    name = identifier(scope.reserve("sp_table"))
-    yield f"  reg {span(width)}{name} [0:{len(words) // width - 1}];"
-    yield "  initial begin"
-    for number in range(len(words) // width):
-        word = "".join(map(str, words[number * width : (number + 1) * width][::-1]))
-        yield f"    {name}[{number}] = {constant(word)};"
-    yield "  end"
-    yield _assign(scope, cell.pins["Y"], f"{name}[{scope.render(cell.pins['S'])}]")
+    name = scope.reserve("sp_table")
+    image = "".join(map(str, words[::-1]))
+    sizes = {"WIDTH": f"{width:b}", "SIZE": f"{len(words) // width:b}", "OFFSET": "0"}
+    yield from declare_memory(replace(cell, params={**sizes, "INIT": image}), name)
+    yield _assign(scope, cell.pins["Y"], f"{identifier(name)}[{scope.render(cell.pins['S'])}]")
 
 
 def _branches(cell: Cell) -> bool:
@@ -126,7 +124,7 @@ def _branches(cell: Cell) -> bool:
 
 
 def _choice(cell: Cell, scope: Scope) -> Iterator[str]:
-    """A wide choice as if and else."""
+    """A choice as branches: if and else, or a case where at most one select is ever set."""
     target, selects, width = scope.render(cell.pins["Y"]), cell.pins["S"], len(cell.pins["Y"])
 
     def among(words: Bits, bits: Bits, indent: str) -> Iterator[str]:

@@ -332,11 +332,6 @@ def test_a_waveform_that_cannot_be_made_hides_nothing(
 # ---- two clocks
 
 
-# until capture takes several clocks
-several_clocks = pytest.mark.xfail(raises=CaptureRefused, strict=False)
-
-
-@several_clocks
 def test_clocks_rise_by_their_periods(sims: Callable[..., FpgaSim]) -> None:
     dut = sims()("crossing.sv", top="crossing", clock={"fast": 2, "slow": 5})
     dut.step(4, "slow")
@@ -346,7 +341,6 @@ def test_clocks_rise_by_their_periods(sims: Callable[..., FpgaSim]) -> None:
     assert dut.cycle == 13 + 5 - 2  # at 10 and 20 they rose together
 
 
-@several_clocks
 def test_a_design_with_two_clocks_is_halted_between_their_edges(
     sims: Callable[..., FpgaSim],
 ) -> None:

@@ -16,7 +16,7 @@ Simulators see `sp_run` in clocked processes only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from itertools import groupby
 from typing import Final
 
@@ -160,16 +160,7 @@ class Memories:
             memory = self._state.memories[register.memory]
             address = self._address(memory, port.address)
             condition = f"(sp_run ? {enable} : sp_mre && {self._selected(number, register)})"
-        edge = self._domains.edge(port.clock, port.rising)
-        if port.async_reset == "0":
-            yield f"  always @({edge})"
-            lead = "if"
-        else:
-            reset = identifier(scope.reserve("sp_arst"))
-            yield f"  wire {reset} = sp_run && {scope.render((port.async_reset,))};"
-            yield f"  always @({edge} or posedge {reset})"
-            yield f"    if ({reset}) {name} <= {constant(port.async_value)};"
-            lead = "else if"
+        lead = yield from self._process(port, f"{name} <= {constant(port.async_value)}")
         resets = port.sync_reset != "0"
         clear = f"sp_run && {scope.render((port.sync_reset,))}"
         value = f"{name} <= {constant(port.sync_value)};"
@@ -184,6 +175,21 @@ class Memories:
         if resets and port.enable_first:
             yield "      end"
         yield "    end"
+
+    def _process(self, port: ReadPort, reset: str) -> Generator[str, None, str]:
+        """The head of a process at the port's clock, in which its asynchronous reset does `reset`.
+
+        Returns what the next branch begins with.
+        """
+        edge = self._domains.edge(port.clock, port.rising)
+        if port.async_reset == "0":
+            yield f"  always @({edge})"
+            return "if"
+        name = identifier(self._scope.reserve("sp_arst"))
+        yield f"  wire {name} = sp_run && {self._scope.render((port.async_reset,))};"
+        yield f"  always @({edge} or posedge {name})"
+        yield f"    if ({name}) {reset};"
+        return "else if"
 
     def _bypasses(self, register: ReadRegister, name: str, address: str) -> Iterator[str]:
         """Write-first ports: what is being written to the word that is read."""
@@ -215,16 +221,7 @@ class Memories:
         seen, shadow = scope.render(port.data), scope.render(register.shadow)
         yield f"  reg {use} = 0;"
         yield f"  assign {seen} = {use} ? {shadow} : {identifier(self._registers[number])};"
-        edge = self._domains.edge(port.clock, port.rising)
-        if port.async_reset == "0":
-            yield f"  always @({edge})"
-            lead = "if"
-        else:
-            reset = identifier(scope.reserve("sp_arst"))
-            yield f"  wire {reset} = sp_run && {scope.render((port.async_reset,))};"
-            yield f"  always @({edge} or posedge {reset})"
-            yield f"    if ({reset}) {use} <= 0;"
-            lead = "else if"
+        lead = yield from self._process(port, f"{use} <= 0")
         yield f"    {lead} (!sp_run) {use} <= 1;"
         yield f"    else if ({' || '.join(updates) or '0'}) {use} <= 0;"
 

@@ -21,10 +21,11 @@ WORKER = Path(__file__).with_name("spy_worker.py")
 DEVICE = "fpga-sim:0"
 QUANTUM = 2000
 MAX_LOOKS = 2000
+SPINS = 40_000  # some milliseconds
 WORKS: dict[str, tuple[str, Work]] = {
-    "a": ("spy", [(40_000, 1), (100, 2)]),
-    "b": ("spy-too", [(40_000, 3), (200, 4)]),
-    "c": ("spy", [(40_000, 5)]),
+    "a": ("spy", [(SPINS, 1), (100, 2)]),
+    "b": ("spy-too", [(SPINS, 3), (200, 4)]),
+    "c": ("spy", [(SPINS, 5)]),
 }
 
 
@@ -61,13 +62,19 @@ def test_a_worker_killed_in_mid_slice_takes_nobody_with_it(
 
 
 def test_a_session_is_checkpointed_and_moved_while_others_are_sliced(
-    fleet: Fleet, expected: dict[str, str], tmp_path: Path
+    fleet: Fleet, tmp_path: Path
 ) -> None:
+    # Seconds of work when shared, so that nobody is done before all is asked of them.
+    works: dict[str, tuple[str, Work]] = {
+        name: (overlay, [(50 * SPINS, key) for key in (1, 2)])
+        for name, (overlay, _) in WORKS.items()
+    }
+    expected = {name: digest(alone(work, overlay)) for name, (overlay, work) in works.items()}
     fleet.start(DEVICE, quantum_cycles=QUANTUM)
     fleet.start("fpga-sim:1", quantum_cycles=QUANTUM)
     anchor = start(fleet, "anchor", "spy-too", [(FOREVER, 9)])  # someone to share with, always
     read_until(anchor, "launched")
-    workers = {name: start(fleet, name, *WORKS[name]) for name in WORKS}
+    workers = {name: start(fleet, name, *works[name]) for name in works}
     for worker in workers.values():
         read_until(worker, "launched")
     wait_until(fleet, lambda status: status.kernel_slices > 4)

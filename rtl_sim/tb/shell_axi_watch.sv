@@ -5,10 +5,12 @@
 //   3  a burst across a 4 KiB page
 //   4  a write burst that began and did not go on at once: it waits for somebody
 //   5  "quiet" while something was under way
+//   6  a burst that began while parked: the freeze would last as long as there is work
 module shell_axi_watch (
   input  logic        clk_i,
   input  logic        rst_ni,
   input  logic        quiet_i,
+  input  logic        park_i,
   input  logic        awvalid, awready,
   input  logic [31:0] awaddr,
   input  logic [7:0]  awlen,
@@ -22,7 +24,7 @@ module shell_axi_watch (
   input  logic [7:0]  arlen,
   input  logic [2:0]  arsize,
   input  logic        rvalid, rready, rlast,
-  output logic [5:0]  broken_o,
+  output logic [6:0]  broken_o,
   output logic [31:0] bursts_o
 );
   logic        aw_held_q, w_held_q, ar_held_q;  // valid without ready in the last cycle
@@ -33,7 +35,8 @@ module shell_axi_watch (
   logic [7:0]  beat_q;
   logic [7:0]  writes_q, reads_q;  // under way
   logic        crosses_aw, crosses_ar, open, last;
-  logic [5:0]  broken;
+  logic [6:0]  broken;
+  logic        parked_q;  // in the last cycle, when what is valid now was decided
 
   // A burst's beats lie on whole beats, wherever in the first it begins.
   assign crosses_aw = ((13'(awaddr[11:0] >> awsize) + 13'(awlen) + 13'd1) << awsize) > 13'd4096;
@@ -49,16 +52,18 @@ module shell_axi_watch (
     broken[2] = wvalid && (!open || wlast != last);
     broken[3] = (awvalid && crosses_aw) || (arvalid && crosses_ar);
     broken[4] = beat_q != 0 && !wvalid;
+    broken[6] = parked_q && ((awvalid && !aw_held_q) || (arvalid && !ar_held_q));
     broken[5] = quiet_i && (awvalid || wvalid || arvalid || writes_q != 0 || reads_q != 0);
   end
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {aw_held_q, w_held_q, ar_held_q} <= '0;
+      {aw_held_q, w_held_q, ar_held_q, parked_q} <= '0;
       {told_q, ended_q, beat_q, writes_q, reads_q} <= '0;
       broken_o <= '0;
       bursts_o <= '0;
     end else begin
+      parked_q  <= park_i;
       aw_held_q <= awvalid && !awready;
       w_held_q  <= wvalid && !wready;
       ar_held_q <= arvalid && !arready;

@@ -145,7 +145,7 @@ class Bench:
         await Timer(1, "ns")
 
     def finish(self) -> None:
-        assert int(self.dut.broken.value) == 0, f"rules broken: {int(self.dut.broken.value):#08b}"
+        assert int(self.dut.broken.value) == 0, f"rules broken: {int(self.dut.broken.value):#09b}"
         self.running = False
         self.clock.cancel()
 

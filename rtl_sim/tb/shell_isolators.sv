@@ -8,7 +8,7 @@ module shell_isolators #(
   input  logic        clk, fab_clk, rst_n, run, park,
   input  logic        noise,
   output logic        quiet, stream_quiet, control_idle,
-  output logic [5:0]  broken,
+  output logic [6:0]  broken,
   output logic [31:0] bursts,
 
   input  logic        fab_awvalid, output logic fab_awready, input logic [3:0] fab_awid,
@@ -72,7 +72,8 @@ module shell_isolators #(
   );
 
   shell_axi_watch u_watch (
-    .clk_i(clk), .rst_ni(rst_n), .quiet_i(quiet), .broken_o(broken), .bursts_o(bursts),
+    .clk_i(clk), .rst_ni(rst_n), .quiet_i(quiet), .park_i(park),
+    .broken_o(broken), .bursts_o(bursts),
     .awvalid(out_awvalid), .awready(out_awready), .awaddr(out_awaddr), .awlen(out_awlen),
     .awsize(out_awsize), .wvalid(out_wvalid), .wready(out_wready), .wlast(out_wlast),
     .wdata(out_wdata), .wstrb(out_wstrb), .bvalid(out_bvalid), .bready(out_bready),

@@ -24,6 +24,8 @@ std::uint64_t haltere_shell_bytes();
 void haltere_save_shell(void*, std::uint8_t*);
 std::uint32_t haltere_load_shell(void*, const std::uint8_t*);
 const char* haltere_log(void*);
+std::uint32_t haltere_freeze(void*);
+std::uint32_t haltere_release(void*);
 std::uint32_t haltere_rotate(void*, std::uint8_t*, const std::uint8_t*, std::uint32_t,
                              std::uint32_t);
 std::uint32_t haltere_read_memory(void*, std::uint32_t, std::uint32_t, std::uint32_t,
@@ -70,8 +72,10 @@ static void cut_and_restore() {
     std::vector<std::uint8_t> shell(haltere_shell_bytes());
     for (int cut = 0; !haltere_interrupt(whole.model); cut += 17) {
         CHECK(cut < 10000);
+        CHECK(haltere_freeze(whole.model));
         CHECK(haltere_rotate(whole.model, rows.data(), nullptr, ROWS, ROW_BYTES));
         CHECK(haltere_read_memory(whole.model, 0, WORD_BYTES, DEPTH, words.data()));
+        CHECK(haltere_release(whole.model));
         haltere_save_shell(whole.model, shell.data());
         Bench other(123);
         other.target = whole.target;
@@ -79,8 +83,10 @@ static void cut_and_restore() {
             {BASE + 0x10000, WORDS * 8, reinterpret_cast<std::uint8_t*>(other.target.data())},
             {BASE, WORDS * 8, reinterpret_cast<std::uint8_t*>(other.source.data())}};
         haltere_set_windows(other.model, windows, 2);
+        CHECK(haltere_freeze(other.model));
         CHECK(haltere_write_memory(other.model, 0, WORD_BYTES, DEPTH, words.data()));
         CHECK(haltere_rotate(other.model, nullptr, rows.data(), ROWS, ROW_BYTES));
+        CHECK(haltere_release(other.model));
         CHECK(haltere_load_shell(other.model, shell.data()));
         haltere_run(other.model, 100000, 1);
         CHECK(haltere_interrupt(other.model));

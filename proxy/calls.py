@@ -13,16 +13,16 @@ from collections.abc import Callable
 
 from hal.errors import DeviceTimeout, HalError, StateError, UsageError
 from hal.types import Overlay, ProgramImage, Seq
-from proxy import pending, wire
+from proxy import pending, records, wire
 from proxy.bundles import unpack_overlay
-from proxy.errors import RemoteProtocolError, to_wire
+from proxy.errors import RemoteProtocolError, to_record
 from proxy.pending import Pending, SavedState
-from proxy.segment import REPLY_BYTES, Line
+from proxy.records import Done, Reply
+from proxy.segment import Line
 from proxy.session import Flight
 from proxy.tenant import HALT_TIMEOUT_S, Tenant
 
 INBOX_BYTES = 1 << 30  # bounds what one call can carry: overlays and states are far smaller
-Answer = dict[str, object]
 
 
 class Calls:
@@ -33,7 +33,7 @@ class Calls:
         self._deadline: float | None = None  # of a call that waits
 
     def answer(self) -> bool:
-        """Answer the call that waits, if there is one and it can be; True if it was.
+        """Done the call that waits, if there is one and it can be; True if it was.
         Raises RemoteProtocolError."""
         segment = self._tenant.segment
         number = segment[Line.REQUEST]
@@ -42,66 +42,66 @@ class Calls:
         if self._tenant.half.issued < segment[Line.REQUEST_AFTER]:
             return False
         stated, call = wire.decode(segment.read_request())
-        if stated != number or isinstance(call, wire.Command):
+        if stated != number or isinstance(call, records.Command):
             raise RemoteProtocolError(f"call {number}: found {type(call).__name__} {stated}")
         try:
             answer = self._do(call)
             if answer is None:
                 return False
-            reply: dict[str, object] = {"ok": answer}
+            reply: Reply = answer
         except HalError as error:
-            reply = {"error": _short(to_wire(error))}
+            reply = to_record(error)
         self._deadline = None
         self._tenant.check_epoch()
-        segment.write_reply(json.dumps(reply).encode())
+        segment.write_reply(number, reply)
         self._replied = number
         segment[Line.REPLY] = number
         self._tenant.wake()
         return True
 
-    def _do(self, call: wire.Record) -> Answer | None:
+    def _do(self, call: records.Record) -> Done | None:
         """The answer, None if the call must wait."""
         tenant = self._tenant
         match call:
-            case wire.Append():
+            case records.Append():
                 if call.first:
                     tenant.inbox.clear()
                 if len(tenant.inbox) + call.nbytes > INBOX_BYTES:
                     raise UsageError(f"more than {INBOX_BYTES} bytes for one call")
                 tenant.inbox += tenant.arena_range(call.arena, call.nbytes)
-                return {}
-            case wire.Fetch():
+                return Done(0)
+            case records.Fetch():
                 if call.offset + call.nbytes > len(tenant.outbox):
                     raise UsageError(f"fetch beyond the {len(tenant.outbox)} bytes that are there")
                 target = tenant.arena_range(call.arena, call.nbytes)
                 target[:] = tenant.outbox[call.offset : call.offset + call.nbytes]
-                return {}
-            case wire.Load():
+                return Done(0)
+            case records.Load():
                 return self._load(call)
-            case wire.Configure():
+            case records.Configure():
                 return self._configure(call)
-            case wire.Halt():
+            case records.Halt():
                 return self._halt(call)
-            case wire.GoOn():
+            case records.GoOn():
                 tenant.halted = False
-                return {}
-            case wire.Peek():
+                return Done(0)
+            case records.Peek():
                 self._check_halted("peek")
                 buffer = tenant.objects.buffers.get(call.buffer)
                 target = tenant.arena_range(call.arena, call.nbytes)
                 target[:] = tenant.context.peek(buffer, call.nbytes, call.offset)
-                return {}
-            case wire.SaveState():
+                return Done(0)
+            case records.SaveState():
                 self._check_halted("save_state")
                 tenant.outbox = pending.pack(self._saved())
-                return {"nbytes": len(tenant.outbox)}
-            case wire.LoadState():
+                return Done(len(tenant.outbox))
+            case records.LoadState():
                 return self._load_state()
-            case wire.Describe():
+            case records.Describe():
                 return self._describe()
         raise RemoteProtocolError(f"{type(call).__name__} is not a call")
 
-    def _load(self, call: wire.Load) -> Answer | None:
+    def _load(self, call: records.Load) -> Done | None:
         tenant = self._tenant
         image = ProgramImage(call.format, bytes(tenant.inbox), call.options)
         if tenant.fault is not None:
@@ -109,9 +109,9 @@ class Calls:
         if image.format == "overlay" and not tenant.fabric.acquire(tenant):
             return None
         tenant.objects.load(call.program, image)
-        return {}
+        return Done(0)
 
-    def _configure(self, call: wire.Configure) -> Answer | None:
+    def _configure(self, call: records.Configure) -> Done | None:
         """The session's own wish; other sessions keep theirs (see fabric)."""
         tenant = self._tenant
         if not tenant.drained:
@@ -119,7 +119,7 @@ class Calls:
         overlay: Overlay = unpack_overlay(bytes(tenant.inbox), call.digest)
         before = tenant.overlay
         if before == overlay:
-            return {}
+            return Done(0)
         tenant.overlay = overlay
         done = False
         try:
@@ -130,9 +130,9 @@ class Calls:
         if not done:
             return None
         tenant.objects.log.overlay = overlay.digest
-        return {}
+        return Done(0)
 
-    def _halt(self, call: wire.Halt) -> Answer | None:
+    def _halt(self, call: records.Halt) -> Done | None:
         """Stop taking commands once what may go has gone; a running kernel stops where it is on
         devices that can, and finishes in its own time on others."""
         tenant = self._tenant
@@ -144,7 +144,7 @@ class Calls:
             return None
         tenant.context.halt(HALT_TIMEOUT_S)
         tenant.halted = True
-        return {}
+        return Done(0)
 
     def _stands(self, upto: int) -> bool:
         """Nothing moves, or only what can be halted while it moves."""
@@ -155,7 +155,7 @@ class Calls:
             return tenant.drained
         if tenant.half.issued < upto and not (tenant.blocked and tenant.stays_blocked):
             return False
-        dying = wire.Free | wire.Unload  # a state cannot name what is no longer live
+        dying = records.Free | records.Unload  # a state cannot name what is no longer live
         return not any(isinstance(item.command, dying) for item in tenant.waiting())
 
     def _check_halted(self, what: str) -> None:
@@ -177,7 +177,7 @@ class Calls:
             ),
         )
 
-    def _load_state(self) -> Answer | None:
+    def _load_state(self) -> Done | None:
         tenant = self._tenant
         state = pending.unpack(bytes(tenant.inbox))
         if not tenant.drained:
@@ -197,9 +197,9 @@ class Calls:
             list[Pending](commands),
         )
         tenant.halted = True
-        return {}
+        return Done(0)
 
-    def _describe(self) -> Answer:
+    def _describe(self) -> Done:
         tenant, held = self._tenant, self._tenant.objects
         objects = {
             "buffers": [[h, entry.nbytes, entry.usage] for h, entry in held.log.buffers.items()],
@@ -213,12 +213,4 @@ class Calls:
         payloads = b"".join(image.payload for image in held.log.programs.values())
         head = json.dumps(objects).encode()
         tenant.outbox = len(head).to_bytes(8, "little") + head + payloads
-        return {"nbytes": len(tenant.outbox)}
-
-
-def _short(error: dict[str, str]) -> dict[str, str]:
-    """The end of a long build log says less than its beginning."""
-    limit = REPLY_BYTES // 8  # JSON spends up to six bytes on a character
-    return {
-        key: text if len(text) <= limit else text[:limit] + " [cut]" for key, text in error.items()
-    }
+        return Done(len(tenant.outbox))

@@ -8,28 +8,32 @@ Not thread-safe: one thread, or the caller's own lock, per session.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hal.errors import DeviceLost, DeviceTimeout, HalError
-from proxy import wire
+from proxy import records, wire
 from proxy.arena import CHUNK_BYTES, Arena, Region, chunks
 from proxy.doorbell import fence
-from proxy.errors import Backpressure, LeaseExpired, ProxyError, ServerGone, from_wire
+from proxy.errors import (
+    Backpressure,
+    LeaseExpired,
+    ProxyError,
+    RemoteProtocolError,
+    ServerGone,
+    from_record,
+)
 from proxy.liveness import holder_lives
 from proxy.paths import ServerPaths
+from proxy.records import Done, Failed
 from proxy.ring import Producer
 from proxy.segment import (
     END_AT,
     END_BYTES,
     ERROR_AT,
     ERROR_BYTES,
-    NAME_AT,
-    NAME_BYTES,
     Asleep,
     Line,
     Segment,
@@ -98,30 +102,30 @@ class Channel:
         return self._server
 
     def _named(self) -> str:
-        return self.segment.read_text(NAME_AT, NAME_BYTES).get("server") or self._server
+        return self.segment.read_home() or self._server
 
     # ---- commands
 
-    def put(self, command: wire.Command) -> None:
+    def put(self, command: records.Command) -> None:
         """Enqueue a command. Raises Backpressure, and whatever ended the session."""
         self._put_record(self._half.record(command))
         self._half.was_put()
 
     def write(self, buffer: int, offset: int, data: memoryview) -> None:
         if data.nbytes <= wire.INLINE_BYTES:
-            self.put(wire.WriteInline(buffer, offset, bytes(data)))
+            self.put(records.WriteInline(buffer, offset, bytes(data)))
             return
         for at, nbytes in chunks(data.nbytes, self._chunk_bytes):
             region = self._take_region(nbytes)
             self.segment.arena[region.offset : region.offset + nbytes] = data[at : at + nbytes]
-            command = wire.Write(buffer, offset + at, nbytes, region.offset)
+            command = records.Write(buffer, offset + at, nbytes, region.offset)
             self._put_record(self._half.record(command))
             self._half.was_put(writing=Transfer(region))
 
     def read(self, buffer: int, offset: int, into: memoryview) -> None:
         for at, nbytes in chunks(into.nbytes, self._chunk_bytes):
             region = self._take_region(nbytes)
-            command = wire.Read(buffer, offset + at, nbytes, region.offset)
+            command = records.Read(buffer, offset + at, nbytes, region.offset)
             self._put_record(self._half.record(command))
             self._half.was_put(reading=Transfer(region, into[at : at + nbytes]))
 
@@ -138,10 +142,10 @@ class Channel:
         """The first error that the worker has not seen, or the one that does not go away."""
         count = self.segment[Line.ERRORS]
         if count != self.segment[Line.ERRORS_SEEN]:
-            text = self.segment.read_text(ERROR_AT, ERROR_BYTES)
+            failed = self.segment.read_error(ERROR_AT, ERROR_BYTES)[1]
             self.segment[Line.ERRORS_SEEN] = count
-            error = from_wire(text)
-            if text.get("sticky"):
+            error = from_record(failed)
+            if failed.sticky:
                 self._fault = error
             raise error
         if self._fault is not None:
@@ -149,9 +153,7 @@ class Channel:
 
     # ---- calls
 
-    def call(
-        self, call: wire.Call, after: int = 0, timeout_s: float = CALL_TIMEOUT_S
-    ) -> dict[str, Any]:
+    def call(self, call: records.Call, after: int = 0, timeout_s: float = CALL_TIMEOUT_S) -> Done:
         """The server's answer, once it has taken record `after`. Raises what it raised."""
         segment = self.segment
         what = type(call).__name__
@@ -165,30 +167,31 @@ class Channel:
         self._ring_server()
         if not self.block(lambda: segment[Line.REPLY] == number, timeout_s):
             raise DeviceTimeout(f"{what} was not answered in {timeout_s} s")
-        reply = json.loads(segment.read_reply())
-        if "error" in reply:
-            raise from_wire(reply["error"])
-        answer: dict[str, Any] = reply["ok"]
-        return answer
+        reply = segment.read_reply()
+        if isinstance(reply, Failed):
+            raise from_record(reply)
+        if not isinstance(reply, Done):
+            raise RemoteProtocolError(f"{what} was answered by {type(reply).__name__}")
+        return reply
 
     def upload(self, data: bytes) -> None:
         """Fill the server's inbox for the next call."""
         pieces = chunks(len(data), self._call_bytes) if data else ((0, 0),)
         for at, nbytes in pieces:
             self.segment.arena[self._call_at : self._call_at + nbytes] = data[at : at + nbytes]
-            self.call(wire.Append(self._call_at, nbytes, int(at == 0)))
+            self.call(records.Append(self._call_at, nbytes, int(at == 0)))
 
-    def download(self, nbytes: int) -> bytes:
-        """The server's outbox."""
+    def download(self, filled: Done) -> bytes:
+        """The server's outbox, which a call filled."""
         data = bytearray()
-        for at, size in chunks(nbytes, self._call_bytes):
-            self.call(wire.Fetch(at, size, self._call_at))
+        for at, size in chunks(filled.nbytes, self._call_bytes):
+            self.call(records.Fetch(at, size, self._call_at))
             data += self.segment.arena[self._call_at : self._call_at + size]
         return bytes(data)
 
     def peek(self, buffer: int, offset: int, into: memoryview) -> None:
         for at, size in chunks(into.nbytes, self._call_bytes):
-            self.call(wire.Peek(buffer, offset + at, size, self._call_at))
+            self.call(records.Peek(buffer, offset + at, size, self._call_at))
             into[at : at + size] = self.segment.arena[self._call_at : self._call_at + size]
 
     # ---- waiting
@@ -221,7 +224,7 @@ class Channel:
     def _check_alive(self, now: float) -> None:
         state = self.segment[Line.STATE]
         if state == State.ENDED:
-            raise from_wire(self.segment.read_text(END_AT, END_BYTES))
+            raise from_record(self.segment.read_error(END_AT, END_BYTES)[1])
         if state == State.SUSPENDED or now - self._looked_at < TICK_S:
             return
         self._looked_at = now

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from hal.types import Seq
-from proxy import wire
+from proxy import records, wire
 from proxy.bundles import pack_overlay, unpack_overlay
 from proxy.errors import CheckpointRefused, ProxyError
 from proxy.pending import Pending
@@ -47,7 +47,7 @@ def write(snapshot: Snapshot, piece: Piece, store: Store) -> str:
     put = store.put
     body = {
         "version": VERSION,
-        "wire": wire.VERSION,
+        "wire": records.VERSION,
         "position": asdict(snapshot.position),
         "log": snapshot.log.to_json(),
         "images": [put(image.payload) for image in snapshot.log.programs.values()],
@@ -75,10 +75,10 @@ def read(record: str, store: Store) -> Checkpoint:
     raw = store.load(record)
     try:
         body = json.loads(raw)
-        if body["version"] != VERSION or body["wire"] != wire.VERSION:
+        if body["version"] != VERSION or body["wire"] != records.VERSION:
             raise CheckpointRefused(
                 f"checkpoint {record} is of version {body['version']}, wire {body['wire']}; this "
-                f"release reads {VERSION}, {wire.VERSION}"
+                f"release reads {VERSION}, {records.VERSION}"
             )
         for digest in blobs_of(raw):
             store.get(digest)
@@ -123,7 +123,7 @@ def _checkpoint(record: str, body: dict[str, Any], store: Store) -> Checkpoint:
             command = wire.decode(bytes.fromhex(encoded))[1]
         except ProxyError as error:
             raise CheckpointRefused(f"checkpoint {record}: {error}") from error
-        assert isinstance(command, wire.Command)
+        assert isinstance(command, records.Command)
         backlog.append(Pending(command, get(digest)))
     snapshot = Snapshot(
         position=Position(**body["position"]),

@@ -25,7 +25,7 @@ from hal.types import (
     Seq,
     Usage,
 )
-from proxy import wire
+from proxy import records
 from proxy.bundles import pack_overlay
 from proxy.channel import BACKPRESSURE_S, Channel, Idle
 from proxy.errors import ServerGone
@@ -55,21 +55,21 @@ class ProxyContext(DriverContext):
 
     def alloc(self, nbytes: int, usage: Usage) -> Handle:
         handle = self._mint.new()
-        self._put(wire.Alloc(handle, nbytes, int(usage)))
+        self._put(records.Alloc(handle, nbytes, int(usage)))
         return Handle(handle)
 
     def free(self, buffer: Handle) -> None:
-        self._put(wire.Free(buffer))
+        self._put(records.Free(buffer))
 
     def load(self, image: ProgramImage) -> Handle:
         """Waits, so that a build log arrives where it belongs."""
         handle = self._mint.new()
         self._channel.upload(image.payload)
-        self._channel.call(wire.Load(handle, image.format, image.options))
+        self._channel.call(records.Load(handle, image.format, image.options))
         return Handle(handle)
 
     def unload(self, program: Handle) -> None:
-        self._put(wire.Unload(program))
+        self._put(records.Unload(program))
 
     # ---- the queue
 
@@ -86,13 +86,15 @@ class ProxyContext(DriverContext):
     def copy(
         self, source: Handle, source_offset: int, target: Handle, target_offset: int, nbytes: int
     ) -> None:
-        self._put(wire.Copy(source, source_offset, target, target_offset, nbytes))
+        self._put(records.Copy(source, source_offset, target, target_offset, nbytes))
 
     def launch(self, program: Handle, entry: str, args: Sequence[Arg], grid: Grid) -> None:
-        self._put(wire.Launch(program, entry, tuple(args), grid.global_size, grid.local_size or ()))
+        self._put(
+            records.Launch(program, entry, tuple(args), grid.global_size, grid.local_size or ())
+        )
 
     def signal(self, seq: Seq) -> None:
-        self._put(wire.Signal(seq))
+        self._put(records.Signal(seq))
 
     def wait(self, seq: Seq, timeout_s: float) -> bool:
         self._go_on()
@@ -102,7 +104,7 @@ class ProxyContext(DriverContext):
 
     def halt(self, timeout_s: float) -> bool:
         after = self._channel.sent if self._whole_kernels else 0
-        call = wire.Halt(int(timeout_s * 1e6), self._channel.sent)
+        call = records.Halt(int(timeout_s * 1e6), self._channel.sent)
         try:
             self._channel.call(call, after, timeout_s + HALT_GRACE_S)
         except DeviceTimeout:
@@ -113,19 +115,18 @@ class ProxyContext(DriverContext):
     def save_state(self) -> bytes:
         if not self._halted and not self.halt(REHALT_TIMEOUT_S):  # buffers were read since
             raise DeviceTimeout(f"no halting point reached in {REHALT_TIMEOUT_S} s")
-        answer = self._channel.call(wire.SaveState())
-        return self._channel.download(int(answer["nbytes"]))
+        return self._channel.download(self._channel.call(records.SaveState()))
 
     def load_state(self, state: bytes) -> None:
         self._go_on()
         self._channel.upload(state)
-        self._channel.call(wire.LoadState(), self._channel.sent)
+        self._channel.call(records.LoadState(), self._channel.sent)
         self._halted = True
 
     def configure(self, overlay: Overlay) -> None:
         self._go_on()
         self._channel.upload(pack_overlay(overlay))
-        self._channel.call(wire.Configure(overlay.digest), self._channel.sent)
+        self._channel.call(records.Configure(overlay.digest), self._channel.sent)
 
     def close(self) -> None:
         if self._closed:
@@ -138,14 +139,14 @@ class ProxyContext(DriverContext):
 
     # ---- inner
 
-    def _put(self, command: wire.Command) -> None:
+    def _put(self, command: records.Command) -> None:
         self._go_on()
         self._channel.put(command)
 
     def _go_on(self) -> None:
         if self._halted:
             self._halted = False
-            self._channel.call(wire.GoOn())
+            self._channel.call(records.GoOn())
 
 
 class ProxyDriver(Driver):

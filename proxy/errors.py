@@ -23,6 +23,7 @@ from typing import ClassVar
 
 import hal.errors
 from hal.errors import DeviceFault, DeviceLost, DeviceTimeout, HalError, StateError
+from proxy.records import Failed
 
 
 class ProxyError(Exception):
@@ -100,6 +101,18 @@ def to_wire(error: AnyError) -> dict[str, str]:
     native = getattr(error, "native", None)
     wire = {"code": error.code, "message": str(error)}
     return wire if native is None else wire | {"native": str(native)}
+
+
+def to_record(error: AnyError, *, sticky: bool = False) -> Failed:
+    """An error as a record."""
+    native = getattr(error, "native", None)
+    return Failed(int(sticky), error.code, str(error), "" if native is None else str(native))
+
+
+def from_record(record: Failed) -> AnyError:
+    """The exception that `to_record` described."""
+    wire = {"code": record.code, "message": record.message}
+    return from_wire(wire | {"native": record.native} if record.native else wire)
 
 
 def from_wire(wire: dict[str, str]) -> AnyError:

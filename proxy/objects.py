@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from hal.context import Buffer, Context, Program
-from hal.errors import HalError
+from hal.errors import HalError, Unsupported
 from hal.types import Arg, BufferArg, Grid, ProgramImage, Usage
-from proxy import wire
+from proxy import records
 from proxy.handles import HandleTable
 from proxy.replay import ReplayLog
 
@@ -26,24 +26,24 @@ class Objects:
         self.log = ReplayLog()
         self.hoisted: set[int] = set()  # buffers allocated before their record's turn
 
-    def apply(self, command: wire.Command, payload: bytes | None, arena: ArenaRange) -> bool:
+    def apply(self, command: records.Command, payload: bytes | None, arena: ArenaRange) -> bool:
         """Do a command; True if the device has something to complete. `payload`: what a write
         writes, if it is not in the arena. Raises HalError, RemoteProtocolError."""
         match command:
-            case wire.Launch():
+            case records.Launch():
                 program = self.programs.get(command.program)
                 grid = Grid(command.global_size, command.local_size or None)
                 args = [self._real(arg) for arg in command.args]
                 self.context.launch(program, command.entry, args, grid)
-            case wire.Write():
+            case records.Write():
                 data = arena(command.arena, command.nbytes) if payload is None else payload
                 self.context.write(self.buffers.get(command.buffer), data, command.offset)
-            case wire.WriteInline():
+            case records.WriteInline():
                 self.context.write(self.buffers.get(command.buffer), command.data, command.offset)
-            case wire.Read():
+            case records.Read():
                 into = arena(command.arena, command.nbytes)
                 self.context.read_into(self.buffers.get(command.buffer), into, command.offset)
-            case wire.Copy():
+            case records.Copy():
                 self.context.copy(
                     self.buffers.get(command.source),
                     self.buffers.get(command.target),
@@ -56,25 +56,30 @@ class Objects:
                 return False
         return True
 
-    def _manage(self, command: wire.Command) -> None:
+    def _manage(self, command: records.Command) -> None:
         match command:
-            case wire.Alloc():
+            case records.Alloc():
                 if command.buffer in self.hoisted:
                     self.hoisted.discard(command.buffer)
                 else:
                     self.alloc(command)
-            case wire.Free():
+            case records.Free():
                 buffer = self.buffers.remove(command.buffer)
                 if buffer is not None:
                     self.log.freed(command.buffer)
                     buffer.free()
-            case wire.Unload():
+            case records.Unload():
                 program = self.programs.remove(command.program)
                 if program is not None:
                     self.log.unloaded(command.program)
                     self.context.unload(program)
+            case _:
+                raise Unsupported(
+                    f"{type(command).__name__}: only sessions of the native engine, on OpenCL "
+                    "devices, have it"
+                )
 
-    def alloc(self, command: wire.Alloc) -> None:
+    def alloc(self, command: records.Alloc) -> None:
         self.buffers.check_new(command.buffer)
         usage = Usage(command.usage & Usage.ALL)
         try:  # all usages: a snapshot must read it, a restore must write it
@@ -110,7 +115,9 @@ class Objects:
         for handle, image in log.programs.items():
             self.programs.add(handle, self.context.load(image))
 
-    def _real(self, arg: Arg) -> Arg:
+    def _real(self, arg: records.AnyArg) -> Arg:
+        if isinstance(arg, records.LocalArg | records.ObjectArg):
+            raise Unsupported(f"{type(arg).__name__}: only sessions of the native engine have it")
         if isinstance(arg, BufferArg):
             return BufferArg(self.buffers.get(arg.buffer).handle, arg.offset)
         return arg

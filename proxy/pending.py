@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from hal.errors import StateError
 from hal.types import BufferArg, Handle
-from proxy import wire
+from proxy import records, wire
 from proxy.errors import RemoteProtocolError
 
 MAX_NUMBER = 2**63  # seqs rise from it and stay words of 64 bits
@@ -31,7 +31,7 @@ _LENGTH = struct.Struct("<Q")
 class Pending:
     """One command that waits for the device, and the bytes it writes if it is a write."""
 
-    command: wire.Command
+    command: records.Command
     payload: bytes = b""
 
 
@@ -76,7 +76,7 @@ def unpack(data: bytes) -> SavedState:
         pending = []
         for record, nbytes in head["pending"]:
             command = wire.decode(bytes.fromhex(record))[1]
-            assert isinstance(command, wire.Command)
+            assert isinstance(command, records.Command)
             pending.append(Pending(command, body[at : at + _number(nbytes, len(body) - at)]))
             at += nbytes
         flights = tuple((_number(seq), _number(completes)) for seq, completes in head["flights"])
@@ -111,7 +111,7 @@ def to_positions(
         )
         for item in commands
         if not isinstance(
-            item.command, wire.Read | wire.Alloc
+            item.command, records.Read | records.Alloc
         )  # allocs were done: see hoist_allocs
     )
 
@@ -134,14 +134,14 @@ def to_handles(
 
 
 def _renamed(
-    command: wire.Command, buffers: dict[int, int], programs: dict[int, int]
-) -> wire.Command:
+    command: records.Command, buffers: dict[int, int], programs: dict[int, int]
+) -> records.Command:
     try:
-        if isinstance(command, wire.Write | wire.WriteInline):
+        if isinstance(command, records.Write | records.WriteInline):
             return command._replace(buffer=buffers[command.buffer])
-        if isinstance(command, wire.Copy):
+        if isinstance(command, records.Copy):
             return command._replace(source=buffers[command.source], target=buffers[command.target])
-        if isinstance(command, wire.Launch):
+        if isinstance(command, records.Launch):
             args = tuple(
                 BufferArg(Handle(buffers[arg.buffer]), arg.offset)
                 if isinstance(arg, BufferArg)
@@ -149,7 +149,7 @@ def _renamed(
                 for arg in command.args
             )
             return command._replace(program=programs[command.program], args=args)
-        if isinstance(command, wire.Signal):
+        if isinstance(command, records.Signal):
             return command
     except KeyError as error:
         raise StateError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from hal.context import Buffer, Context, Program
 from hal.errors import DeviceLost, DeviceTimeout
 from hal.types import Handle, ProgramImage, Seq, Usage
-from proxy import wire
+from proxy import records
 from proxy.channel import Channel
 from proxy.client import ProxyContext
 from proxy.paths import checked_name, default_root, parked
@@ -43,14 +43,14 @@ def reattach(
     except FileNotFoundError:
         raise DeviceLost(f"{paths.name} serves no session {session!r}") from None
     channel = Channel(segment, root, paths.name)
-    channel.call(wire.GoOn())
+    channel.call(records.GoOn())
     taken = channel.block(lambda: segment[Line.TAIL] == segment[Line.HEAD], timeout_s)
-    channel.call(wire.GoOn())  # answered after progress was published, so ISSUED counts all
+    channel.call(records.GoOn())  # answered after progress was published, so ISSUED counts all
     if not taken or not channel.block(
         lambda: segment[Line.RETIRED] == segment[Line.ISSUED], timeout_s
     ):
         raise DeviceTimeout(f"session {session!r} is still busy after {timeout_s} s; try again")
-    raw = channel.download(int(channel.call(wire.Describe())["nbytes"]))
+    raw = channel.download(channel.call(records.Describe()))
     at = 8 + int.from_bytes(raw[:8], "little")
     objects = json.loads(raw[8:at])
     programs = []

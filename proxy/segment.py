@@ -12,25 +12,25 @@ Anything that both may share is here: no socket, no descriptor, only this file.
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 
-from proxy import wire
+from proxy import records, wire
 from proxy.doorbell import Bell
 from proxy.errors import (
     AnyError,
     LocalProtocolError,
     RemoteProtocolError,
     VersionMismatch,
-    to_wire,
+    to_record,
 )
+from proxy.records import Failed, Home, Record, Reply
 
 MAGIC = 0x31455254_4C414821  # "!HALTRE1"
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 
 LINE_BYTES = 64
 ERROR_AT, ERROR_BYTES = 4096, 2048
@@ -156,7 +156,7 @@ class Segment:
         segment[Line.ARENA_BYTES] = arena_bytes
         segment[Line.NONCE] = int.from_bytes(os.urandom(8), "little")
         segment[Line.DURABLE] = int(durable)
-        segment[Line.VERSION] = LAYOUT_VERSION << 32 | wire.VERSION
+        segment[Line.VERSION] = LAYOUT_VERSION << 32 | records.VERSION
         segment[Line.MAGIC] = MAGIC
         return segment
 
@@ -179,10 +179,10 @@ class Segment:
             )
         if magic != MAGIC:
             raise RemoteProtocolError(f"{path}: not a session file")
-        if version != LAYOUT_VERSION << 32 | wire.VERSION:
+        if version != LAYOUT_VERSION << 32 | records.VERSION:
             raise VersionMismatch(
                 f"{path}: layout {version >> 32}, wire {version & 0xFFFFFFFF}; this side speaks "
-                f"{LAYOUT_VERSION}, {wire.VERSION}: use the same release on both"
+                f"{LAYOUT_VERSION}, {records.VERSION}: use the same release on both"
             )
         if ring_bytes < 4096 or arena_bytes < 4096 or RING_AT + ring_bytes + arena_bytes != size:
             raise RemoteProtocolError(f"{path}: {size} bytes, but its header says otherwise")
@@ -200,24 +200,33 @@ class Segment:
 
     # ---- areas
 
-    def write_text(self, at: int, size: int, value: dict[str, str]) -> None:
-        """A small JSON object; overlong values are cut."""
-        raw = json.dumps(value).encode()
-        while len(raw) > size - 8:
-            longest = max(value, key=lambda key: len(value[key]))
-            text = value[longest]
-            value = value | {longest: text[: len(text) * 3 // 4] + "..."}
-            raw = json.dumps(value).encode()
-        self._view[at + 8 : at + 8 + len(raw)] = raw
-        self._view[at : at + 8] = len(raw).to_bytes(8, "little")
+    def write_error(self, at: int, size: int, error: Failed, number: int = 0) -> None:
+        """`number`: of the command that failed. An overlong message is cut."""
+        self._view[at : at + size] = _fitting(error, size, number)
 
-    def read_text(self, at: int, size: int) -> dict[str, str]:
-        nbytes = min(int.from_bytes(self._view[at : at + 8], "little"), size - 8)
+    def read_error(self, at: int, size: int) -> tuple[int, Failed]:
+        """The failed command's number and the error; what cannot be read is an error as well."""
+        found = self._read_record(at, size)
+        if found is None or not isinstance(found[1], Failed):
+            return 0, Failed(0, RemoteProtocolError.code, "the server's error is not readable", "")
+        return found[0], found[1]
+
+    def write_home(self, server: str) -> None:
+        raw = wire.encode(0, Home(server))
+        self._view[NAME_AT : NAME_AT + len(raw)] = raw
+
+    def read_home(self) -> str:
+        """The server that has the session; empty if none ever had."""
+        found = self._read_record(NAME_AT, NAME_BYTES)
+        return found[1].server if found is not None and isinstance(found[1], Home) else ""
+
+    def _read_record(self, at: int, size: int) -> tuple[int, Record] | None:
+        raw = bytes(self._view[at : at + size])
         try:
-            value = json.loads(bytes(self._view[at + 8 : at + 8 + nbytes]) or b"{}")
-        except ValueError:
-            return {}
-        return {str(key): str(item) for key, item in value.items()}
+            length = wire.record_length(raw) or 0
+            return wire.decode(raw[:length])
+        except RemoteProtocolError:
+            return None
 
     def write_request(self, record: bytes) -> None:
         if len(record) > REQUEST_BYTES:
@@ -230,14 +239,18 @@ class Segment:
             raise RemoteProtocolError(f"call of {length} bytes: at most {REQUEST_BYTES}")
         return bytes(self._view[REQUEST_AT : REQUEST_AT + length])
 
-    def write_reply(self, reply: bytes) -> None:
-        assert len(reply) <= REPLY_BYTES - 8, "the server bounds its replies"
-        self._view[REPLY_AT + 8 : REPLY_AT + 8 + len(reply)] = reply
-        self._view[REPLY_AT : REPLY_AT + 8] = len(reply).to_bytes(8, "little")
+    def write_reply(self, number: int, reply: Reply) -> None:
+        if isinstance(reply, Failed):
+            self.write_error(REPLY_AT, REPLY_BYTES, reply, number)
+        else:
+            raw = wire.encode(number, reply)
+            self._view[REPLY_AT : REPLY_AT + len(raw)] = raw
 
-    def read_reply(self) -> bytes:
-        nbytes = int.from_bytes(self._view[REPLY_AT : REPLY_AT + 8], "little")
-        return bytes(self._view[REPLY_AT + 8 : REPLY_AT + 8 + min(nbytes, REPLY_BYTES - 8)])
+    def read_reply(self) -> Reply:
+        found = self._read_record(REPLY_AT, REPLY_BYTES)
+        if found is None or not isinstance(found[1], Reply):
+            raise RemoteProtocolError("the server's reply is not readable")
+        return found[1]
 
     def close(self) -> None:
         """Unmap, unless someone still holds a view: then the last holder does."""
@@ -248,9 +261,23 @@ class Segment:
             self._memory.close()
 
 
+def _fitting(error: Failed, size: int, number: int) -> bytes:
+    """`error` as a record of at most `size` bytes, padded: of a long message the beginning."""
+    room = max(len(error.message), 1)
+    while True:
+        cut = error
+        if room < len(error.message):
+            cut = error._replace(message=error.message[:room] + " [cut]")
+        with suppress(LocalProtocolError):
+            raw = wire.encode(number, cut)
+            if len(raw) <= size:
+                return raw.ljust(size, b"\0")
+        room = room * 3 // 4
+
+
 def refuse(segment: Segment, reason: AnyError) -> None:
     """Tell a worker that its session will not be served, or not any more."""
-    segment.write_text(END_AT, END_BYTES, to_wire(reason))
+    segment.write_error(END_AT, END_BYTES, to_record(reason))
     segment[Line.STATE] = State.ENDED
     segment.event.ring()
     segment.close()

@@ -27,7 +27,7 @@ from proxy.info import ServerInfo
 from proxy.liveness import LifeLock, ProcessId
 from proxy.operations import Operation, begin
 from proxy.paths import ServerPaths, checked_name, discard, parked, write_atomically
-from proxy.segment import NAME_AT, NAME_BYTES, Line, Segment, State, refuse
+from proxy.segment import Line, Segment, State, refuse
 from proxy.session import ServerHalf
 from proxy.store import Step
 from proxy.tenant import Tenant
@@ -204,7 +204,7 @@ class Server:
         segment = tenant.segment
         segment[Line.SERVER_PID] = self._identity.pid
         segment[Line.SERVER_START] = self._identity.start_ticks
-        segment.write_text(NAME_AT, NAME_BYTES, {"server": self.paths.name})
+        segment.write_home(self.paths.name)
         segment[Line.STATE] = State.RUNNING
         segment.event.ring()
         self.served[tenant.name] = Served(tenant, path)

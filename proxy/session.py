@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from hal.types import Seq
-from proxy import wire
+from proxy import records, wire
 from proxy.errors import AnyError, RemoteProtocolError
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ class WorkerHalf(Generic[T]):
         self._writes: deque[tuple[int, T]] = deque()
         self._encode = wire.Encoder().encode
 
-    def record(self, command: wire.Command) -> bytes:
+    def record(self, command: records.Command) -> bytes:
         """The bytes to put in the ring. Call `was_put` once they are there."""
         return self._encode(self.sent + 1, command)
 
@@ -79,10 +79,11 @@ class ServerHalf:
         self.completed = completed
         self.flights: deque[Flight] = deque()
         self.error: AnyError | None = None  # first one the worker has not been told of
+        self.failed = 0  # the command it is of
         self._decode = wire.Decoder().decode
         self._bytes = b""
         self._at = 0
-        self._next: tuple[wire.Command, int] | None = None
+        self._next: tuple[records.Command, int] | None = None
         self.newest_seq = completed  # the newest signalled
         self.loose = False  # something was handed to the device that no flight covers
         self._loose_completes = 0
@@ -95,7 +96,7 @@ class ServerHalf:
         self._bytes = self._bytes[self._at :] + data
         self._at = 0
 
-    def peek(self) -> wire.Command | None:
+    def peek(self) -> records.Command | None:
         """The next record, None while it is incomplete. Raises RemoteProtocolError."""
         if self._next is None:
             length = wire.record_length(self._bytes, self._at)
@@ -106,7 +107,7 @@ class ServerHalf:
                 raise RemoteProtocolError(
                     f"record number {number} after {self.issued}: numbers rise by one"
                 )
-            if not isinstance(record, wire.Command):
+            if not isinstance(record, records.Command):
                 raise RemoteProtocolError(f"{type(record).__name__} is a call, not a command")
             self._next = record, length
         return self._next[0]
@@ -183,6 +184,7 @@ class ServerHalf:
         """A command failed; the first error is kept, for later ones follow from it."""
         if self.error is None:
             self.error = error
+            self.failed = self.issued
 
     def take_error(self) -> AnyError | None:
         error, self.error = self.error, None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from hal.errors import DeviceTimeout
 from hal.types import Overlay, Seq
-from proxy import wire
+from proxy import records
 from proxy.errors import to_wire
 from proxy.pending import Pending
 from proxy.replay import ReplayLog
@@ -109,7 +109,7 @@ def take(tenant: Tenant) -> tuple[Snapshot, Piece]:
         payloads=tuple(
             (item.command.arena, item.payload)
             for item in tenant.waiting()[len(tenant.backlog) :]
-            if isinstance(item.command, wire.Write)
+            if isinstance(item.command, records.Write)
         ),
         inbox=bytes(tenant.inbox),
         outbox=tenant.outbox,

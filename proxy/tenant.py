@@ -15,9 +15,9 @@ from collections import deque
 
 from hal.errors import HalError, UsageError
 from hal.types import Overlay, Preemption
-from proxy import wire
+from proxy import records, wire
 from proxy.doorbell import fence
-from proxy.errors import AnyError, RemoteProtocolError, StaleEpoch, to_wire
+from proxy.errors import AnyError, RemoteProtocolError, StaleEpoch, to_record
 from proxy.fabric import Fabric
 from proxy.liveness import ProcessId
 from proxy.objects import Objects
@@ -176,10 +176,8 @@ class Tenant:
         half, segment = self.half, self.segment
         error = half.take_error()
         if error is not None and segment[Line.ERRORS_SEEN] >= self._told_errors:
-            text = to_wire(error)
-            if self.fault is not None:
-                text["sticky"] = "1"
-            segment.write_text(ERROR_AT, ERROR_BYTES, text)
+            failed = to_record(error, sticky=self.fault is not None)
+            segment.write_error(ERROR_AT, ERROR_BYTES, failed, half.failed)
             self._told_errors += 1
             segment[Line.ERRORS] = self._told_errors
         segment[Line.ISSUED] = half.issued
@@ -211,7 +209,7 @@ class Tenant:
     def end(self, reason: AnyError) -> None:
         """Tell the worker that it is over, unless someone newer serves it; release the device."""
         if self.segment[Line.EPOCH] == self.epoch:
-            self.segment.write_text(END_AT, END_BYTES, to_wire(reason))
+            self.segment.write_error(END_AT, END_BYTES, to_record(reason))
             self.segment[Line.STATE] = State.ENDED
             self.segment.event.ring()
         self.release()
@@ -224,7 +222,7 @@ class Tenant:
 
     # ---- commands
 
-    def _next(self) -> wire.Command | None:
+    def _next(self) -> records.Command | None:
         if self.backlog:
             return self.backlog[0].command
         command = self.half.peek()
@@ -235,16 +233,17 @@ class Tenant:
                 command = self.half.peek()
         return command
 
-    def _may_go(self, command: wire.Command) -> bool:
+    def _may_go(self, command: records.Command) -> bool:
         """False: later, the record stays in the ring."""
-        if isinstance(command, wire.Signal) or self.fault is not None:
+        if isinstance(command, records.Signal) or self.fault is not None:
             return True
         if self.half.in_flight >= self._window:
             return False
         if not self._whole_kernels and self.half.kernel_in_flight:
             return False
-        if isinstance(command, wire.Launch) or (
-            self.hidden is not None and isinstance(command, wire.Alloc | wire.Free | wire.Unload)
+        if isinstance(command, records.Launch) or (
+            self.hidden is not None
+            and isinstance(command, records.Alloc | records.Free | records.Unload)
         ):  # a saved state fits the objects that there were
             try:
                 return self.fabric.acquire(self)
@@ -252,21 +251,21 @@ class Tenant:
                 self.half.fail(error)  # the launch itself will be refused too
         return True
 
-    def _take(self, command: wire.Command) -> bool:
+    def _take(self, command: records.Command) -> bool:
         """Do one command; True if it was a bulk transfer."""
         payload = None
         if self.backlog:
             payload = self.backlog.popleft().payload
         else:
             self.consumer.release(self.half.take())
-        if isinstance(command, wire.Signal):
+        if isinstance(command, records.Signal):
             self.half.signalled(command.seq)
             return False
         try:
             if self.fault is not None:
                 raise type(self.fault)(str(self.fault), native=self.fault.native)
             if self.objects.apply(command, payload, self.arena_range):
-                self.half.handed_over(isinstance(command, wire.Launch))
+                self.half.handed_over(isinstance(command, records.Launch))
             else:
                 self.half.settled()
         except HalError as error:
@@ -276,13 +275,13 @@ class Tenant:
             # a driver that chokes on a stranger's numbers is no reason to stop serving others
             self.half.fail(UsageError(f"{type(command).__name__} not possible: {error!r}"))
             self.half.settled()
-        return isinstance(command, wire.Read | wire.Write) and command.nbytes >= BULK_BYTES
+        return isinstance(command, records.Read | records.Write) and command.nbytes >= BULK_BYTES
 
     def hoist_allocs(self) -> bool:
         """Do what waits and only creates: a state can then name it, and nothing sees it earlier.
         False: not yet."""
         waiting = [item.command for item in self.waiting()]
-        allocs = [command for command in waiting if isinstance(command, wire.Alloc)]
+        allocs = [command for command in waiting if isinstance(command, records.Alloc)]
         allocs = [command for command in allocs if command.buffer not in self.objects.hoisted]
         if allocs and self.hidden is not None and not self.fabric.acquire(self):
             return False
@@ -349,10 +348,10 @@ class Tenant:
         undone, at = self.consumer.undone(), 0
         while (length := wire.record_length(undone, at)) is not None:
             command = wire.decode(undone[at : at + length])[1]
-            if not isinstance(command, wire.Command):
+            if not isinstance(command, records.Command):
                 raise RemoteProtocolError(f"{type(command).__name__} in the ring")
             payload = b""
-            if isinstance(command, wire.Write):
+            if isinstance(command, records.Write):
                 payload = bytes(self.arena_range(command.arena, command.nbytes))
             found.append(Pending(command, payload))
             at += length

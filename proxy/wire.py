@@ -1,11 +1,13 @@
-"""Records: what crosses from worker to server, described once.
+"""The bytes of records: the codec is derived from the field types of the table in `records`.
 
-The classes below are the table: a record is its operation number and its fields, and the codec is
-derived from the field types. Bytes of a record, little-endian, all of it 8-byte aligned:
+Bytes of a record, little-endian, all of it 8-byte aligned:
 
     u32 length of the whole record, u16 operation, u16 zero, u64 record number
     every int field, as u64, in the order of the table
     every other field in that order: u64 length or count, then the contents, padded with zeros
+
+An argument is a u64 tag and its contents: 1 buffer (u64 handle, u64 offset; handle 0: NULL),
+2 | size << 32 scalar (its bytes, padded), 3 local memory (u64 size), 4 object (u64 handle).
 
 There is one encoding of a value: whatever decodes encodes to the same bytes. Decoding trusts
 nothing: it raises RemoteProtocolError and reads no byte outside the record. It checks form only;
@@ -15,12 +17,12 @@ what the numbers mean is checked by who uses them.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple, get_type_hints
+from typing import get_type_hints
 
-from hal.types import Arg, BufferArg, Handle, ScalarArg
+from hal.types import BufferArg, Handle, ScalarArg
 from proxy.errors import LocalProtocolError, RemoteProtocolError
+from proxy.records import OPERATIONS, AnyArg, Launch, LocalArg, ObjectArg, Record
 
-VERSION = 1
 MAX_RECORD_BYTES = 64 << 10  # what a server must be ready to hold of one record
 INLINE_BYTES = 2 << 10  # writes up to this size ride in the ring
 MAX_ARGS = 1024
@@ -28,158 +30,11 @@ MAX_DIMENSIONS = 3
 KNOWN_LIMIT = 256  # launches remembered; training loops have tens
 
 
-class Alloc(NamedTuple):
-    buffer: int
-    nbytes: int
-    usage: int
-
-
-class Free(NamedTuple):
-    buffer: int
-
-
-class Unload(NamedTuple):
-    program: int
-
-
-class Write(NamedTuple):
-    """The bytes lie in the arena; they may be overwritten once the record was taken."""
-
-    buffer: int
-    offset: int
-    nbytes: int
-    arena: int
-
-
-class WriteInline(NamedTuple):
-    buffer: int
-    offset: int
-    data: bytes
-
-
-class Read(NamedTuple):
-    """The bytes are in the arena once the record is retired."""
-
-    buffer: int
-    offset: int
-    nbytes: int
-    arena: int
-
-
-class Copy(NamedTuple):
-    source: int
-    source_offset: int
-    target: int
-    target_offset: int
-    nbytes: int
-
-
-class Launch(NamedTuple):
-    program: int
-    entry: str
-    args: tuple[Arg, ...]
-    global_size: tuple[int, ...]
-    local_size: tuple[int, ...]  # empty: the device chooses
-
-
-class Signal(NamedTuple):
-    seq: int
-
-
-# calls: not in the ring but in the session's request area, answered in its reply area
-
-
-class Append(NamedTuple):
-    """Bytes in the arena join the session's inbox, which the next call that wants bytes takes."""
-
-    arena: int
-    nbytes: int
-    first: int
-
-
-class Fetch(NamedTuple):
-    """Bytes of the session's outbox into the arena."""
-
-    offset: int
-    nbytes: int
-    arena: int
-
-
-class Load(NamedTuple):
-    """The payload is in the inbox."""
-
-    program: int
-    format: str
-    options: str
-
-
-class Configure(NamedTuple):
-    """The overlay is in the inbox."""
-
-    digest: str
-
-
-class Halt(NamedTuple):
-    """`upto`: the newest record; the device should have those that it can have."""
-
-    timeout_us: int
-    upto: int
-
-
-class GoOn(NamedTuple):
-    pass
-
-
-class Peek(NamedTuple):
-    buffer: int
-    offset: int
-    nbytes: int
-    arena: int
-
-
-class SaveState(NamedTuple):
-    """The state is in the outbox afterwards."""
-
-
-class LoadState(NamedTuple):
-    """The state is in the inbox."""
-
-
-class Describe(NamedTuple):
-    """Live objects, for a worker that takes over a session."""
-
-
-Command = Alloc | Free | Unload | Write | WriteInline | Read | Copy | Launch | Signal
-Call = Append | Fetch | Load | Configure | Halt | GoOn | Peek | SaveState | LoadState | Describe
-Record = Command | Call
-
-OPERATIONS: dict[int, type[Record]] = {
-    1: Alloc,
-    2: Free,
-    3: Unload,
-    4: Write,
-    5: WriteInline,
-    6: Read,
-    7: Copy,
-    8: Launch,
-    9: Signal,
-    32: Append,
-    33: Fetch,
-    34: Load,
-    35: Configure,
-    36: Halt,
-    37: GoOn,
-    38: Peek,
-    39: SaveState,
-    40: LoadState,
-    41: Describe,
-}
-FIRST_CALL = 32
-
 HEADER = struct.Struct("<IHHQ")
 _U64 = struct.Struct("<Q")
-_BUFFER_ARG, _SCALAR_ARG = 1, 2
+_BUFFER_ARG, _SCALAR_ARG, _LOCAL_ARG, _OBJECT_ARG = 1, 2, 3, 4
 _ARG_BUFFER = struct.Struct("<QQQ")
+_ARG_WORD = struct.Struct("<QQ")
 _ARG_SCALAR = struct.Struct("<II")
 
 
@@ -324,9 +179,13 @@ def _encode_field(kind: object, value: object) -> bytes:
     return _U64.pack(len(value)) + b"".join(map(_encode_arg, value))
 
 
-def _encode_arg(arg: Arg) -> bytes:
+def _encode_arg(arg: AnyArg) -> bytes:
     if isinstance(arg, BufferArg):
         return _ARG_BUFFER.pack(_BUFFER_ARG, arg.buffer, arg.offset)
+    if isinstance(arg, LocalArg):
+        return _ARG_WORD.pack(_LOCAL_ARG, arg.nbytes)
+    if isinstance(arg, ObjectArg):
+        return _ARG_WORD.pack(_OBJECT_ARG, arg.handle)
     return _ARG_SCALAR.pack(_SCALAR_ARG, len(arg.data)) + _padded(arg.data)
 
 
@@ -346,22 +205,25 @@ def _decode_field(kind: object, data: bytes, at: int) -> tuple[object, int]:
         return struct.unpack_from(f"<{count}Q", data, at), at + 8 * count
     if count > MAX_ARGS:
         raise RemoteProtocolError(f"{count} arguments: at most {MAX_ARGS}")
-    args: list[Arg] = []
+    args: list[AnyArg] = []
     for _ in range(count):
         arg, at = _decode_arg(data, at)
         args.append(arg)
     return tuple(args), at
 
 
-def _decode_arg(data: bytes, at: int) -> tuple[Arg, int]:
+def _decode_arg(data: bytes, at: int) -> tuple[AnyArg, int]:
     word, after = _word(data, at)
     if word == _BUFFER_ARG:
         handle, after = _word(data, after)
         offset, after = _word(data, after)
         return BufferArg(Handle(handle), offset), after
+    if word in (_LOCAL_ARG, _OBJECT_ARG):
+        value, after = _word(data, after)
+        return (LocalArg(value) if word == _LOCAL_ARG else ObjectArg(value)), after
     tag, nbytes = word & 0xFFFFFFFF, word >> 32
     if tag != _SCALAR_ARG:
-        raise RemoteProtocolError(f"argument with tag {tag}: neither buffer nor scalar")
+        raise RemoteProtocolError(f"argument with tag {tag}: no kind of argument")
     raw, after = _chunk(data, after, nbytes)
     return ScalarArg(raw), after
 

@@ -16,7 +16,7 @@ from hal import Context, Grid, ProgramImage, ScalarArg
 from hal.errors import DeviceFault, DeviceLost, OutOfMemory, ProgramRejected, UsageError
 from hal.types import Handle, Usage
 from proxy import channel as channel_module
-from proxy import wire
+from proxy import records, wire
 from proxy.channel import Channel
 from proxy.client import ProxyContext
 from proxy.errors import Backpressure, LeaseExpired, ServerFault, ServerGone, StaleEpoch
@@ -138,18 +138,18 @@ def bystander(loop: Loopback) -> Context:
     return loop.connect("bystander").open_context()
 
 
-BAD_RECORDS: list[tuple[str, Callable[[], wire.Record]]] = [
-    ("arena range", lambda: wire.Write(1, 0, 16, 1 << 40)),
-    ("arena range", lambda: wire.Read(1, 0, 1 << 63, 0)),
-    ("numbers rise", lambda: wire.Alloc(1, 8, 15)),
-    ("seqs rise", lambda: wire.Signal(0)),
-    ("not a command", lambda: wire.GoOn()),
+BAD_RECORDS: list[tuple[str, Callable[[], records.Record]]] = [
+    ("arena range", lambda: records.Write(1, 0, 16, 1 << 40)),
+    ("arena range", lambda: records.Read(1, 0, 1 << 63, 0)),
+    ("numbers rise", lambda: records.Alloc(1, 8, 15)),
+    ("seqs rise", lambda: records.Signal(0)),
+    ("not a command", lambda: records.GoOn()),
 ]
 
 
 @pytest.mark.parametrize(("reason", "record"), BAD_RECORDS)
 def test_a_malformed_record_ends_that_session_only(
-    loop: Loopback, reason: str, record: Callable[[], wire.Record]
+    loop: Loopback, reason: str, record: Callable[[], records.Record]
 ) -> None:
     other = bystander(loop)
     context = loop.connect("bad").open_context()
@@ -167,19 +167,19 @@ def test_a_malformed_record_ends_that_session_only(
 @pytest.mark.parametrize(
     "record",
     [
-        wire.Write(1, 60, 16, 0),
-        wire.Read(77, 0, 16, 0),
-        wire.Copy(1, 0, 1, 2**63, 2**63),
-        wire.Free(5),
-        wire.Unload(5),
-        wire.Launch(3, "k", (), (1,), ()),
-        wire.Launch(1, "k", (), (), ()),
-        wire.Alloc(9, 2**63, 15),
+        records.Write(1, 60, 16, 0),
+        records.Read(77, 0, 16, 0),
+        records.Copy(1, 0, 1, 2**63, 2**63),
+        records.Free(5),
+        records.Unload(5),
+        records.Launch(3, "k", (), (1,), ()),
+        records.Launch(1, "k", (), (), ()),
+        records.Alloc(9, 2**63, 15),
     ],
     ids=lambda record: type(record).__name__,
 )
 def test_a_wrong_command_is_an_error_and_the_session_goes_on(
-    loop: Loopback, record: wire.Command
+    loop: Loopback, record: records.Command
 ) -> None:
     context = loop.connect().open_context()
     buffer = context.alloc(64)

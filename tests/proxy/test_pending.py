@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hal.errors import OverlayRejected, StateError
 from hal.types import BufferArg, Handle, Overlay, ProgramImage, ScalarArg
-from proxy import wire
+from proxy import records
 from proxy.bundles import pack_overlay, unpack_overlay
 from proxy.errors import CheckpointRefused
 from proxy.pending import (
@@ -26,7 +26,7 @@ from proxy.pending import (
 )
 from proxy.replay import ReplayLog
 
-LAUNCH = wire.Launch(7, "k", (BufferArg(Handle(12), 4), ScalarArg(b"abcd")), (3,), ())
+LAUNCH = records.Launch(7, "k", (BufferArg(Handle(12), 4), ScalarArg(b"abcd")), (3,), ())
 STATE = SavedState(
     b"hidden",
     9,
@@ -34,9 +34,9 @@ STATE = SavedState(
     ((8, 5), (9, 0)),
     (
         Pending(LAUNCH),
-        Pending(wire.Write(10, 0, 5, 64), b"bytes"),
-        Pending(wire.Copy(10, 1, 12, 2, 3)),
-        Pending(wire.Signal(6)),
+        Pending(records.Write(10, 0, 5, 64), b"bytes"),
+        Pending(records.Copy(10, 1, 12, 2, 3)),
+        Pending(records.Signal(6)),
     ),
 )
 
@@ -100,14 +100,14 @@ def test_handles_become_positions_and_handles_of_another_session() -> None:
         program=1, args=(BufferArg(Handle(2), 4), ScalarArg(b"abcd"))
     )
     there = to_handles(placed, buffers=[31, 32], programs=[33])
-    assert there[2].command == wire.Copy(31, 1, 32, 2, 3)
+    assert there[2].command == records.Copy(31, 1, 32, 2, 3)
     assert [item.payload for item in there] == [b"", b"bytes", b"", b""]
 
 
 def test_queued_reads_are_left_out_and_queued_frees_are_refused() -> None:
-    assert to_positions([Pending(wire.Read(1, 0, 8, 0))], [1], []) == ()
+    assert to_positions([Pending(records.Read(1, 0, 8, 0))], [1], []) == ()
     with pytest.raises(StateError, match="Free is queued"):
-        to_positions([Pending(wire.Free(1))], [1], [])
+        to_positions([Pending(records.Free(1))], [1], [])
 
 
 def test_a_state_that_names_more_objects_than_there_are_is_refused() -> None:

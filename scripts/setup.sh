@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Verilator compiles its models with g++ and make, and is itself started by perl; cocotb loads
-# libpython into the simulation.
-packages=(g++ make perl python3 python3-venv python3-dev libpython3.11 libatomic1)
+# libpython into the simulation. The proxy's native halves are compiled against OpenCL's headers.
+packages=(g++ make perl python3 python3-venv python3-dev libpython3.11 libatomic1 opencl-headers)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
@@ -26,7 +26,7 @@ fi
 
 venv=${HALTERE_VENV:-.venv}
 python=${HALTERE_PYTHON:-python3}
-stamp="$venv/.haltere-$(sha256sum pyproject.toml | cut -c1-16)"
+stamp="$venv/.haltere-$(cat pyproject.toml proxy/native/*.?pp | sha256sum | cut -c1-16)"
 if [[ ! -e $stamp ]]; then
     echo "setup: creating $venv (about 1 GB of packages from PyPI, once)"
     "$python" -c 'import sys; assert sys.version_info >= (3, 11), "haltere needs Python 3.11 or newer"'

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -88,7 +90,9 @@ def test_a_session_is_checkpointed_and_moved_while_others_are_sliced(
     assert anchor_status.kernel_in_flight
 
 
-def test_a_timeline_is_told_by_the_server_and_names_its_sessions(fleet: Fleet) -> None:
+def test_a_timeline_is_told_by_the_server_and_names_its_sessions(
+    fleet: Fleet, tmp_path: Path
+) -> None:
     fleet.start(DEVICE, quantum_cycles=QUANTUM)
     workers = [start(fleet, name, *WORKS[name]) for name in ("a", "b")]
     for worker in workers:
@@ -97,3 +101,13 @@ def test_a_timeline_is_told_by_the_server_and_names_its_sessions(fleet: Fleet) -
     assert {span.tenant for span in spans if span.kind == "run"} == {"a", "b"}
     assert {span.detail for span in spans if span.kind == "reconfigure"} == {"spy", "spy-too"}
     assert all(span.start_cycle <= span.end_cycle for span in spans)
+    done = subprocess.run(
+        [sys.executable, "-m", "service.cli", "timeline", DEVICE, "--out", str(tmp_path)],
+        capture_output=True, text=True, timeout=120, check=True,
+        env={**os.environ, "HALTERE_PROXY_ROOT": str(fleet.root)},
+    )  # fmt: skip
+    assert done.stdout.startswith("2 tenants, ")
+    trace = json.loads((tmp_path / "fpga-sim-0.trace.json").read_text())
+    names = {event["args"].get("name") for event in trace["traceEvents"]}
+    assert names == {DEVICE, "fabric", "a", "b", None}
+    assert (tmp_path / "fpga-sim-0.png").read_bytes().startswith(b"\x89PNG")

@@ -14,7 +14,8 @@ limit, and who does not ask costs nothing. The first in line is next: round robi
 If the new owner's overlay is another one, everybody with state under the present overlay saves it
 (halt, save_state), the device is configured, and each gets its state back when its turn comes
 (load_state). Sessions with the same overlay are kept apart by the driver. Buffers are not fabric:
-they stay where they are, and reading or writing them needs no turn.
+they stay where they are, and reading or writing them needs no turn. An overlay that must be built
+first is built in another process, and who waits for that is not in line.
 
 On devices that take no overlay everybody always owns everything.
 """
@@ -28,6 +29,7 @@ from typing import Protocol
 from hal.context import Device
 from hal.errors import OverlayRejected, UsageError
 from hal.types import Overlay
+from proxy.builds import Builds
 
 TURN_S = 0.05  # long against a swap in simulation, short against a person's patience
 QUANTUM_CYCLES = 100_000  # see docs/tenants.md: swapping costs a few to ten per cent of it
@@ -95,6 +97,7 @@ class Fabric:
         self._asked: list[Occupant] = []  # who of them asked in this round
         self._overlay: Overlay | None = None  # the one that is on
         self._inside: list[Occupant] = []  # who may have state under it
+        self._builds = Builds(device, clock)
 
     def new_round(self) -> None:
         """Everybody has had the chance to ask: who did not does not wait any more."""
@@ -122,6 +125,8 @@ class Fabric:
             raise OverlayRejected(
                 f"session {who.name} has no overlay: configure one before loading a program"
             )
+        if not self._builds.ready(who.overlay):
+            return False  # it does not wait in line yet: nobody makes way for a build
         self._wait_in_line(who)
         owner = self.owner
         if owner is not None and owner is not who:
@@ -142,6 +147,10 @@ class Fabric:
             [other for other in list_ if other is not who]
             for list_ in (self._line, self._asked, self._inside)
         )
+
+    def close(self) -> None:
+        """End what goes on for sessions that are no more."""
+        self._builds.close()
 
     # ---- turns
 

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from proxy_fleet import Fleet, read_until, result_of
-from spies import FOREVER, Work, alone
+from spies import FOREVER, Spy, Work, alone, spy_overlay
 from spy_worker import digest
 
+import bitstreams
+from bitstreams import Bundle
+from bitstreams.manifest import parse_draft
+from hal.backends.fpga import overlays, verilator_shell
+from hal.errors import OverlayRejected
+from hal.types import Overlay
+from proxy.client import connect
 from proxy.control import ServerStatus
+from rtl_sim import cache
 from rtl_sim.verilated import toolchain
+from rtl_sim.verilated.build import find_library
 
 pytestmark = pytest.mark.skipif(toolchain.absence() is not None, reason=str(toolchain.absence()))
 WORKER = Path(__file__).with_name("spy_worker.py")
@@ -111,3 +123,70 @@ def test_a_timeline_is_told_by_the_server_and_names_its_sessions(
     names = {event["args"].get("name") for event in trace["traceEvents"]}
     assert names == {DEVICE, "fabric", "a", "b", None}
     assert (tmp_path / "fpga-sim-0.png").read_bytes().startswith(b"\x89PNG")
+
+
+GATED = """#!/bin/sh
+case "$1" in --version) exec g++ --version;; esac
+while [ ! -e "{gate}" ]; do sleep 0.05; done
+exec g++ "$@"
+"""
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Servers compile nothing until this file exists."""
+    path, compiler = tmp_path / "gate", tmp_path / "compiler"
+    compiler.write_text(GATED.format(gate=path))
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    return path
+
+
+@pytest.fixture
+def unbuilt() -> Iterator[Overlay]:
+    """The spy, as an overlay that no cache has."""
+    known = spy_overlay()
+    source = json.loads(known.manifest)["sources"][0]
+    files = {**known.files, source: known.files[source] + f"// {uuid.uuid4()}\n".encode()}
+    bundle = bitstreams.make(parse_draft(json.loads(known.manifest), files), files)
+    yield overlays.as_overlay(bundle)
+    for kind, key in (("sources", bundle.digest), ("models", _model_key(bundle))):
+        shutil.rmtree(cache.cache_root() / kind / key, ignore_errors=True)
+
+
+def _model_key(bundle: Bundle) -> str:
+    found = find_library(verilator_shell._design(bundle))
+    return "none" if found is None else found.parent.name
+
+
+def test_a_session_computes_while_anothers_overlay_is_built(
+    fleet: Fleet, expected: dict[str, str], gate: Path, unbuilt: Overlay
+) -> None:
+    work: Work = [(300, 7)]
+    fleet.start(DEVICE)
+    with ThreadPoolExecutor(1) as pool:
+
+        def late() -> list[bytearray]:
+            with connect(DEVICE, root=fleet.root, session="late") as device:
+                return Spy(device, unbuilt).run(work)
+
+        waiting = pool.submit(late)
+        try:
+            wait_until(fleet, lambda status: status.session("late") is not None)
+            assert {name: result_of(start(fleet, name, *WORKS[name])) for name in WORKS} == expected
+            assert not waiting.done()
+        finally:
+            gate.touch()
+        assert waiting.result(120.0) == alone(work)
+
+
+def test_a_build_that_fails_is_the_answer_of_its_own_configure(fleet: Fleet) -> None:
+    known = spy_overlay()
+    source = json.loads(known.manifest)["sources"][0]
+    files = {**known.files, source: known.files[source] + b"module broken endmodule\n"}
+    bundle = bitstreams.make(parse_draft(json.loads(known.manifest), files), files)
+    fleet.start(DEVICE)
+    with connect(DEVICE, root=fleet.root) as device:
+        with pytest.raises(OverlayRejected, match=r"(?s)spy cannot be built.*syntax error"):
+            device.configure(overlays.as_overlay(bundle))
+        assert Spy(device, known).run([(300, 7)]) == alone([(300, 7)])

@@ -57,6 +57,7 @@ class Session:
     has_work: bool = False
     stops_anywhere: bool = True
     cycles: int = 0
+    weight: int = 1
     limit: int | None = None
 
     def limit_cycles(self, limit: int | None) -> None:
@@ -166,6 +167,42 @@ def test_a_running_kernel_is_taken_off_after_its_quantum_exactly(scene: Scene) -
     assert b.cycles == QUANTUM
     assert scene.fabric.acquire(a)
     assert a.limit == 2 * QUANTUM, "b is in line again already"
+
+
+def test_a_turn_has_as_many_quanta_as_its_session_weighs(scene: Scene) -> None:
+    light, heavy = scene.session("light", "x"), scene.session("heavy", "x")
+    heavy.weight = 3
+    light.has_work = light.must_finish = heavy.has_work = heavy.must_finish = True
+    turns: list[tuple[str, int]] = []
+    owner: Session | None = None
+    for _ in range(40):
+        scene.fabric.new_round()
+        for who in (light, heavy):
+            if scene.fabric.acquire(who) and who is not owner:
+                owner = who
+                turns.append((who.name, who.cycles))
+        assert owner is not None
+        owner.work(QUANTUM // 2)
+    assert turns[:4] == [("light", 0), ("heavy", 0), ("light", QUANTUM), ("heavy", 3 * QUANTUM)]
+    before = light.cycles + heavy.cycles
+    light.weight = 5  # holds in the next turn, at the latest
+    for _ in range(1600):
+        scene.fabric.new_round()
+        for who in (light, heavy):
+            owner = who if scene.fabric.acquire(who) else owner
+        owner.work(QUANTUM // 2)
+    had = light.cycles + heavy.cycles - before
+    assert light.cycles / had == pytest.approx(5 / 8, abs=0.02)
+
+
+def test_between_kernels_a_heavy_sessions_turn_lasts_longer_too(scene: Scene) -> None:
+    a, b = scene.session("a", "x"), scene.session("b", "x")
+    a.weight, a.has_work = 2, True
+    assert scene.fabric.acquire(a)
+    scene.now += 1.5 * TURN_S
+    assert not scene.fabric.acquire(b)
+    scene.now += TURN_S
+    assert scene.fabric.acquire(b)
 
 
 def test_a_kernel_that_is_alone_has_no_limit_also_after_someone_waited(scene: Scene) -> None:

@@ -22,7 +22,7 @@ import bitstreams
 from bitstreams import Bundle
 from bitstreams.manifest import parse_draft
 from hal.backends.fpga import overlays, verilator_shell
-from hal.errors import OverlayRejected
+from hal.errors import OverlayRejected, UsageError
 from hal.types import Overlay
 from proxy.client import connect
 from proxy.control import ServerStatus
@@ -123,6 +123,43 @@ def test_a_timeline_is_told_by_the_server_and_names_its_sessions(
     names = {event["args"].get("name") for event in trace["traceEvents"]}
     assert names == {DEVICE, "fabric", "a", "b", None}
     assert (tmp_path / "fpga-sim-0.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_cycles_are_shared_by_weight_also_after_a_move(fleet: Fleet, tmp_path: Path) -> None:
+    weights = {"a": 1, "b": 2, "c": 5}
+    for device in (DEVICE, "fpga-sim:1"):
+        fleet.start(device, quantum_cycles=QUANTUM)
+    for name, overlay in (("a", "spy"), ("b", "spy-too"), ("c", "spy")):
+        read_until(start(fleet, name, overlay, [(FOREVER, 9)]), "launched")
+    for name in ("b", "c"):
+        fleet.control(DEVICE).weigh(name, weights[name])
+    assert shares(fleet, DEVICE) == {name: pytest.approx(weights[name] / 8, abs=0.02)
+                                     for name in weights}  # fmt: skip
+    for name in weights:
+        cut = fleet.control(DEVICE).suspend(name, tmp_path)
+        fleet.control("fpga-sim:1").resume(name, cut, tmp_path)
+    assert shares(fleet, "fpga-sim:1") == {name: pytest.approx(weights[name] / 8, abs=0.02)
+                                           for name in weights}  # fmt: skip
+    for weight in (0, 101):
+        with pytest.raises(UsageError, match=f"a weight of {weight}: from 1 to 100"):
+            fleet.control("fpga-sim:1").weigh("a", weight)
+    with pytest.raises(UsageError, match="'d' is not served"):
+        fleet.control("fpga-sim:1").weigh("d", 1)
+
+
+def shares(fleet: Fleet, device: str) -> dict[str, float]:
+    """Of the clock cycles that each session's kernel gets, over fifty rounds."""
+    before = cycles(fleet, device)
+    enough = 50 * 8 * QUANTUM
+    wait_until(
+        fleet, lambda _: sum(cycles(fleet, device).values()) - sum(before.values()) > enough, device
+    )
+    had = {name: count - before[name] for name, count in cycles(fleet, device).items()}
+    return {name: count / sum(had.values()) for name, count in had.items()}
+
+
+def cycles(fleet: Fleet, device: str) -> dict[str, int]:
+    return {session.name: session.cycles for session in fleet.control(device).status().sessions}
 
 
 GATED = """#!/bin/sh

@@ -124,6 +124,9 @@ def moves(library: Path, state_map: StateMap, rounds: int) -> dict[str, object]:
     model.close()
     return {
         "cycles": {"save": save_cycles, "load": load_cycles},
+        "formula": {"save": state_map.save_cycles, "load": state_map.load_cycles},
+        "rows": state_map.rows,
+        "words": sum(memory.depth for memory in state_map.memories),
         "milliseconds": {what: round(seconds * 1000, 2) for what, seconds in best.items()},
     }
 

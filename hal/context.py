@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakSet
 
-from hal.driver import Driver, DriverContext
+from hal.driver import Driver, DriverContext, Preparation
 from hal.errors import DeviceTimeout, ProgramRejected, StateError, Unsupported, UsageError
 from hal.timeline import DeviceTimeline
 from hal.types import (
@@ -430,6 +430,15 @@ class Device:
         if not self.info.caps.configurable:
             raise Unsupported(f"{self.info.uri} takes no overlay; FPGAs do")
         self._driver.configure(overlay)
+
+    def prepare(self, overlay: Overlay) -> Preparation | None:
+        """Begin what would make `configure` take long; None: nothing would. Raises Unsupported,
+        OverlayRejected."""
+        self._check_open()
+        if not self.info.caps.configurable:
+            raise Unsupported(f"{self.info.uri} takes no overlay; FPGAs do")
+        builder = self._driver.builder
+        return None if builder is None else builder.prepare(overlay)
 
     def close(self) -> None:
         self._closed = True

@@ -112,11 +112,35 @@ class DriverContext(ABC):
         """Release everything the context holds. Idempotent."""
 
 
+class Preparation(Protocol):
+    """Work that goes on outside this process."""
+
+    def poll(self) -> bool:
+        """True once it is done; may be asked again. Raises OverlayRejected when it failed."""
+        ...
+
+    def cancel(self) -> None:
+        """End it, and release what it holds. Idempotent."""
+        ...
+
+
+class Builder(Protocol):
+    def prepare(self, overlay: Overlay) -> Preparation | None:
+        """Begin what would make `configure` take long, so that the caller can go on with other
+        work; None: nothing would. Raises OverlayRejected."""
+        ...
+
+
 class Driver(ABC):
-    """One opened device. `timeline`: what it did for whom, of devices that record that."""
+    """One opened device.
+
+    timeline  what it did for whom, of devices that record that
+    builder   of devices whose overlays may have to be built before they are put on
+    """
 
     info: DeviceInfo
     timeline: DeviceTimeline | None = None
+    builder: Builder | None = None
 
     @abstractmethod
     def open_context(self) -> DriverContext: ...

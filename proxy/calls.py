@@ -31,9 +31,10 @@ class Calls:
         self._clock = clock
         self._replied = tenant.segment[Line.REPLY]
         self._deadline: float | None = None  # of a call that waits
+        self._wanted: Overlay | None = None  # of a configure that waits: large, so unpacked once
 
     def answer(self) -> bool:
-        """Done the call that waits, if there is one and it can be; True if it was.
+        """Answer the call that waits, if there is one and it can be; True if it was.
         Raises RemoteProtocolError."""
         segment = self._tenant.segment
         number = segment[Line.REQUEST]
@@ -51,7 +52,7 @@ class Calls:
             reply: Reply = answer
         except HalError as error:
             reply = to_record(error)
-        self._deadline = None
+        self._deadline = self._wanted = None
         self._tenant.check_epoch()
         segment.write_reply(number, reply)
         self._replied = number
@@ -116,7 +117,8 @@ class Calls:
         tenant = self._tenant
         if not tenant.drained:
             return None
-        overlay: Overlay = unpack_overlay(bytes(tenant.inbox), call.digest)
+        overlay = self._wanted or unpack_overlay(bytes(tenant.inbox), call.digest)
+        self._wanted = overlay
         before = tenant.overlay
         if before == overlay:
             return Done(0)

@@ -19,6 +19,7 @@ from hal.types import Seq
 from proxy import records, wire
 from proxy.bundles import pack_overlay, unpack_overlay
 from proxy.errors import CheckpointRefused, ProxyError
+from proxy.fabric import MAX_WEIGHT
 from proxy.pending import Pending
 from proxy.replay import ReplayLog
 from proxy.session import Flight
@@ -116,6 +117,8 @@ def _checkpoint(record: str, body: dict[str, Any], store: Store) -> Checkpoint:
             raise CheckpointRefused(
                 f"checkpoint {record}: {name} {value} is no number of a session"
             )
+    if not 1 <= body["position"].get("weight", 1) <= MAX_WEIGHT:
+        raise CheckpointRefused(f"checkpoint {record}: its weight is none of a session")
     overlay = body["overlay"]
     backlog = []
     for encoded, digest in body["backlog"]:

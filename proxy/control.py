@@ -33,6 +33,7 @@ class SessionStatus:
     kernel_in_flight: bool
     halted: bool
     cycles: int  # of the device's clock that its kernels used here, where the device counts them
+    weight: int  # quanta in a turn of it, where sessions share a fabric
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,12 @@ class Control:
             timeout_s=timeout_s,
         )
         return int(answer["epoch"])
+
+    def weigh(self, session: str, weight: int) -> None:
+        """From now on a turn of the session on a shared fabric has `weight` quanta (1 to 100; 1 at
+        first): sessions that always have work get clock cycles by their weights. It goes along when
+        the session moves."""
+        self._ask(ANSWER_S, do="weigh", session=session, weight=weight)
 
     def drop(self, session: str) -> bool:
         """End a session, running here or suspended; False if there is none."""

@@ -5,16 +5,19 @@ to run or a program to load asks for it, again at every round of the server's lo
 line. The owner's turn ends
 
 - at once, when it has nothing to do on the device (or its worker halted it);
-- after a *quantum* of its own clock cycles, exactly, in mid-kernel if the device can stop there;
-- between two kernels, when it has had the fabric for TURN_S.
+- after a *quantum* of its own clock cycles times its *weight*, exactly, in mid-kernel if the device
+  can stop there;
+- between two kernels, when it has had the fabric for TURN_S times its weight.
 
 A turn ends only if someone waits: an owner that is alone is never stopped and runs on without a
-limit, and who does not ask costs nothing. The first in line is next: round robin.
+limit, and who does not ask costs nothing. The first in line is next: round robin, so those that
+always have work get the device's cycles by their weights.
 
 If the new owner's overlay is another one, everybody with state under the present overlay saves it
 (halt, save_state), the device is configured, and each gets its state back when its turn comes
 (load_state). Sessions with the same overlay are kept apart by the driver. Buffers are not fabric:
-they stay where they are, and reading or writing them needs no turn.
+they stay where they are, and reading or writing them needs no turn. An overlay that must be built
+first is built in another process, and who waits for that is not in line.
 
 On devices that take no overlay everybody always owns everything.
 """
@@ -28,10 +31,12 @@ from typing import Protocol
 from hal.context import Device
 from hal.errors import OverlayRejected, UsageError
 from hal.types import Overlay
+from proxy.builds import Builds
 
 TURN_S = 0.05  # long against a swap in simulation, short against a person's patience
 QUANTUM_CYCLES = 100_000  # see docs/tenants.md: swapping costs a few to ten per cent of it
 MAX_QUANTUM_CYCLES = 1 << 40
+MAX_WEIGHT = 100  # who waits must get its turn in a time that a person can bear
 
 
 class Occupant(Protocol):
@@ -42,6 +47,11 @@ class Occupant(Protocol):
 
     @property
     def overlay(self) -> Overlay | None: ...
+
+    @property
+    def weight(self) -> int:
+        """Quanta in a turn, from 1 to MAX_WEIGHT."""
+        ...
 
     @property
     def must_finish(self) -> bool:
@@ -95,6 +105,7 @@ class Fabric:
         self._asked: list[Occupant] = []  # who of them asked in this round
         self._overlay: Overlay | None = None  # the one that is on
         self._inside: list[Occupant] = []  # who may have state under it
+        self._builds = Builds(device, clock)
 
     def new_round(self) -> None:
         """Everybody has had the chance to ask: who did not does not wait any more."""
@@ -122,6 +133,8 @@ class Fabric:
             raise OverlayRejected(
                 f"session {who.name} has no overlay: configure one before loading a program"
             )
+        if not self._builds.ready(who.overlay):
+            return False  # it does not wait in line yet: nobody makes way for a build
         self._wait_in_line(who)
         owner = self.owner
         if owner is not None and owner is not who:
@@ -143,6 +156,10 @@ class Fabric:
             for list_ in (self._line, self._asked, self._inside)
         )
 
+    def close(self) -> None:
+        """End what goes on for sessions that are no more."""
+        self._builds.close()
+
     # ---- turns
 
     def _wait_in_line(self, who: Occupant) -> None:
@@ -156,15 +173,18 @@ class Fabric:
         return not owner.has_work or self._turn_is_over(owner)
 
     def _turn_is_over(self, owner: Occupant) -> bool:
-        return self._quantum_is_used(owner) or self._clock() - self._since >= TURN_S
+        return self._quantum_is_used(owner) or self._clock() - self._since >= TURN_S * owner.weight
 
     def _quantum_is_used(self, owner: Occupant) -> bool:
-        return owner.cycles - self._from_cycle >= self.quantum_cycles
+        return owner.cycles >= self._turn_ends_at(owner)
+
+    def _turn_ends_at(self, owner: Occupant) -> int:
+        return self._from_cycle + self.quantum_cycles * owner.weight
 
     def _set_limit(self) -> None:
         """The owner's, which has one only while someone waits."""
         if self.owner is not None:
-            end = self._from_cycle + self.quantum_cycles
+            end = self._turn_ends_at(self.owner)
             self.owner.limit_cycles(end if self._line else None)
 
     def _pass_to(self, who: Occupant, anew: bool) -> None:
@@ -192,6 +212,13 @@ class Fabric:
         self.device.configure(overlay)
         self._overlay = overlay
         self.swaps += 1
+
+
+def checked_weight(weight: int) -> int:
+    """Raises UsageError."""
+    if not 1 <= weight <= MAX_WEIGHT:
+        raise UsageError(f"a weight of {weight}: from 1 to {MAX_WEIGHT}")
+    return weight
 
 
 def _among(who: Occupant, others: list[Occupant]) -> bool:

@@ -17,6 +17,7 @@ from hal.types import Seq
 from proxy import checkpoint, snapshot
 from proxy.desk import Reply
 from proxy.errors import CheckpointRefused, LeaseExpired, from_wire
+from proxy.fabric import checked_weight
 from proxy.info import running_servers
 from proxy.liveness import ProcessId
 from proxy.paths import checked_name, parked
@@ -47,6 +48,8 @@ def begin(server: Server, request_id: str, request: Reply) -> Operation:
                 return DeviceRecord(server, request_id)
             case "stop":
                 return Stop(server, request_id)
+            case "weigh":
+                return Weigh(server, request_id, str(request["session"]), int(request["weight"]))
             case "drop":
                 return Drop(server, request_id, str(request["session"]))
             case "snapshot" | "suspend":
@@ -93,6 +96,7 @@ def _session(served: Served) -> Reply:
         "kernel_in_flight": tenant.half.kernel_in_flight,
         "halted": tenant.halted,
         "cycles": tenant.cycles,
+        "weight": tenant.weight,
     }
 
 
@@ -108,6 +112,20 @@ class DeviceRecord:
         if found is None:
             raise Unsupported(f"{self._server.device.info.uri} records no timeline; FPGAs do")
         return {"spans": to_rows(found.spans()), "dropped": found.dropped}
+
+
+class Weigh:
+    """Change how many quanta a turn of the session has, from its present turn on."""
+
+    def __init__(self, server: Server, request_id: str, session: str, weight: int) -> None:
+        self.request_id = request_id
+        self._server = server
+        self._session = session
+        self._weight = checked_weight(weight)
+
+    def poll(self) -> Reply:
+        _served(self._server, self._session).tenant.weight = self._weight
+        return {}
 
 
 class Stop:
@@ -153,12 +171,7 @@ class Suspend:
         self._timeout_s = float(request["timeout_s"])
 
     def poll(self) -> Reply | None:
-        served = self._server.served.get(self._name)
-        if served is None:
-            raise UsageError(
-                f"session {self._name!r} is not served by {self._server.paths.name}; it serves "
-                f"{', '.join(self._server.served) or 'none'}"
-            )
+        served = _served(self._server, self._name)
         tenant = served.tenant
         try:
             if not snapshot.halt(tenant):
@@ -265,6 +278,7 @@ class Resume:
             self._name, segment, self._server.fabric, snapshot.half_of(shot), position.tail
         )
         tenant.overlay = shot.overlay
+        tenant.weight = position.weight
         return tenant
 
     def _parked_segment(self) -> Segment | None:
@@ -342,6 +356,17 @@ class Resume:
         tenant.touched()
         tenant.publish()
         self._server.serve(tenant, home)
+
+
+def _served(server: Server, session: str) -> Served:
+    """Raises UsageError."""
+    served = server.served.get(session)
+    if served is None:
+        raise UsageError(
+            f"session {session!r} is not served by {server.paths.name}; it serves "
+            f"{', '.join(server.served) or 'none'}"
+        )
+    return served
 
 
 def _folder(request: Reply) -> Path:

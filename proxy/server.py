@@ -284,6 +284,7 @@ class Server:
         for served in tuple(self.served.values()):
             self.end(served, ServerGone(f"the server of {self.paths.name} was stopped"))
         self.paths.info.unlink(missing_ok=True)
+        self.fabric.close()
         self.device.close()
         self._lock.release()
 

@@ -41,6 +41,7 @@ class Position:
     ring_bytes: int
     arena_bytes: int
     hoisted: tuple[int, ...]  # buffers allocated before their record's turn
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def take(tenant: Tenant) -> tuple[Snapshot, Piece]:
         ring_bytes=segment.ring_bytes,
         arena_bytes=segment.arena_bytes,
         hoisted=tuple(sorted(tenant.objects.hoisted)),
+        weight=tenant.weight,
     )
     snapshot = Snapshot(
         position=position,

@@ -51,6 +51,7 @@ class Tenant:
         self.fabric = fabric
         self.half = half
         self.overlay: Overlay | None = None
+        self.weight = 1  # its owner's wish by a control request, never the worker's
         self.hidden: bytes | None = None  # the fabric's state while someone else has it
         self.halted = False  # by its worker: nothing goes on until it says so
         self.draining = False  # for a snapshot: nothing new is taken

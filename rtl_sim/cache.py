@@ -56,6 +56,12 @@ def entry(kind: str, key: str, build: Callable[[Path], None], root: Path | None 
     return place
 
 
+def find(kind: str, key: str, root: Path | None = None) -> Path | None:
+    """The directory of entry `key`, if it is there."""
+    place = (root or cache_root()) / kind / key
+    return place if place.is_dir() else None
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:

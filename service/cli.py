@@ -190,6 +190,20 @@ def move(
 
 
 @app.command()
+def weigh(
+    session: str,
+    weight: Annotated[int, typer.Argument(help="Quanta in a turn of it, 1 to 100.")],
+    device: Device,
+) -> None:
+    """Give a session a larger or smaller share of the FPGA that it shares with others."""
+    from proxy.control import Control
+    from proxy.paths import default_root
+
+    Control(default_root(), device).weigh(session, weight)
+    console.print(f"a turn of {session} on {device} has {weight} quanta")
+
+
+@app.command()
 def suspend(session: str, device: Device, store: Store = DEFAULT_STORE) -> None:
     """Halt a running session and release its device; prints the checkpoint's name for restore."""
     from proxy.control import Control

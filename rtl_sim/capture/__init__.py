@@ -45,7 +45,7 @@ builds with different chains and compares with the original; Yosys, too, proves 
 `sp_run` 1 next states and outputs are the original's. `tests/rtl` shows that every bit is written
 and read, and that broken captures are caught.
 
-*Assertions* (`formal.py`) come along, guarded by `sp_run`, for simulators only.
+*Assertions and messages* (`formal.py`) come along, guarded by `sp_run`, for simulators only.
 
 *Clocks* (`clocks.py`, `domains.py`). A design may have several, of both edges, derived and gated:
 while frozen all of them are one. A design with one clock gets nothing for it.

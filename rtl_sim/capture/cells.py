@@ -39,9 +39,11 @@ BLOCK_ROM_BITS: Final = 2048
 
 # What both readers make of an assertion of any kind (`formal.py`).
 CHECK: Final = "$check"
+# `$display` and `$write`.
+PRINT: Final = "$print"
 
 # Cells that compute nothing which reaches the design's outputs.
-SILENT: Final = frozenset({"$scopeinfo", "$print", CHECK, "$assert", "$assume", "$cover"})
+SILENT: Final = frozenset({"$scopeinfo", PRINT, CHECK, "$assert", "$assume", "$cover"})
 
 # One output bit depends on the input bits of the same index only (and on select pins).
 BITWISE: Final = frozenset({"$and", "$or", "$xor", "$xnor", "$not", "$pos", "$mux", "$pmux"})

@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
                          help="restore memories' read registers through the memory, or from "
                          "a shadow on the chain")  # fmt: skip
     options.add_argument("--no-assertions", action="store_true",
-                         help="leave out assertions and the state that only they read")  # fmt: skip
+                         help="leave out assertions and messages, and their state")  # fmt: skip
     made.add_argument("--area", action="store_true",
                       help="report LUTs before and after synthesis; takes minutes")  # fmt: skip
     return made

@@ -62,7 +62,7 @@ def stateless(modules: Mapping[str, Module], top: str) -> frozenset[str]:
         if name not in known:
             known[name] = boxes.state_bits(modules[name]) > 0 or any(
                 cell.kind in cells.REMEMBERING
-                or cell.kind == cells.CHECK  # stands under sp_run, which only the top has
+                or cell.kind in (cells.CHECK, cells.PRINT)  # stand under the top's sp_run
                 or (cell.kind in modules and remembers(cell.kind))
                 or not (cell.kind in modules or cell.kind.startswith("$"))
                 or _is_block_rom(cell)

@@ -1,9 +1,9 @@
-"""Assertions that come along into the emitted design: what checked the RTL checks it there too.
+"""Assertions and messages that come along into the emitted design, for simulators alone.
 
-Each runs at its author's own edges and under `sp_run`, so nothing fires while frozen, whatever the
-inputs do. They stand under `ifndef SYNTHESIS`: a board, and every count of cells, is without them.
-Registers that only an assertion reads are state like others, for an assertion must hold after a
-move as well; `Options.assertions` leaves out both.
+Each runs at its author's own edges and under `sp_run`, so nothing fires or prints while frozen,
+whatever the inputs do. They stand under `ifndef SYNTHESIS`: a board, and every count of cells, is
+without them. Registers that only they read are state like others, for an assertion must hold after
+a move as well; `Options.assertions` leaves out all of it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from rtl_sim.capture import cells
+from rtl_sim.capture import cells, prints
 from rtl_sim.capture.netlist import Cell, Module
 from rtl_sim.capture.scope import Scope, identifier
 
@@ -22,7 +23,9 @@ _FLAVORS: Final = ("assert", "assume", "cover")  # what every simulator and tool
 _STATEMENT: Final = re.compile(
     r"\b(assert|assume|cover|restrict|expect)\b\s*(?=property|final|#|\()"
 )
-_FINAL: Final = re.compile(r"(?<!assert )(?<!assume )(?<!cover )\b(final)\b(?=\s+\w)")
+_SKIPPED: Final = re.compile(
+    r"(?<!assert )(?<!assume )(?<!cover )\b(final)\b(?=\s+\w)|\b(covergroup)\b|(\$warning)\b"
+)
 _COMMENT: Final = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:[^\"\\\n]|\\.)*\"", re.DOTALL)
 _LINE: Final = re.compile(r"\A(.+?):(\d+)")
 
@@ -34,11 +37,13 @@ def where(source: str) -> str:
 
 
 def is_kept(cell: Cell) -> bool:
-    """Whether `cell` checks something and `emit` has text for it."""
-    return cell.kind == cells.CHECK and _why_not(cell) is None
+    """Whether `cell` checks or prints something and `emit` has text for it."""
+    return cell.kind in (cells.CHECK, cells.PRINT) and _why_not(cell) is None
 
 
 def _why_not(cell: Cell) -> str | None:
+    if cell.kind == cells.PRINT:
+        return prints.why_not(cell)
     flavor = cell.params["FLAVOR"]
     if flavor not in _FLAVORS:
         return f"a property of kind {flavor} is for provers, no simulator checks it"
@@ -55,11 +60,12 @@ def without(module: Module) -> Module:
 
 
 def dropped(module: Module) -> Iterator[str]:
-    """A warning for each check that `emit` leaves out."""
+    """A warning for each check or message that `emit` leaves out."""
     for cell in module.cells:
-        if cell.kind == cells.CHECK and (why := _why_not(cell)):
-            yield f"{where(cell.source)}: {cell.params['FLAVOR']} is not kept: {why}"
-        elif cell.kind in cells.SILENT - {cells.CHECK, "$scopeinfo"}:
+        if cell.kind in (cells.CHECK, cells.PRINT) and (why := _why_not(cell)):
+            what = cell.params.get("FLAVOR", "$display")
+            yield f"{where(cell.source)}: {what} is not kept: {why}"
+        elif cell.kind in cells.SILENT - {cells.CHECK, cells.PRINT, "$scopeinfo"}:
             yield f"{where(cell.source)}: {cell.kind.strip('$')} is not kept"
 
 
@@ -80,14 +86,16 @@ def statements(source: str, text: str) -> list[str]:
     return _matches(_STATEMENT, source, text)
 
 
-def final_blocks(source: str, text: str) -> list[str]:
-    return _matches(_FINAL, source, text)
+def skipped(source: str, text: str) -> list[str]:
+    """The same for what slang leaves out without a word."""
+    return _matches(_SKIPPED, source, text)
 
 
 def _matches(pattern: re.Pattern[str], source: str, text: str) -> list[str]:
     blank = _COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+    name = Path(source).name
     return [
-        f"{Path(source).name}:{blank.count(chr(10), 0, match.start()) + 1}: {match[1]}"
+        f"{name}:{blank.count(chr(10), 0, match.start()) + 1}: {match[match.lastindex or 0]}"
         for match in pattern.finditer(blank)
     ]
 
@@ -97,16 +105,40 @@ def emit(module: Module, scope: Scope) -> Iterator[str]:
     if not found:
         return
     yield "`ifndef SYNTHESIS"
-    for cell in sorted(found, key=lambda cell: (cell.source, cell.name)):
-        levels = cell.params["TRG_POLARITY"][::-1]
-        events = [
-            f"{'posedge' if level == '1' else 'negedge'} {scope.render((bit,))}"
-            for bit, level in zip(cell.pins["TRG"], levels, strict=False)
-        ]
+    checks = [cell for cell in found if cell.kind == cells.CHECK]
+    for cell in sorted(checks, key=lambda cell: (cell.source, cell.name)):
+        events = _events(cell, scope)
         label = "" if cell.name.startswith("$") else f"{identifier(scope.reserve(cell.name))}: "
-        enable = "" if cell.pins["EN"] == ("1",) else f" && {scope.render(cell.pins['EN'])}"
         yield f"  // {where(cell.source)}"
-        yield f"  always @({' or '.join(events)})" if events else "  always @*"
-        yield f"    if (sp_run{enable})"
+        yield f"  always @({events})" if events else "  always @*"
+        yield f"    if ({_condition(cell, scope)})"
         yield f"      {label}{cell.params['FLAVOR']} ({scope.render(cell.pins['A'])});"
+    messages = sorted(
+        (_events(cell, scope), -_signed(cell.params["PRIORITY"]), cell.source, number)
+        for number, cell in enumerate(found)
+        if cell.kind == cells.PRINT
+    )
+    for events, block in groupby(messages, lambda message: message[0]):
+        yield f"  always @({events}) begin"  # one process, in which they keep their order
+        for *_, number in block:
+            cell = found[number]
+            yield f"    if ({_condition(cell, scope)}) {prints.statement(cell, scope)}"
+        yield "  end"
     yield "`endif"
+
+
+def _events(cell: Cell, scope: Scope) -> str:
+    levels = cell.params["TRG_POLARITY"][::-1]
+    return " or ".join(
+        f"{'posedge' if level == '1' else 'negedge'} {scope.render((bit,))}"
+        for bit, level in zip(cell.pins["TRG"], levels, strict=False)
+    )
+
+
+def _condition(cell: Cell, scope: Scope) -> str:
+    enable = cell.pins["EN"]
+    return "sp_run" if enable == ("1",) else f"sp_run && {scope.render(enable)}"
+
+
+def _signed(bits: str) -> int:
+    return int(bits, 2) - (int(bits[0]) << len(bits))

@@ -1,4 +1,8 @@
-"""The ports of a `$mem_v2` cell, taken apart: Yosys keeps them as slices of wide pins."""
+"""The ports of a `$mem_v2` cell, taken apart: Yosys keeps them as slices of wide pins.
+
+A port of several words (`RD_WIDE_CONTINUATION`, `WR_WIDE_CONTINUATION`) has a whole slice for each
+word, address, enable, resets and priorities included: it is read as so many ports of one word.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,10 @@ _MAX_DEPTH: Final = 64  # of instances: deeper is a module that contains itself
 _TOPS: Final = re.compile(r"^Top level design units:\n((?:    \S+\n)+)", re.MULTILINE)
 
 _IMPLICIT: Final = re.compile(
-    r"^(\S+:\d+): Warning: Identifier `\\(\S+)' is implicitly declared", re.MULTILINE
+    r"^(\S+:\d+): Warning: Identifier `\\?(\S+)' is implicitly declared", re.MULTILINE
+)
+_IGNORED: Final = re.compile(
+    r"^(\S+:\d+): Warning: Ignoring call to system task (\S+?)\.?$", re.MULTILINE
 )
 _NO_TOP: Final = re.compile(r"not a valid top-level module|Module `.*' not found")
 _ARRAY_MARK: Final = "haltere_array"
@@ -89,12 +92,13 @@ def _by_yosys(
         [
             _read_verilog(design, staged, assertions),
             f"hierarchy -top {top} {' '.join(params)}",
-            *_finish(top),
+            *_finish(top, assertions),
         ],
         work,
         "read",
     )
-    implicit = _IMPLICIT.findall((work / "read.log").read_text(encoding="utf-8"))
+    log = (work / "read.log").read_text(encoding="utf-8")
+    implicit = _IMPLICIT.findall(log)
     raw = netlist.read(work / "raw.json")
     _check_depth(raw, top)
     _check_declared(raw, implicit)
@@ -107,11 +111,15 @@ def _by_yosys(
             yosys.run([f"read_slang{_NO_ASSERTIONS} -f timing.f"], work, "timing")
         if acting := [complaint for complaint, acts in _delays(work / "timing.log") if acts]:
             raise ElaborationError("\n  ".join(acting))
-    return raw, []
+    ignored = _IGNORED.findall(log) if assertions else []
+    return raw, [f"{formal.where(place)}: {task} is not kept" for place, task in ignored]
 
 
 def _check_declared(modules: Mapping[str, Module], implicit: Sequence[tuple[str, str]]) -> None:
     """An undeclared name is a wire to Verilog; one that also nothing drives is a mistake."""
+    for place, name in implicit:
+        if name.startswith("$"):
+            raise ElaborationError(f"{place}: {name} has no value in hardware")
     names = dict((name, place) for place, name in implicit)
     for module in modules.values() if names else ():
         driven = {bit for cell in module.cells for pin in cell.outputs for bit in cell.pins[pin]}
@@ -176,12 +184,12 @@ def _by_slang(
         f"hierarchy -top {top}",
         # slang has no resets: an asynchronous load of a constant is one.
         "opt_dff -nodffe -nosdff t:$aldff t:$aldffe %u",
-        *_finish(top),
+        *_finish(top, assertions),
     ]
     reading = "read_slang --best-effort-hierarchy -f read.f"
     if not assertions:
         reading += _NO_ASSERTIONS
-    warnings = _final_blocks(staged, work) if assertions else []
+    warnings = _skipped(staged, work) if assertions else []
     while True:  # ends: each turn ignores more
         try:
             yosys.run([*checks, reading, *rest], work, "read")
@@ -203,7 +211,8 @@ def _by_slang(
         path.write_text(text, encoding="utf-8")
         return raw, warnings
     path.write_text(uniform.mark_memories(text, arrays, _ARRAY_MARK), encoding="utf-8")
-    yosys.run(["read_rtlil raw.il", f"memory_map a:{_ARRAY_MARK}", *_finish(top)], work, "arrays")
+    mapped = ["read_rtlil raw.il", f"memory_map a:{_ARRAY_MARK}", *_finish(top, assertions)]
+    yosys.run(mapped, work, "arrays")
     return netlist.read(work / "raw.json"), warnings
 
 
@@ -216,10 +225,10 @@ def _unread_assertions(staged: Staged, work: Path, error: ElaborationError) -> l
             for place in found]  # fmt: skip
 
 
-def _final_blocks(staged: Staged, work: Path) -> list[str]:
-    """A warning for each: slang skips them without a word."""
-    found = [place for text in _texts(staged, work) for place in formal.final_blocks(*text)]
-    return [f"{place} is not kept: nothing says when a halted design ends" for place in found]
+def _skipped(staged: Staged, work: Path) -> list[str]:
+    """A warning for each thing that slang leaves out without a word."""
+    found = [place for text in _texts(staged, work) for place in formal.skipped(*text)]
+    return [f"{place} is not kept: the reader makes nothing of it" for place in found]
 
 
 def _texts(staged: Staged, work: Path) -> Iterator[tuple[str, str]]:
@@ -238,7 +247,7 @@ def _only_registers(module: Module) -> set[str]:
     return {memory for memory, constant in fixed.items() if constant}
 
 
-def _finish(top: str) -> list[str]:
+def _finish(top: str, assertions: bool) -> list[str]:
     kinds = [f"t:${kind}" for kind in cells.ANY_REGISTER]
     registers = " ".join([kinds[0], *(f"{kind} %u" for kind in kinds[1:])])
     return [
@@ -246,7 +255,8 @@ def _finish(top: str) -> list[str]:
         "proc",
         f"select -set registers {registers} %co1:+[Q] w:* %i",
         f"setattr -set {cells.REGISTER_MARK} 1 @registers",
-        f"setattr -set keep 1 t:{cells.CHECK}",  # two that check the same keep both names
+        *(() if assertions else (f"delete t:{cells.PRINT}",)),
+        f"setattr -set keep 1 t:{cells.CHECK} t:{cells.PRINT}",  # also of two that are alike
         "write_json raw.json",
         "write_rtlil raw.il",
     ]

@@ -61,7 +61,6 @@ class Design:
 def build_library(design: Design) -> Path:
     """The shared library of `design` with the shell around it. Raises BuildFailed, ToolMissing."""
     tools = toolchain.find()
-    key = _key(tools, design, "library", *_contents(sorted(SHIM.iterdir())))
 
     def build(folder: Path) -> None:
         objects = _compile_model(tools, design, folder, extra=())
@@ -73,7 +72,17 @@ def build_library(design: Design) -> Path:
                      str(folder / LIBRARY)])  # fmt: skip
         drop_intermediates(folder, keep=LIBRARY)
 
-    return cache.entry("models", key, build) / LIBRARY
+    return cache.entry("models", _library_key(tools, design), build) / LIBRARY
+
+
+def find_library(design: Design) -> Path | None:
+    """What `build_library` would return at once; None: it would have to build."""
+    found = cache.find("models", _library_key(toolchain.find(), design))
+    return None if found is None else found / LIBRARY
+
+
+def _library_key(tools: Toolchain, design: Design) -> str:
+    return _key(tools, design, "library", *_contents(sorted(SHIM.iterdir())))
 
 
 def build_program(design: Design, main: Path, *, shim: bool, sanitize: bool = False) -> Path:

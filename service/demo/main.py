@@ -21,6 +21,7 @@ from rich.table import Table
 
 from hal import open_device
 from hal.backends.fpga.overlays import overlay
+from proxy.control import Control as Device
 from scheduler.live.pool import Pool
 from service.app import create_app
 from service.control import Control
@@ -28,6 +29,7 @@ from service.demo import isolation, preemption, serving, training
 from service.demo.data import load_digits
 from service.demo.show import Show, busy
 from service.demo.timeline import draw
+from service.fabric_timeline import Written, write
 from service.gateway import Gateway
 from service.host import hosting
 from service.settings import Settings
@@ -61,7 +63,10 @@ def run(report: Path, seed: int, console: Console) -> int:
             show = Show(console, report, random.Random(seed), pool, load_digits(), started_s)
             _acts(show, uninterrupted, built)
             spans = pool.timeline()
+            fabrics = _fabrics(pool, report)
     pictures = draw(spans, report / "timeline", names=show.names, devices=DEVICES, notes=show.notes)
+    for uri, written in fabrics.items():
+        console.print(f"{uri}: {written.summary}: {written.png}")
     return _verdict(show, pictures.png, pictures.html, time.monotonic() - began)
 
 
@@ -82,6 +87,12 @@ def _acts(show: Show, uninterrupted: Path, built: Future[None]) -> None:
         preemption.act(show, gateway, port, answers["lstm"])
     console.rule("4  a worker is killed")
     isolation.act(show)
+
+
+def _fabrics(pool: Pool, report: Path) -> dict[str, Written]:
+    """What each FPGA did for whom, to look at; by device."""
+    found = {uri: Device(pool.root, uri).timeline() for uri in DEVICES if uri.startswith("fpga")}
+    return {uri: write(spans, uri, report) for uri, spans in found.items() if spans}
 
 
 def _verdict(show: Show, png: Path, html: Path, took_s: float) -> int:

@@ -8,10 +8,28 @@ import pytest
 
 from hal.errors import OverlayRejected, UsageError
 from hal.types import Caps, DeviceInfo, Overlay, Preemption
+from proxy.builds import ABANDONED_S
 from proxy.fabric import TURN_S, Fabric
 
 QUANTUM = 1000
 CAPS = Caps(("overlay",), 1 << 20, 1 << 20, configurable=True, preemption=Preemption.CYCLE)
+
+
+@dataclass
+class Building:
+    """A build that ends when a test says so."""
+
+    done: bool = False
+    error: OverlayRejected | None = None
+    cancelled: bool = False
+
+    def poll(self) -> bool:
+        if self.error:
+            raise self.error
+        return self.done
+
+    def cancel(self) -> None:
+        self.cancelled = True
 
 
 class FakeDevice:
@@ -19,11 +37,15 @@ class FakeDevice:
 
     def __init__(self, log: list[str]) -> None:
         self.log = log
+        self.building: dict[str, Building] = {}
 
     def configure(self, overlay: Overlay) -> None:
         if overlay.digest == "bad":
             raise OverlayRejected("not what it says")
         self.log.append(f"configure {overlay.digest}")
+
+    def prepare(self, overlay: Overlay) -> Building | None:
+        return self.building.get(overlay.digest)
 
 
 @dataclass
@@ -35,6 +57,7 @@ class Session:
     has_work: bool = False
     stops_anywhere: bool = True
     cycles: int = 0
+    weight: int = 1
     limit: int | None = None
 
     def limit_cycles(self, limit: int | None) -> None:
@@ -59,8 +82,8 @@ class Scene:
     now: float = 100.0
 
     def __post_init__(self) -> None:
-        device = FakeDevice(self.log)
-        self.fabric = Fabric(device, QUANTUM, lambda: self.now)  # type: ignore[arg-type]
+        self.device = FakeDevice(self.log)
+        self.fabric = Fabric(self.device, QUANTUM, lambda: self.now)  # type: ignore[arg-type]
 
     def session(self, name: str, overlay: str) -> Session:
         return Session(name, Overlay(overlay, b"", {}), self.log)
@@ -69,6 +92,51 @@ class Scene:
 @pytest.fixture
 def scene() -> Scene:
     return Scene()
+
+
+def test_nobody_makes_way_for_an_overlay_that_is_being_built(scene: Scene) -> None:
+    a, b = scene.session("a", "x"), scene.session("b", "y")
+    build = scene.device.building["y"] = Building()
+    assert scene.fabric.acquire(a)
+    for _ in range(3):
+        scene.fabric.new_round()
+        assert not scene.fabric.acquire(b, anew=True)
+        assert scene.fabric.acquire(a)
+    assert not scene.fabric.waited_for
+    build.done = True
+    assert scene.fabric.acquire(b, anew=True)
+    assert scene.log[-2:] == ["configure y", "b enters anew"]
+    assert build.cancelled, "what it holds is released"
+    del scene.device.building["y"]
+    assert scene.fabric.acquire(a)
+    assert scene.fabric.acquire(b), "and it is remembered"
+
+
+def test_a_build_that_fails_is_told_to_who_asked_and_can_be_tried_again(scene: Scene) -> None:
+    a, b = scene.session("a", "x"), scene.session("b", "y")
+    build = scene.device.building["y"] = Building(error=OverlayRejected("syntax"))
+    assert scene.fabric.acquire(a)
+    with pytest.raises(OverlayRejected, match="syntax"):
+        scene.fabric.acquire(b)
+    assert build.cancelled
+    assert scene.fabric.acquire(a)
+    scene.device.building["y"] = Building(done=True)
+    assert scene.fabric.acquire(b)
+
+
+def test_builds_that_nobody_asks_for_keep_no_other_from_being_built(scene: Scene) -> None:
+    builds = scene.device.building
+    builds |= {name: Building() for name in ("x", "y", "z")}
+    x, y, z = (scene.session(name, name) for name in ("x", "y", "z"))
+    assert not any(scene.fabric.acquire(who) for who in (x, y, z))
+    builds["z"].done = True
+    assert not scene.fabric.acquire(z), "two at once are built, not three"
+    builds["x"].error = OverlayRejected("nobody wants to know")
+    scene.now += 2 * ABANDONED_S
+    assert scene.fabric.acquire(z)
+    assert (builds["x"].cancelled, builds["y"].cancelled) == (True, False)
+    scene.fabric.close()
+    assert builds["y"].cancelled
 
 
 def test_an_idle_owner_gives_way_at_once_and_everyone_saves_before_a_swap(scene: Scene) -> None:
@@ -99,6 +167,42 @@ def test_a_running_kernel_is_taken_off_after_its_quantum_exactly(scene: Scene) -
     assert b.cycles == QUANTUM
     assert scene.fabric.acquire(a)
     assert a.limit == 2 * QUANTUM, "b is in line again already"
+
+
+def test_a_turn_has_as_many_quanta_as_its_session_weighs(scene: Scene) -> None:
+    light, heavy = scene.session("light", "x"), scene.session("heavy", "x")
+    heavy.weight = 3
+    light.has_work = light.must_finish = heavy.has_work = heavy.must_finish = True
+    turns: list[tuple[str, int]] = []
+    owner: Session | None = None
+    for _ in range(40):
+        scene.fabric.new_round()
+        for who in (light, heavy):
+            if scene.fabric.acquire(who) and who is not owner:
+                owner = who
+                turns.append((who.name, who.cycles))
+        assert owner is not None
+        owner.work(QUANTUM // 2)
+    assert turns[:4] == [("light", 0), ("heavy", 0), ("light", QUANTUM), ("heavy", 3 * QUANTUM)]
+    before = light.cycles + heavy.cycles
+    light.weight = 5  # holds in the next turn, at the latest
+    for _ in range(1600):
+        scene.fabric.new_round()
+        for who in (light, heavy):
+            owner = who if scene.fabric.acquire(who) else owner
+        owner.work(QUANTUM // 2)
+    had = light.cycles + heavy.cycles - before
+    assert light.cycles / had == pytest.approx(5 / 8, abs=0.02)
+
+
+def test_between_kernels_a_heavy_sessions_turn_lasts_longer_too(scene: Scene) -> None:
+    a, b = scene.session("a", "x"), scene.session("b", "x")
+    a.weight, a.has_work = 2, True
+    assert scene.fabric.acquire(a)
+    scene.now += 1.5 * TURN_S
+    assert not scene.fabric.acquire(b)
+    scene.now += TURN_S
+    assert scene.fabric.acquire(b)
 
 
 def test_a_kernel_that_is_alone_has_no_limit_also_after_someone_waited(scene: Scene) -> None:

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from proxy_fleet import Fleet, read_until, result_of
-from spies import FOREVER, Work, alone
+from spies import FOREVER, Spy, Work, alone, spy_overlay
 from spy_worker import digest
 
+import bitstreams
+from bitstreams import Bundle
+from bitstreams.manifest import parse_draft
+from hal.backends.fpga import overlays, verilator_shell
+from hal.errors import OverlayRejected, UsageError
+from hal.types import Overlay
+from proxy.client import connect
 from proxy.control import ServerStatus
+from rtl_sim import cache
 from rtl_sim.verilated import toolchain
+from rtl_sim.verilated.build import find_library
 
 pytestmark = pytest.mark.skipif(toolchain.absence() is not None, reason=str(toolchain.absence()))
 WORKER = Path(__file__).with_name("spy_worker.py")
@@ -88,7 +102,9 @@ def test_a_session_is_checkpointed_and_moved_while_others_are_sliced(
     assert anchor_status.kernel_in_flight
 
 
-def test_a_timeline_is_told_by_the_server_and_names_its_sessions(fleet: Fleet) -> None:
+def test_a_timeline_is_told_by_the_server_and_names_its_sessions(
+    fleet: Fleet, tmp_path: Path
+) -> None:
     fleet.start(DEVICE, quantum_cycles=QUANTUM)
     workers = [start(fleet, name, *WORKS[name]) for name in ("a", "b")]
     for worker in workers:
@@ -97,3 +113,117 @@ def test_a_timeline_is_told_by_the_server_and_names_its_sessions(fleet: Fleet) -
     assert {span.tenant for span in spans if span.kind == "run"} == {"a", "b"}
     assert {span.detail for span in spans if span.kind == "reconfigure"} == {"spy", "spy-too"}
     assert all(span.start_cycle <= span.end_cycle for span in spans)
+    done = subprocess.run(
+        [sys.executable, "-m", "service.cli", "timeline", DEVICE, "--out", str(tmp_path)],
+        capture_output=True, text=True, timeout=120, check=True,
+        env={**os.environ, "HALTERE_PROXY_ROOT": str(fleet.root)},
+    )  # fmt: skip
+    assert done.stdout.startswith("2 tenants, ")
+    trace = json.loads((tmp_path / "fpga-sim-0.trace.json").read_text())
+    names = {event["args"].get("name") for event in trace["traceEvents"]}
+    assert names == {DEVICE, "fabric", "a", "b", None}
+    assert (tmp_path / "fpga-sim-0.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_cycles_are_shared_by_weight_also_after_a_move(fleet: Fleet, tmp_path: Path) -> None:
+    weights = {"a": 1, "b": 2, "c": 5}
+    for device in (DEVICE, "fpga-sim:1"):
+        fleet.start(device, quantum_cycles=QUANTUM)
+    for name, overlay in (("a", "spy"), ("b", "spy-too"), ("c", "spy")):
+        read_until(start(fleet, name, overlay, [(FOREVER, 9)]), "launched")
+    for name in ("b", "c"):
+        fleet.control(DEVICE).weigh(name, weights[name])
+    assert shares(fleet, DEVICE) == {name: pytest.approx(weights[name] / 8, abs=0.02)
+                                     for name in weights}  # fmt: skip
+    for name in weights:
+        cut = fleet.control(DEVICE).suspend(name, tmp_path)
+        fleet.control("fpga-sim:1").resume(name, cut, tmp_path)
+    assert shares(fleet, "fpga-sim:1") == {name: pytest.approx(weights[name] / 8, abs=0.02)
+                                           for name in weights}  # fmt: skip
+    for weight in (0, 101):
+        with pytest.raises(UsageError, match=f"a weight of {weight}: from 1 to 100"):
+            fleet.control("fpga-sim:1").weigh("a", weight)
+    with pytest.raises(UsageError, match="'d' is not served"):
+        fleet.control("fpga-sim:1").weigh("d", 1)
+
+
+def shares(fleet: Fleet, device: str) -> dict[str, float]:
+    """Of the clock cycles that each session's kernel gets, over fifty rounds."""
+    before = cycles(fleet, device)
+    enough = 50 * 8 * QUANTUM
+    wait_until(
+        fleet, lambda _: sum(cycles(fleet, device).values()) - sum(before.values()) > enough, device
+    )
+    had = {name: count - before[name] for name, count in cycles(fleet, device).items()}
+    return {name: count / sum(had.values()) for name, count in had.items()}
+
+
+def cycles(fleet: Fleet, device: str) -> dict[str, int]:
+    return {session.name: session.cycles for session in fleet.control(device).status().sessions}
+
+
+GATED = """#!/bin/sh
+case "$1" in --version) exec g++ --version;; esac
+while [ ! -e "{gate}" ]; do sleep 0.05; done
+exec g++ "$@"
+"""
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Servers compile nothing until this file exists."""
+    path, compiler = tmp_path / "gate", tmp_path / "compiler"
+    compiler.write_text(GATED.format(gate=path))
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    return path
+
+
+@pytest.fixture
+def unbuilt() -> Iterator[Overlay]:
+    """The spy, as an overlay that no cache has."""
+    known = spy_overlay()
+    source = json.loads(known.manifest)["sources"][0]
+    files = {**known.files, source: known.files[source] + f"// {uuid.uuid4()}\n".encode()}
+    bundle = bitstreams.make(parse_draft(json.loads(known.manifest), files), files)
+    yield overlays.as_overlay(bundle)
+    for kind, key in (("sources", bundle.digest), ("models", _model_key(bundle))):
+        shutil.rmtree(cache.cache_root() / kind / key, ignore_errors=True)
+
+
+def _model_key(bundle: Bundle) -> str:
+    found = find_library(verilator_shell._design(bundle))
+    return "none" if found is None else found.parent.name
+
+
+def test_a_session_computes_while_anothers_overlay_is_built(
+    fleet: Fleet, expected: dict[str, str], gate: Path, unbuilt: Overlay
+) -> None:
+    work: Work = [(300, 7)]
+    fleet.start(DEVICE)
+    with ThreadPoolExecutor(1) as pool:
+
+        def late() -> list[bytearray]:
+            with connect(DEVICE, root=fleet.root, session="late") as device:
+                return Spy(device, unbuilt).run(work)
+
+        waiting = pool.submit(late)
+        try:
+            wait_until(fleet, lambda status: status.session("late") is not None)
+            assert {name: result_of(start(fleet, name, *WORKS[name])) for name in WORKS} == expected
+            assert not waiting.done()
+        finally:
+            gate.touch()
+        assert waiting.result(120.0) == alone(work)
+
+
+def test_a_build_that_fails_is_the_answer_of_its_own_configure(fleet: Fleet) -> None:
+    known = spy_overlay()
+    source = json.loads(known.manifest)["sources"][0]
+    files = {**known.files, source: known.files[source] + b"module broken endmodule\n"}
+    bundle = bitstreams.make(parse_draft(json.loads(known.manifest), files), files)
+    fleet.start(DEVICE)
+    with connect(DEVICE, root=fleet.root) as device:
+        with pytest.raises(OverlayRejected, match=r"(?s)spy cannot be built.*syntax error"):
+            device.configure(overlays.as_overlay(bundle))
+        assert Spy(device, known).run([(300, 7)]) == alone([(300, 7)])

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rtl_sim.capture import CaptureResult, Options, capture
+from rtl_sim.capture.errors import ElaborationError
 from rtl_sim.design import Design
 from rtl_sim.errors import ModelFault
 from rtl_sim.statemap import StateMap
@@ -140,7 +141,12 @@ def test_state_that_only_an_assertion_reads_stays_unless_assertions_are_left_out
         (".sv", "C: assert property (@(posedge clk) d == 1 |=> q == 1);", r"t.sv:4: assert"),
         (".v", "always @(posedge clk) assert (s_eventually d);", r"t.v:4: live"),
         (".sv", "final a: assert (q == q);", r"t.sv:4: final"),
-        (".sv", 'always @(posedge clk) if (d == 3) $display("three");', r"t.sv:4: print"),
+        (".sv", 'always @* if (d == 3) $display("three");', r"t.sv:4: $display"),
+        (".v", 'initial $display("three");', r"t.v:4: $display"),
+        (".v", "initial begin $dumpvars; end", r"t.v:4: $dumpvars"),
+        (".v", 'always @(posedge clk) $strobe("%d", d);', r"t.v:4: $strobe"),
+        (".sv", 'always @(posedge clk) if (d == 3) $warning("three");', r"t.sv:4: $warning"),
+        (".sv", 'always @(posedge clk) $display("%s", "three");', r"t.sv:4: $display"),
     ],
 )
 def test_what_cannot_be_kept_is_named_with_its_line(
@@ -148,3 +154,60 @@ def test_what_cannot_be_kept_is_named_with_its_line(
 ) -> None:
     (found,) = captured(statement, suffix, tmp_path, Options()).report.warnings
     assert found.startswith(f"{warning} is not kept: ") or found == f"{warning} is not kept"
+
+
+@pytest.mark.parametrize("value", ["$random", "$time"])
+def test_a_value_that_only_a_simulator_has_is_refused_by_name(value: str, tmp_path: Path) -> None:
+    statement = f"reg [31:0] r; always @(posedge clk) r <= {value}; assign other = r;"
+    with pytest.raises(ElaborationError, match=rf"t.v:4: .*\{value}"):
+        captured(statement, ".v", tmp_path, Options())
+
+
+MESSAGES = """
+  reg [3:0] hot;
+  always @(posedge clk) begin
+    hot <= was ^ d;
+    if (rst_n) $write("%0d ", q);
+    if (d[0]) $display("%b|%o|%h|%5d|%-5d|%05d|%0d|%c 100%% {%s} \\\"", was, was, was, q, q, q,
+                       $signed(d), {4'h4, was}, {8'h48, 4'h4, was});
+    else $display("hot %d", hot);
+  end
+  always @(negedge other) $display("other %0d", d);
+"""
+
+
+@pytest.mark.parametrize("suffix", [".v", ".sv"])
+def test_messages_are_those_of_the_original_and_none_comes_while_frozen(
+    suffix: str, tmp_path: Path
+) -> None:
+    result = captured(MESSAGES, suffix, tmp_path, Options(lanes=3))
+    assert not result.report.warnings
+    state_map = StateMap.parse(result.state_map.read_bytes())
+    library = build_player([result.verilog], "t")
+    with (
+        Player(build_player([tmp_path / f"t{suffix}"], "t")) as player,
+        HaltablePlayer(library, state_map, noise=np.random.default_rng(5)) as halted,
+    ):
+        for values in ((1, 2, 3), (14, 15, 8), (9, 4, 0, 11)):
+            steps = rows(player, values)
+            player.play(steps)
+            halted.play(steps)
+            halted.load(halted.save(), halted.row)
+        assert len(player.log.splitlines()) == 20
+        assert halted.log == player.log
+
+
+def test_messages_are_left_out_with_assertions_and_so_is_what_they_alone_read(
+    tmp_path: Path,
+) -> None:
+    left = captured(MESSAGES, ".v", tmp_path, Options(assertions=False))
+    assert (left.report.flop_bits, left.report.warnings) == (4, ())
+    assert "$write" not in left.verilog.read_text()
+
+
+def test_a_message_in_a_module_without_state_is_kept_too(tmp_path: Path) -> None:
+    statement = """loud one(clk, d, was); endmodule
+    module loud(input clk, input [3:0] a, b); always @(posedge clk) $display("%d", a & b);"""
+    result = captured(statement, ".v", tmp_path, Options())
+    assert (result.report.kept_modules, result.report.warnings) == (0, ())
+    assert "$write" in result.verilog.read_text()

@@ -7,11 +7,15 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 
-from rtl_sim.capture import CaptureResult, Options, capture, yosys
+from rtl_sim.capture import CaptureResult, Options, capture, netlist, readers, yosys
+from rtl_sim.capture.staging import Staged
 from rtl_sim.design import Design
 from rtl_sim.statemap import StateMap
+from rtl_sim.verilated.halting import HaltablePlayer
+from rtl_sim.verilated.player import Player, build_player
 
 SINGLE = """
 module t(input clk, en, we, input [9:0] a, input [31:0] d, output reg [31:0] q);
@@ -36,6 +40,21 @@ LARGE = """
 module t(input clk, we, input [15:0] a, b, input [31:0] d, output reg [31:0] q);
   reg [31:0] m [0:65535];
   always @(posedge clk) begin if (we) m[a] <= d; q <= m[b]; end
+endmodule"""
+
+WIDTHS = """
+module t(input clk, we, en, input [5:0] a, c, input [31:0] d, input [7:0] b,
+         output reg [7:0] q, output reg [31:0] w, output [31:0] z);
+  reg [7:0] m [0:255];
+  always @(posedge clk) begin
+    if (we) begin
+      m[{a, 2'd0}] <= d[7:0]; m[{a, 2'd1}] <= d[15:8];
+      m[{a, 2'd2}] <= d[23:16]; m[{a, 2'd3}] <= d[31:24];
+    end
+    q <= m[b];
+    if (en) w <= {m[{c, 2'd3}], m[{c, 2'd2}], m[{c, 2'd1}], m[{c, 2'd0}]};
+  end
+  assign z = {m[{a, 2'd3}], m[{a, 2'd2}], m[{a, 2'd1}], m[{a, 2'd0}]};
 endmodule"""
 
 
@@ -101,3 +120,39 @@ def test_a_memory_of_two_million_bits_costs_no_more_text_than_a_small_one(tmp_pa
     result = _captured(LARGE, tmp_path)
     assert result.report.memory_bits == 1 << 21
     assert len(result.verilog.read_text()) < 4000
+
+
+def test_a_port_of_several_words_is_one_of_as_many_ports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No reader makes such ports now: here Yosys joins four of one address before capture."""
+    read = readers.read
+
+    def widened(
+        design: Design, staged: Staged, work: Path, assertions: bool = True
+    ) -> readers.Read:
+        found = read(design, staged, work, assertions)
+        script = ["read_rtlil raw.il", "opt_clean", "memory_dff", "memory_collect", "memory_share"]
+        yosys.run([*script, "opt_mem_widen", "write_rtlil raw.il", "write_json raw.json"], work)
+        raw = netlist.read(work / "raw.json")
+        (memory,) = (cell for cell in raw[found.top].cells if cell.kind == "$mem_v2")
+        assert all("1" in memory.params[f"{kind}_WIDE_CONTINUATION"] for kind in ("RD", "WR"))
+        return found._replace(modules=raw)
+
+    monkeypatch.setattr(readers, "read", widened)
+    result = _captured(WIDTHS, tmp_path)
+    state_map = StateMap.parse(result.state_map.read_bytes())
+    random = np.random.default_rng(3)
+    original = Player(build_player([tmp_path / "t.v"], "t"))
+    halted = HaltablePlayer(build_player([result.verilog], "t"), state_map, noise=random)
+    with original, halted:
+        rows = random.integers(0, 1 << 32, (4000, original.in_words), np.uint32)
+        clock = original.port("clk").first
+        rows[1::2] = rows[::2]  # inputs never move with the clock
+        for part in np.split(rows, 8):
+            part[:, clock] = np.arange(len(part)) % 2
+            low = part[-1:].copy()
+            low[0, clock] = 0
+            steps = np.concatenate([part, low])
+            np.testing.assert_array_equal(halted.play(steps), original.play(steps))
+            halted.load(halted.save(), low[0])

@@ -25,7 +25,7 @@ from bitstreams import Bundle, BundleError, Manifest
 from hal.backends.fpga.context import FpgaContext
 from hal.backends.fpga.shell import Shell
 from hal.backends.quota import Quota
-from hal.driver import Driver
+from hal.driver import Driver, Preparation
 from hal.errors import DeviceTimeout, HalError, OverlayRejected, StateError
 from hal.timeline import DeviceTimeline
 from hal.types import DeviceInfo, Overlay
@@ -43,6 +43,7 @@ class FpgaDriver(Driver):
         self.watchdog_s = watchdog_s
         self.quota = Quota(info.caps.memory_bytes)
         self.timeline = DeviceTimeline()
+        self.builder = self
         self.lock = threading.RLock()  # contexts may live in threads of their own
         self.epoch = 0
         self._bundle: Bundle | None = None
@@ -56,14 +57,13 @@ class FpgaDriver(Driver):
             self._contexts.append(context)
             return context
 
+    def prepare(self, overlay: Overlay) -> Preparation | None:
+        with self.lock:
+            return self.shell.prepare(self._bundle_of(overlay))
+
     def configure(self, overlay: Overlay) -> None:
         with self.lock:
             bundle = self._bundle_of(overlay)
-            if bundle.manifest.part != self.info.part:
-                raise OverlayRejected(
-                    f"overlay {bundle.manifest.name} is for part {bundle.manifest.part!r}; "
-                    f"{self.info.uri} is {self.info.part!r}"
-                )
             idle = not any(context.kernel for context in self._contexts)
             if idle and self._bundle is not None and self._bundle.digest == bundle.digest:
                 return
@@ -198,8 +198,8 @@ class FpgaDriver(Driver):
         self.timeline.add(kind, tenant, cycles, begin_ns, time.monotonic_ns(), detail)
 
     def _bundle_of(self, overlay: Overlay) -> Bundle:
-        """The overlay, checked; one that was checked before and is the same needs no second look.
-        Raises OverlayRejected."""
+        """The overlay, checked, and for this part; one that was checked before and is the same
+        needs no second look. Raises OverlayRejected."""
         known = self._verified.get(overlay.digest)
         if known is not None and known[0] == overlay:
             return known[1]
@@ -207,6 +207,11 @@ class FpgaDriver(Driver):
             bundle = bitstreams.verified(overlay.manifest, overlay.files, overlay.digest)
         except BundleError as error:
             raise OverlayRejected(f"overlay {overlay.digest[:16]}: {error}") from error
+        if bundle.manifest.part != self.info.part:
+            raise OverlayRejected(
+                f"overlay {bundle.manifest.name} is for part {bundle.manifest.part!r}; "
+                f"{self.info.uri} is {self.info.part!r}"
+            )
         self._verified[overlay.digest] = overlay, bundle
         while len(self._verified) > MAX_VERIFIED:
             del self._verified[next(iter(self._verified))]

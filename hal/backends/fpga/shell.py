@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bitstreams import Bundle
+from hal.driver import Preparation
 
 BEAT_BYTES = 8  # a memory access of the fabric; buffers are padded to it
 PAGE_BYTES = 4096  # no burst crosses one, so a burst lies within one buffer or in none
@@ -49,6 +50,10 @@ class Space(Protocol):
 
 
 class Shell(Protocol):
+    def prepare(self, bundle: Bundle) -> Preparation | None:
+        """Begin what `program` would wait long for; None: nothing. Raises OverlayRejected."""
+        ...
+
     def program(self, bundle: Bundle) -> None:
         """Configure the fabric; it is then in reset state. Raises OverlayRejected, and then the
         fabric is what it was."""

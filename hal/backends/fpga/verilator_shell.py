@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from bitstreams import Bundle
 from hal.backends.fpga.guard import refuse_host_access
 from hal.backends.fpga.shell import BEAT_BYTES, PAGE_BYTES, DmaBuffer, Space
+from hal.driver import Preparation
 from hal.errors import DeviceFault, OverlayRejected, StateError
 from rtl_sim import cache
 from rtl_sim import snapshot as fabric
 from rtl_sim.errors import BuildFailed, ModelFault, SnapshotError, ToolMissing
 from rtl_sim.statemap import StateMap
-from rtl_sim.verilated.build import Design, build_library
+from rtl_sim.verilated.background import Background
+from rtl_sim.verilated.build import Design, build_library, find_library
 from rtl_sim.verilated.model import MemoryWindow, Model
 
 PART = "verilator"
@@ -110,16 +112,25 @@ class VerilatorShell:
 
     # ---- configuration
 
+    def prepare(self, bundle: Bundle) -> Preparation | None:
+        if bundle.digest in self._built:
+            return None
+        try:
+            design = _design(bundle)
+            return None if find_library(design) else _Building(bundle.manifest.name, design)
+        except (BuildFailed, ToolMissing) as error:
+            raise _cannot_be_built(bundle.manifest.name, error) from error
+
     def program(self, bundle: Bundle) -> None:
         manifest = bundle.manifest
         if manifest.part != PART:
             raise OverlayRejected(f"overlay {manifest.name} is for {manifest.part}, not {PART}")
         try:
             built = self._built.get(bundle.digest)
-            library, state_map = built or (_build(bundle), _state_map(bundle))
+            library, state_map = built or (build_library(_design(bundle)), _state_map(bundle))
             model = Model(library, state_map, self._seed)
         except (BuildFailed, SnapshotError, ModelFault, ToolMissing) as error:
-            raise OverlayRejected(f"overlay {manifest.name} cannot be built: {error}") from error
+            raise _cannot_be_built(manifest.name, error) from error
         self._bundle, self._library, self._state_map = bundle, library, state_map
         self._built[bundle.digest] = library, state_map
         while len(self._built) > MAX_BUILT:
@@ -239,6 +250,27 @@ class VerilatorShell:
         return self._model
 
 
+class _Building:
+    """An overlay's library on its way into the cache."""
+
+    def __init__(self, name: str, design: Design) -> None:
+        self._name = name
+        self._build = Background(design)
+
+    def poll(self) -> bool:
+        try:
+            return self._build.poll()
+        except BuildFailed as error:
+            raise _cannot_be_built(self._name, error) from error
+
+    def cancel(self) -> None:
+        self._build.cancel()
+
+
+def _cannot_be_built(name: str, error: Exception) -> OverlayRejected:
+    return OverlayRejected(f"overlay {name} cannot be built: {error}")
+
+
 def _state_map(bundle: Bundle) -> StateMap | None:
     manifest = bundle.manifest
     if manifest.state_map is None:
@@ -252,8 +284,8 @@ def _state_map(bundle: Bundle) -> StateMap | None:
     return state_map
 
 
-def _build(bundle: Bundle) -> Path:
-    """The overlay's library, from files that stay in the cache under the bundle's digest."""
+def _design(bundle: Bundle) -> Design:
+    """The overlay's RTL, in files that stay in the cache under the bundle's digest."""
     manifest = bundle.manifest
     for path in manifest.sources:
         refuse_host_access(path, bundle.files[path])
@@ -265,4 +297,4 @@ def _build(bundle: Bundle) -> Path:
 
     folder = cache.entry("sources", bundle.digest, unpack)
     sources = tuple(folder / path for path in manifest.sources)
-    return build_library(Design(sources, manifest.top, state_port=manifest.state_map is not None))
+    return Design(sources, manifest.top, state_port=manifest.state_map is not None)

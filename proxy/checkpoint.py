@@ -89,6 +89,31 @@ def read(record: str, store: Store) -> Checkpoint:
         raise CheckpointRefused(f"checkpoint {record} not understood: {error!r}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a person wants to know of a checkpoint."""
+
+    session: str
+    part: str
+    epoch: int
+    buffers: int
+    buffer_bytes: int
+
+
+def summary(raw: bytes) -> Summary:
+    """Of a record's body. Raises CheckpointRefused."""
+    try:
+        body = json.loads(raw)
+        position, buffers = body["position"], body["log"]["buffers"]
+        nbytes = sum(int(size) for _, size, _ in buffers)
+        return Summary(
+            str(position["session"]), str(position["part"]), int(position["epoch"]),
+            len(buffers), nbytes,
+        )  # fmt: skip
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointRefused(f"a record of another kind: {error!r}") from error
+
+
 def blobs_of(raw: bytes) -> Iterable[str]:
     """Digests of all blobs that a record's body names."""
     body = json.loads(raw)

@@ -186,9 +186,21 @@ class Store:
 
     def records(self) -> list[str]:
         """Ids, oldest first."""
+        return list(self.dated())
+
+    def dated(self) -> dict[str, float]:
+        """Ids, oldest first, and when each was committed, in s since 1970."""
         found = self.files.list("records").items()
         dated = sorted((stat.changed, name) for name, stat in found if _DIGEST.fullmatch(name))
-        return [name for _, name in dated]
+        return {name: changed for changed, name in dated}
+
+    def find(self, beginning: str) -> str:
+        """The one record whose id begins so. Raises CheckpointRefused."""
+        found = [record for record in self.dated() if record.startswith(beginning)]
+        if len(found) == 1:
+            return found[0]
+        some = f"{len(found)} begin so" if found else "none begins so"
+        raise CheckpointRefused(f"checkpoint {beginning!r} in {self.files.where}: {some}")
 
     def forget(self, record: str) -> None:
         """Remove a record; its blobs go with the next collection of garbage."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import threading
 
 import xxhash
 import zstandard
@@ -21,10 +22,11 @@ HEADER = struct.Struct("<4sIII16s32s")
 RAW, ZSTD = 0, 1
 MAX_BYTES = 2**32 - 1  # of one blob
 LEVEL = 1  # keeps up with a disk; higher ones do not
-SAMPLE_BYTES = 16 << 10  # tried first: floats and pictures should not cost the time of the whole
+SAMPLE_BYTES = 4 << 10  # tried first: floats and pictures should not cost the time of the whole
 WORTH = 0.9  # stored raw unless compressing leaves less than this
 
 Bytes = bytes | bytearray | memoryview
+_own = threading.local()
 
 
 class Damaged(ValueError):
@@ -48,7 +50,7 @@ def pack(data: Bytes, digest: str) -> tuple[bytes, Bytes]:
         raise ValueError(f"a blob of {view.nbytes} bytes: at most {MAX_BYTES}")
     how, stored = RAW, data
     if view.nbytes and _is_compressible(view):
-        found = zstandard.ZstdCompressor(level=LEVEL).compress(view)
+        found = _compress(view)
         if len(found) < WORTH * view.nbytes:
             how, stored = ZSTD, found
     size = memoryview(stored).nbytes
@@ -61,7 +63,15 @@ def _is_compressible(view: memoryview) -> bool:
         return True
     start = (view.nbytes - SAMPLE_BYTES) // 2
     sample = view[start : start + SAMPLE_BYTES]
-    return len(zstandard.ZstdCompressor(level=LEVEL).compress(sample)) < WORTH * SAMPLE_BYTES
+    return len(_compress(sample)) < WORTH * SAMPLE_BYTES
+
+
+def _compress(data: Bytes) -> bytes:
+    """Making a compressor costs more than a sample does: each thread keeps one."""
+    if not hasattr(_own, "compressor"):
+        _own.compressor = zstandard.ZstdCompressor(level=LEVEL)
+    found: bytes = _own.compressor.compress(data)
+    return found
 
 
 def unpack(raw: Bytes, digest: str, deep: bool = False) -> memoryview:

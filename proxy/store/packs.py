@@ -53,8 +53,9 @@ class PackWriter:
     def add(self, digest: str, head: bytes, stored: Bytes, size: int) -> None:
         """A packed blob. Raises OSError."""
         nbytes = HEADER.size + memoryview(stored).nbytes
-        self._write(head)
-        self._write(stored)
+        written = os.writev(self._file.fileno(), (head, stored))
+        if written < nbytes:  # a full disk takes a part first
+            self._write(b"".join((head, stored))[written:])
         self.entries.append(Entry(digest, self.size, nbytes, size))
         self.size += nbytes
         if self.size - self._flushed >= FLUSH_BYTES:
@@ -78,7 +79,7 @@ class PackWriter:
 
     def _write(self, data: Bytes) -> None:
         view = memoryview(data).cast("B")
-        while view.nbytes:  # a full disk takes a part first
+        while view.nbytes:
             view = view[os.write(self._file.fileno(), view) :]
 
 

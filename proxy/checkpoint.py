@@ -2,17 +2,17 @@
 
 The record's body is JSON with every number of the snapshot and the digests of all its blobs: pieces
 of buffers, hidden state, images, the overlay, what was undone. Reading checks the record, its
-version, and EVERY blob it names before anything is returned: who restores has either all of it or
-an exception, and has touched nothing yet. Contents are read once more when they are used, and
-checked once more, so that memory stays bounded.
+version, and that every blob it names is there, before anything is returned. The buffers' contents
+are checked as they are read, once, some while others are used, so that memory stays bounded: who
+restores fills a fresh context with them, and claims the session after the last one was right.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from itertools import islice
 from typing import Any
 
 from hal.types import Seq
@@ -23,10 +23,10 @@ from proxy.fabric import MAX_WEIGHT
 from proxy.pending import Pending
 from proxy.replay import ReplayLog
 from proxy.session import Flight
-from proxy.snapshot import Piece, Position, Snapshot
-from proxy.store import Store
+from proxy.snapshot import Position, Snapshot
+from proxy.store import Batch, Store
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class Checkpoint:
     pieces: dict[int, list[str]]  # buffer -> digests
     store: Store
 
-    def contents(self, buffer: int) -> Iterator[bytes]:
+    def contents(self, buffer: int) -> Iterator[memoryview]:
         """The buffer's bytes, piece by piece. Raises CheckpointRefused."""
-        return self.store.get_chunked(self.pieces[buffer])
+        return self.store.get_all(self.pieces[buffer])
 
 
-def write(snapshot: Snapshot, piece: Piece, store: Store) -> str:
-    """Store all of it and commit it by one rename; its id."""
-    put = store.put
+def write(snapshot: Snapshot, pieces: Mapping[int, list[str]], batch: Batch) -> str:
+    """Commit it, by one last step; its id. `pieces`: its buffers', put already. Raises OSError."""
+    put = batch.put
     body = {
         "version": VERSION,
         "wire": records.VERSION,
@@ -63,16 +63,13 @@ def write(snapshot: Snapshot, piece: Piece, store: Store) -> str:
         "inbox": put(snapshot.inbox),
         "outbox": put(snapshot.outbox),
         "error": snapshot.error,
-        "buffers": {
-            str(handle): store.put_chunked(entry.nbytes, partial(piece, handle))
-            for handle, entry in snapshot.log.buffers.items()
-        },
+        "buffers": {str(handle): pieces[handle] for handle in snapshot.log.buffers},
     }
-    return store.commit(json.dumps(body, sort_keys=True).encode())
+    return batch.commit(json.dumps(body, sort_keys=True).encode())
 
 
 def read(record: str, store: Store) -> Checkpoint:
-    """Raises CheckpointRefused unless every byte of it is there and right."""
+    """Raises CheckpointRefused unless all of it is there, and all but its buffers is right."""
     raw = store.load(record)
     try:
         body = json.loads(raw)
@@ -81,14 +78,41 @@ def read(record: str, store: Store) -> Checkpoint:
                 f"checkpoint {record} is of version {body['version']}, wire {body['wire']}; this "
                 f"release reads {VERSION}, {records.VERSION}"
             )
-        for digest in blobs_of(raw):
-            store.get(digest)
+        store.refresh()
+        missing = (digest for digest in blobs_of(raw) if not store.has(digest))
+        for digest in islice(missing, 1):
+            store.get(digest)  # says what is wrong
         return _checkpoint(record, body, store)
     except (
         AssertionError, AttributeError, KeyError, TypeError, ValueError, OverflowError,
         RecursionError,
     ) as error:  # fmt: skip
         raise CheckpointRefused(f"checkpoint {record} not understood: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a person wants to know of a checkpoint."""
+
+    session: str
+    part: str
+    epoch: int
+    buffers: int
+    buffer_bytes: int
+
+
+def summary(raw: bytes) -> Summary:
+    """Of a record's body. Raises CheckpointRefused."""
+    try:
+        body = json.loads(raw)
+        position, buffers = body["position"], body["log"]["buffers"]
+        nbytes = sum(int(size) for _, size, _ in buffers)
+        return Summary(
+            str(position["session"]), str(position["part"]), int(position["epoch"]),
+            len(buffers), nbytes,
+        )  # fmt: skip
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointRefused(f"a record of another kind: {error!r}") from error
 
 
 def blobs_of(raw: bytes) -> Iterable[str]:

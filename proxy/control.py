@@ -11,6 +11,7 @@ from proxy import desk
 from proxy.errors import ServerGone
 from proxy.info import PREFIX, read_info
 from proxy.paths import ServerPaths
+from proxy.store import Address, address_of
 
 TIMEOUT_S = 60.0  # for a session to reach a halting point, or the fabric to become free
 ANSWER_S = 30.0  # beyond that, for the work itself; more with large checkpoints
@@ -84,17 +85,17 @@ class Control:
         records nothing."""
         return from_rows(self._ask(ANSWER_S, do="timeline")["spans"])
 
-    def snapshot(self, session: str, store: Path, timeout_s: float = TIMEOUT_S) -> str:
+    def snapshot(self, session: str, store: Address, timeout_s: float = TIMEOUT_S) -> str:
         """Store a checkpoint of the session, which goes on; the checkpoint's id."""
         return self._store("snapshot", session, store, timeout_s)
 
-    def suspend(self, session: str, store: Path, timeout_s: float = TIMEOUT_S) -> str:
+    def suspend(self, session: str, store: Address, timeout_s: float = TIMEOUT_S) -> str:
         """Halt at the device's finest point, store a checkpoint, release the device. The worker
         waits in its shared memory until `resume`. On failure the session goes on. The id."""
         return self._store("suspend", session, store, timeout_s)
 
     def resume(
-        self, session: str, checkpoint: str, store: Path, timeout_s: float = TIMEOUT_S
+        self, session: str, checkpoint: str, store: Address, timeout_s: float = TIMEOUT_S
     ) -> int:
         """Go on here from a checkpoint, on a device of its part: the waiting worker does not
         notice; if it is dead, `proxy.client.reattach` takes over. The new epoch. On failure
@@ -104,7 +105,7 @@ class Control:
             do="resume",
             session=session,
             checkpoint=checkpoint,
-            store=str(store.absolute()),
+            store=address_of(store),
             timeout_s=timeout_s,
         )
         return int(answer["epoch"])
@@ -123,12 +124,12 @@ class Control:
         """Stop the server; workers get ServerGone."""
         self._ask(ANSWER_S, do="stop")
 
-    def _store(self, what: str, session: str, store: Path, timeout_s: float) -> str:
+    def _store(self, what: str, session: str, store: Address, timeout_s: float) -> str:
         answer = self._ask(
             timeout_s + STORING_S,
             do=what,
             session=session,
-            store=str(store.absolute()),
+            store=address_of(store),
             timeout_s=timeout_s,
         )
         return str(answer["checkpoint"])

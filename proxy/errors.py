@@ -11,6 +11,7 @@
      |- ServerGone           migrate  the device's server died or stopped      (also DeviceLost)
      |- ReplayDiverged       fatal    the log did not recreate what it recorded (also StateError)
      |- CheckpointRefused    caller   damaged, unknown, or of another part     (also StateError)
+     |- StoreBusy            retry    a checkpoint store is collecting garbage  (also StateError)
      `- ControlTimeout       retry    a control request was not answered in time
 
 Where the worker meets one through the `hal` interface it is also the fitting HalError, so that
@@ -79,6 +80,11 @@ class ReplayDiverged(ProxyError, StateError):
 class CheckpointRefused(ProxyError, StateError):
     code: ClassVar[str] = "checkpoint_refused"
     disposition: ClassVar[str] = "caller"
+
+
+class StoreBusy(ProxyError, StateError):
+    code: ClassVar[str] = "store_busy"
+    disposition: ClassVar[str] = "retry"
 
 
 class ControlTimeout(ProxyError):

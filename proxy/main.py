@@ -15,6 +15,7 @@ from hal.registry import open_device
 from proxy.fabric import QUANTUM_CYCLES
 from proxy.paths import QUANTUM_VARIABLE, default_root
 from proxy.server import REATTACH_S, Server
+from proxy.store.pipeline import reuse_memory
 
 PARENT_CHECK_S = 0.5
 
@@ -34,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--tied-to", type=int, help="stop when this process is gone")
     given = parser.parse_args(argv)
+    reuse_memory()
     try:
         device = open_device(given.device)
         server = Server(

@@ -13,6 +13,7 @@ from hal.errors import HalError, Unsupported
 from hal.types import Arg, BufferArg, Grid, ProgramImage, Usage
 from proxy import records
 from proxy.handles import HandleTable
+from proxy.known import Changes, Known
 from proxy.replay import ReplayLog
 
 ArenaRange = Callable[[int, int], memoryview]  # (offset, size); raises RemoteProtocolError
@@ -24,11 +25,14 @@ class Objects:
         self.buffers: HandleTable[Buffer] = HandleTable("buffer")
         self.programs: HandleTable[Program] = HandleTable("program")
         self.log = ReplayLog()
+        self.changes = Changes()
+        self.known = Known()
         self.hoisted: set[int] = set()  # buffers allocated before their record's turn
 
     def apply(self, command: records.Command, payload: bytes | None, arena: ArenaRange) -> bool:
         """Do a command; True if the device has something to complete. `payload`: what a write
         writes, if it is not in the arena. Raises HalError, RemoteProtocolError."""
+        self.changes.note(command)
         match command:
             case records.Launch():
                 program = self.programs.get(command.program)
@@ -100,7 +104,7 @@ class Objects:
         self.programs.add(handle, program)
         self.log.loaded(handle, image)
 
-    def replay(self, log: ReplayLog, contents: Callable[[int], Iterable[bytes]]) -> None:
+    def replay(self, log: ReplayLog, contents: Callable[[int], Iterable[memoryview]]) -> None:
         """Recreate on this fresh context what `log` holds, filled with contents(handle)."""
         self.log = log
         self.buffers = HandleTable("buffer", log.highest_buffer)

@@ -29,7 +29,7 @@ from proxy.operations import Operation, begin
 from proxy.paths import ServerPaths, checked_name, discard, parked, write_atomically
 from proxy.segment import Line, Segment, State, refuse
 from proxy.session import ServerHalf
-from proxy.store import Step
+from proxy.store import Step, Store
 from proxy.tenant import Tenant
 
 BATCH = 64  # commands of one session in a turn
@@ -80,6 +80,7 @@ class Server:
         self.info = ServerInfo(device.info, os.getpid(), time.time_ns())
         self._identity = ProcessId.own()
         self.store_step = store_step
+        self.stores: dict[str, Store] = {}
         self._reattach_s = reattach_s
         self._operations: list[Operation] = []
         self._page = desk.ServerPage(self.paths)
@@ -208,6 +209,16 @@ class Server:
         segment[Line.STATE] = State.RUNNING
         segment.event.ring()
         self.served[tenant.name] = Served(tenant, path)
+
+    def session(self, name: str) -> Served:
+        """Raises UsageError."""
+        served = self.served.get(name)
+        if served is None:
+            raise UsageError(
+                f"session {name!r} is not served by {self.paths.name}; it serves "
+                f"{', '.join(self.served) or 'none'}"
+            )
+        return served
 
     def forget(self, served: Served) -> None:
         del self.served[served.tenant.name]

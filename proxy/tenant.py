@@ -19,6 +19,7 @@ from proxy import records, wire
 from proxy.doorbell import fence
 from proxy.errors import AnyError, RemoteProtocolError, StaleEpoch, to_record
 from proxy.fabric import Fabric
+from proxy.known import ANYTHING, ChangeCount
 from proxy.liveness import ProcessId
 from proxy.objects import Objects
 from proxy.pending import Pending
@@ -98,6 +99,11 @@ class Tenant:
     def stops_anywhere(self) -> bool:
         """The device can halt in the middle of a kernel."""
         return not self._whole_kernels
+
+    @property
+    def changes(self) -> ChangeCount:
+        """Which buffers may have been written to. A kernel that stands in its midst will write."""
+        return ANYTHING if self.stops_anywhere else self.objects.changes
 
     @property
     def cycles(self) -> int:

@@ -14,6 +14,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from service import cli_store
+
 app = typer.Typer(
     name="haltere",
     no_args_is_help=True,
@@ -22,14 +24,15 @@ app = typer.Typer(
 )
 bundle = typer.Typer(no_args_is_help=True, help="Overlay bundles: make, verify, look inside.")
 app.add_typer(bundle, name="bundle")
+app.add_typer(cli_store.app, name="store")
 
 console = Console()
 
 Url = Annotated[str, typer.Option(help="The service to talk to.", envvar="HALTERE_URL")]
-Store = Annotated[Path, typer.Option(help="Folder of the checkpoint store.")]
+Store = cli_store.Store
 Device = Annotated[str, typer.Option(help="Device behind a running proxy, e.g. opencl:0.")]
 DEFAULT_URL = "http://127.0.0.1:8000"
-DEFAULT_STORE = Path.home() / ".local/state/haltere/store"
+DEFAULT_STORE = cli_store.DEFAULT_STORE
 
 
 @app.command()

@@ -24,6 +24,7 @@ from proxy import checkpoint
 from proxy.errors import ProxyError
 from proxy.paths import ServerPaths
 from proxy.store import Store
+from proxy.store.garbage import collect
 from scheduler.core import events
 from scheduler.core.commands import Checkpoint, Command, Release, Start, WakeAt
 from scheduler.core.values import JobSpec
@@ -252,7 +253,7 @@ class LiveExecutor:
             store.forget(found)
         run.checkpoint = ""
         with suppress(*OPERATION_ERRORS):  # a damaged record of another job: garbage stays
-            store.collect(checkpoint.blobs_of)
+            collect(store, checkpoint.blobs_of)
 
     # ---- workers
 

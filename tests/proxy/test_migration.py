@@ -161,8 +161,8 @@ def suspended(fleet: Fleet, store: Path) -> tuple[subprocess.Popen[str], str]:
     return worker, fleet.control("cpu:0").suspend("job", store)
 
 
-def blob_files(store: Path) -> list[Path]:
-    return sorted((store / "blobs").glob("*/*"))
+def pack_files(store: Path) -> list[Path]:
+    return sorted((store / "packs").iterdir())
 
 
 def test_any_damage_to_a_checkpoint_is_refused_and_the_session_can_go_on(
@@ -171,7 +171,7 @@ def test_any_damage_to_a_checkpoint_is_refused_and_the_session_can_go_on(
     worker, cut = suspended(fleet, store)
     control = fleet.control("cpu:0")
     record = store / "records" / cut
-    for path in [record, *blob_files(store)]:
+    for path in [record, *pack_files(store)]:
         whole = path.read_bytes()
         if not whole:
             continue
@@ -190,8 +190,9 @@ def test_any_damage_to_a_checkpoint_is_refused_and_the_session_can_go_on(
 def test_a_checkpoint_of_a_later_version_is_refused(fleet: Fleet, store: Path) -> None:
     worker, cut = suspended(fleet, store)
     body = json.loads(Store(store).load(cut))
-    for change in ({"version": 2}, {"wire": 99}, {"log": body["log"] | {"version": 9}}):
-        newer = Store(store).commit(json.dumps(body | change).encode())
+    for change in ({"version": 99}, {"wire": 99}, {"log": body["log"] | {"version": 9}}):
+        with Store(store).writing() as batch:
+            newer = batch.commit(json.dumps(body | change).encode())
         with pytest.raises(CheckpointRefused, match=r"version|reads"):
             fleet.control("cpu:0").resume("job", newer, store)
     fleet.control("cpu:0").resume("job", cut, store)
@@ -358,7 +359,7 @@ Server(Path(sys.argv[1]), "fragile", open_device("cpu:0"), store_step=step).run(
 """
 
 
-DURABLE_STEPS = ("blob", "rename", "commit", "rename", "committed")  # of the suspension below
+DURABLE_STEPS = ("blob", "pack", "rename", "commit", "rename", "committed")  # of this suspension
 
 
 @pytest.mark.parametrize("fatal", range(len(DURABLE_STEPS) + 1))

@@ -2,87 +2,200 @@
 
 from __future__ import annotations
 
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.errors import CheckpointRefused
-from proxy.store import Store, digest_of
+from hal.errors import UsageError
+from proxy.errors import CheckpointRefused, StoreBusy
+from proxy.store import Address, Store, address_of
+from proxy.store.blobs import digest_of, pack, unpack
+from proxy.store.garbage import collect, usage, verify
+
+PLACES = ("disk", "memory")
 
 
-def files(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*") if path.is_file())
+@pytest.fixture(params=PLACES)
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Address]:
+    if request.param == "disk":
+        yield tmp_path / "store"
+        return
+    url = f"memory://{tmp_path.name}-{os.getpid()}/store"
+    yield url
+    import fsspec
+
+    fsspec.filesystem("memory").rm(url.removeprefix("memory:/"), recursive=True)
 
 
-@given(st.binary(max_size=2000))
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_bytes_come_back_as_they_were(tmp_path: Path, data: bytes) -> None:
-    store = Store(tmp_path)
-    digest = store.put(data)
-    assert store.put(data) == digest == digest_of(data)
-    assert store.get(digest) == data
+def put(store: Store, *contents: bytes) -> list[str]:
+    """Made durable, and named by a record."""
+    with store.writing() as batch:
+        digests = [batch.put(data) for data in contents]
+        batch.commit("\n".join(digests).encode())
+    return digests
 
 
-def test_equal_pieces_are_stored_once(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    digests = store.put_chunked(9 << 20, lambda offset, size: bytes(size))
-    assert len(digests) == 3
-    assert len(files(tmp_path)) == 2
-    assert b"".join(store.get_chunked(digests)) == bytes(9 << 20)
+def names(body: bytes) -> list[str]:
+    return body.decode().split()
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "missing", "empty"])
-def test_a_damaged_blob_is_refused_and_stored_anew_when_put_again(
+def noise(nbytes: int, seed: int = 0) -> bytes:
+    return random.Random(seed).randbytes(nbytes)
+
+
+contents = st.one_of(
+    st.binary(max_size=2000),
+    st.integers(0, 200_000).map(bytes),
+    st.integers(0, 200_000).map(noise),
+    st.integers(0, 5000).map(lambda n: b"".join(b"%d " % i for i in range(n))),
+)
+
+
+@given(contents)
+@settings(max_examples=60)
+def test_a_blob_comes_back_as_it_was_however_it_is_packed(data: bytes) -> None:
+    digest = digest_of(data)
+    head, stored = pack(data, digest)
+    assert bytes(unpack(b"".join((head, stored)), digest, deep=True)) == data
+    assert len(stored) <= len(data)
+
+
+@given(st.lists(contents, max_size=5), st.randoms(use_true_random=False))
+@settings(max_examples=30, deadline=None)
+def test_what_was_put_is_read_by_another_process_s_store(
+    tmp_path_factory: pytest.TempPathFactory, data: list[bytes], chance: random.Random
+) -> None:
+    root = tmp_path_factory.mktemp("store")
+    digests = put(Store(root), *data)
+    wanted = chance.sample(range(len(data)), len(data))
+    found = Store(root).get_all([digests[i] for i in wanted])
+    Store(root).refresh()
+    other = Store(root)
+    other.refresh()
+    assert [bytes(view) for view in found] == [data[i] for i in wanted]
+    assert all(other.has(digest) for digest in digests)
+
+
+def test_the_same_bytes_are_stored_once_whoever_puts_them(address: Address) -> None:
+    first = Store(address)
+    put(first, noise(50_000), noise(50_000))
+    put(Store(address), noise(50_000), b"other")
+    found = usage(Store(address), names)
+    assert (found.records, found.named_bytes) == (2, 150_005)
+    assert found.stored_bytes < 52_000
+    assert found.ratio > 2.9
+
+
+def test_what_is_compressible_is_compressed_and_what_is_not_is_not(tmp_path: Path) -> None:
+    put(Store(tmp_path / "text"), b"it was a dark and stormy night, " * 8000)
+    assert usage(Store(tmp_path / "text"), names).stored_bytes < 5000
+    put(Store(tmp_path / "noise"), noise(256_000))
+    assert 256_000 < usage(Store(tmp_path / "noise"), names).stored_bytes < 256_300
+
+
+def test_a_store_holds_many_packs(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.store.store.PACK_BYTES", 10_000)
+    data = [noise(3000, seed) for seed in range(20)]
+    digests = put(Store(address), *data)
+    store = Store(address)
+    assert len(store.files.list("packs")) == 5
+    assert [bytes(found) for found in store.get_all(digests)] == data
+
+
+# ---- damage
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "missing", "empty", "header", "index", "folder"])
+def test_a_damaged_blob_is_refused_by_name_and_stored_anew_when_put_again(
     tmp_path: Path, damage: str
 ) -> None:
-    store = Store(tmp_path)
-    data = bytes(range(200))
-    digest = store.put(data)
-    (path,) = files(tmp_path)
+    data = noise(2000)
+    (digest,) = put(Store(tmp_path), data)
+    (path,) = (tmp_path / "packs").iterdir()
     spoil(path, damage)
-    with pytest.raises(CheckpointRefused, match=digest):
+    store = Store(tmp_path)
+    with pytest.raises(CheckpointRefused, match=rf"(?s){digest}.*--repair"):
         store.get(digest)
-    store.put(data)
-    assert store.get(digest) == data
+    put(store, data)
+    assert Store(tmp_path).get(digest) == store.get(digest) == data
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "missing", "empty"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "missing", "empty", "header", "folder"])
 def test_a_damaged_record_is_refused_and_others_are_not(tmp_path: Path, damage: str) -> None:
     store = Store(tmp_path)
-    good, bad = store.commit(b"good"), store.commit(b"bad")
+    with store.writing() as batch:
+        good, bad = batch.commit(b"good"), batch.commit(b"bad" * 500)
     spoil(tmp_path / "records" / bad, damage)
     with pytest.raises(CheckpointRefused, match=bad):
         store.load(bad)
     assert store.load(good) == b"good"
 
 
-def test_what_cannot_be_read_is_refused_like_what_is_missing(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    blob, record = store.put(b"x"), store.commit(b"y")
-    for path in files(tmp_path):
-        path.unlink()
-        path.mkdir()
-    with pytest.raises(CheckpointRefused, match="cannot be read"):
-        store.get(blob)
-    with pytest.raises(CheckpointRefused, match="cannot be read"):
-        store.load(record)
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(CheckpointRefused, match="cannot be read"):
-        Store(tmp_path / "file").load(record)
-
-
 def spoil(path: Path, damage: str) -> None:
     data = path.read_bytes()
-    if damage == "missing":
+    if damage in ("missing", "folder"):
         path.unlink()
+        if damage == "folder":
+            path.mkdir()
     elif damage == "cut":
         path.write_bytes(data[:-1])
     elif damage == "empty":
         path.write_bytes(b"")
     else:
-        path.write_bytes(bytes((data[0] ^ 1,)) + data[1:])
+        at = {"header": 2, "flip": len(data) // 2, "index": -60}[damage]
+        changed = bytearray(data)
+        changed[at] ^= 1
+        path.write_bytes(changed)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_no_flipped_bit_of_a_pack_goes_unnoticed(
+    tmp_path_factory: pytest.TempPathFactory, chance: st.DataObject
+) -> None:
+    root = tmp_path_factory.mktemp("store")
+    data = [noise(300), b"text " * 300]
+    digests = put(Store(root), *data)
+    (path,) = (root / "packs").iterdir()
+    raw = bytearray(path.read_bytes())
+    bit = chance.draw(st.integers(0, 8 * len(raw) - 1))
+    raw[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(raw)
+    found = []
+    for digest, right in zip(digests, data, strict=True):
+        with suppress(CheckpointRefused):
+            found.append(Store(root).get(digest) == right)
+    assert all(found)
+    assert len(found) < len(digests) or verify(Store(root), names).damaged
+
+
+def test_verify_tells_what_is_damaged_and_repair_lets_it_be_stored_anew(address: Address) -> None:
+    store = Store(address)
+    kept, lost = put(store, noise(1000), noise(1000, 1))
+    assert verify(store, names).damaged == ()
+    (place,) = store.places(lost)
+    raw = bytearray(store.files.read(f"packs/{place.pack}"))
+    raw[place.offset + 100] ^= 1
+    spool = store.files.spool("packs")
+    spool.write_bytes(raw)
+    store.files.publish(spool, f"packs/{place.pack}")
+    found = verify(Store(address), names)
+    assert (found.records, found.blobs, len(found.damaged)) == (1, 2, 2)
+    assert lost in found.damaged[0] and "needs 1 blobs" in found.damaged[1]
+    verify(Store(address), names, repair=True)
+    again = Store(address)
+    assert again.get(kept) == noise(1000)
+    assert not again.has(lost)
+    put(again, noise(1000, 1))
+    assert verify(Store(address), names).damaged == ()
 
 
 def test_an_id_that_is_a_path_is_refused(tmp_path: Path) -> None:
@@ -95,14 +208,28 @@ def test_an_id_that_is_a_path_is_refused(tmp_path: Path) -> None:
             store.get(name)
 
 
+def test_a_url_that_nothing_here_reaches_is_refused_with_the_reason() -> None:
+    with pytest.raises(UsageError, match="nowhere"):
+        Store("nowhere://bucket/store")
+    assert address_of("memory://a/b") == "memory://a/b"
+    assert address_of(Path("a")) == str(Path.cwd() / "a")
+
+
+# ---- crashes and full disks
+
+
 class Crash(BaseException):
     """Stands for the process's death: nothing handles it."""
 
 
-def test_a_crash_at_any_step_leaves_all_of_a_record_or_none_of_it(tmp_path: Path) -> None:
+def test_a_crash_at_any_step_leaves_all_of_a_record_or_none_of_it(
+    address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Kill at step 0, 1, 2, ... until one run survives; look at what each death left."""
-    old = Store(tmp_path)
-    before = old.commit(old.put(b"old").encode())
+    monkeypatch.setattr("proxy.store.store.PACK_BYTES", 500)
+    old = Store(address)
+    with old.writing() as batch:
+        before = batch.commit(batch.put(b"old").encode())
     outcomes = set()
     for fatal in range(100):
         steps = 0
@@ -113,36 +240,160 @@ def test_a_crash_at_any_step_leaves_all_of_a_record_or_none_of_it(tmp_path: Path
             if steps > fatal:
                 raise Crash
 
-        store = Store(tmp_path, step)
-        body = b""
-        try:
-            body = f"{store.put(b'%d' % fatal)} {store.put(b'more %d' % fatal)}".encode()
-            store.commit(body)
-        except Crash:
-            pass
-        found = Store(tmp_path)
+        with suppress(Crash):
+            put(Store(address, step), b"%d" % fatal, b"more %d" % fatal, noise(600, fatal))
+        found = Store(address)
         assert found.load(before) == digest_of(b"old").encode()
         new = [record for record in found.records() if record != before]
         outcomes.add(len(new))
         for record in new:
-            for digest in found.load(record).decode().split():
+            for digest in names(found.load(record)):
                 found.get(digest)
             found.forget(record)
+        collect(found, names)
+        assert usage(found, names).stored_bytes < 200
         if steps <= fatal:
             break
     assert outcomes == {0, 1}
 
 
-def test_only_what_no_record_names_is_collected(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    kept, dead = store.put(b"kept"), store.put(b"dead")
-    store.commit(kept.encode())
+def test_a_crash_while_garbage_is_collected_loses_nothing(address: Address) -> None:
+    for fatal in range(100):
+        steps = 0
 
-    def names(body: bytes) -> list[str]:
-        return [body.decode()]
+        def step(name: str, fatal: int = fatal) -> None:
+            nonlocal steps
+            steps += 1
+            if steps > fatal:
+                raise Crash
 
-    assert store.collect(names) == 0, "a young blob may be part of a commit under way"
-    assert store.collect(names, grace_s=-1) == 1
-    assert store.get(kept) == b"kept"
-    with pytest.raises(CheckpointRefused):
-        store.get(dead)
+        store = Store(address)
+        with store.writing() as batch:
+            kept = [batch.put(noise(1000, seed)) for seed in (fatal, 1000 + fatal)]
+            batch.put(noise(5000, 2000 + fatal))
+            record = batch.commit("\n".join(kept).encode())
+        with suppress(Crash):
+            collect(Store(address, step), names)
+        left = Store(address)
+        assert [left.get(name) for name in names(left.load(record))] == [
+            noise(1000, fatal), noise(1000, 1000 + fatal),
+        ]  # fmt: skip
+        if steps <= fatal:
+            break
+        left.forget(record)
+    assert usage(Store(address), names).stored_bytes < 2400
+
+
+SMALL = 4 << 20
+FILL = """
+import sys
+from pathlib import Path
+from proxy.store import Store
+from proxy.store.garbage import collect
+store = Store(Path(sys.argv[1]))
+with store.writing() as batch:
+    kept = batch.put(b"kept" * 1000)
+    record = batch.commit(kept.encode())
+for attempt in range(3):
+    try:
+        with store.writing() as batch:
+            for number in range(100):
+                batch.put(number.to_bytes(4, "little") + bytes.fromhex(sys.argv[2]) * 4096)
+                batch.put(__import__("random").Random(number).randbytes(1 << 20))
+            batch.commit(b"never")
+        raise SystemExit("it fitted")
+    except OSError as error:
+        print(error.strerror)
+assert store.records() == [record] == Store(Path(sys.argv[1])).records()
+assert store.get(kept) == b"kept" * 1000
+assert len(list(Path(sys.argv[1]).glob("packs/*"))) == 1
+assert not list(Path(sys.argv[1]).glob("packs/.*"))
+collect(store, lambda body: [body.decode()])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_full_disk_leaves_no_half_record_and_nothing_that_takes_room(tmp_path: Path) -> None:
+    mounted = subprocess.run(
+        ["unshare", "-m", "sh", "-c",
+         f'mount -t tmpfs -o size={SMALL} none "$1" && shift && exec "$@"', "sh", str(tmp_path),
+         sys.executable, "-c", FILL, str(tmp_path), "00ff"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    if "mount" in mounted.stderr and "denied" in mounted.stderr:
+        pytest.skip("no right to mount")
+    assert mounted.returncode == 0, mounted.stderr
+    assert mounted.stdout.split("\n")[:3] == ["No space left on device"] * 3
+
+
+# ---- garbage
+
+
+def test_only_what_no_record_names_is_collected(address: Address) -> None:
+    store = Store(address)
+    with store.writing() as batch:
+        kept, dead = batch.put(noise(3000)), batch.put(noise(9000, 1))
+        batch.commit(kept.encode())
+    found = collect(store, names)
+    assert found.blobs == 1
+    assert 9000 <= found.freed_bytes < 9200
+    assert store.get(kept) == Store(address).get(kept) == noise(3000)
+    for each in (store, Store(address)):
+        with pytest.raises(CheckpointRefused):
+            each.get(dead)
+    assert collect(Store(address), names).freed_bytes == 0
+
+
+def test_a_store_that_was_open_while_packs_were_written_anew_finds_its_blobs(
+    address: Address,
+) -> None:
+    reader = Store(address)
+    kept, _ = put(reader, noise(3000), noise(9000, 1))
+    (old,) = reader.records()
+    with Store(address).writing() as batch:
+        batch.commit(kept.encode())
+    reader.forget(old)
+    collect(Store(address), names)
+    assert reader.get(kept) == noise(3000)
+
+
+def test_garbage_is_not_collected_while_someone_writes_or_restores(address: Address) -> None:
+    """A writer relies on blobs that no record names yet."""
+    store = Store(address)
+    with store.writing() as batch:
+        old = batch.put(noise(3000))
+        batch.flush()
+    with Store(address).writing() as batch:
+        assert batch.put(noise(3000)) == old
+        with pytest.raises(StoreBusy, match="being written"):
+            collect(Store(address), names)
+        batch.commit(old.encode())
+    with store.reading(), pytest.raises(StoreBusy):
+        collect(Store(address), names)
+    with store.files.lock(exclusive=True), pytest.raises(StoreBusy, match="garbage"):
+        put(store, b"x")
+    collect(Store(address), names)
+    assert Store(address).get(old) == noise(3000)
+
+
+def test_two_writers_of_one_store_both_commit(address: Address) -> None:
+    one, two = Store(address), Store(address)
+    with one.writing() as first, two.writing() as second:
+        digests = [first.put(noise(100)), second.put(noise(100)), second.put(noise(100, 1))]
+        records = {first.commit(digests[0].encode()), second.commit(" ".join(digests).encode())}
+    assert set(Store(address).records()) == records
+    assert [Store(address).get(digest) for digest in digests[1:]] == [noise(100), noise(100, 1)]
+
+
+def test_a_damaged_record_stops_collection_until_it_is_forgotten(address: Address) -> None:
+    store = Store(address)
+    (kept,) = put(store, noise(100))
+    (record,) = store.records()
+    spool = store.files.spool("records")
+    spool.write_bytes(b"not a record")
+    store.files.publish(spool, f"records/{record}")
+    with pytest.raises(CheckpointRefused, match="use another"):
+        collect(store, names)
+    assert store.get(kept) == noise(100)
+    store.forget(record)
+    assert collect(store, names).blobs == 1

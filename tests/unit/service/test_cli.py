@@ -11,7 +11,7 @@ import pytest
 
 COMMANDS = (
     *("demo", "devices", "serve", "submit", "jobs", "bundle"),
-    *("proxy", "snapshot", "suspend", "restore", "move", "weigh", "capture"),
+    *("proxy", "snapshot", "suspend", "restore", "move", "weigh", "capture", "store"),
 )
 PROGRAM = """
 import numpy as np

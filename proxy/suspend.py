@@ -1,0 +1,125 @@
+"""Storing a session's checkpoint: it goes on afterwards, or is parked for another server.
+
+Until the last step (one rename) everything is as it was, whatever goes wrong.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from hal.errors import DeviceTimeout, StateError
+from proxy import checkpoint, snapshot
+from proxy.desk import Reply
+from proxy.errors import StoreBusy
+from proxy.gather import gather
+from proxy.paths import parked
+from proxy.segment import Line, State
+from proxy.store import Batch, Store
+
+if TYPE_CHECKING:
+    from proxy.server import Served, Server
+
+STORES = 8  # whose indexes one server remembers
+
+
+def store_of(server: Server, request: Reply) -> Store:
+    """The store that a request names; the server keeps what it learnt of it."""
+    address = request["store"]
+    if not isinstance(address, str) or not address or "\0" in address:
+        raise ValueError(f"store {address!r} is neither a path nor a URL")
+    if address not in server.stores:
+        if len(server.stores) >= STORES:
+            server.stores.clear()
+        server.stores[address] = Store(address, server.store_step)
+    return server.stores[address]
+
+
+def cut_of(record: str) -> int:
+    """A checkpoint's id as a word of the header."""
+    return int(record[:16], 16)
+
+
+class Suspend:
+    """Halt, snapshot, commit; then park the session, or let it go on."""
+
+    def __init__(self, server: Server, request_id: str, request: Reply) -> None:
+        self.request_id = request_id
+        self._server = server
+        self._release = request["do"] == "suspend"
+        self._name = str(request["session"])
+        self._store = store_of(server, request)
+        self._deadline = time.monotonic() + float(request["timeout_s"])
+        self._timeout_s = float(request["timeout_s"])
+        self._held = ExitStack()
+        self._batch: Batch | None = None
+
+    def poll(self) -> Reply | None:
+        served = self._server.served.get(self._name)
+        try:
+            answer = self._poll(self._server.session(self._name))
+        except Exception as error:
+            if served is not None:
+                served.tenant.draining = False
+            self._held.close()
+            if isinstance(error, OSError):
+                raise StateError(
+                    f"checkpoint could not be stored in {self._store.files.where}: {error}; the "
+                    "session goes on. Make room there (haltere store gc), or name another store"
+                ) from error
+            raise
+        if answer is not None:
+            self._held.close()
+        return answer
+
+    def _poll(self, served: Served) -> Reply | None:
+        in_time = time.monotonic() < self._deadline
+        if self._batch is None:
+            try:
+                self._batch = self._held.enter_context(self._store.writing())
+            except StoreBusy:
+                if in_time:
+                    return None
+                raise
+        tenant = served.tenant
+        if not snapshot.halt(tenant):
+            if in_time:
+                return None
+            raise DeviceTimeout(
+                f"session {self._name!r} reached no halting point in {self._timeout_s} s; it "
+                "goes on"
+            )
+        tenant.publish()
+        shot, piece = snapshot.take(tenant)
+        sizes = {handle: entry.nbytes for handle, entry in shot.log.buffers.items()}
+        found = gather(sizes, piece, tenant.objects.known, tenant.changes, self._batch)
+        record = checkpoint.write(shot, found.pieces, self._batch)
+        answer = {
+            "checkpoint": record,
+            "issued": tenant.half.issued,
+            "epoch": tenant.epoch,
+            "buffer_bytes": shot.log.total_bytes,
+            "read_bytes": found.read_bytes,
+            "changed_bytes": found.changed_bytes,
+            "stored_bytes": self._batch.stored_bytes,
+        }
+        if self._release:
+            self._park(served, record)
+        tenant.draining = False
+        return answer
+
+    def _park(self, served: Served, record: str) -> None:
+        tenant = served.tenant
+        tenant.check_epoch()
+        tenant.segment[Line.CUT] = cut_of(record)
+        tenant.segment[Line.STATE] = State.SUSPENDED
+        try:
+            served.path.rename(parked(self._server.paths.root) / tenant.name)
+        except OSError as error:
+            tenant.segment[Line.STATE] = State.RUNNING
+            tenant.draining = False
+            raise StateError(f"session could not be parked: {error}; it goes on") from error
+        tenant.segment.event.ring()
+        self._server.forget(served)
+        tenant.release()

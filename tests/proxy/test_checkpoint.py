@@ -1,0 +1,220 @@
+"""Checkpoints of one session after another: what changed is read and stored, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mix_worker import expected
+from proxy_fleet import Fleet, read_until, result_of
+
+from hal import Context, Grid, ProgramImage, open_device
+from hal.errors import StateError
+from proxy import checkpoint, operations, records
+from proxy.known import CHUNK_BYTES, PIECE_BYTES, Changes
+from proxy.loopback import Loopback
+from proxy.store import Store
+from proxy.store.garbage import collect, usage, verify
+
+BUFFER_BYTES = 2 * CHUNK_BYTES + PIECE_BYTES + 77
+SOURCE = b"def bump(grid, a: buffer, b: buffer):\n    a[5] += 1\n"
+
+
+def noise(nbytes: int, seed: int) -> bytes:
+    return random.Random(seed).randbytes(nbytes)
+
+
+def ask(loop: Loopback, session: str, do: str, store: object, **more: object) -> dict[str, Any]:
+    request = {"do": do, "session": session, "store": str(store), "timeout_s": 5} | more
+    answer = operations.begin(loop.server, "1", request).poll()
+    assert answer is not None
+    return answer
+
+
+def filled(loop: Loopback, session: str, *seeds: int) -> tuple[Context, list[Any]]:
+    context = loop.connect(session).open_context()
+    buffers = [context.alloc(BUFFER_BYTES) for _ in seeds]
+    for buffer, seed in zip(buffers, seeds, strict=True):
+        context.write(buffer, noise(BUFFER_BYTES, seed))
+    context.finish()
+    return context, buffers
+
+
+def test_buffers_that_nothing_wrote_to_are_not_even_read_again(loop: Loopback, root: Path) -> None:
+    context, buffers = filled(loop, "job", 1, 2, 3)
+    first = ask(loop, "job", "snapshot", root / "store")
+    assert first["read_bytes"] == first["changed_bytes"] == 3 * BUFFER_BYTES
+    context.write(buffers[1], b"x", PIECE_BYTES + 3)
+    context.read(buffers[2])
+    second = ask(loop, "job", "snapshot", root / "store")
+    assert second["read_bytes"] == BUFFER_BYTES
+    assert second["changed_bytes"] == PIECE_BYTES
+    assert second["stored_bytes"] < 1.05 * PIECE_BYTES
+    third = ask(loop, "job", "snapshot", root / "store")
+    assert third["read_bytes"] == third["changed_bytes"] == 0
+    assert third["stored_bytes"] < 10_000
+
+
+def test_a_launch_may_have_written_to_each_of_its_buffers_and_to_no_other(
+    loop: Loopback, root: Path
+) -> None:
+    context, (a, b, _) = filled(loop, "job", 1, 2, 3)
+    program = context.load(ProgramImage("numpy", SOURCE))
+    ask(loop, "job", "snapshot", root / "store")
+    context.launch(program, "bump", (a.arg(), b.arg()), Grid((1,)))
+    context.finish()
+    second = ask(loop, "job", "snapshot", root / "store")
+    assert second["read_bytes"] == 2 * BUFFER_BYTES
+    assert second["changed_bytes"] == PIECE_BYTES
+
+
+def test_equal_replicas_are_stored_once(loop: Loopback, root: Path) -> None:
+    for number in range(4):
+        filled(loop, f"replica{number}", 7, 8)
+    stored = [
+        ask(loop, f"replica{n}", "snapshot", root / "store")["stored_bytes"] for n in range(4)
+    ]
+    assert sum(stored) < 1.02 * stored[0]
+    assert usage(Store(root / "store"), checkpoint.blobs_of).ratio > 3.9
+
+
+def test_a_checkpoint_right_after_a_move_reads_nothing(loop: Loopback, root: Path) -> None:
+    """What was restored is known."""
+    context, buffers = filled(loop, "job", 1, 2)
+    cut = ask(loop, "job", "suspend", root / "store")["checkpoint"]
+    ask(loop, "job", "resume", root / "store", checkpoint=cut)
+    assert ask(loop, "job", "snapshot", root / "store")["read_bytes"] == 0
+    context.write(buffers[0], b"y")
+    context.finish()
+    changed = ask(loop, "job", "snapshot", root / "store")
+    assert changed["read_bytes"] == BUFFER_BYTES
+    assert changed["changed_bytes"] == PIECE_BYTES
+    assert context.read(buffers[1]) == noise(BUFFER_BYTES, 2)
+
+
+def test_what_is_known_but_no_longer_stored_is_stored_again(loop: Loopback, root: Path) -> None:
+    context, (buffer,) = filled(loop, "job", 1)
+    first = ask(loop, "job", "snapshot", root / "store")
+    other = ask(loop, "job", "snapshot", root / "elsewhere")
+    assert other["stored_bytes"] > BUFFER_BYTES
+    store = Store(root / "store")
+    store.forget(first["checkpoint"])
+    collect(store, checkpoint.blobs_of)
+    again = ask(loop, "job", "suspend", root / "store")
+    assert verify(store, checkpoint.blobs_of).damaged == ()
+    ask(loop, "job", "resume", root / "store", checkpoint=again["checkpoint"])
+    assert context.read(buffer) == noise(BUFFER_BYTES, 1)
+
+
+def test_sessions_move_through_a_store_at_a_url(loop: Loopback) -> None:
+    url = f"memory://checkpoints-{os.getpid()}"
+    context, (buffer,) = filled(loop, "job", 4)
+    cut = ask(loop, "job", "suspend", url)["checkpoint"]
+    ask(loop, "job", "resume", url, checkpoint=cut)
+    assert context.read(buffer) == noise(BUFFER_BYTES, 4)
+
+
+def test_a_suspension_waits_while_garbage_is_collected(loop: Loopback, root: Path) -> None:
+    filled(loop, "job", 1)
+    request = {"do": "suspend", "session": "job", "store": str(root / "store"), "timeout_s": 5}
+    with Store(root / "store").files.lock(exclusive=True):
+        waiting = operations.begin(loop.server, "1", request)
+        assert waiting.poll() is None
+    answer = waiting.poll()
+    assert answer is not None
+    resume = request | {"do": "resume", "checkpoint": answer["checkpoint"]}
+    with Store(root / "store").files.lock(exclusive=True):
+        waiting = operations.begin(loop.server, "2", resume)
+        assert waiting.poll() is None
+    assert waiting.poll() == {"epoch": 2, "issued": answer["issued"]}
+
+
+class Reference:
+    """Buffers of a few bytes, and a command for each way to write to one."""
+
+    def __init__(self, loop: Loopback) -> None:
+        self.context = loop.connect("job").open_context()
+        self.program = self.context.load(ProgramImage("numpy", SOURCE))
+        self.buffers = [self.context.alloc(64) for _ in range(3)]
+
+    def do(self, what: int, a: int, b: int) -> None:
+        first, second = self.buffers[a], self.buffers[b]
+        if what == 0:
+            self.context.write(first, bytes((a + b,)), b)
+        elif what == 1 and a != b:
+            self.context.copy(first, second, 32)
+        elif what == 2 and a != b:
+            self.context.launch(self.program, "bump", (first.arg(), second.arg()), Grid((1,)))
+        elif what == 3:
+            first.free()
+            self.buffers[a] = self.context.alloc(64)
+        elif what == 4:
+            self.context.write(first, bytes(3000)[:64])
+
+    def contents(self) -> list[bytes]:
+        return [self.context.read(buffer) for buffer in self.buffers]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2), st.integers(0, 2)), max_size=25))
+@settings(max_examples=40, deadline=None)
+def test_whatever_a_session_does_each_checkpoint_holds_what_its_buffers_hold(
+    tmp_path_factory: pytest.TempPathFactory, commands: list[tuple[int, int, int]]
+) -> None:
+    """5: a checkpoint, of which most are then incremental; and one at the end."""
+    folder = tmp_path_factory.mktemp("c")
+    loop = Loopback(open_device("cpu:0"), folder / "root")
+    try:
+        session = Reference(loop)
+        for what, a, b in (*commands, (5, 0, 0)):
+            if what < 5:
+                session.do(what, a, b)
+                continue
+            right = session.contents()
+            taken = ask(loop, "job", "snapshot", folder / "store")
+            shot = checkpoint.read(taken["checkpoint"], Store(folder / "store"))
+            found = [b"".join(shot.contents(buffer)) for buffer in shot.snapshot.log.buffers]
+            assert sorted(found) == sorted(right)
+    finally:
+        loop.close()
+
+
+def test_a_change_is_counted_for_what_is_written_to_and_for_nothing_else() -> None:
+    changes = Changes()
+    commands: list[tuple[records.Command, set[int]]] = [
+        (records.Alloc(1, 8, 15), {1}),
+        (records.Write(2, 0, 4, 0), {2}),
+        (records.WriteInline(3, 0, b"1234"), {3}),
+        (records.Copy(1, 0, 2, 0, 4), {2}),
+        (records.Read(1, 0, 4, 0), set()),
+        (records.Signal(4), set()),
+    ]
+    for command, written in commands:
+        before = changes.count
+        changes.note(command)
+        assert {b for b in (1, 2, 3) if changes.newest(b) > before} == written, command
+
+
+def test_a_disk_that_is_full_leaves_the_session_running_and_the_store_usable(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    """A file may have so many bytes only: the disk's other way to be full, without a disk."""
+    store, steps = tmp_path / "store", 1200
+    server = fleet.start("cpu:0")
+    worker = fleet.worker("cpu:0", "job", steps)
+    read_until(worker, "step 50")
+    control = fleet.control("cpu:0")
+    unlimited = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (2000, unlimited[1]))
+    with pytest.raises(StateError, match=r"could not be stored.*haltere store gc"):
+        control.suspend("job", store)
+    assert Store(store).records() == []
+    assert not list((store / "packs").iterdir())
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, unlimited)
+    control.resume("job", control.suspend("job", store), store)
+    assert result_of(worker) == expected(steps)

@@ -113,10 +113,13 @@ class DriverContext(ABC):
 
 
 class Driver(ABC):
-    """One opened device. `timeline`: what it did for whom, of devices that record that."""
+    """One opened device. `timeline`: what it did for whom, of devices that record that.
+    `native_handle`: what the device's own library calls it (OpenCL's cl_device_id), for a server
+    that speaks to it without this driver; None where there is no such thing."""
 
     info: DeviceInfo
     timeline: DeviceTimeline | None = None
+    native_handle: int | None = None
 
     @abstractmethod
     def open_context(self) -> DriverContext: ...

@@ -63,8 +63,8 @@ def write(snapshot: Snapshot, piece: Piece, store: Store) -> str:
         "outbox": put(snapshot.outbox),
         "error": snapshot.error,
         "buffers": {
-            str(handle): store.put_chunked(entry.nbytes, partial(piece, handle))
-            for handle, entry in snapshot.log.buffers.items()
+            str(handle): store.put_chunked(nbytes, partial(piece, handle))
+            for handle, nbytes in snapshot.log.contents()
         },
     }
     return store.commit(json.dumps(body, sort_keys=True).encode())
@@ -109,7 +109,7 @@ def _checkpoint(record: str, body: dict[str, Any], store: Store) -> Checkpoint:
     get = store.get
     log = ReplayLog.from_json(body["log"], [get(digest) for digest in body["images"]])
     pieces = {int(handle): list(digests) for handle, digests in body["buffers"].items()}
-    if list(log.buffers) != sorted(pieces):
+    if [handle for handle, _ in log.contents()] != sorted(pieces):
         raise CheckpointRefused(f"checkpoint {record}: log and buffers do not match")
     for name, value in body["position"].items():
         if isinstance(value, int) and not 0 <= value < 2**64 - 1:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from hal.errors import DeviceTimeout, StateError, Unsupported, UsageError
 from hal.timeline import to_rows
-from hal.types import Seq
 from proxy import checkpoint, snapshot
 from proxy.desk import Reply
 from proxy.errors import CheckpointRefused, LeaseExpired, from_wire
@@ -78,6 +77,7 @@ class Status:
 
 def _session(served: Served) -> Reply:
     tenant = served.tenant
+    log = tenant.objects.log
     return {
         "name": tenant.name,
         "worker_pid": tenant.worker.pid,
@@ -86,9 +86,9 @@ def _session(served: Served) -> Reply:
         "epoch": tenant.epoch,
         "issued": tenant.half.issued,
         "retired": tenant.half.retired,
-        "waiting_bytes": tenant.segment[Line.HEAD] - tenant.consumer.tail,
-        "buffers": len(tenant.objects.buffers),
-        "buffer_bytes": tenant.objects.log.total_bytes,
+        "waiting_bytes": tenant.segment[Line.HEAD] - tenant.tail,
+        "buffers": len(log.buffers),
+        "buffer_bytes": log.total_bytes,
         "overlay": None if tenant.overlay is None else tenant.overlay.digest,
         "kernel_in_flight": tenant.half.kernel_in_flight,
         "halted": tenant.halted,
@@ -220,7 +220,7 @@ class Resume:
             self._check_not_running()
             tenant = self._tenant or self._open()
             self._tenant = tenant
-            if tenant.overlay is not None and not tenant.fabric.acquire(tenant):
+            if tenant.overlay is not None and not tenant.acquire_fabric():
                 if time.monotonic() < self._deadline:
                     return None
                 raise DeviceTimeout(f"{self._server.paths.name}: the fabric did not become free")
@@ -261,8 +261,8 @@ class Resume:
         shot = self._checkpoint.snapshot
         position = shot.position
         segment = self._parked_segment() or self._fresh_segment()
-        tenant = Tenant(
-            self._name, segment, self._server.fabric, snapshot.half_of(shot), position.tail
+        tenant = self._server.open_tenant(
+            self._name, segment, snapshot.half_of(shot), position.tail
         )
         tenant.overlay = shot.overlay
         return tenant
@@ -314,13 +314,12 @@ class Resume:
     def _recreate(self, tenant: Tenant) -> None:
         shot = self._checkpoint.snapshot
         tenant.objects.replay(shot.log, self._checkpoint.contents)
-        newest = max(shot.position.last_seq, tenant.context.last_seq)
-        tenant.context.load_state(shot.hidden or b"", Seq(newest))
+        tenant.load_hidden(shot.hidden or b"", shot.position.last_seq)
         tenant.inbox[:] = shot.inbox
         tenant.outbox = shot.outbox
         tenant.halted = shot.position.halted
         tenant.objects.hoisted = set(shot.position.hoisted)
-        tenant.backlog.extend(shot.backlog)
+        tenant.queue_up(shot.backlog)
         tenant.half.error = None if shot.error is None else from_wire(shot.error)
 
     def _take_over(self, tenant: Tenant) -> None:
@@ -338,7 +337,7 @@ class Resume:
         self._path, self._owned = home, True
         tenant.epoch = self._checkpoint.snapshot.position.epoch + 1
         segment[Line.EPOCH] = tenant.epoch
-        segment[Line.TAIL] = tenant.consumer.tail
+        segment[Line.TAIL] = tenant.tail
         tenant.touched()
         tenant.publish()
         self._server.serve(tenant, home)

@@ -418,6 +418,11 @@ class Device:
         """What the device did for whom; None where it does not record that."""
         return self._driver.timeline
 
+    @property
+    def native_handle(self) -> int | None:
+        """What the device's own library calls it; see hal.driver."""
+        return self._driver.native_handle
+
     def open_context(self) -> Context:
         self._check_open()
         context = Context(self._driver.open_context(), self.info)

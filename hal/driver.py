@@ -134,13 +134,16 @@ class Builder(Protocol):
 class Driver(ABC):
     """One opened device.
 
-    timeline  what it did for whom, of devices that record that
-    builder   of devices whose overlays may have to be built before they are put on
+    timeline       what it did for whom, of devices that record that
+    builder        of devices whose overlays may have to be built before they are put on
+    native_handle  what the device's own library calls it (OpenCL's cl_device_id), for a server that
+                   speaks to it without this driver
     """
 
     info: DeviceInfo
     timeline: DeviceTimeline | None = None
     builder: Builder | None = None
+    native_handle: int | None = None
 
     @abstractmethod
     def open_context(self) -> DriverContext: ...

@@ -16,11 +16,11 @@ from hal.types import Overlay, ProgramImage, Seq
 from proxy import pending, records, wire
 from proxy.bundles import unpack_overlay
 from proxy.errors import RemoteProtocolError, to_record
-from proxy.pending import Pending, SavedState
-from proxy.records import Done, Reply
+from proxy.pending import SavedState
+from proxy.records import Clock, Done, Reply
 from proxy.segment import Line
 from proxy.session import Flight
-from proxy.tenant import HALT_TIMEOUT_S, Tenant
+from proxy.tenant import Tenant
 
 INBOX_BYTES = 1 << 30  # bounds what one call can carry: overlays and states are far smaller
 
@@ -29,7 +29,6 @@ class Calls:
     def __init__(self, tenant: Tenant, clock: Callable[[], float] = time.monotonic) -> None:
         self._tenant = tenant
         self._clock = clock
-        self._replied = tenant.segment[Line.REPLY]
         self._deadline: float | None = None  # of a call that waits
         self._wanted: Overlay | None = None  # of a configure that waits: large, so unpacked once
 
@@ -38,7 +37,10 @@ class Calls:
         Raises RemoteProtocolError."""
         segment = self._tenant.segment
         number = segment[Line.REQUEST]
-        if number == self._replied or self._tenant.draining:
+        if number == self._tenant.replied:
+            return False
+        self._tenant.asked = number
+        if self._tenant.draining:
             return False
         if self._tenant.half.issued < segment[Line.REQUEST_AFTER]:
             return False
@@ -55,12 +57,12 @@ class Calls:
         self._deadline = self._wanted = None
         self._tenant.check_epoch()
         segment.write_reply(number, reply)
-        self._replied = number
+        self._tenant.replied = number
         segment[Line.REPLY] = number
         self._tenant.wake()
         return True
 
-    def _do(self, call: records.Record) -> Done | None:
+    def _do(self, call: records.Record) -> Done | Clock | None:
         """The answer, None if the call must wait."""
         tenant = self._tenant
         match call:
@@ -88,9 +90,8 @@ class Calls:
                 return Done(0)
             case records.Peek():
                 self._check_halted("peek")
-                buffer = tenant.objects.buffers.get(call.buffer)
                 target = tenant.arena_range(call.arena, call.nbytes)
-                target[:] = tenant.context.peek(buffer, call.nbytes, call.offset)
+                target[:] = tenant.peek(call.buffer, call.offset, call.nbytes)
                 return Done(0)
             case records.SaveState():
                 self._check_halted("save_state")
@@ -100,6 +101,11 @@ class Calls:
                 return self._load_state()
             case records.Describe():
                 return self._describe()
+            case records.Kernels():
+                tenant.outbox = tenant.objects.kernels(call.program)
+                return Done(len(tenant.outbox))
+            case records.Times():
+                return tenant.clock(call.command)
         raise RemoteProtocolError(f"{type(call).__name__} is not a call")
 
     def _load(self, call: records.Load) -> Done | None:
@@ -107,7 +113,7 @@ class Calls:
         image = ProgramImage(call.format, bytes(tenant.inbox), call.options)
         if tenant.fault is not None:
             raise tenant.fault
-        if image.format == "overlay" and not tenant.fabric.acquire(tenant):
+        if image.format == "overlay" and not tenant.acquire_fabric():
             return None
         tenant.objects.load(call.program, image)
         return Done(0)
@@ -125,7 +131,7 @@ class Calls:
         tenant.overlay = overlay
         done = False
         try:
-            done = tenant.fabric.acquire(tenant, anew=True)
+            done = tenant.acquire_fabric(anew=True)
         finally:
             if not done:
                 tenant.overlay = before
@@ -144,7 +150,7 @@ class Calls:
             if self._clock() >= self._deadline:
                 raise DeviceTimeout(f"no halting point reached in {call.timeout_us / 1e6} s")
             return None
-        tenant.context.halt(HALT_TIMEOUT_S)
+        tenant.stand_still()
         tenant.halted = True
         return Done(0)
 
@@ -169,13 +175,13 @@ class Calls:
         half = tenant.half
         return SavedState(
             hidden=tenant.hidden_state(),
-            last_seq=tenant.context.last_seq,
+            last_seq=tenant.last_seq,
             completed=half.completed,
             flights=tuple((flight.seq, flight.completes) for flight in half.flights),
             pending=pending.to_positions(
                 tenant.waiting(),
-                [handle for handle, _ in tenant.objects.buffers.items()],
-                [handle for handle, _ in tenant.objects.programs.items()],
+                list(tenant.objects.log.buffers),
+                list(tenant.objects.log.programs),
             ),
         )
 
@@ -186,33 +192,33 @@ class Calls:
             return None
         commands = pending.to_handles(
             state.pending,
-            [handle for handle, _ in tenant.objects.buffers.items()],
-            [handle for handle, _ in tenant.objects.programs.items()],
+            list(tenant.objects.log.buffers),
+            list(tenant.objects.log.programs),
         )
-        if tenant.overlay is not None and not tenant.fabric.acquire(tenant):
+        if tenant.overlay is not None and not tenant.acquire_fabric():
             return None
-        newest = max(state.last_seq, tenant.context.last_seq)
-        tenant.context.load_state(state.hidden, Seq(newest))
+        tenant.load_hidden(state.hidden, state.last_seq)
         tenant.adopt(
             [Flight(Seq(seq), 0, completes, True) for seq, completes in state.flights],
             state.completed,
-            list[Pending](commands),
+            commands,
         )
         tenant.halted = True
         return Done(0)
 
     def _describe(self) -> Done:
-        tenant, held = self._tenant, self._tenant.objects
+        tenant, log = self._tenant, self._tenant.objects.log
         objects = {
-            "buffers": [[h, entry.nbytes, entry.usage] for h, entry in held.log.buffers.items()],
+            "buffers": [[h, entry.nbytes, entry.usage] for h, entry in log.buffers.items()],
             "programs": [
                 [h, image.format, image.options, len(image.payload)]
-                for h, image in held.log.programs.items()
+                for h, image in log.programs.items()
             ],
-            "highest": max(held.buffers.highest, held.programs.highest),
+            "highest": tenant.objects.highest,
+            "issued": tenant.half.issued,
             "newest_seq": tenant.half.newest_seq,
         }
-        payloads = b"".join(image.payload for image in held.log.programs.values())
+        payloads = b"".join(image.payload for image in log.programs.values())
         head = json.dumps(objects).encode()
         tenant.outbox = len(head).to_bytes(8, "little") + head + payloads
         return Done(len(tenant.outbox))

@@ -63,7 +63,7 @@ def write(snapshot: Snapshot, pieces: Mapping[int, list[str]], batch: Batch) -> 
         "inbox": put(snapshot.inbox),
         "outbox": put(snapshot.outbox),
         "error": snapshot.error,
-        "buffers": {str(handle): pieces[handle] for handle in snapshot.log.buffers},
+        "buffers": {str(handle): pieces[handle] for handle, _ in snapshot.log.contents()},
     }
     return batch.commit(json.dumps(body, sort_keys=True).encode())
 
@@ -134,7 +134,7 @@ def _checkpoint(record: str, body: dict[str, Any], store: Store) -> Checkpoint:
     get = store.get
     log = ReplayLog.from_json(body["log"], [get(digest) for digest in body["images"]])
     pieces = {int(handle): list(digests) for handle, digests in body["buffers"].items()}
-    if list(log.buffers) != sorted(pieces):
+    if [handle for handle, _ in log.contents()] != sorted(pieces):
         raise CheckpointRefused(f"checkpoint {record}: log and buffers do not match")
     for name, value in body["position"].items():
         if isinstance(value, int) and not 0 <= value < 2**64 - 1:

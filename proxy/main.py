@@ -13,8 +13,8 @@ from pathlib import Path
 from hal.errors import HalError
 from hal.registry import open_device
 from proxy.fabric import QUANTUM_CYCLES
-from proxy.paths import QUANTUM_VARIABLE, default_root
-from proxy.server import REATTACH_S, Server
+from proxy.paths import CORE_VARIABLE, QUANTUM_VARIABLE, default_root
+from proxy.server import CORES, REATTACH_S, Server
 from proxy.store.pipeline import reuse_memory
 
 PARENT_CHECK_S = 0.5
@@ -33,6 +33,12 @@ def main(argv: list[str] | None = None) -> int:
         help="clock cycles after which a kernel gives the fabric to a session that waits "
         f"(default: {QUANTUM_VARIABLE}, else {QUANTUM_CYCLES})",
     )
+    parser.add_argument(
+        "--core",
+        choices=CORES,
+        default=os.environ.get(CORE_VARIABLE) or None,
+        help=f"who does commands (default: {CORE_VARIABLE}, else the native engine where it can)",
+    )
     parser.add_argument("--tied-to", type=int, help="stop when this process is gone")
     given = parser.parse_args(argv)
     reuse_memory()
@@ -44,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
             device,
             given.reattach_s,
             quantum_cycles=given.quantum_cycles,
+            core=given.core,
         )
     except HalError as error:
         sys.stderr.write(f"{error.code}: {error}\n")

@@ -6,27 +6,27 @@ The worker is not trusted: handles are looked up here, ranges and lifetimes are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from hal.context import Buffer, Context, Program
 from hal.errors import HalError, Unsupported
 from hal.types import Arg, BufferArg, Grid, ProgramImage, Usage
 from proxy import records
 from proxy.handles import HandleTable
-from proxy.known import Changes, Known
+from proxy.known import Changes
 from proxy.replay import ReplayLog
+from proxy.tenant import Contents, Holdings
 
 ArenaRange = Callable[[int, int], memoryview]  # (offset, size); raises RemoteProtocolError
 
 
-class Objects:
+class Objects(Holdings):
     def __init__(self, context: Context) -> None:
         self.context = context
         self.buffers: HandleTable[Buffer] = HandleTable("buffer")
         self.programs: HandleTable[Program] = HandleTable("program")
-        self.log = ReplayLog()
+        self._log = ReplayLog()
         self.changes = Changes()
-        self.known = Known()
         self.hoisted: set[int] = set()  # buffers allocated before their record's turn
 
     def apply(self, command: records.Command, payload: bytes | None, arena: ArenaRange) -> bool:
@@ -70,12 +70,12 @@ class Objects:
             case records.Free():
                 buffer = self.buffers.remove(command.buffer)
                 if buffer is not None:
-                    self.log.freed(command.buffer)
+                    self._log.freed(command.buffer)
                     buffer.free()
             case records.Unload():
                 program = self.programs.remove(command.program)
                 if program is not None:
-                    self.log.unloaded(command.program)
+                    self._log.unloaded(command.program)
                     self.context.unload(program)
             case _:
                 raise Unsupported(
@@ -92,7 +92,7 @@ class Objects:
             self.buffers.add_failed(command.buffer)
             raise
         self.buffers.add(command.buffer, buffer)
-        self.log.allocated(command.buffer, command.nbytes, int(usage))
+        self._log.allocated(command.buffer, command.nbytes, int(usage))
 
     def load(self, handle: int, image: ProgramImage) -> None:
         self.programs.check_new(handle)
@@ -102,11 +102,26 @@ class Objects:
             self.programs.add_failed(handle)
             raise
         self.programs.add(handle, program)
-        self.log.loaded(handle, image)
+        self._log.loaded(handle, image)
 
-    def replay(self, log: ReplayLog, contents: Callable[[int], Iterable[memoryview]]) -> None:
-        """Recreate on this fresh context what `log` holds, filled with contents(handle)."""
-        self.log = log
+    @property
+    def log(self) -> ReplayLog:
+        return self._log
+
+    @property
+    def highest(self) -> int:
+        return max(self.buffers.highest, self.programs.highest)
+
+    def kernels(self, program: int) -> bytes:
+        raise Unsupported("only sessions of the native engine describe kernels")
+
+    def replay(self, log: ReplayLog, contents: Contents) -> None:
+        if log.images or log.samplers:
+            raise Unsupported(
+                "the checkpoint holds images or samplers: only a server with the native engine, "
+                "on an OpenCL device, can go on from it"
+            )
+        self._log = log
         self.buffers = HandleTable("buffer", log.highest_buffer)
         self.programs = HandleTable("program", log.highest_program)
         for handle, entry in log.buffers.items():

@@ -75,6 +75,7 @@ class Status:
 
 def _session(served: Served) -> Reply:
     tenant = served.tenant
+    log = tenant.objects.log
     return {
         "name": tenant.name,
         "worker_pid": tenant.worker.pid,
@@ -83,9 +84,9 @@ def _session(served: Served) -> Reply:
         "epoch": tenant.epoch,
         "issued": tenant.half.issued,
         "retired": tenant.half.retired,
-        "waiting_bytes": tenant.segment[Line.HEAD] - tenant.consumer.tail,
-        "buffers": len(tenant.objects.buffers),
-        "buffer_bytes": tenant.objects.log.total_bytes,
+        "waiting_bytes": tenant.segment[Line.HEAD] - tenant.tail,
+        "buffers": len(log.buffers),
+        "buffer_bytes": log.total_bytes,
         "overlay": None if tenant.overlay is None else tenant.overlay.digest,
         "kernel_in_flight": tenant.half.kernel_in_flight,
         "halted": tenant.halted,

@@ -2,6 +2,7 @@
 
     <root>/servers/<name>/lock       flock held while the server lives
                          /info.json  what it serves; written last, by rename
+                         /opencl.records  what an OpenCL device's driver says of it
                          /bell       one page: its doorbell
                          /incoming/  session files put here by workers, by rename
                          /sessions/  session files it serves
@@ -25,6 +26,7 @@ from proxy.errors import LocalProtocolError
 ROOT_VARIABLE = "HALTERE_PROXY_ROOT"
 SESSION_VARIABLE = "HALTERE_SESSION"
 QUANTUM_VARIABLE = "HALTERE_QUANTUM_CYCLES"
+CORE_VARIABLE = "HALTERE_CORE"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.\-]{0,99}")  # 100: fits a file name with a suffix
 
@@ -70,6 +72,10 @@ class ServerPaths:
     @property
     def info(self) -> Path:
         return self.home / "info.json"
+
+    @property
+    def opencl_values(self) -> Path:
+        return self.home / "opencl.records"
 
     @property
     def bell(self) -> Path:

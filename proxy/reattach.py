@@ -45,14 +45,12 @@ def reattach(
     channel = Channel(segment, root, paths.name)
     channel.call(records.GoOn())
     taken = channel.block(lambda: segment[Line.TAIL] == segment[Line.HEAD], timeout_s)
-    channel.call(records.GoOn())  # answered after progress was published, so ISSUED counts all
-    if not taken or not channel.block(
-        lambda: segment[Line.RETIRED] == segment[Line.ISSUED], timeout_s
-    ):
-        raise DeviceTimeout(f"session {session!r} is still busy after {timeout_s} s; try again")
     raw = channel.download(channel.call(records.Describe()))
     at = 8 + int.from_bytes(raw[:8], "little")
     objects = json.loads(raw[8:at])
+    issued = int(objects["issued"])
+    if not taken or not channel.block(lambda: segment[Line.RETIRED] >= issued, timeout_s):
+        raise DeviceTimeout(f"session {session!r} is still busy after {timeout_s} s; try again")
     programs = []
     for handle, form, options, nbytes in objects["programs"]:
         programs.append((Handle(handle), ProgramImage(form, raw[at : at + nbytes], options)))
@@ -60,7 +58,7 @@ def reattach(
     buffers = [(Handle(h), nbytes, Usage(usage)) for h, nbytes, usage in objects["buffers"]]
     device = info.proxied(paths.name)
     inner = ProxyContext(
-        Channel(segment, root, paths.name, sent=segment[Line.ISSUED]),
+        Channel(segment, root, paths.name, sent=issued),
         device,
         parked(root) / session,
         objects["highest"],

@@ -466,3 +466,13 @@ OPERATIONS: dict[int, type[Record]] = {
     98: ArgInfo,
     99: DeviceValue,
 }
+
+
+def arena_source(command: Record) -> tuple[int, int] | None:
+    """Offset and size of what a command writes out of the arena, None for one that does not."""
+    match command:
+        case Write() | WriteImage():
+            return command.arena, command.nbytes
+        case WriteRect():
+            return command.arena, command.width * command.height * command.depth
+    return None

@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from hal.errors import DeviceTimeout, StateError
-from hal.types import Seq
 from proxy import checkpoint, snapshot
 from proxy.desk import Reply
 from proxy.errors import CheckpointRefused, StoreBusy, from_wire
@@ -52,7 +51,7 @@ class Resume:
                 return None
             tenant = self._tenant or self._open()
             self._tenant = tenant
-            if tenant.overlay is not None and not tenant.fabric.acquire(tenant):
+            if tenant.overlay is not None and not tenant.acquire_fabric():
                 if time.monotonic() < self._deadline:
                     return None
                 raise DeviceTimeout(f"{self._server.paths.name}: the fabric did not become free")
@@ -107,8 +106,8 @@ class Resume:
         shot = self._checkpoint.snapshot
         position = shot.position
         segment = self._parked_segment() or self._fresh_segment()
-        tenant = Tenant(
-            self._name, segment, self._server.fabric, snapshot.half_of(shot), position.tail
+        tenant = self._server.open_tenant(
+            self._name, segment, snapshot.half_of(shot), position.tail
         )
         tenant.overlay = shot.overlay
         tenant.weight = position.weight
@@ -163,14 +162,13 @@ class Resume:
         objects = tenant.objects
         objects.replay(shot.log, self._checkpoint.contents)
         for buffer, digests in self._checkpoint.pieces.items():
-            objects.known.restored(buffer, digests, objects.changes.count)
-        newest = max(shot.position.last_seq, tenant.context.last_seq)
-        tenant.context.load_state(shot.hidden or b"", Seq(newest))
+            tenant.known.restored(buffer, digests, tenant.changes.count)
+        tenant.load_hidden(shot.hidden or b"", shot.position.last_seq)
         tenant.inbox[:] = shot.inbox
         tenant.outbox = shot.outbox
         tenant.halted = shot.position.halted
         objects.hoisted = set(shot.position.hoisted)
-        tenant.backlog.extend(shot.backlog)
+        tenant.queue_up(shot.backlog)
         tenant.half.error = None if shot.error is None else from_wire(shot.error)
 
     def _take_over(self, tenant: Tenant) -> None:
@@ -188,7 +186,7 @@ class Resume:
         self._path, self._owned = home, True
         tenant.epoch = self._checkpoint.snapshot.position.epoch + 1
         segment[Line.EPOCH] = tenant.epoch
-        segment[Line.TAIL] = tenant.consumer.tail
+        segment[Line.TAIL] = tenant.tail
         tenant.touched()
         tenant.publish()
         self._server.serve(tenant, home)

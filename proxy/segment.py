@@ -125,6 +125,11 @@ class Segment:
         self.bell = Bell(memory, Line.BELL * LINE_BYTES)
         self.event = Bell(memory, Line.EVENT * LINE_BYTES)
 
+    @property
+    def address(self) -> int:
+        """Where the file is mapped, for who reads it without Python, and before it is closed."""
+        return self.bell.address - Line.BELL * LINE_BYTES
+
     @classmethod
     def create(
         cls,

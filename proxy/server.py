@@ -17,14 +17,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from hal.context import Device
-from hal.errors import HalError, UsageError
+from hal.errors import HalError, Unsupported, UsageError
 from proxy import desk
 from proxy.calls import Calls
 from proxy.doorbell import fence, sleep_on_any
+from proxy.engine import Engine, Library
 from proxy.errors import AnyError, LeaseExpired, ProxyError, ServerFault, ServerGone, StaleEpoch
 from proxy.fabric import QUANTUM_CYCLES, Fabric
+from proxy.hal_tenant import HalTenant
 from proxy.info import ServerInfo
 from proxy.liveness import LifeLock, ProcessId
+from proxy.native_tenant import NativeTenant
 from proxy.operations import Operation, begin
 from proxy.paths import ServerPaths, checked_name, discard, parked, write_atomically
 from proxy.segment import Line, Segment, State, refuse
@@ -32,6 +35,7 @@ from proxy.session import ServerHalf
 from proxy.store import Step, Store
 from proxy.tenant import Tenant
 
+CORES = ("native", "python")
 BATCH = 64  # commands of one session in a turn
 PUMP_S = 0.001  # wait for the device while only one session has work there
 SHARED_PUMP_S = 0.0002  # when several have
@@ -67,13 +71,16 @@ class Server:
         reattach_s: float = REATTACH_S,
         store_step: Step = lambda name: None,
         quantum_cycles: int = QUANTUM_CYCLES,
+        core: str | None = None,
     ) -> None:
-        """`store_step`: see Store. `quantum_cycles`: see Fabric."""
+        """`store_step`: see Store. `quantum_cycles`: see Fabric. `core`: "native" or "python", who
+        does commands; by default the native engine, where it knows the device."""
         self.paths = ServerPaths.under(root, name)
         self.paths.create()
         self._lock = LifeLock(self.paths.lock)
         self.device = device
         self.fabric = Fabric(device, quantum_cycles)
+        self._engine = engine_for(device, core)
         self.stopping = False
         self.served: dict[str, Served] = {}
         self.started_s = time.monotonic()
@@ -87,6 +94,8 @@ class Server:
         self._look_at = self._sweep_at = 0.0
         self._seen: list[int] = []
         self._clear_leftovers()
+        if self._engine is not None:
+            write_atomically(self.paths.opencl_values, self._engine.values())
         write_atomically(self.paths.info, self.info.to_json())
 
     # ---- the loop
@@ -120,6 +129,9 @@ class Server:
 
     def rest(self, limit_s: float = IDLE_S) -> None:
         """Let devices work, or sleep until someone rings."""
+        if self._engine is not None:
+            self._rest_natively(self._engine, limit_s)
+            return
         flying = [served for served in self.served.values() if served.tenant.can_pump]
         if flying:
             for served in flying:
@@ -143,7 +155,23 @@ class Server:
         for segment in segments:
             segment[Line.SERVER_ASLEEP] = 0
 
+    def _rest_natively(self, engine: Engine, limit_s: float) -> None:
+        """Let the engine serve everybody until it needs this loop again."""
+        tenants = [served.tenant for served in self.served.values()]
+        if self._operations or any(tenant.asked != tenant.replied for tenant in tenants):
+            limit_s = min(limit_s, PUMP_S)
+        handles = [tenant.at for tenant in tenants if isinstance(tenant, NativeTenant)]
+        engine.serve(handles, self._page.bell.address, self._seen[0], limit_s)
+
     # ---- sessions
+
+    def open_tenant(
+        self, name: str, segment: Segment, half: ServerHalf, tail: int | None = None
+    ) -> Tenant:
+        """Raises HalError."""
+        if self._engine is not None:
+            return NativeTenant(self._engine, name, segment, self.fabric, half, tail)
+        return HalTenant(name, segment, self.fabric, half, tail)
 
     def _look_around(self) -> bool:
         progress = False
@@ -176,7 +204,7 @@ class Server:
             checked_name(name, "session")
             self._make_way(name)
             segment[Line.EPOCH] = 1
-            tenant = Tenant(name, segment, self.fabric, ServerHalf())
+            tenant = self.open_tenant(name, segment, ServerHalf())
             home = self.paths.sessions / name
             path.rename(home)
             self.serve(tenant, home)
@@ -295,9 +323,31 @@ class Server:
         for served in tuple(self.served.values()):
             self.end(served, ServerGone(f"the server of {self.paths.name} was stopped"))
         self.paths.info.unlink(missing_ok=True)
+        self.paths.opencl_values.unlink(missing_ok=True)
         self.fabric.close()
+        if self._engine is not None:
+            self._engine.close()
         self.device.close()
         self._lock.release()
+
+
+def engine_for(device: Device, core: str | None) -> Engine | None:
+    """The native engine for `device`, if `core` allows it. Raises UsageError if `core` demands it
+    and there is none."""
+    if core not in (None, *CORES):
+        raise UsageError(f"core {core!r}: one of {', '.join(CORES)}")
+    handle = device.native_handle
+    if core == "python" or (handle is None and core is None):
+        return None
+    if handle is None:
+        raise UsageError(f"{device.info.uri} is not served natively: OpenCL devices are")
+    caps = device.info.caps
+    try:
+        return Engine(Library(), handle, caps.memory_bytes, caps.max_buffer_bytes)
+    except (OSError, Unsupported) as error:
+        if core is None:
+            return None
+        raise UsageError(f"the native engine cannot serve {device.info.uri}: {error}") from error
 
 
 def _foreseen(error: Exception, whose: str) -> AnyError:

@@ -10,8 +10,9 @@ cut of a snapshot is one. The hal's seqs travel in Signal records; `completed` i
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from hal.types import Seq
 from proxy import records, wire
@@ -68,6 +69,30 @@ class Flight:
     upto: int  # record number: all up to it are done when `seq` completes
     completes: int  # the worker's newest seq among them, 0 if none
     kernel: bool  # there is a launch among them
+
+
+class Progress(Protocol):
+    """How far a session is; see the module's docstring."""
+
+    error: AnyError | None  # first one the worker has not been told of
+
+    @property
+    def issued(self) -> int: ...
+    @property
+    def retired(self) -> int: ...
+    @property
+    def completed(self) -> int: ...
+    @property
+    def newest_seq(self) -> int: ...
+    @property
+    def flights(self) -> Sequence[Flight]: ...
+    @property
+    def failed(self) -> int:
+        """The command that the error is of."""
+        ...
+
+    @property
+    def kernel_in_flight(self) -> bool: ...
 
 
 class ServerHalf:

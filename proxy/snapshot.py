@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hal.errors import DeviceTimeout
 from hal.types import Overlay, Seq
 from proxy import records
 from proxy.errors import to_wire
@@ -19,7 +18,7 @@ from proxy.pending import Pending
 from proxy.replay import ReplayLog
 from proxy.segment import Line
 from proxy.session import Flight, ServerHalf
-from proxy.tenant import HALT_TIMEOUT_S, Tenant
+from proxy.tenant import Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +64,7 @@ Piece = Callable[[int, int, int], bytes]  # (buffer, offset, size) -> bytes
 def halt(tenant: Tenant) -> bool:
     """True once the tenant stands still; False: not yet, let it drain. It takes nothing new."""
     tenant.draining = True
-    tenant.pump(0.0)
-    if tenant.fault is not None:
-        raise tenant.fault  # nothing of it can be trusted
-    if tenant.half.loose or (tenant.half.flights and not tenant.stops_anywhere):
-        return False
-    if tenant.half.flights and not tenant.half.kernel_in_flight:
-        return False
-    try:
-        tenant.context.halt(HALT_TIMEOUT_S)
-    except DeviceTimeout:
-        return False
-    return True
+    return tenant.comes_to_rest()
 
 
 def take(tenant: Tenant) -> tuple[Snapshot, Piece]:
@@ -92,8 +80,8 @@ def take(tenant: Tenant) -> tuple[Snapshot, Piece]:
         retired=half.retired,
         completed=half.completed,
         newest_seq=half.newest_seq,
-        last_seq=tenant.context.last_seq,
-        tail=tenant.consumer.tail,
+        last_seq=tenant.last_seq,
+        tail=tenant.tail,
         halted=tenant.halted,
         ring_bytes=segment.ring_bytes,
         arena_bytes=segment.arena_bytes,
@@ -107,11 +95,11 @@ def take(tenant: Tenant) -> tuple[Snapshot, Piece]:
         hidden=tenant.hidden_state(),
         flights=tuple(half.flights),
         backlog=tuple(tenant.backlog),
-        undone=tenant.consumer.undone(),
+        undone=tenant.undone(),
         payloads=tuple(
-            (item.command.arena, item.payload)
+            (source[0], item.payload)
             for item in tenant.waiting()[len(tenant.backlog) :]
-            if isinstance(item.command, records.Write)
+            if (source := records.arena_source(item.command)) is not None
         ),
         inbox=bytes(tenant.inbox),
         outbox=tenant.outbox,
@@ -119,7 +107,7 @@ def take(tenant: Tenant) -> tuple[Snapshot, Piece]:
     )
 
     def piece(buffer: int, offset: int, size: int) -> bytes:
-        return tenant.context.peek(tenant.objects.buffers.get(buffer), size, offset)
+        return tenant.peek(buffer, offset, size)
 
     return snapshot, piece
 

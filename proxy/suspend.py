@@ -92,8 +92,8 @@ class Suspend:
             )
         tenant.publish()
         shot, piece = snapshot.take(tenant)
-        sizes = {handle: entry.nbytes for handle, entry in shot.log.buffers.items()}
-        found = gather(sizes, piece, tenant.objects.known, tenant.changes, self._batch)
+        sizes = dict(shot.log.contents())
+        found = gather(sizes, piece, tenant.known, tenant.changes, self._batch)
         record = checkpoint.write(shot, found.pieces, self._batch)
         answer = {
             "checkpoint": record,

@@ -1,6 +1,219 @@
-// The server's native half; see engine.py.
-#include "segment.hpp"
+// The server's native half, as C functions for ctypes: see proxy/engine.py, which calls them. Functions
+// that can fail return false (or null) and leave the failure for haltere_failure_*.
+#include <new>
 
-extern "C" __attribute__((visibility("default"))) std::uint64_t haltere_engine_version() {
-  return haltere::kVersion;
+#include "engine/commands.hpp"
+#include "engine/serve.hpp"
+
+using namespace haltere;
+
+namespace {
+
+Refused g_failure;     // of the last call: one thread serves
+std::string g_result;  // bytes of the last call that gives some
+
+template <class Do>
+auto guarded(Do&& act) -> decltype(act()) {
+  try {
+    return act();
+  } catch (const Refused& error) {
+    g_failure = error;
+  } catch (const Violation& error) {
+    g_failure = {"remote_protocol_error", error.message, 0};
+  } catch (const std::exception& error) {
+    g_failure = {"device_fault", text("the engine failed: %s", error.what()), 0};
+  }
+  return {};
+}
+
+// One live object, as Python lists them. The same fields stand in proxy/engine.py.
+struct Live {
+  u64 handle;
+  u64 kind;  // 1 buffer, 2 image, 3 program, 4 sampler
+  u64 nbytes;
+  u64 values[12];  // of an image or sampler: the fields of the record that made it; of a buffer: usage
+};
+
+template <class Record>
+void fields_into(const Record& record, u64* values) {
+  Record::fields(record, [&values](u64 value) { *values++ = value; });
+}
+
+}  // namespace
+
+#define API extern "C" __attribute__((visibility("default")))
+
+API u64 haltere_engine_version() { return kVersion; }
+API u64 haltere_words_bytes() { return sizeof(Words); }
+API const char* haltere_failure_code() { return g_failure.code.c_str(); }
+API const char* haltere_failure_message() { return g_failure.message.c_str(); }
+API int haltere_failure_native() { return g_failure.native; }
+API const void* haltere_result() { return g_result.data(); }
+API u64 haltere_result_bytes() { return g_result.size(); }
+
+// ---- the device
+
+API Engine* haltere_engine_open(void* device, u64 memory_bytes, u64 max_buffer_bytes) {
+  return guarded([&] { return new Engine{Device::open(device, memory_bytes, max_buffer_bytes)}; });
+}
+
+API void haltere_engine_close(Engine* engine) { delete engine; }
+
+API void haltere_engine_poll(Engine* engine, u64 poll_us) { engine->poll_ns = static_cast<std::int64_t>(poll_us) * 1000; }
+
+API bool haltere_engine_values(Engine* engine) {
+  return guarded([&] {
+    g_result = engine->device.values();
+    return true;
+  });
+}
+
+API int haltere_serve(Engine* engine, Tenant* const* tenants, u64 count, const std::uint32_t* page_bell,
+                      std::uint32_t page_seen, u64 limit_us) {
+  return static_cast<int>(serve(*engine, tenants, count, page_bell, page_seen, static_cast<std::int64_t>(limit_us) * 1000));
+}
+
+// ---- sessions
+
+API Tenant* haltere_tenant_open(Engine* engine, const char* name, std::uint8_t* base, u64 ring_bytes, u64 arena_bytes,
+                                Words* words) {
+  return guarded([&] {
+    return new Tenant(engine->device, name, Segment(base, ring_bytes, arena_bytes), words);
+  });
+}
+
+// False: the device is not done with it, and it is abandoned: its memory, and the session's mapping,
+// must stay.
+API bool haltere_tenant_close(Tenant* tenant, u64 timeout_us) {
+  if (!tenant->drain(static_cast<std::int64_t>(timeout_us) * 1000)) return false;
+  delete tenant;
+  return true;
+}
+
+API int haltere_tenant_turn(Tenant* tenant, u64 limit) {
+  const Turn turn = tenant->turn(limit);
+  if (turn == Turn::kViolation) g_failure = {"remote_protocol_error", tenant->violation, 0};
+  return static_cast<int>(turn);
+}
+
+API void haltere_tenant_publish(Tenant* tenant) {
+  tenant->words->dirty = true;
+  tenant->publish();
+}
+
+API void haltere_tenant_wake(Tenant* tenant) { tenant->wake(); }
+
+API bool haltere_tenant_error(Tenant* tenant) {
+  if (tenant->error) g_failure = *tenant->error;
+  return tenant->error.has_value();
+}
+
+API bool haltere_tenant_fault(Tenant* tenant) {
+  if (tenant->fault_of) g_failure = *tenant->fault_of;
+  return tenant->fault_of.has_value();
+}
+
+API void haltere_tenant_set_error(Tenant* tenant, const char* code, const char* message, int native) {
+  tenant->error = Refused{code, message, native};
+  tenant->words->has_error = 1;
+}
+
+API bool haltere_tenant_push(Tenant* tenant, const void* record, u64 nbytes, const void* payload, u64 payload_bytes) {
+  return guarded([&] {
+    tenant->push({record, nbytes}, {payload, payload_bytes});
+    return true;
+  });
+}
+
+API bool haltere_tenant_clock(Tenant* tenant, u64 command, Clock* clock) {
+  *clock = tenant->clock_of(command);
+  return true;
+}
+
+// ---- what a session holds
+
+API bool haltere_load(Tenant* tenant, u64 program, const char* format, const void* payload, u64 nbytes, const char* options) {
+  return guarded([&] {
+    tenant->objects.load(program, format, {payload, nbytes}, options);
+    return true;
+  });
+}
+
+API bool haltere_kernels(Tenant* tenant, u64 program) {
+  return guarded([&] {
+    g_result = tenant->objects.describe(program);
+    return true;
+  });
+}
+
+API bool haltere_alloc(Tenant* tenant, u64 buffer, u64 nbytes, u64 usage_flags) {
+  return guarded([&] {
+    tenant->objects.alloc({buffer, nbytes, usage_flags});
+    return true;
+  });
+}
+
+// `values`: the fields of the CreateImage or CreateSampler record.
+API bool haltere_create_image(Tenant* tenant, const u64* values) {
+  return guarded([&] {
+    CreateImage record;
+    CreateImage::fields(record, [&values](u64& value) { value = *values++; });
+    tenant->objects.create_image(record);
+    return true;
+  });
+}
+
+API bool haltere_create_sampler(Tenant* tenant, const u64* values) {
+  return guarded([&] {
+    CreateSampler record;
+    CreateSampler::fields(record, [&values](u64& value) { value = *values++; });
+    tenant->objects.create_sampler(record);
+    return true;
+  });
+}
+
+API bool haltere_transfer(Tenant* tenant, u64 handle, u64 offset, u64 nbytes, std::uint8_t* data, int write) {
+  return guarded([&] {
+    tenant->objects.transfer(handle, offset, nbytes, data, write != 0);
+    return true;
+  });
+}
+
+API void haltere_highest(Tenant* tenant, u64* highest, int set) {
+  u64* known[3] = {&tenant->objects.memory.highest, &tenant->objects.programs.highest, &tenant->objects.samplers.highest};
+  for (int i = 0; i < 3; ++i) (set ? *known[i] : highest[i]) = set ? highest[i] : *known[i];
+}
+
+// Live objects into `into`, at most `room`; how many there are.
+API u64 haltere_live(Tenant* tenant, Live* into, u64 room) {
+  const Objects& held = tenant->objects;
+  u64 count = 0;
+  const auto add = [&](u64 handle, u64 kind, u64 nbytes, auto&& then) {
+    if (count < room) {
+      into[count] = {handle, kind, nbytes, {}};
+      then(into[count].values);
+    }
+    ++count;
+  };
+  for (const auto& [handle, found] : held.memory.live)
+    add(handle, found.image ? 2 : 1, found.nbytes, [&, &made = found](u64* values) {
+      if (made.image)
+        fields_into(made.made, values);
+      else
+        values[0] = made.usage;
+    });
+  for (const auto& [handle, found] : held.programs.live) add(handle, 3, 0, [](u64*) {});
+  for (const auto& [handle, found] : held.samplers.live)
+    add(handle, 4, 0, [&made = found.made](u64* values) { fields_into(made, values); });
+  return count;
+}
+
+// ---- for tests: a record decoded and encoded again
+
+API bool haltere_recode(const void* record, u64 nbytes) {
+  return guarded([&] {
+    if (!visit_record({record, nbytes}, [](u64 number, const auto& found) { encode(g_result, number, found); }))
+      throw Violation{"malformed"};
+    return true;
+  });
 }

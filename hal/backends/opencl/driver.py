@@ -233,6 +233,7 @@ _abandoned: list[tuple[cl.Event, Held | None]] = []
 class OpenclDriver(Driver):
     def __init__(self, info: DeviceInfo, device: cl.Device) -> None:
         self.info = info
+        self.native_handle = int(device.int_ptr)
         self._device = device
         self._quota = Quota(info.caps.memory_bytes)
 

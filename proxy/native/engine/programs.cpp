@@ -1,0 +1,182 @@
+// Programs and their kernels. OpenCL takes an argument as a size and a pointer, so that a scalar
+// passed for a buffer is read as an object and brings the process down: the kinds are learnt here.
+#include <algorithm>
+
+#include "objects.hpp"
+
+namespace haltere {
+namespace {
+
+constexpr std::size_t kMaxLogBytes = 32 << 10;
+
+template <class T>
+T kernel_info(const Device& device, cl_kernel kernel, cl_kernel_info query) {
+  T value{};
+  check(device.cl->clGetKernelInfo(kernel, query, sizeof value, &value, nullptr), "kernel query");
+  return value;
+}
+
+template <class T>
+T group_info(const Device& device, cl_kernel kernel, cl_kernel_work_group_info query) {
+  T value{};
+  device.cl->clGetKernelWorkGroupInfo(kernel, device.id, query, sizeof value, &value, nullptr);
+  return value;  // zeros where the driver does not say
+}
+
+// What a query gives as text, without its final zero; empty where the driver does not say.
+template <class Ask>
+std::string words(Ask&& ask) {
+  std::size_t nbytes = 0;
+  if (ask(0, nullptr, &nbytes) != CL_SUCCESS || nbytes == 0) return {};
+  std::string found(nbytes, '\0');
+  if (ask(nbytes, found.data(), nullptr) != CL_SUCCESS) return {};
+  found.resize(std::min(found.find('\0'), found.size()));
+  return found;
+}
+
+std::string arg_text(const Device& device, cl_kernel kernel, cl_uint index, cl_kernel_arg_info query) {
+  return words([&](std::size_t size, void* into, std::size_t* nbytes) {
+    return device.cl->clGetKernelArgInfo(kernel, index, query, size, into, nbytes);
+  });
+}
+
+template <class T>
+T arg_number(const Device& device, cl_kernel kernel, cl_uint index, cl_kernel_arg_info query) {
+  T value{};
+  device.cl->clGetKernelArgInfo(kernel, index, query, sizeof value, &value, nullptr);
+  return value;
+}
+
+ArgKind kind_of(const Device& device, cl_kernel kernel, cl_uint index) {
+  const std::string type = arg_text(device, kernel, index, CL_KERNEL_ARG_TYPE_NAME);
+  const bool pointer = type.find('*') != std::string::npos;
+  const bool image = type.find("image") == 0 && type.ends_with("_t");
+  if (!pointer && image) return ArgKind::kImage;
+  if (!pointer && type == "sampler_t") return ArgKind::kSampler;
+  for (const char* word : {"pipe", "event_t", "queue_t"})
+    if (!pointer && type.find(word) != std::string::npos) return ArgKind::kUnknown;
+  switch (arg_number<cl_kernel_arg_address_qualifier>(device, kernel, index, CL_KERNEL_ARG_ADDRESS_QUALIFIER)) {
+    case CL_KERNEL_ARG_ADDRESS_GLOBAL:
+    case CL_KERNEL_ARG_ADDRESS_CONSTANT: return ArgKind::kBuffer;
+    case CL_KERNEL_ARG_ADDRESS_LOCAL: return ArgKind::kLocal;
+    case CL_KERNEL_ARG_ADDRESS_PRIVATE: return pointer ? ArgKind::kUnknown : ArgKind::kScalar;
+  }
+  return ArgKind::kUnknown;
+}
+
+}  // namespace
+
+void Objects::load(u64 handle, std::string_view format, Bytes payload, const std::string& options) {
+  programs.check_new(handle);
+  cl_program made = nullptr;
+  try {
+    cl_int status = CL_SUCCESS, loaded = CL_SUCCESS;
+    if (format == "opencl-c") {
+      const char* source = reinterpret_cast<const char*>(payload.data);
+      const std::size_t nbytes = payload.size;
+      if (payload.text().find('\0') != std::string_view::npos)
+        throw Refused{"program_rejected", "opencl-c image: the source holds a zero byte", CL_INVALID_VALUE};
+      made = device.cl->clCreateProgramWithSource(context, 1, &source, &nbytes, &status);
+    } else if (format == "opencl-binary") {
+      made = device.cl->clCreateProgramWithBinary(context, 1, &device.id, &payload.size, &payload.data, &loaded, &status);
+      if (status == CL_SUCCESS) status = loaded;
+    } else if (format == "opencl-il" && device.cl->clCreateProgramWithIL) {
+      made = device.cl->clCreateProgramWithIL(context, payload.data, payload.size, &status);
+    } else {
+      throw Refused{"program_rejected", "this device cannot load a '" + std::string(format) + "' image",
+                    CL_INVALID_OPERATION};
+    }
+    check(status, "load of a program");
+    const std::string all = options + (format == "opencl-c" ? " -cl-kernel-arg-info" : "");
+    status = device.cl->clBuildProgram(made, 1, &device.id, all.c_str(), nullptr, nullptr);
+    if (status != CL_SUCCESS) {
+      std::string log = words([&](std::size_t size, void* into, std::size_t* nbytes) {
+        return device.cl->clGetProgramBuildInfo(made, device.id, CL_PROGRAM_BUILD_LOG, size, into, nbytes);
+      });
+      if (log.size() > kMaxLogBytes) log = log.substr(0, kMaxLogBytes) + " [cut]";
+      throw Refused{"program_rejected", text("image does not build (OpenCL status %d): ", status) + log, status};
+    }
+    Program program{.program = made};
+    cl_uint count = 0;
+    check(device.cl->clCreateKernelsInProgram(made, 0, nullptr, &count), "kernels of a program");
+    if (count == 0)
+      throw Refused{"program_rejected", "image: defines no kernel", CL_INVALID_PROGRAM_EXECUTABLE};
+    std::vector<cl_kernel> kernels(count);
+    check(device.cl->clCreateKernelsInProgram(made, count, kernels.data(), nullptr), "kernels of a program");
+    for (const cl_kernel kernel : kernels) {
+      Kernel& entry = program.kernels[words([&](std::size_t size, void* into, std::size_t* nbytes) {
+        return device.cl->clGetKernelInfo(kernel, CL_KERNEL_FUNCTION_NAME, size, into, nbytes);
+      })];
+      entry.kernel = kernel;
+      const auto args = kernel_info<cl_uint>(device, kernel, CL_KERNEL_NUM_ARGS);
+      for (cl_uint index = 0; index < args; ++index) entry.kinds.push_back(kind_of(device, kernel, index));
+    }
+    programs.add(handle, std::move(program));
+  } catch (const Refused&) {
+    if (made) device.cl->clReleaseProgram(made);
+    programs.add_failed(handle);
+    throw;
+  }
+}
+
+void Objects::unload(u64 handle) {
+  if (programs.forget_failed(handle)) return;
+  release(programs.get(handle));
+  programs.live.erase(handle);
+}
+
+void Objects::release(Program& found) {
+  for (const auto& [name, kernel] : found.kernels) device.cl->clReleaseKernel(kernel.kernel);
+  device.cl->clReleaseProgram(found.program);
+}
+
+Kernel& Objects::kernel(Program& program, std::string_view entry) {
+  const auto found = program.kernels.find(entry);
+  if (found == program.kernels.end()) {
+    std::string known;
+    for (const auto& [name, kernel] : program.kernels) known += (known.empty() ? "" : ", ") + name;
+    throw Refused{"program_rejected",
+                  "launch '" + std::string(entry) + "': the image's entries are " + known,
+                  CL_INVALID_KERNEL_NAME};
+  }
+  return found->second;
+}
+
+std::string Objects::describe(u64 handle) {
+  Program& program = programs.get(handle);
+  std::string out, record;
+  for (const auto& [name, entry] : program.kernels) {
+    const std::string attributes = words([&](std::size_t size, void* into, std::size_t* nbytes) {
+      return device.cl->clGetKernelInfo(entry.kernel, CL_KERNEL_ATTRIBUTES, size, into, nbytes);
+    });
+    KernelInfo info{};
+    info.name = Bytes(std::string_view(name));
+    info.attributes = Bytes(std::string_view(attributes));
+    info.arg_count = entry.kinds.size();
+    info.work_group = group_info<std::size_t>(device, entry.kernel, CL_KERNEL_WORK_GROUP_SIZE);
+    info.multiple = group_info<std::size_t>(device, entry.kernel, CL_KERNEL_PREFERRED_WORK_GROUP_SIZE_MULTIPLE);
+    info.local_bytes = group_info<cl_ulong>(device, entry.kernel, CL_KERNEL_LOCAL_MEM_SIZE);
+    info.private_bytes = group_info<cl_ulong>(device, entry.kernel, CL_KERNEL_PRIVATE_MEM_SIZE);
+    struct Group { std::size_t size[3]; };
+    const auto group = group_info<Group>(device, entry.kernel, CL_KERNEL_COMPILE_WORK_GROUP_SIZE);
+    info.compiled_size.count = 3;
+    std::copy(group.size, group.size + 3, info.compiled_size.value);
+    encode(record, 0, info);
+    out += record;
+    for (cl_uint index = 0; index < entry.kinds.size(); ++index) {
+      const std::string type = arg_text(device, entry.kernel, index, CL_KERNEL_ARG_TYPE_NAME);
+      const std::string arg = arg_text(device, entry.kernel, index, CL_KERNEL_ARG_NAME);
+      ArgInfo described{};
+      described.address = arg_number<cl_kernel_arg_address_qualifier>(device, entry.kernel, index, CL_KERNEL_ARG_ADDRESS_QUALIFIER);
+      described.access = arg_number<cl_kernel_arg_access_qualifier>(device, entry.kernel, index, CL_KERNEL_ARG_ACCESS_QUALIFIER);
+      described.qualifiers = arg_number<cl_kernel_arg_type_qualifier>(device, entry.kernel, index, CL_KERNEL_ARG_TYPE_QUALIFIER);
+      described.type_name = Bytes(std::string_view(type));
+      described.name = Bytes(std::string_view(arg));
+      encode(record, 0, described);
+      out += record;
+    }
+  }
+  return out;
+}
+
+}  // namespace haltere

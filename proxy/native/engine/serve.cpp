@@ -1,0 +1,114 @@
+#include "serve.hpp"
+
+#include <linux/futex.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace haltere {
+namespace {
+
+constexpr u64 kBatch = 64;          // commands of one session in a turn
+constexpr std::size_t kWaitv = 128;  // FUTEX_WAITV_MAX
+
+// Rung by drivers' threads when a command is done. Never freed: a callback may come late.
+std::atomic<std::uint32_t> g_device_bell;
+
+void CL_CALLBACK ring(cl_event, cl_int, void*) {
+  g_device_bell.fetch_add(1, std::memory_order_release);
+  wake(&g_device_bell);
+}
+
+std::uint32_t load(const std::uint32_t* bell) {
+  return std::atomic_ref<std::uint32_t>(*const_cast<std::uint32_t*>(bell)).load(std::memory_order_acquire);
+}
+
+class Loop {
+ public:
+  Loop(Engine& engine, Tenant* const* tenants, std::size_t count, const std::uint32_t* page_bell)
+      : engine_(engine), tenants_(tenants), count_(std::min(count, kWaitv - 2)), page_bell_(page_bell) {}
+
+  Why run(std::uint32_t page_seen, std::int64_t limit_ns) {
+    const std::int64_t until = now_ns() + limit_ns;
+    std::int64_t poll_until = now_ns() + engine_.poll_ns;
+    while (true) {
+      look();
+      if (load(page_bell_) != page_seen) return Why::kPython;
+      bool progress = false;
+      for (std::size_t i = 0; i < count_; ++i) {
+        Tenant& tenant = *tenants_[i];
+        const Turn turn = tenant.turn(kBatch);
+        if (turn < Turn::kIdle || tenant.closed() || tenant.wants_python()) return Why::kPython;
+        progress |= turn == Turn::kProgress;
+      }
+      const std::int64_t now = now_ns();
+      if (now >= until) return Why::kTime;
+      if (progress) {
+        poll_until = now + engine_.poll_ns;
+        continue;
+      }
+      if (flying() && now < poll_until) {
+        sched_yield();
+        continue;
+      }
+      if (!sleep(until, page_seen)) return Why::kInterrupted;
+      poll_until = now_ns() + engine_.poll_ns;
+    }
+  }
+
+ private:
+  // What all bells say, before looking for work: whoever rings later is not slept through.
+  void look() {
+    device_seen_ = g_device_bell.load(std::memory_order_acquire);
+    for (std::size_t i = 0; i < count_; ++i)
+      seen_[i] = tenants_[i]->segment.bell(Line::BELL).load(std::memory_order_acquire);
+  }
+
+  bool flying() const {
+    return std::any_of(tenants_, tenants_ + count_, [](const Tenant* tenant) { return !tenant->flights.empty(); });
+  }
+
+  bool sleep(std::int64_t until, std::uint32_t page_seen) {
+    for (std::size_t i = 0; i < count_; ++i) {
+      Tenant& tenant = *tenants_[i];
+      if (tenant.flights.empty() || tenant.flights.front().told) continue;
+      tenant.flights.front().told = true;
+      const int status = engine_.device.cl->clSetEventCallback(tenant.flights.front().event, CL_COMPLETE, ring, nullptr);
+      if (status != CL_SUCCESS) until = std::min<std::int64_t>(until, now_ns() + 1'000'000);
+    }
+    for (std::size_t i = 0; i < count_; ++i) tenants_[i]->segment.set(Line::SERVER_ASLEEP, 1);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    std::size_t used = 0;
+    const auto add = [&](const void* address, std::uint32_t seen) {
+      waiters_[used++] = {seen, reinterpret_cast<std::uintptr_t>(address), FUTEX_32, 0};
+    };
+    add(page_bell_, page_seen);
+    add(&g_device_bell, device_seen_);
+    for (std::size_t i = 0; i < count_; ++i) add(bell_address(tenants_[i]->segment, Line::BELL), seen_[i]);
+    const timespec limit{until / 1'000'000'000, until % 1'000'000'000};
+    const long found = syscall(SYS_futex_waitv, waiters_, used, 0, &limit, CLOCK_MONOTONIC);
+    const bool interrupted = found < 0 && errno == EINTR;
+    if (found < 0 && errno != EAGAIN && errno != ETIMEDOUT && errno != EINTR)
+      sleep_on(&g_device_bell, device_seen_, 500'000);  // a kernel without futex_waitv: look often
+    for (std::size_t i = 0; i < count_; ++i) tenants_[i]->segment.set(Line::SERVER_ASLEEP, 0);
+    return !interrupted;
+  }
+
+  Engine& engine_;
+  Tenant* const* tenants_;
+  std::size_t count_;
+  const std::uint32_t* page_bell_;
+  std::uint32_t device_seen_ = 0;
+  std::uint32_t seen_[kWaitv] = {};
+  futex_waitv waiters_[kWaitv] = {};
+};
+
+}  // namespace
+
+Why serve(Engine& engine, Tenant* const* tenants, std::size_t count, const std::uint32_t* page_bell,
+          std::uint32_t page_seen, std::int64_t limit_ns) {
+  return Loop(engine, tenants, count, page_bell).run(page_seen, limit_ns);
+}
+
+}  // namespace haltere

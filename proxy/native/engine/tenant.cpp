@@ -1,0 +1,346 @@
+#include "tenant.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "commands.hpp"
+
+namespace haltere {
+namespace {
+
+constexpr std::size_t kTakeBytes = kMaxRecordBytes;  // at least one record of any size
+
+template <class Record>
+constexpr bool kIsCommand = is_command(Record::operation);
+
+}  // namespace
+
+std::int64_t now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
+}
+
+Tenant::Tenant(Device& device, std::string called, Segment at, Words* shared)
+    : words(shared), segment(at), name(std::move(called)), objects(device) {
+  bytes_.resize(2 * kTakeBytes);
+  seen_ = words->tail;
+}
+
+Tenant::~Tenant() {
+  const auto* cl = objects.device.cl;
+  for (const Flight& flight : flights) cl->clReleaseEvent(flight.event);
+  if (loose_.event) cl->clReleaseEvent(loose_.event);
+  for (const TimedEvent& timed : timed_) cl->clReleaseEvent(timed.event);
+}
+
+// ---- the ring
+
+bool Tenant::has_records() const {
+  if (words->halted || words->draining) return false;
+  return !backlog_.empty() || at_ != end_ || segment.get(Line::HEAD) != seen_;
+}
+
+// Copies out what the worker has put; true if there was anything.
+bool Tenant::fill() {
+  const u64 head = segment.get(Line::HEAD);
+  if (head == seen_) return false;
+  const u64 capacity = segment.ring_bytes();
+  if (head < seen_ || head > plus(words->tail, capacity))
+    throw Violation{text("ring head %llu with tail %llu and %llu bytes: not possible", llu(head),
+                         llu(words->tail), llu(capacity))};
+  std::memmove(bytes_.data(), bytes_.data() + at_, end_ - at_);
+  end_ -= at_;
+  at_ = 0;
+  const std::size_t nbytes = std::min<u64>({head - seen_, bytes_.size() - end_, kTakeBytes});
+  const std::size_t from = seen_ % capacity, first = std::min<std::size_t>(nbytes, capacity - from);
+  std::memcpy(bytes_.data() + end_, segment.ring() + from, first);
+  std::memcpy(bytes_.data() + end_ + first, segment.ring(), nbytes - first);
+  end_ += nbytes;
+  seen_ += nbytes;
+  return true;
+}
+
+// True if `record_` is the next whole record.
+bool Tenant::next() {
+  from_backlog_ = !backlog_.empty();
+  if (from_backlog_) {
+    record_ = Bytes(std::string_view(backlog_.front().first));
+    return true;
+  }
+  for (bool more = true; more; more = fill()) {
+    if (end_ - at_ < kHeadBytes) continue;
+    std::uint32_t length;
+    std::memcpy(&length, bytes_.data() + at_, sizeof length);
+    if (length < kHeadBytes || length > kMaxRecordBytes || length % 8)
+      throw Violation{text("record of %u bytes: expected %zu to %zu, a multiple of 8", length, kHeadBytes,
+                           kMaxRecordBytes)};
+    if (end_ - at_ < length) continue;
+    record_ = {bytes_.data() + at_, length};
+    return true;
+  }
+  return false;
+}
+
+void Tenant::push(Bytes record, Bytes payload) {
+  backlog_.emplace_back(record.text(), payload.text());
+  words->backlog = backlog_.size();
+}
+
+// ---- taking
+
+bool Tenant::take(u64 limit) {
+  u64 taken = 0;
+  while (taken < limit && !words->halted && !words->draining && next()) {
+    std::memcpy(&operation_, record_.data + 4, sizeof operation_);
+    const bool needs_room = operation_ != Signal::operation && !words->fault;
+    if (needs_room && words->issued - words->retired >= words->window) break;
+    bulk_ = false;
+    do_record();
+    ++taken;
+    if (bulk_ && handed_) depart();
+  }
+  if (handed_) depart();
+  if (taken == 0) return false;
+  segment.set(Line::TAIL, words->tail);
+  words->dirty = true;
+  return true;
+}
+
+void Tenant::do_record() {
+  const bool own = !from_backlog_;
+  payload_ = own ? nullptr : &backlog_.front().second;
+  bool known = false;
+  try {
+    known = visit_record(record_, [&](u64 number, const auto& record) {
+      using Record = std::decay_t<decltype(record)>;
+      if constexpr (kIsCommand<Record>) {
+        if (own && number != words->issued + 1)
+          throw Violation{text("record number %llu after %llu: numbers rise by one", llu(number),
+                               llu(words->issued))};
+        if (own) ++words->issued;
+        if constexpr (Record::operation == Signal::operation) {
+          signalled(record.seq);
+        } else {
+          if (fault_of) throw *fault_of;
+          Commands commands(*this);
+          if (commands.run(record))
+            handed_ = true;
+          else
+            settled();
+        }
+      } else {
+        throw Violation{text("operation %u is a call, not a command", unsigned{Record::operation})};
+      }
+    });
+  } catch (const Refused& error) {
+    known = true;
+    fail(error);
+    settled();
+  }
+  if (!known)
+    throw Violation{text("record of %zu bytes: its operation is not in the table, or its fields are malformed",
+                         record_.size)};
+  if (operation_ != Timed::operation) timed_next_ = false;
+  if (own) {
+    at_ += record_.size;
+    words->tail += record_.size;
+  } else {
+    backlog_.pop_front();
+    words->backlog = backlog_.size();
+  }
+}
+
+void Tenant::signalled(u64 seq) {
+  if (seq <= words->newest_seq)
+    throw Violation{text("signal %llu after %llu: seqs rise", llu(seq), llu(words->newest_seq))};
+  words->newest_seq = seq;
+  if (handed_)
+    loose_.completes = seq;
+  else if (!flights.empty())
+    flights.back().completes = seq;
+  else
+    words->completed = seq;
+  settled();
+}
+
+// The record just taken needs nothing from the device, or failed.
+void Tenant::settled() {
+  if (handed_) return;
+  if (!flights.empty())
+    flights.back().upto = words->issued;
+  else
+    words->retired = words->issued;
+}
+
+// All that is loose completes with its last command, for the queue is in order.
+void Tenant::depart() {
+  handed_ = false;
+  loose_.upto = words->issued;
+  loose_.departed_ns = now_ns();
+  words->kernels += loose_.kernels;
+  flights.push_back(std::move(loose_));
+  loose_ = Flight{};
+  words->flights = flights.size();
+  const int status = objects.device.cl->clFlush(objects.queue);
+  if (status != CL_SUCCESS) broken({family(status), text("flush: OpenCL status %d", status), status});
+}
+
+// ---- progress
+
+bool Tenant::land() {
+  bool any = false;
+  while (!flights.empty()) {
+    Flight& flight = flights.front();
+    cl_int state = CL_COMPLETE;
+    const cl_int asked = objects.device.cl->clGetEventInfo(flight.event, CL_EVENT_COMMAND_EXECUTION_STATUS,
+                                                           sizeof state, &state, nullptr);
+    if (asked != CL_SUCCESS) state = asked;
+    if (state > CL_COMPLETE) break;
+    any = true;
+    if (state < 0) {
+      broken({family(state), text("a command failed with OpenCL status %d", state), state});
+      break;
+    }
+    words->retired = flight.upto;
+    words->completed = std::max(words->completed, flight.completes);
+    words->kernels -= flight.kernels;
+    objects.device.cl->clReleaseEvent(flight.event);
+    flights.pop_front();
+  }
+  if (any) words->dirty = true;
+  words->flights = flights.size();
+  return any;
+}
+
+// The device will complete nothing of this session any more.
+void Tenant::broken(Refused why) {
+  if (std::string_view(why.code) == "usage_error") why.code = "device_fault";
+  fault_of = why;
+  words->fault = 1;
+  words->dirty = true;
+  for (Flight& flight : flights) {
+    words->retired = flight.upto;
+    words->completed = std::max(words->completed, flight.completes);
+    objects.device.cl->clReleaseEvent(flight.event);
+    for (auto& held : flight.held) held.release();  // the device may still read it
+  }
+  flights.clear();
+  words->flights = words->kernels = 0;
+  fail(std::move(why));
+}
+
+// The first error is kept, for later ones follow from it.
+void Tenant::fail(Refused why) {
+  if (error) return;
+  error = std::move(why);
+  words->failed = words->issued;
+  words->has_error = 1;
+  words->dirty = true;
+}
+
+bool Tenant::publish() {
+  if (!words->dirty) return true;
+  if (segment.get(Line::EPOCH) != words->epoch) return false;
+  if (error) {
+    if (segment.get(Line::ERRORS_SEEN) >= words->errors_told) {
+      write_failed(segment.base() + kErrorAt, kErrorBytes, words->failed, *error, words->fault != 0);
+      segment.set(Line::ERRORS, ++words->errors_told);
+    }  // else it is dropped: the worker has not seen an earlier one
+    error.reset();
+    words->has_error = 0;
+  }
+  u64 issued = words->issued;  // whoever has seen that overwrites what writes read in the arena
+  for (const Flight& flight : flights)
+    if (flight.first_write) {
+      issued = flight.first_write - 1;
+      break;
+    }
+  words->used_bytes = objects.used_bytes;
+  segment.set(Line::ISSUED, issued);
+  segment.set(Line::RETIRED, words->retired);
+  segment.set(Line::COMPLETED, words->completed);
+  words->dirty = false;
+  wake();
+  return true;
+}
+
+void Tenant::wake() {
+  bump(segment.bell(Line::EVENT));
+  const auto asleep = static_cast<Asleep>(segment.get(Line::CLIENT_ASLEEP));
+  if (asleep == Asleep::FOR_ANYTHING ||
+      (asleep == Asleep::FOR_SEQ && words->completed >= segment.get(Line::WANTED)))
+    haltere::wake(bell_address(segment, Line::EVENT));
+}
+
+bool Tenant::wants_python() const {
+  const u64 request = segment.get(Line::REQUEST);
+  return request != words->replied && request != words->asked &&
+         words->issued >= segment.get(Line::REQUEST_AFTER);
+}
+
+Turn Tenant::turn(u64 limit) noexcept {
+  if (!violation.empty()) return Turn::kViolation;
+  const u64 issued = words->issued, retired = words->retired;
+  try {
+    bool progress = take(limit);
+    progress |= land();
+    if (!publish()) return Turn::kStale;
+    if (words->issued != issued || words->retired != retired) words->asked = words->replied;  // it may go now
+    return progress ? Turn::kProgress : Turn::kIdle;
+  } catch (const Violation& found) {
+    violation = found.message;
+  } catch (const std::exception& error) {
+    violation = text("the engine failed: %s", error.what());
+  }
+  return Turn::kViolation;
+}
+
+bool Tenant::drain(std::int64_t timeout_ns) {
+  const std::int64_t until = now_ns() + timeout_ns;
+  while (land(), !flights.empty()) {
+    if (now_ns() >= until) return false;
+    sched_yield();
+  }
+  return true;
+}
+
+// ---- memory that commands refer to
+
+std::uint8_t* Tenant::arena(u64 offset, u64 nbytes) const {
+  if (!within(offset, nbytes, segment.arena_bytes()))
+    throw Violation{text("arena range %llu + %llu outside an arena of %zu bytes", llu(offset), llu(nbytes),
+                         segment.arena_bytes())};
+  return segment.arena() + offset;
+}
+
+// A copy that lives until the device is done with the flight.
+const std::uint8_t* Tenant::hold(Bytes bytes) {
+  auto copy = std::make_unique_for_overwrite<std::uint8_t[]>(bytes.size);
+  std::memcpy(copy.get(), bytes.data, bytes.size);
+  return loose_.held.emplace_back(std::move(copy)).get();
+}
+
+// ---- profiling
+
+Clock Tenant::clock_of(u64 number) {
+  Clock clock{};
+  const auto found = std::find_if(timed_.begin(), timed_.end(),
+                                  [&](const TimedEvent& timed) { return timed.number == number; });
+  if (found == timed_.end()) return clock;
+  const auto ask = [&](cl_profiling_info what) {
+    cl_ulong at = 0;
+    const int status =
+        objects.device.cl->clGetEventProfilingInfo(found->event, what, sizeof at, &at, nullptr);
+    return status == CL_SUCCESS ? u64{at} : 0;
+  };
+  clock.queued_ns = ask(CL_PROFILING_COMMAND_QUEUED);
+  clock.submitted_ns = ask(CL_PROFILING_COMMAND_SUBMIT);
+  clock.started_ns = ask(CL_PROFILING_COMMAND_START);
+  clock.ended_ns = ask(CL_PROFILING_COMMAND_END);
+  return clock;
+}
+
+}  // namespace haltere

@@ -1,0 +1,127 @@
+// One session in the engine: records out of shared memory, commands to the device, progress back.
+// The C++ twin of proxy/session.py (ServerHalf) and of the hot half of proxy/hal_tenant.py.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "objects.hpp"
+
+namespace haltere {
+
+// What Python sees of a session, and may set: plain memory, used by one thread at a time. The same
+// fields in the same order stand in proxy/engine.py.
+struct Words {
+  u64 issued;      // records taken
+  u64 retired;     // records of which the device is done
+  u64 completed;   // newest hal seq done
+  u64 newest_seq;  // newest hal seq signalled
+  u64 tail;        // ring bytes released
+  u64 epoch;
+  u64 replied;      // newest call answered
+  u64 asked;        // newest call that Python has looked at: not to be told of again
+  u64 errors_told;
+  u64 failed;       // the command that the kept error is of
+  u64 has_error;
+  u64 fault;        // the device completes nothing of this session any more
+  u64 halted;       // by its worker: nothing is taken
+  u64 draining;     // for a snapshot: nothing is taken
+  u64 flights;      // on their way
+  u64 kernels;      // of them with a launch
+  u64 backlog;      // records of a loaded state that wait
+  u64 window;       // records with the device at once
+  u64 weight;       // share of the device when others want it too
+  u64 limit_bytes;  // of the device's memory
+  u64 used_bytes;
+  u64 launches;
+  u64 device_ns;  // that the device worked for it
+  u64 dirty;      // something is to be published
+};
+
+// Commands handed to the device together, up to one event of the queue.
+struct Flight {
+  cl_event event = nullptr;
+  u64 upto = 0;         // record number: all up to it are done when `event` is
+  u64 completes = 0;    // the worker's newest seq among them, 0 if none
+  u64 first_write = 0;  // the first record among them that reads the arena: its bytes must stay
+  u64 kernels = 0;
+  std::int64_t departed_ns = 0;
+  bool told = false;  // a callback will ring the device's bell
+  std::vector<std::unique_ptr<std::uint8_t[]>> held{};
+};
+
+struct TimedEvent {
+  u64 number;
+  cl_event event;
+};
+
+enum class Turn : int { kIdle = 0, kProgress = 1, kStale = -1, kViolation = -2 };
+
+class Tenant {
+ public:
+  Tenant(Device& device, std::string name, Segment segment, Words* words);
+  ~Tenant();
+  Tenant(const Tenant&) = delete;
+  Tenant& operator=(const Tenant&) = delete;
+
+  // Takes at most `limit` commands, lands what is done, publishes. Of a violation `violation` says more,
+  // and the session does nothing any more.
+  Turn turn(u64 limit) noexcept;
+  bool take(u64 limit);
+  bool land();
+  bool publish();  // false: another server has the session
+  void wake();
+  // Something for the device, or for Python, is in shared memory.
+  bool has_records() const;
+  bool wants_python() const;
+  bool closed() const { return segment.get(Line::CLOSED) != 0; }
+
+  // A command that a loaded state had queued: done before those in the ring.
+  void push(Bytes record, Bytes payload);
+  void fail(Refused error);
+  Clock clock_of(u64 number);
+  // Waits until nothing is on its way; false: time was over.
+  bool drain(std::int64_t timeout_ns);
+
+  Words* words;
+  Segment segment;
+  const std::string name;
+  Objects objects;
+  std::deque<Flight> flights{};
+  std::optional<Refused> error{};       // the first that the worker has not been told of
+  std::optional<Refused> fault_of{};
+  std::string violation{};
+
+ private:
+  friend class Commands;
+  bool fill();
+  bool next();
+  void do_record();
+  void signalled(u64 seq);
+  void settled();
+  void depart();
+  void broken(Refused why);
+  std::uint8_t* arena(u64 offset, u64 nbytes) const;
+  const std::uint8_t* hold(Bytes bytes);
+
+  std::vector<std::uint8_t> bytes_{};  // copied out of the ring
+  std::size_t at_ = 0, end_ = 0;
+  u64 seen_ = 0;  // ring bytes copied out
+  Bytes record_{};               // the next one: in bytes_, or of the backlog
+  std::uint16_t operation_ = 0;  // its
+  bool from_backlog_ = false;
+  const std::string* payload_ = nullptr;  // what a write of the backlog writes
+  std::deque<std::pair<std::string, std::string>> backlog_{};
+  Flight loose_{};      // handed to the device, no flight yet
+  bool handed_ = false;  // there is something loose
+  bool bulk_ = false;    // the last command was a large transfer: it departs by itself
+  bool timed_next_ = false;
+  std::deque<TimedEvent> timed_{};
+};
+
+std::int64_t now_ns();
+
+}  // namespace haltere

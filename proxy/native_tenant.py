@@ -1,0 +1,379 @@
+"""A session served by the native engine: records are taken, checked and done in C++.
+
+Python asks for what is rare: calls, snapshots, restores, the end. What both know of a session are
+the words of `engine.Words`; what lives is the engine's knowledge, what programs were made of is
+kept here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+from hal.errors import DeviceTimeout, HalError, StateError
+from hal.types import ProgramImage
+from proxy import engine as native
+from proxy import records, wire
+from proxy.engine import Engine, Words
+from proxy.errors import AnyError, RemoteProtocolError, to_record
+from proxy.fabric import Fabric
+from proxy.pending import Pending
+from proxy.replay import BufferEntry, ImageEntry, ReplayLog
+from proxy.ring import Consumer
+from proxy.segment import Line, Segment
+from proxy.session import Flight, ServerHalf
+from proxy.tenant import Contents, Holdings, Tenant
+
+WINDOW = 256  # records with the device at once: keeps it busy, and drains soon when halted
+CLOSE_TIMEOUT_S = 10.0  # a kernel that still runs then is abandoned
+_STALE, _VIOLATION = -1, -2
+
+# What a device may still use of sessions that ended: their words and mappings stay.
+_abandoned: list[object] = []
+
+
+class NativeHalf:
+    """The engine's numbers as `session.Progress`."""
+
+    def __init__(self, tenant: NativeTenant) -> None:
+        self._words = tenant.words
+        self._tenant = tenant
+
+    @property
+    def issued(self) -> int:
+        return self._words.issued
+
+    @property
+    def retired(self) -> int:
+        return self._words.retired
+
+    @property
+    def completed(self) -> int:
+        return self._words.completed
+
+    @property
+    def newest_seq(self) -> int:
+        return self._words.newest_seq
+
+    @property
+    def failed(self) -> int:
+        return self._words.failed
+
+    @property
+    def flights(self) -> Sequence[Flight]:
+        return ()  # of a session that stands still there are none
+
+    @property
+    def kernel_in_flight(self) -> bool:
+        return bool(self._words.kernels)
+
+    @property
+    def error(self) -> AnyError | None:
+        library = self._tenant.library
+        return library.failure() if library.tenant_error(self._tenant.at) else None
+
+    @error.setter
+    def error(self, error: AnyError | None) -> None:
+        if error is not None:
+            found = to_record(error)
+            number = int(found.native) if found.native.lstrip("-").isdigit() else 0
+            self._tenant.library.tenant_set_error(
+                self._tenant.at, found.code.encode(), found.message.encode(), number
+            )
+
+
+class NativeObjects(Holdings):
+    def __init__(self, tenant: NativeTenant) -> None:
+        self.hoisted = set()
+        self._tenant = tenant
+        self._library = tenant.library
+        self._images: dict[int, ProgramImage] = {}
+
+    @property
+    def log(self) -> ReplayLog:
+        log = ReplayLog()
+        loaded = {}
+        for found in self._live():
+            handle = found.handle
+            if found.kind == native.BUFFER:
+                log.buffers[handle] = BufferEntry(found.nbytes, found.values[0])
+            elif found.kind == native.IMAGE:
+                log.images[handle] = ImageEntry(found.nbytes, records.CreateImage(*found.values))
+            elif found.kind == native.SAMPLER:
+                log.samplers[handle] = records.CreateSampler(*found.values[:4])
+            else:
+                loaded[handle] = self._images[handle]
+        self._images = log.programs = loaded
+        log.highest_buffer, log.highest_program, log.highest_sampler = self._highest()
+        return log
+
+    @property
+    def highest(self) -> int:
+        return max(self._highest())
+
+    def load(self, handle: int, image: ProgramImage) -> None:
+        payload, options = image.payload, image.options.encode()
+        if b"\0" in options:
+            raise RemoteProtocolError("build options with a zero byte")
+        self._library.check(
+            self._library.load(
+                self._tenant.at, handle, image.format.encode(), payload, len(payload), options
+            )
+        )
+        self._images[handle] = image
+
+    def kernels(self, program: int) -> bytes:
+        self._library.check(self._library.kernels(self._tenant.at, program))
+        return self._library.taken()
+
+    def replay(self, log: ReplayLog, contents: Contents) -> None:
+        library, at = self._library, self._tenant.at
+        for sampler in log.samplers.values():
+            library.check(library.create_sampler(at, _values(sampler)))
+        for handle in sorted({**log.buffers, **log.images}):
+            if (entry := log.buffers.get(handle)) is not None:
+                library.check(library.alloc(at, handle, entry.nbytes, entry.usage))
+            else:
+                image = log.images[handle].made
+                if image.buffer and image.buffer not in log.buffers:
+                    raise StateError(f"image {handle} lies in a buffer that was freed: not movable")
+                library.check(library.create_image(at, _values(image)))
+        for handle, nbytes in log.contents():
+            offset = 0
+            for piece in contents(handle):
+                self._tenant.transfer(handle, offset, bytearray(piece), write=True)
+                offset += len(piece)
+            if offset != nbytes:
+                raise StateError(f"{offset} bytes for object {handle}, which holds {nbytes}")
+        for handle, program in log.programs.items():
+            self.load(handle, program)
+        highest = (log.highest_buffer, log.highest_program, log.highest_sampler)
+        library.highest(at, (ctypes.c_uint64 * 3)(*highest), 1)
+
+    def _live(self) -> list[native.Live]:
+        """In creation order."""
+        room = self._library.live(self._tenant.at, None, 0)
+        found = (native.Live * room)()
+        self._library.live(self._tenant.at, found, room)
+        return sorted(found, key=lambda live: live.handle)
+
+    def _highest(self) -> tuple[int, int, int]:
+        found = (ctypes.c_uint64 * 3)()
+        self._library.highest(self._tenant.at, found, 0)
+        return found[0], found[1], found[2]
+
+
+def _values(record: records.CreateImage | records.CreateSampler) -> ctypes.Array[ctypes.c_uint64]:
+    return (ctypes.c_uint64 * len(record))(*record)
+
+
+class NativeTenant(Tenant):
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        segment: Segment,
+        fabric: Fabric,
+        half: ServerHalf,
+        tail: int | None = None,
+    ) -> None:
+        """`half`, `tail`: where to go on from; nothing is in flight there."""
+        super().__init__(name, segment, fabric)
+        self.library = engine.library
+        told = segment[Line.ERRORS]
+        self.words = Words(
+            issued=half.issued,
+            retired=half.issued,
+            completed=half.completed,
+            newest_seq=half.newest_seq,
+            tail=segment[Line.TAIL] if tail is None else tail,
+            epoch=segment[Line.EPOCH],
+            replied=segment[Line.REPLY],
+            asked=segment[Line.REPLY],
+            errors_told=told,
+            window=min(WINDOW, fabric.device.info.caps.queue_depth),
+            weight=1,
+            limit_bytes=2**64 - 1,
+            dirty=1,
+        )
+        self.at = self.library.tenant_open(
+            engine.at,
+            name.encode(),
+            segment.address,
+            segment.ring_bytes,
+            segment.arena_bytes,
+            ctypes.byref(self.words),
+        )
+        self.library.check(self.at)
+        self.half = NativeHalf(self)
+        self._objects = NativeObjects(self)
+        self._last_seq = 0
+        self._backlog: list[Pending] = []
+
+    # ---- the words
+
+    @property
+    def objects(self) -> NativeObjects:
+        return self._objects
+
+    @property
+    def tail(self) -> int:
+        return self.words.tail
+
+    @property
+    def last_seq(self) -> int:
+        return self._last_seq
+
+    @property
+    def backlog(self) -> Sequence[Pending]:
+        return self._backlog[len(self._backlog) - self.words.backlog :]
+
+    @property
+    def drained(self) -> bool:
+        return not self.words.flights and not self.words.backlog
+
+    @property
+    def can_pump(self) -> bool:
+        return bool(self.words.flights) and not self.fault
+
+    @property
+    def fault(self) -> HalError | None:  # type: ignore[override]
+        if not self.words.fault:
+            return None
+        self.library.tenant_fault(self.at)
+        found = self.library.failure()
+        assert isinstance(found, HalError)
+        return found
+
+    @property
+    def halted(self) -> bool:
+        return bool(self.words.halted)
+
+    @halted.setter
+    def halted(self, halted: bool) -> None:
+        self.words.halted = halted
+
+    @property
+    def draining(self) -> bool:
+        return bool(self.words.draining)
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self.words.draining = draining
+        self.words.asked = self.words.replied  # calls that waited for its end may go
+
+    @property
+    def replied(self) -> int:
+        return self.words.replied
+
+    @replied.setter
+    def replied(self, number: int) -> None:
+        self.words.replied = number
+
+    @property
+    def asked(self) -> int:
+        return self.words.asked
+
+    @asked.setter
+    def asked(self, number: int) -> None:
+        self.words.asked = number
+
+    @property
+    def epoch(self) -> int:
+        return self.words.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self.words.epoch = epoch
+
+    # ---- the server calls these
+
+    def take_commands(self, limit: int) -> bool:
+        """Also lands and publishes."""
+        turn = self.library.tenant_turn(self.at, limit)
+        if turn == _VIOLATION:
+            raise self.library.failure()
+        if turn == _STALE:
+            self.check_epoch()
+        return bool(turn)
+
+    def pump(self, timeout_s: float) -> bool:
+        return False  # a turn does it
+
+    def publish(self) -> None:
+        if self.words.dirty:
+            self.take_commands(0)
+
+    def touched(self) -> None:
+        self.words.dirty = 1
+
+    def comes_to_rest(self) -> bool:
+        self.take_commands(0)
+        if (fault := self.fault) is not None:
+            raise fault  # nothing of it can be trusted
+        return not self.words.flights
+
+    def stand_still(self) -> None:
+        if self.words.flights:
+            raise DeviceTimeout("the device is not done with what it has")
+
+    def hoist_allocs(self) -> bool:
+        return True  # of what was halted between commands all was taken
+
+    def hidden_state(self) -> bytes:
+        return b""
+
+    def load_hidden(self, hidden: bytes, last_seq: int) -> None:
+        if hidden:
+            raise StateError(
+                f"{len(hidden)} bytes of hidden state: this device stops between commands and has "
+                "none; the state is another kind of device's"
+            )
+        self._last_seq = max(last_seq, self._last_seq)
+
+    def adopt(self, flights: list[Flight], completed: int, backlog: Sequence[Pending]) -> None:
+        newest = max([completed, *(flight.completes for flight in flights)])
+        self.words.completed = self.words.newest_seq = newest  # halted means drained
+        self.queue_up(backlog)
+        self.touched()
+
+    def queue_up(self, backlog: Sequence[Pending]) -> None:
+        self._backlog = [*self.backlog, *backlog]
+        for item in backlog:
+            record = wire.encode(0, item.command)
+            self.library.check(
+                self.library.tenant_push(
+                    self.at, record, len(record), item.payload, len(item.payload)
+                )
+            )
+
+    def peek(self, handle: int, offset: int, nbytes: int) -> bytes:
+        into = bytearray(nbytes)
+        self.transfer(handle, offset, into, write=False)
+        return bytes(into)
+
+    def transfer(self, handle: int, offset: int, data: bytearray, write: bool) -> None:
+        if not data:
+            return
+        view = (ctypes.c_char * len(data)).from_buffer(data)
+        self.library.check(
+            self.library.transfer(
+                self.at, handle, offset, len(data), ctypes.addressof(view), int(write)
+            )
+        )
+
+    def undone(self) -> bytes:
+        segment = self.segment
+        head, tail = segment.cell(Line.HEAD), segment.cell(Line.TAIL)
+        return Consumer(segment.ring, head, tail, self.words.tail).undone()
+
+    def clock(self, command: int) -> records.Clock:
+        found = (ctypes.c_uint64 * 4)()
+        self.library.tenant_clock(self.at, command, found)
+        return records.Clock(*found)
+
+    def release(self) -> None:
+        if self.library.tenant_close(self.at, int(CLOSE_TIMEOUT_S * 1e6)):
+            self.segment.close()
+        else:
+            _abandoned.append((self.segment, self.words))

@@ -95,10 +95,12 @@ cl_int CL_API_CALL build(cl_program program, cl_uint count, const cl_device_id* 
     cl_int code;
     {
       const std::lock_guard lock(program->lock);
-      begin(program, options && *options ? options : program->stored_options.c_str());
+      begin(program, options);
       code = build_with(program, [program] {
         const bool units = !program->units.empty();
-        program->built = load(program->context.get(), units ? "opencl-link" : program->format, program->options,
+        // of a binary of ours the options are in it, as they would be in the device's code
+        program->built = load(program->context.get(), units ? "opencl-link" : program->format,
+                              program->from_source ? program->options : program->stored_options,
                               units ? program->units : program->payload, program->log);
         program->binary_type = CL_PROGRAM_BINARY_TYPE_EXECUTABLE;
       });

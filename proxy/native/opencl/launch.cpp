@@ -64,17 +64,19 @@ void check_grid(cl_kernel kernel, cl_device_id device, const Grid& grid) {
   check(grid.global, CL_INVALID_GLOBAL_WORK_SIZE);
   const Entry& entry = *kernel->entry;
   if (!grid.local) return;
-  const std::string* limits = device->raw(CL_DEVICE_MAX_WORK_ITEM_SIZES);
   std::size_t items = 1;
   for (cl_uint i = 0; i < grid.dimensions; ++i) {
     check(grid.local[i], CL_INVALID_WORK_GROUP_SIZE);
+    items *= grid.local[i];
+  }
+  check(!entry.work_group || items <= entry.work_group, CL_INVALID_WORK_GROUP_SIZE);
+  const std::string* limits = device->raw(CL_DEVICE_MAX_WORK_ITEM_SIZES);
+  for (cl_uint i = 0; i < grid.dimensions; ++i) {
     if (limits && limits->size() >= (i + 1) * sizeof(std::size_t))
       check(grid.local[i] <= load_u64(reinterpret_cast<const std::uint8_t*>(limits->data()) + i * sizeof(std::size_t)),
             CL_INVALID_WORK_ITEM_SIZE);
     check(grid.global[i] % grid.local[i] == 0 || may_be_non_uniform(kernel, device), CL_INVALID_WORK_GROUP_SIZE);
-    items *= grid.local[i];
   }
-  check(!entry.work_group || items <= entry.work_group, CL_INVALID_WORK_GROUP_SIZE);
   if (entry.compiled_size[0])
     for (cl_uint i = 0; i < kMaxDimensions; ++i)
       check((i < grid.dimensions ? grid.local[i] : 1) == entry.compiled_size[i], CL_INVALID_WORK_GROUP_SIZE);

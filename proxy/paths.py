@@ -2,6 +2,7 @@
 
     <root>/servers/<name>/lock       flock held while the server lives
                          /info.json  what it serves; written last, by rename
+                         /opencl.records  what an OpenCL device's driver says of it
                          /bell       one page: its doorbell
                          /incoming/  session files put here by workers, by rename
                          /sessions/  session files it serves
@@ -70,6 +71,10 @@ class ServerPaths:
     @property
     def info(self) -> Path:
         return self.home / "info.json"
+
+    @property
+    def opencl_values(self) -> Path:
+        return self.home / "opencl.records"
 
     @property
     def bell(self) -> Path:

@@ -44,7 +44,13 @@ program = cl.Program(
     "__kernel void add(__global uint* a, __global const uint* b) "
     "{ int i = get_global_id(0); a[i] += b ? b[i] : 7; }",
 ).build()
-program.add(queue, (64,), (16,), part, cl.Buffer(context, mf.READ_ONLY | mf.COPY_HOST_PTR, hostbuf=data[:64]))
+program.add(
+    queue,
+    (64,),
+    (16,),
+    part,
+    cl.Buffer(context, mf.READ_ONLY | mf.COPY_HOST_PTR, hostbuf=data[:64]),
+)
 program.add(queue, (32,), None, part, None)
 cl.enqueue_copy(queue, small, copied)
 show("kernels on a sub-buffer and NULL", small)
@@ -86,11 +92,13 @@ own = np.arange(4096, dtype=np.uint32)
 shared = cl.Buffer(context, mf.READ_WRITE | mf.USE_HOST_PTR, hostbuf=own)
 program.add(queue, (4096,), None, shared, None)
 mapped, event = cl.enqueue_map_buffer(queue, shared, cl.map_flags.READ, 0, (4096,), np.uint32)
-show("a map of host memory is that memory", mapped.__array_interface__["data"] == own.__array_interface__["data"])
+show("a map of host memory is that memory", mapped.ctypes.data == own.ctypes.data)
 show("host memory", own)
 mapped.base.release(queue)
 pinned = cl.Buffer(context, mf.READ_WRITE | mf.ALLOC_HOST_PTR, 4096)
-first, _ = cl.enqueue_map_buffer(queue, pinned, cl.map_flags.READ | cl.map_flags.WRITE, 0, (1024,), np.uint32)
+first, _ = cl.enqueue_map_buffer(
+    queue, pinned, cl.map_flags.READ | cl.map_flags.WRITE, 0, (1024,), np.uint32
+)
 second, _ = cl.enqueue_map_buffer(queue, pinned, cl.map_flags.READ, 0, (512,), np.uint32)
 first[:] = 3
 first.base.release(queue)
@@ -100,7 +108,10 @@ cl.enqueue_copy(queue, result, pinned)
 show("two maps of one place", result)
 
 code("read beyond the end", lambda: cl.enqueue_copy(queue, small, copied, src_offset=4))
-code("copy onto itself", lambda: cl.enqueue_copy(queue, copied, copied, byte_count=100, src_offset=0, dst_offset=50))
+code(
+    "copy onto itself",
+    lambda: cl.enqueue_copy(queue, copied, copied, byte_count=100, src_offset=0, dst_offset=50),
+)
 code("a sub-buffer out of line", lambda: copied.get_sub_region(3, 100))
 code("an empty buffer", lambda: cl.Buffer(context, mf.READ_WRITE, 0))
 code("flags that contradict", lambda: cl.Buffer(context, mf.READ_ONLY | mf.WRITE_ONLY, 16))

@@ -1,4 +1,4 @@
-"""What the programs share: the first platform's devices, and a line for each thing that happened."""
+"""What the programs share: the first platform's device, a line for each thing that happened."""
 
 from __future__ import annotations
 

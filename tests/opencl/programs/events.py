@@ -10,10 +10,13 @@ from common import code, numbers, setup, show
 
 mf = cl.mem_flags
 context, queue = setup()
-other = cl.CommandQueue(context, properties=cl.command_queue_properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
+properties = cl.command_queue_properties
+other = cl.CommandQueue(context, properties=properties.OUT_OF_ORDER_EXEC_MODE_ENABLE)
 status = cl.command_execution_status
 program = cl.Program(
-    context, "__kernel void advance(__global uint* a, uint k) { int i = get_global_id(0); a[i] = a[i] * 3 + k; }"
+    context,
+    "__kernel void advance(__global uint* a, uint k)"
+    " { int i = get_global_id(0); a[i] = a[i] * 3 + k; }",
 ).build()
 data = numbers(1024)
 buffer = cl.Buffer(context, mf.READ_WRITE | mf.COPY_HOST_PTR, hostbuf=data)
@@ -85,7 +88,7 @@ marker.wait()
 show("marker", marker.command_execution_status)
 show("types", [event.command_type for event in (first, gate, marker, barrier)])
 
-timed = cl.CommandQueue(context, properties=cl.command_queue_properties.PROFILING_ENABLE)
+timed = cl.CommandQueue(context, properties=properties.PROFILING_ENABLE)
 event = step(timed, 13)
 copy = cl.enqueue_copy(timed, result, buffer)
 event.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyopencl as cl
-from common import code, numbers, setup, show
+from common import code, setup, show
 
 mf = cl.mem_flags
 context, queue = setup()
@@ -35,7 +35,9 @@ show("build options", "-DSTEP=3" in program.get_build_info(device, cl.program_bu
 
 pair = np.zeros((), np.dtype([("a", np.int32), ("b", np.float32), ("c", np.int8, 5)], align=True))
 pair["a"], pair["b"], pair["c"] = 3, 1.5, [1, 2, 3, 4, 5]
-table = cl.Buffer(context, mf.READ_ONLY | mf.COPY_HOST_PTR, hostbuf=np.linspace(0, 1, 37, dtype=np.float32))
+table = cl.Buffer(
+    context, mf.READ_ONLY | mf.COPY_HOST_PTR, hostbuf=np.linspace(0, 1, 37, dtype=np.float32)
+)
 out = cl.Buffer(context, mf.READ_WRITE, 256 * 4)
 vector = np.array([1, 2, 3, 4], np.float32)
 result = np.empty(256, np.float32)
@@ -57,7 +59,9 @@ program.place(queue, (8, 4), (4, 2), places)
 grid = np.empty((4, 8), np.uint32)
 cl.enqueue_copy(queue, grid, places)
 show("two dimensions", grid)
-cl.enqueue_nd_range_kernel(queue, (lambda k: (k.set_args(places), k)[1])(program.shifted), (5,), None, (7,))
+ready = program.shifted
+ready.set_args(places)
+cl.enqueue_nd_range_kernel(queue, ready, (5,), None, (7,))
 cl.enqueue_copy(queue, grid, places)
 show("an offset", grid)
 
@@ -65,14 +69,16 @@ for name, count in (("blend", 7), ("place", 1)):
     kernel = getattr(program, name)
     for index in range(count):
         info = cl.kernel_arg_info
-        show(f"{name} {index}", [kernel.get_arg_info(index, what) for what in (
-            info.ADDRESS_QUALIFIER, info.ACCESS_QUALIFIER, info.TYPE_NAME, info.TYPE_QUALIFIER, info.NAME
-        )])  # fmt: skip
+        told = (info.ADDRESS_QUALIFIER, info.ACCESS_QUALIFIER, info.TYPE_NAME, info.NAME)
+        show(f"{name} {index}", [kernel.get_arg_info(index, what) for what in told])
+        show(f"{name} {index} is", kernel.get_arg_info(index, info.TYPE_QUALIFIER))
     group = cl.kernel_work_group_info
-    show(f"{name} group", [kernel.get_work_group_info(what, device) for what in (
-        group.WORK_GROUP_SIZE, group.COMPILE_WORK_GROUP_SIZE, group.PREFERRED_WORK_GROUP_SIZE_MULTIPLE
-    )])  # fmt: skip
+    sizes = (group.WORK_GROUP_SIZE, group.COMPILE_WORK_GROUP_SIZE)
+    show(f"{name} group", [kernel.get_work_group_info(what, device) for what in sizes])
+    step = kernel.get_work_group_info(group.PREFERRED_WORK_GROUP_SIZE_MULTIPLE, device)
+    show(f"{name} multiple", step)
     show(f"{name} count", kernel.num_args)
+
 
 def broken() -> str:
     try:
@@ -80,6 +86,7 @@ def broken() -> str:
     except cl.RuntimeError as error:
         return f"{cl.status_code.to_string(error.code)} {'undeclared' in str(error)}"
     return "built"
+
 
 show("a broken program", broken())
 
@@ -102,10 +109,10 @@ code("no such argument", lambda: fresh.set_arg(9, np.int32(1)))
 code("wrong size", lambda: fresh.set_arg(3, np.int64(1)))
 code("wrong size of a buffer", lambda: fresh.set_arg(0, np.int32(1)))
 code("no such kernel", lambda: cl.Kernel(program, "nothing"))
-ready = program.shifted
-ready.set_args(places)
 code("a group that does not divide", lambda: cl.enqueue_nd_range_kernel(queue, ready, (10,), (3,)))
 code("a group too large", lambda: cl.enqueue_nd_range_kernel(queue, ready, (1 << 20,), (1 << 20,)))
 placed = program.place
 placed.set_args(places)
-code("another group than required", lambda: cl.enqueue_nd_range_kernel(queue, placed, (8, 4), (2, 2)))
+code(
+    "another group than required", lambda: cl.enqueue_nd_range_kernel(queue, placed, (8, 4), (2, 2))
+)

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import PROGRAMS, TIMEOUT_S, Machine, lines_of, start
+from opencl_machine import PROGRAMS, TIMEOUT_S, Machine, lines_of, start
 
 from hal.errors import UsageError
 from proxy import programs

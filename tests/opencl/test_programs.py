@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import PROGRAMS, Machine, lines_of, start
+from opencl_machine import PROGRAMS, Machine, lines_of, start
 
 NAMES = sorted(path.stem for path in PROGRAMS.glob("*.py") if path.stem != "common")
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TIMEOUT_S, Machine
+from opencl_machine import TIMEOUT_S, Machine
 
 from proxy import programs
 from proxy.info import running_servers

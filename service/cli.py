@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service import cli_store
+from service import cli_program, cli_store
 
 app = typer.Typer(
     name="haltere",
@@ -25,14 +25,12 @@ app = typer.Typer(
 bundle = typer.Typer(no_args_is_help=True, help="Overlay bundles: make, verify, look inside.")
 app.add_typer(bundle, name="bundle")
 app.add_typer(cli_store.app, name="store")
+cli_program.add_to(app)
 
 console = Console()
 
 Url = Annotated[str, typer.Option(help="The service to talk to.", envvar="HALTERE_URL")]
-Store = cli_store.Store
-Device = Annotated[str, typer.Option(help="Device behind a running proxy, e.g. opencl:0.")]
 DEFAULT_URL = "http://127.0.0.1:8000"
-DEFAULT_STORE = cli_store.DEFAULT_STORE
 
 
 @app.command()
@@ -114,21 +112,23 @@ def submit(
 
 @app.command()
 def jobs(
-    job: Annotated[str | None, typer.Argument(help="Only this job.")] = None,
+    job: Annotated[str | None, typer.Argument(help="Only this job of the service.")] = None,
     cancel: Annotated[bool, typer.Option(help="Cancel it.")] = False,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Show the jobs of a running service."""
+    """Show the programs on this machine's servers, and the jobs of a running service."""
     if cancel:
         if job is None:
             raise typer.BadParameter("--cancel needs the job's number")
         _show_jobs([_call(url, "POST", f"/v1/jobs/{job}/cancel", {})])
+    elif job:
+        answer = _call(url, "GET", f"/v1/jobs/{job}")
+        _show_jobs([answer])
+        console.print(f"preemptions: {answer['preemptions']}   log: {answer['log']}")
     else:
-        path = "/v1/jobs" + (f"/{job}" if job else "")
-        answer = _call(url, "GET", path)
-        _show_jobs([answer] if job else answer)
-        if job:
-            console.print(f"preemptions: {answer['preemptions']}   log: {answer['log']}")
+        cli_program.show_programs()
+        if url != DEFAULT_URL or _answers(url):
+            _show_jobs(_call(url, "GET", "/v1/jobs"))
 
 
 @app.command()
@@ -172,31 +172,10 @@ def prove(context: typer.Context) -> None:
 
 
 @app.command()
-def move(
-    session: str,
-    source: Annotated[str, typer.Option("--from", help="Device it runs on, e.g. opencl:0.")],
-    target: Annotated[str, typer.Option("--to", help="Device of the same part.")],
-    store: Store = DEFAULT_STORE,
-) -> None:
-    """Halt a running session, save it, and let it go on on another device."""
-    from proxy.control import Control
-    from proxy.paths import default_root
-
-    with console.status(f"moving {session} from {source} to {target}"):
-        checkpoint = Control(default_root(), source).suspend(session, store)
-        try:
-            Control(default_root(), target).resume(session, checkpoint, store)
-        except BaseException:
-            Control(default_root(), source).resume(session, checkpoint, store)
-            raise
-    console.print(f"{session} goes on on {target}, from checkpoint {checkpoint[:12]}")
-
-
-@app.command()
 def weigh(
     session: str,
     weight: Annotated[int, typer.Argument(help="Quanta in a turn of it, 1 to 100.")],
-    device: Device,
+    device: Annotated[str, typer.Option(help="Device behind a running proxy, e.g. opencl:0.")],
 ) -> None:
     """Give a session a larger or smaller share of the FPGA that it shares with others."""
     from proxy.control import Control
@@ -204,39 +183,6 @@ def weigh(
 
     Control(default_root(), device).weigh(session, weight)
     console.print(f"a turn of {session} on {device} has {weight} quanta")
-
-
-@app.command()
-def suspend(session: str, device: Device, store: Store = DEFAULT_STORE) -> None:
-    """Halt a running session and release its device; prints the checkpoint's name for restore."""
-    from proxy.control import Control
-    from proxy.paths import default_root
-
-    with console.status(f"halting and saving {session} on {device}"):
-        checkpoint = Control(default_root(), device).suspend(session, store)
-    console.print(checkpoint)
-
-
-@app.command()
-def snapshot(session: str, device: Device, store: Store = DEFAULT_STORE) -> None:
-    """Checkpoint a running session without stopping it; prints the checkpoint's name."""
-    from proxy.control import Control
-    from proxy.paths import default_root
-
-    with console.status(f"halting and saving {session} on {device}"):
-        checkpoint = Control(default_root(), device).snapshot(session, store)
-    console.print(checkpoint)
-
-
-@app.command()
-def restore(session: str, checkpoint: str, device: Device, store: Store = DEFAULT_STORE) -> None:
-    """Continue a suspended session from its checkpoint, on any device of the same part."""
-    from proxy.control import Control
-    from proxy.paths import default_root
-
-    with console.status(f"restoring {session} on {device}"):
-        Control(default_root(), device).resume(session, checkpoint, store)
-    console.print(f"{session} goes on on {device}")
 
 
 @bundle.command("build")
@@ -292,6 +238,17 @@ def _call(url: str, method: str, path: str, body: object = None) -> Any:
     except URLError as error:
         console.print(f"[red]no service at {url}[/red]: {error.reason}; start one: haltere serve")
     raise typer.Exit(1)
+
+
+def _answers(url: str) -> bool:
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(url + "/v1/jobs", timeout=2):
+            return True
+    except (URLError, TimeoutError):
+        return False
 
 
 def _show_jobs(rows: list[dict[str, Any]]) -> None:

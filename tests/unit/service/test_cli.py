@@ -11,7 +11,7 @@ import pytest
 
 COMMANDS = (
     *("demo", "devices", "serve", "submit", "jobs", "bundle"),
-    *("proxy", "snapshot", "suspend", "restore", "move", "weigh", "capture", "store"),
+    *("proxy", "run", "halt", "resume", "move", "snapshot", "weigh", "capture", "store"),
 )
 PROGRAM = """
 import numpy as np
@@ -43,7 +43,8 @@ def haltere(*args: str, env: dict[str, str] | None = None) -> subprocess.Complet
         (("bundle", "verify", "nothing"), "no bundle at nothing"),
         (("bundle", "build", "nothing", "x"), "no overlay 'nothing'"),
         (("jobs", "--url", "http://127.0.0.1:9"), "no service at"),
-        (("snapshot", "job", "--device", "cpu:0"), "server"),
+        (("snapshot", "job"), "no program 'job'"),
+        (("resume", "job"), "no program 'job'"),
     ],
 )
 def test_a_mistake_is_told_in_a_line(args: tuple[str, ...], told: str, tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_a_running_program_is_moved_by_hand(tmp_path: Path) -> None:
         assert program.stdout is not None and program.stdin is not None
         assert program.stdout.readline() == "100\n"
         moved = haltere(
-            "move", "job", "--from", "cpu:0", "--to", "cpu:1", "--store", str(tmp_path / "store"),
+            "move", "job", "--to", "cpu:1", "--store", str(tmp_path / "store"),
             env=env,
         )  # fmt: skip
         assert moved.returncode == 0, moved.stdout

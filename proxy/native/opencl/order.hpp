@@ -1,0 +1,80 @@
+// The order of commands. All queues of a context feed one ring in an order that satisfies every
+// wait list; what waits for a user event that is not set, directly or not, is held here until it is.
+#pragma once
+
+#include <algorithm>
+#include <functional>
+
+#include "objects.hpp"
+
+namespace haltere {
+
+// One call of clEnqueue...
+struct Order {
+  cl_command_queue queue;
+  cl_command_type type;
+  cl_uint wait_count = 0;
+  const cl_event* waits = nullptr;
+  cl_event* out = nullptr;
+  bool blocking = false;
+  bool barrier = false;     // it waits for all before it, and all behind it for it
+  bool timed_by_next = true;  // false: it is not a record of its own
+};
+
+struct Held {
+  Ref<_cl_command_queue> queue;
+  Ref<_cl_event> event;
+  std::vector<Ref<_cl_event>> waits;
+  std::vector<Ref<_cl_mem>> uses;
+  bool barrier = false;
+  bool timed_by_next = true;
+  std::function<Number(Session&)> issue;
+};
+
+void check_order(const Order& order);  // queue and wait list; throws Failure
+bool must_hold(const Order& order);
+Ref<_cl_event> new_event(cl_command_queue queue, cl_command_type type);
+void hold_or_issue(const Order& order, const Ref<_cl_event>& event, std::vector<Ref<_cl_mem>> uses,
+                   std::function<Number(Session&)> issue);
+void wait_for(const _cl_event& event);        // until it is issued and done, or settled
+void wait_for_records(Session& session, Number first, Number last);  // and throw what went wrong
+void issued(_cl_event& event, Number first, Number last, bool timed);
+void settle(_cl_event& event, cl_int status);  // of a user event, or one that will never be issued
+void finish(cl_command_queue queue);
+
+// Puts the records now: issue(session) returns the number of the last.
+template <class Issue>
+std::pair<Number, Number> issue_now(cl_command_queue queue, bool timed, Issue&& issue) {
+  Session& session = *queue->context->session;
+  const std::lock_guard lock(session.order());
+  if (timed) session.put(Timed{});
+  const Number first = session.sent() + 1;
+  const Number last = issue(session);
+  Number before = queue->last.load(std::memory_order_relaxed);
+  while (before < last && !queue->last.compare_exchange_weak(before, last)) {
+  }
+  return {std::min(first, last), last};
+}
+
+// Enqueues a command. `issue` captures plain values: it may run later, then `uses` are kept alive.
+template <class Issue>
+void enqueue(const Order& order, std::initializer_list<cl_mem> uses, Issue&& issue) {
+  check_order(order);
+  Ref<_cl_event> event;
+  if (order.out) event = new_event(order.queue, order.type);
+  if (must_hold(order)) {
+    if (!event) event = new_event(order.queue, order.type);
+    std::vector<Ref<_cl_mem>> kept;
+    for (cl_mem memory : uses) kept.emplace_back(memory);
+    hold_or_issue(order, event, std::move(kept), std::forward<Issue>(issue));
+    if (order.blocking) wait_for(*event);
+  } else {
+    const bool timed = event && order.timed_by_next && order.queue->profiling();
+    const auto [first, last] = issue_now(order.queue, timed, issue);
+    if (event) issued(*event, first, last, timed);
+    if (order.blocking) wait_for_records(*order.queue->context->session, first, last);
+  }
+  if (order.out) *order.out = event.detach();
+}
+
+}  // namespace haltere

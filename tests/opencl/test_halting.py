@@ -1,0 +1,111 @@
+"""A program that knows nothing of it is halted, moved and resumed, and computes the same."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from opencl_machine import PROGRAMS, TIMEOUT_S, Machine, lines_of, start
+
+from hal.errors import UsageError
+from proxy import programs
+
+STEPS = str(PROGRAMS.with_name("workers") / "steps.py")
+FORKS = str(PROGRAMS.with_name("workers") / "forks.py")
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> str:
+    return lines_of(start((STEPS, "300"), {}))[-1]
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def rest_of(process: subprocess.Popen[str]) -> list[str]:
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, err
+    return out.split()
+
+
+def test_a_halted_program_goes_on_elsewhere(
+    machine: Machine, undisturbed: str, tmp_path: Path
+) -> None:
+    program = machine.under(STEPS, "300", name="halted")
+    assert read_line(program) == "10"
+    notes = programs.halt(machine.root, "halted", tmp_path)
+    assert [(note.session, note.server) for note in notes] == [("halted", "first")]
+    assert [found.state for found in programs.sessions(machine.root, "halted")] == ["halted"]
+    with pytest.raises(UsageError, match="halted already"):
+        programs.halt(machine.root, "halted", tmp_path)
+    assert programs.resume(machine.root, "halted", "second") == [("halted", "second")]
+    assert programs.sessions(machine.root, "halted")[0].server == "second"
+    assert rest_of(program)[-1] == undisturbed
+    with pytest.raises(UsageError, match="no program 'halted'"):
+        programs.resume(machine.root, "halted")
+
+
+def test_a_program_is_moved_to_and_fro_without_saying_where_it_is(
+    machine: Machine, undisturbed: str, tmp_path: Path
+) -> None:
+    program = machine.under(STEPS, "300", name="moved")
+    for line, target in (("10", "second"), ("20", "first"), ("30", "second")):
+        while read_line(program) != line:
+            pass
+        assert programs.move(machine.root, "moved", target, tmp_path) == ["moved"]
+    assert programs.move(machine.root, "moved", "second", tmp_path) == []
+    assert rest_of(program)[-1] == undisturbed
+
+
+def test_a_program_that_cannot_be_resumed_there_goes_on_where_it_was(
+    machine: Machine, undisturbed: str, tmp_path: Path
+) -> None:
+    program = machine.under(STEPS, "300", name="kept")
+    assert read_line(program) == "10"
+    with pytest.raises(Exception, match="nowhere"):
+        programs.move(machine.root, "kept", "nowhere", tmp_path)
+    assert rest_of(program)[-1] == undisturbed
+
+
+def test_all_contexts_of_a_program_move_together(machine: Machine, tmp_path: Path) -> None:
+    both = (
+        "import pyopencl as cl\n"
+        "found = cl.get_platforms()[0].get_devices()\n"
+        "contexts = [cl.Context([device]) for device in found]\n"
+        "print(len(found), flush=True)\n"
+        "input()\n"
+    )
+    program = start_with_input(machine, both, "pair", devices=3)
+    assert read_line(program) == "3"
+    where = [(found.session, found.server) for found in programs.sessions(machine.root, "pair")]
+    assert where == [("pair", "first"), ("pair.2", "second"), ("pair.3", "first")]
+    assert programs.move(machine.root, "pair", "second", tmp_path) == ["pair", "pair.3"]
+    assert {found.server for found in programs.sessions(machine.root, "pair")} == {"second"}
+    assert program.communicate("\n", timeout=TIMEOUT_S) == ("", "")
+    assert programs.sessions(machine.root, "pair") == []
+
+
+def start_with_input(
+    machine: Machine, source: str, name: str, devices: int
+) -> subprocess.Popen[str]:
+    return machine.under("-c", source, name=name, devices=devices, stdin=subprocess.PIPE)
+
+
+def test_a_forked_child_has_no_part_in_its_parents_context(machine: Machine) -> None:
+    lines = lines_of(machine.under(FORKS, name="forks"))
+    assert lines == ["DEVICE_NOT_AVAILABLE", "own 499500", "parent 499500"]
+
+
+def test_two_processes_of_one_name_have_sessions_of_their_own(
+    machine: Machine, undisturbed: str
+) -> None:
+    first = machine.under(STEPS, "300", name="twins")
+    assert read_line(first) == "10"
+    second = machine.under(STEPS, "300", name="twins")
+    assert read_line(second) == "10"
+    names = [found.session for found in programs.sessions(machine.root, "twins")]
+    assert names == ["twins", "twins.2"]
+    assert rest_of(first)[-1] == rest_of(second)[-1] == undisturbed

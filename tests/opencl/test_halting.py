@@ -13,6 +13,13 @@ from proxy import programs
 
 STEPS = str(PROGRAMS.with_name("workers") / "steps.py")
 FORKS = str(PROGRAMS.with_name("workers") / "forks.py")
+CONTEXTS = """
+import pyopencl as cl
+found = cl.get_platforms()[0].get_devices()
+contexts = [cl.Context([device]) for device in found]
+print(len(found), flush=True)
+input()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +78,7 @@ def test_a_program_that_cannot_be_resumed_there_goes_on_where_it_was(
 
 
 def test_all_contexts_of_a_program_move_together(machine: Machine, tmp_path: Path) -> None:
-    both = (
-        "import pyopencl as cl\n"
-        "found = cl.get_platforms()[0].get_devices()\n"
-        "contexts = [cl.Context([device]) for device in found]\n"
-        "print(len(found), flush=True)\n"
-        "input()\n"
-    )
-    program = start_with_input(machine, both, "pair", devices=3)
+    program = start_with_input(machine, CONTEXTS, "pair", devices=3)
     assert read_line(program) == "3"
     where = [(found.session, found.server) for found in programs.sessions(machine.root, "pair")]
     assert where == [("pair", "first"), ("pair.2", "second"), ("pair.3", "first")]
@@ -99,13 +99,10 @@ def test_a_forked_child_has_no_part_in_its_parents_context(machine: Machine) -> 
     assert lines == ["DEVICE_NOT_AVAILABLE", "own 499500", "parent 499500"]
 
 
-def test_two_processes_of_one_name_have_sessions_of_their_own(
-    machine: Machine, undisturbed: str
-) -> None:
-    first = machine.under(STEPS, "300", name="twins")
-    assert read_line(first) == "10"
-    second = machine.under(STEPS, "300", name="twins")
-    assert read_line(second) == "10"
+def test_two_processes_of_one_name_have_sessions_of_their_own(machine: Machine) -> None:
+    twins = [start_with_input(machine, CONTEXTS, "twins", devices=1) for _ in range(2)]
+    assert [read_line(twin) for twin in twins] == ["1", "1"]
     names = [found.session for found in programs.sessions(machine.root, "twins")]
     assert names == ["twins", "twins.2"]
-    assert rest_of(first)[-1] == rest_of(second)[-1] == undisturbed
+    for twin in twins:
+        assert twin.communicate("\n", timeout=TIMEOUT_S) == ("", "")

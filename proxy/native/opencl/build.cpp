@@ -100,7 +100,7 @@ cl_int CL_API_CALL build(cl_program program, cl_uint count, const cl_device_id* 
         const bool units = !program->units.empty();
         // of a binary of ours the options are in it, as they would be in the device's code
         program->built = load(program->context.get(), units ? "opencl-link" : program->format,
-                              program->from_source ? program->options : program->stored_options,
+                              program->stored_options ? *program->stored_options : absolute_includes(program->options),
                               units ? program->units : program->payload, program->log);
         program->binary_type = CL_PROGRAM_BINARY_TYPE_EXECUTABLE;
       });
@@ -128,7 +128,7 @@ cl_int CL_API_CALL compile(cl_program program, cl_uint count, const cl_device_id
     {
       const std::lock_guard lock(program->lock);
       begin(program, options);
-      const std::string unit = pack_unit(program->payload, program->options, texts);
+      const std::string unit = pack_unit(program->payload, absolute_includes(program->options), texts);
       code = build_with(program, [program, &unit] {
         load(program->context.get(), "opencl-compile", program->options, unit, program->log);
         program->units = unit;

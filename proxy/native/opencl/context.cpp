@@ -61,8 +61,6 @@ cl_context make(const cl_context_properties* properties, cl_uint count, const cl
     if (std::find(context->devices.begin(), context->devices.end(), devices[i]) == context->devices.end())
       context->devices.push_back(devices[i]);
   }
-  context->notify = notify;
-  context->notify_data = data;
   const std::lock_guard lock(open_lock);
   context->session = open_session(context->devices.front());
   open_contexts.push_back(context.get());

@@ -89,9 +89,14 @@ cl_int CL_API_CALL profiling(cl_event event, cl_profiling_info query, std::size_
     check(event->queue && event->queue->profiling() && event->status() == CL_COMPLETE, CL_PROFILING_INFO_NOT_AVAILABLE);
     const Answer answer(room, into, size_ret);
     Session& session = *event->context->session;
-    // of several records the first tells the beginning, and a marker is where the last one ended
-    const Number first = event->timed ? event->first.load() : 0;
-    const Clock clock = first ? times(session, first) : Clock{};
+    Clock clock{};
+    if (event->timed) {
+      clock = times(session, event->first);
+      if (event->last != event->first) clock.ended_ns = times(session, event->last).ended_ns;
+    } else if (event->behind) {
+      const std::uint64_t then = times(session, event->behind).ended_ns;
+      clock = {then, then, then, then};
+    }
     switch (query) {
       case CL_PROFILING_COMMAND_QUEUED: answer.value(cl_ulong{clock.queued_ns}); break;
       case CL_PROFILING_COMMAND_SUBMIT: answer.value(cl_ulong{clock.submitted_ns}); break;

@@ -77,11 +77,11 @@ Object* object_in(std::size_t nbytes, const void* value, cl_int otherwise) {
   return object;
 }
 
-void set_memory(ArgValue& arg, const Argument& declared, std::size_t nbytes, const void* value, bool image) {
+void set_memory(ArgValue& arg, cl_kernel kernel, std::size_t nbytes, const void* value, bool image) {
   cl_mem memory = object_in<_cl_mem>(nbytes, value, CL_INVALID_MEM_OBJECT);
   check(!image || (memory && memory->is_image()), CL_INVALID_MEM_OBJECT);
   check(image || !memory || !memory->is_image(), CL_INVALID_ARG_VALUE);
-  (void)declared;
+  check(!memory || memory->context.get() == kernel->program->context.get(), CL_INVALID_MEM_OBJECT);
   arg.memory = memory;
   Arg wire;
   wire.kind = image ? Arg::kObject : Arg::kBuffer;
@@ -101,11 +101,11 @@ cl_int CL_API_CALL set_arg(cl_kernel kernel, cl_uint index, std::size_t nbytes, 
     made.set = true;
     Arg wire;
     switch (kind_of(declared, nbytes, value)) {
-      case ArgKind::kBuffer: set_memory(made, declared, nbytes, value, false); break;
-      case ArgKind::kImage: set_memory(made, declared, nbytes, value, true); break;
+      case ArgKind::kBuffer: set_memory(made, kernel, nbytes, value, false); break;
+      case ArgKind::kImage: set_memory(made, kernel, nbytes, value, true); break;
       case ArgKind::kSampler:
         made.sampler = object_in<_cl_sampler>(nbytes, value, CL_INVALID_SAMPLER);
-        check(made.sampler, CL_INVALID_SAMPLER);
+        check(made.sampler && made.sampler->context.get() == kernel->program->context.get(), CL_INVALID_SAMPLER);
         wire.kind = Arg::kObject;
         wire.handle = made.sampler->handle;
         wire.append_to(made.encoded);

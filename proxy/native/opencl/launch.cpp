@@ -38,8 +38,8 @@ struct PutLaunch {
         kept(other.kernel), memory(other.memory), samplers(other.samplers) {
     if (!other.borrowed) return;
     for (const ArgValue& arg : kernel->args) {
-      if (arg.memory) memory.emplace_back(arg.memory);
-      if (arg.sampler) samplers.emplace_back(arg.sampler);
+      if (valid(arg.memory)) memory.emplace_back(arg.memory);
+      if (valid(arg.sampler)) samplers.emplace_back(arg.sampler);
     }
   }
   Number operator()(Session& session) { return session.put_encoded(borrowed ? *borrowed : own); }
@@ -90,7 +90,7 @@ void launch(Order order, cl_kernel kernel, const Grid& grid) {
   check_grid(kernel, order.queue->device, grid);
   for (cl_uint i = 0; i < grid.dimensions; ++i)
     if (!grid.global[i]) {  // nothing to do, in its place of the order
-      order.timed_by_next = false;
+      order.has_record = false;
       return enqueue(order, {}, [](Session& session) { return session.sent(); });
     }
   if (kernel->prefix.empty()) make_prefix(*kernel);

@@ -47,7 +47,7 @@ void* map(Order order, cl_mem memory, const MapRecord& made, Fetch&& fetch) {
   }
   try {
     if (made.flags & CL_MAP_WRITE_INVALIDATE_REGION) {
-      order.timed_by_next = false;
+      order.has_record = false;
       enqueue(order, {memory}, [](Session& session) { return session.sent(); });
     } else {
       enqueue(order, {memory}, fetch);
@@ -137,7 +137,7 @@ cl_int CL_API_CALL unmap(cl_command_queue queue, cl_mem memory, void* pointer, c
     const bool own_memory = memory->is_image() && !memory->host_ptr;
     const auto done = std::shared_ptr<void>(own_memory ? pointer : nullptr, [](void* at) { std::free(at); });
     if (!(map.flags & kWrites)) {
-      order.timed_by_next = false;
+      order.has_record = false;
       enqueue(order, {memory}, [done](Session& session) { return session.sent(); });
     } else if (memory->is_image()) {
       const Spread host = image_spread(memory, map.region, map.row, map.slice, pointer);

@@ -18,6 +18,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -156,8 +157,6 @@ struct _cl_device_id : haltere::Object<2> {
 struct _cl_context : haltere::Object<3> {
   std::vector<cl_device_id> devices;
   std::vector<cl_context_properties> properties;
-  void(CL_CALLBACK* notify)(const char*, const void*, std::size_t, void*) = nullptr;
-  void* notify_data = nullptr;
   std::unique_ptr<haltere::Session> session;
   std::atomic<std::uint64_t> minted{0};  // virtual handles
 
@@ -173,6 +172,7 @@ struct _cl_context : haltere::Object<3> {
   // Puts a record that nobody waits for; a lost session loses it too.
   template <class Record>
   void drop(const Record& record) noexcept {
+    if (session->foreign()) return;
     try {
       const std::lock_guard lock(session->order());
       session->put(record);
@@ -188,6 +188,7 @@ struct _cl_command_queue : haltere::Object<4> {
   std::vector<cl_queue_properties> given;  // as created, with its zero; empty: by the old call
   cl_uint size = 0;
   std::atomic<haltere::Number> last{0};
+  std::atomic<haltere::Number> timed{0};  // the newest whose times are known
   std::atomic<unsigned> held{0};
 
   bool in_order() const { return !(properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE); }
@@ -233,7 +234,7 @@ struct _cl_program : haltere::Object<7> {
   haltere::Ref<_cl_context> context;
   std::string format;   // of records.Load
   std::string payload;  // source, or bytes
-  std::string stored_options;  // of a binary of ours
+  std::optional<std::string> stored_options;  // of a binary of ours
   bool from_source = false;
 
   std::mutex lock;  // of all below
@@ -263,6 +264,7 @@ struct _cl_event : haltere::Object<9> {
   bool user = false, timed = false;
   bool complete_for_host = false;  // a blocking call made it: who asks must find it complete
   std::atomic<haltere::Number> first{0}, last{0};  // its records; 0: not issued
+  haltere::Number behind = 0;                      // of a place in the order: the timed command before it
   std::atomic<cl_int> settled{kOpen};              // else its final status, 0 or negative
   struct Callback {
     cl_int status;

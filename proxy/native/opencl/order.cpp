@@ -36,7 +36,7 @@ std::list<Held> release_locked(cl_context context) {
       }
       try {
         if (any_failed(held.waits)) throw Failure(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
-        const bool timed = held.timed_by_next && queue->profiling();
+        const bool timed = held.has_record && queue->profiling();
         const auto [first, last] = issue_now(queue, timed, held.issue);
         issued(*held.event, first, last, timed);
       } catch (...) {
@@ -56,6 +56,7 @@ std::list<Held> release_locked(cl_context context) {
 
 void check_order(const Order& order) {
   check(valid(order.queue), CL_INVALID_COMMAND_QUEUE);
+  check(!order.queue->context->session->foreign(), CL_DEVICE_NOT_AVAILABLE);
   check((order.wait_count == 0) == (order.waits == nullptr), CL_INVALID_EVENT_WAIT_LIST);
   for (cl_uint i = 0; i < order.wait_count; ++i) {
     check(valid(order.waits[i]), CL_INVALID_EVENT_WAIT_LIST);
@@ -82,6 +83,7 @@ Ref<_cl_event> new_event(cl_command_queue queue, cl_command_type type) {
 
 void issued(_cl_event& event, Number first, Number last, bool timed) {
   event.timed = timed;
+  if (!timed && event.queue) event.behind = event.queue->timed.load();
   if (last == 0) {
     event.settled = CL_COMPLETE;
     return;
@@ -95,7 +97,7 @@ void hold_or_issue(const Order& order, const Ref<_cl_event>& event, std::vector<
   cl_context context = order.queue->context.get();
   std::list<Held> done;
   const std::lock_guard lock(context->graph);
-  Held held{Ref(order.queue), event, {}, std::move(uses), order.barrier, order.timed_by_next, std::move(issue)};
+  Held held{Ref(order.queue), event, {}, std::move(uses), order.barrier, order.has_record, std::move(issue)};
   for (cl_uint i = 0; i < order.wait_count; ++i) held.waits.emplace_back(order.waits[i]);
   order.queue->held.fetch_add(1);
   context->held.push_back(std::move(held));

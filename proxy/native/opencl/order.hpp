@@ -18,7 +18,7 @@ struct Order {
   cl_event* out = nullptr;
   bool blocking = false;
   bool barrier = false;     // it waits for all before it, and all behind it for it
-  bool timed_by_next = true;  // false: it is not a record of its own
+  bool has_record = true;  // false: it is but a place in the order
 };
 
 struct Held {
@@ -27,7 +27,7 @@ struct Held {
   std::vector<Ref<_cl_event>> waits;
   std::vector<Ref<_cl_mem>> uses;
   bool barrier = false;
-  bool timed_by_next = true;
+  bool has_record = true;
   std::function<Number(Session&)> issue;
 };
 
@@ -47,9 +47,14 @@ template <class Issue>
 std::pair<Number, Number> issue_now(cl_command_queue queue, bool timed, Issue&& issue) {
   Session& session = *queue->context->session;
   const std::lock_guard lock(session.order());
-  if (timed) session.put(Timed{});
-  const Number first = session.sent() + 1;
+  struct Timing {
+    Session& session;
+    ~Timing() { session.time_commands(false); }
+  } timing{session};
+  session.time_commands(timed);
+  const Number first = session.sent() + (timed ? 2 : 1);  // a Timed is put before each
   const Number last = issue(session);
+  if (timed) queue->timed = last;
   Number before = queue->last.load(std::memory_order_relaxed);
   while (before < last && !queue->last.compare_exchange_weak(before, last)) {
   }
@@ -69,7 +74,7 @@ void enqueue(const Order& order, std::initializer_list<cl_mem> uses, Issue&& iss
     hold_or_issue(order, event, std::move(kept), std::forward<Issue>(issue));
     if (order.blocking) wait_for(*event);
   } else {
-    const bool timed = event && order.timed_by_next && order.queue->profiling();
+    const bool timed = event && order.has_record && order.queue->profiling();
     const auto [first, last] = issue_now(order.queue, timed, issue);
     if (event) issued(*event, first, last, timed);
     if (order.blocking) wait_for_records(*order.queue->context->session, first, last);

@@ -3,6 +3,7 @@
 
 #include "answer.hpp"
 #include "entries.hpp"
+#include "units.hpp"
 
 namespace haltere {
 namespace {
@@ -91,7 +92,8 @@ std::string binary_of(cl_program program) {
   if (program->format == "opencl-binary") return program->payload;
   if (!program->units.empty() && program->format == "opencl-c")
     return synthetic_binary("opencl-compile", program->options, program->units);
-  return synthetic_binary(program->format, program->options, program->payload);
+  const std::string options = program->stored_options ? *program->stored_options : absolute_includes(program->options);
+  return synthetic_binary(program->format, options, program->payload);
 }
 
 cl_int CL_API_CALL info(cl_program program, cl_program_info query, std::size_t room, void* into, std::size_t* size_ret) {

@@ -93,7 +93,7 @@ cl_int CL_API_CALL finish_queue(cl_command_queue queue) {
 // Complete when all before it in its queue is, or what it waits for.
 void mark(Order order, bool barrier) {
   order.barrier = barrier || order.wait_count == 0;
-  order.timed_by_next = false;
+  order.has_record = false;
   std::vector<const _cl_event*> waits(order.waits, order.waits + order.wait_count);
   const _cl_command_queue* queue = order.queue;
   enqueue(order, {}, [queue, waits](Session& session) -> Number {

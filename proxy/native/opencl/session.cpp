@@ -95,6 +95,13 @@ bool Session::foreign() const { return generation_ != process_generation(); }
 // ---- commands
 
 Number Session::put_encoded(std::string& record) {
+  if (timing_) {
+    std::string timed;
+    encode(timed, 0, Timed{});
+    timing_ = false;
+    put_encoded(timed);
+    timing_ = true;
+  }
   const Number number = sent_.load(std::memory_order_relaxed) + 1;
   std::memcpy(record.data() + 8, &number, sizeof number);
   if (record.size() > kMaxRecordBytes) throw Failure(CL_OUT_OF_RESOURCES, "a command is too large for a record");
@@ -294,7 +301,7 @@ bool Session::block(Ready&& ready, std::int64_t timeout_ns, Number wanted) {
     if (segment_.get(Line::STATE) != static_cast<std::uint64_t>(State::SUSPENDED))
       left -= now - before;
     else if (now - begun > kParkLimit)
-      throw Failure(CL_DEVICE_NOT_AVAILABLE, "session " + name_ + " was suspended for more than a day");
+      lost("it was suspended for more than a day");
     before = now;
   }
 }
@@ -303,8 +310,7 @@ void Session::check_alive() {
   const auto state = static_cast<State>(segment_.get(Line::STATE));
   if (state == State::ENDED) {
     const auto found = read_as<Failed>(record_at(segment_.base() + kEndAt, kEndBytes));
-    throw Failure(CL_DEVICE_NOT_AVAILABLE,
-                  "session " + name_ + " ended: " + (found ? std::string(found->second.message.text()) : "no reason given"));
+    lost("ended: " + (found ? std::string(found->second.message.text()) : "no reason given"));
   }
   const std::int64_t now = now_ns();
   if (state == State::SUSPENDED || now - looked_at_ns_.load(std::memory_order_relaxed) < kTick) return;
@@ -314,7 +320,12 @@ void Session::check_alive() {
   const auto again = static_cast<State>(segment_.get(Line::STATE));
   if (again == State::SUSPENDED || again == State::ENDED || home() != server) return;
   looked_at_ns_.store(0, std::memory_order_relaxed);
-  throw Failure(CL_DEVICE_NOT_AVAILABLE, "the server of " + server + " died; what session " + name_ + " held is lost");
+  lost("the server of " + server + " died; what it held is lost");
+}
+
+void Session::lost(const std::string& why) {
+  if (!told_.exchange(true) && !segment_.get(Line::CLOSED)) tell("session " + name_ + ": " + why);
+  throw Failure(CL_DEVICE_NOT_AVAILABLE, why);
 }
 
 std::string Session::home() const {

@@ -61,6 +61,8 @@ class Session {
   }
   // `record` is encoded already; its number is filled in.
   Number put_encoded(std::string& record);
+  // While it is on, the device's clock is read around every command.
+  void time_commands(bool on) { timing_ = on; }
   Number write(std::uint64_t buffer, std::uint64_t offset, const void* data, std::size_t nbytes);
   Number read(std::uint64_t buffer, std::uint64_t offset, void* into, std::size_t nbytes);
   // Records whose last field is `arena`, at most chunk_bytes of packed data each.
@@ -135,6 +137,7 @@ class Session {
   template <class Ready>
   bool block(Ready&& ready, std::int64_t timeout_ns, Number wanted = 0);
   void check_alive();
+  [[noreturn]] void lost(const std::string& why);
   void announce_locked();
   std::string home() const;
   void close();
@@ -150,6 +153,7 @@ class Session {
 
   std::mutex order_;
   std::string scratch_;
+  bool timing_ = false;
   std::uint64_t head_ = 0, room_end_ = 0;
   std::atomic<Number> sent_{0};
 
@@ -162,6 +166,7 @@ class Session {
   cl_int fault_ = CL_SUCCESS;  // one that stays
   std::vector<Waiter*> waiters_;
   std::atomic<std::int64_t> looked_at_ns_{0};
+  std::atomic<bool> told_{false};
 };
 
 }  // namespace haltere

@@ -199,7 +199,7 @@ cl_int CL_API_CALL migrate(cl_command_queue queue, cl_uint memory_count, const c
       check(memory[i]->context.get() == queue->context.get(), CL_INVALID_CONTEXT);
     }
     Order order{queue, CL_COMMAND_MIGRATE_MEM_OBJECTS, count, waits, out};
-    order.timed_by_next = false;
+    order.has_record = false;
     enqueue(order, {}, [](Session& session) { return session.sent(); });
   })
 }

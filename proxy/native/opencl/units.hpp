@@ -13,6 +13,9 @@
 
 namespace haltere {
 
+// Options whose relative include folders are made absolute: the server compiles elsewhere.
+std::string absolute_includes(const std::string& options);
+
 inline std::string pack_unit(const std::string& source, const std::string& options,
                              const std::vector<std::pair<std::string, std::string>>& headers) {
   std::string bytes;

@@ -399,7 +399,8 @@ class ArgInfo(NamedTuple):
 
 
 class DeviceValue(NamedTuple):
-    """What the device's driver answers to one query. `scope`: 0 platform, 1 device."""
+    """What the device's driver answers to one query. `scope`: 0 platform, 1 device, 2: formats
+    of images, `query` is the image's type."""
 
     scope: int
     query: int

@@ -169,6 +169,7 @@ inline std::optional<RecordHead> read_head(Bytes bytes) {
 class Reader {
  public:
   explicit Reader(Bytes bytes) : at_(bytes.data + kHeadBytes), end_(bytes.data + bytes.size) {}
+  bool good() const { return ok_; }
   bool ended() const { return ok_ && at_ == end_; }
 
   void operator()(std::uint64_t& value) { value = word(); }

@@ -37,6 +37,22 @@ void answer(std::string& out, std::uint64_t scope, std::uint64_t query, Ask&& as
 
 }  // namespace
 
+// Formats of images, by image type. Asking needs a context.
+void Device::formats(std::string& out) const {
+  const cl_context context = cl->clCreateContext(nullptr, 1, &id, nullptr, nullptr, nullptr);
+  if (!context) return;
+  for (cl_mem_object_type type = CL_MEM_OBJECT_IMAGE2D; type <= CL_MEM_OBJECT_IMAGE1D_BUFFER; ++type)
+    answer(out, 2, type, [&](std::size_t size, void* into, std::size_t* nbytes) {
+      constexpr std::size_t kOne = sizeof(cl_image_format);
+      cl_uint count = 0;
+      const cl_int status = cl->clGetSupportedImageFormats(context, CL_MEM_READ_WRITE, type, static_cast<cl_uint>(size / kOne),
+                                                           static_cast<cl_image_format*>(into), &count);
+      if (nbytes) *nbytes = count * kOne;
+      return status;
+    });
+  cl->clReleaseContext(context);
+}
+
 Device Device::open(void* id, std::uint64_t memory_bytes, std::uint64_t max_buffer_bytes) {
   Device found;
   found.id = static_cast<cl_device_id>(id);
@@ -81,6 +97,7 @@ std::string Device::values() const {
   for (cl_device_info query = kFirst; query <= kLast; ++query) ask(query);
   for (const cl_device_info query : kExtensions)
     if (query > kLast) ask(query);
+  if (images) formats(out);
   return out;
 }
 

@@ -39,6 +39,9 @@ struct Device {
 
   // All raw answers of the driver, as DeviceValue records behind each other.
   std::string values() const;
+
+ private:
+  void formats(std::string& out) const;
 };
 
 }  // namespace haltere

@@ -104,6 +104,9 @@ class Objects {
   void drop_sampler(u64 handle);
   // Throws Refused with the build log.
   void load(u64 handle, std::string_view format, Bytes payload, const std::string& options);
+  // From units that are compiled separately. Throws Refused.
+  cl_program linked(Bytes payload, const std::string& options, bool compile_only);
+  [[noreturn]] void reject(cl_program program, cl_int status);  // with the build log
   void unload(u64 handle);
 
   Memory& buffer(u64 handle);

@@ -69,6 +69,7 @@ ArgKind kind_of(const Device& device, cl_kernel kernel, cl_uint index) {
 void Objects::load(u64 handle, std::string_view format, Bytes payload, const std::string& options) {
   programs.check_new(handle);
   cl_program made = nullptr;
+  const bool separate = format == "opencl-compile" || format == "opencl-link";
   try {
     cl_int status = CL_SUCCESS, loaded = CL_SUCCESS;
     if (format == "opencl-c") {
@@ -82,21 +83,23 @@ void Objects::load(u64 handle, std::string_view format, Bytes payload, const std
       if (status == CL_SUCCESS) status = loaded;
     } else if (format == "opencl-il" && device.cl->clCreateProgramWithIL) {
       made = device.cl->clCreateProgramWithIL(context, payload.data, payload.size, &status);
+    } else if (separate) {
+      made = linked(payload, options, format == "opencl-compile");
     } else {
       throw Refused{"program_rejected", "this device cannot load a '" + std::string(format) + "' image",
                     CL_INVALID_OPERATION};
     }
     check(status, "load of a program");
-    const std::string all = options + (format == "opencl-c" ? " -cl-kernel-arg-info" : "");
-    status = device.cl->clBuildProgram(made, 1, &device.id, all.c_str(), nullptr, nullptr);
-    if (status != CL_SUCCESS) {
-      std::string log = words([&](std::size_t size, void* into, std::size_t* nbytes) {
-        return device.cl->clGetProgramBuildInfo(made, device.id, CL_PROGRAM_BUILD_LOG, size, into, nbytes);
-      });
-      if (log.size() > kMaxLogBytes) log = log.substr(0, kMaxLogBytes) + " [cut]";
-      throw Refused{"program_rejected", text("image does not build (OpenCL status %d): ", status) + log, status};
+    if (!separate) {
+      const std::string all = options + (format == "opencl-c" ? " -cl-kernel-arg-info" : "");
+      status = device.cl->clBuildProgram(made, 1, &device.id, all.c_str(), nullptr, nullptr);
+      if (status != CL_SUCCESS) reject(made, status);
     }
     Program program{.program = made};
+    if (format == "opencl-compile") {
+      programs.add(handle, std::move(program));
+      return;
+    }
     cl_uint count = 0;
     check(device.cl->clCreateKernelsInProgram(made, 0, nullptr, &count), "kernels of a program");
     if (count == 0)
@@ -117,6 +120,14 @@ void Objects::load(u64 handle, std::string_view format, Bytes payload, const std
     programs.add_failed(handle);
     throw;
   }
+}
+
+void Objects::reject(cl_program program, cl_int status) {
+  std::string log = words([&](std::size_t size, void* into, std::size_t* nbytes) {
+    return device.cl->clGetProgramBuildInfo(program, device.id, CL_PROGRAM_BUILD_LOG, size, into, nbytes);
+  });
+  if (log.size() > kMaxLogBytes) log = log.substr(0, kMaxLogBytes) + " [cut]";
+  throw Refused{"program_rejected", text("image does not build (OpenCL status %d): ", status) + log, status};
 }
 
 void Objects::unload(u64 handle) {

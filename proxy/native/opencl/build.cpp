@@ -1,7 +1,8 @@
 // Building, compiling and linking: done by the server, waited for here.
+#include "../units.hpp"
 #include "entries.hpp"
+#include "includes.hpp"
 #include "program.hpp"
-#include "units.hpp"
 #include "watch.hpp"
 
 namespace haltere {
@@ -119,7 +120,7 @@ cl_int CL_API_CALL compile(cl_program program, cl_uint count, const cl_device_id
     check((header_count == 0) == (headers == nullptr) && (header_count == 0) == (names == nullptr), CL_INVALID_VALUE);
     check_devices(program, count, devices);
     check(program->from_source, CL_INVALID_OPERATION);
-    std::vector<std::pair<std::string, std::string>> texts;
+    Headers texts;
     for (cl_uint i = 0; i < header_count; ++i) {
       check(valid(headers[i]) && headers[i]->from_source, CL_INVALID_PROGRAM);
       texts.emplace_back(names[i], headers[i]->payload);
@@ -128,7 +129,7 @@ cl_int CL_API_CALL compile(cl_program program, cl_uint count, const cl_device_id
     {
       const std::lock_guard lock(program->lock);
       begin(program, options);
-      const std::string unit = pack_unit(program->payload, absolute_includes(program->options), texts);
+      const std::string unit = pack_unit({program->payload, absolute_includes(program->options), texts});
       code = build_with(program, [program, &unit] {
         load(program->context.get(), "opencl-compile", program->options, unit, program->log);
         program->units = unit;

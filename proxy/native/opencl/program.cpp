@@ -3,7 +3,7 @@
 
 #include "answer.hpp"
 #include "entries.hpp"
-#include "units.hpp"
+#include "includes.hpp"
 
 namespace haltere {
 namespace {

@@ -1,4 +1,4 @@
-#include "units.hpp"
+#include "includes.hpp"
 
 #include <filesystem>
 

@@ -44,6 +44,7 @@ const char* name_of(ArgKind kind) {
     case ArgKind::kLocal: return "LocalArg";
     case ArgKind::kImage: return "image";
     case ArgKind::kSampler: return "sampler";
+    case ArgKind::kWord: return "value, image or sampler";
     case ArgKind::kUnknown: break;
   }
   return "type that cannot be passed";
@@ -66,6 +67,7 @@ bool fits(ArgKind wanted, Arg::Kind given) {
     case ArgKind::kLocal: return given == Arg::kLocal;
     case ArgKind::kImage:
     case ArgKind::kSampler: return given == Arg::kObject;
+    case ArgKind::kWord: return given == Arg::kScalar || given == Arg::kObject;
     case ArgKind::kUnknown: break;
   }
   return false;
@@ -256,7 +258,10 @@ void Commands::set_argument(cl_uint index, const Arg& arg, Kernel& kernel) {
   const void* value = nullptr;
   cl_mem memory = nullptr;
   cl_sampler sampler = nullptr;
-  switch (kernel.kinds[index]) {
+  ArgKind kind = kernel.kinds[index];
+  if (kind == ArgKind::kWord && arg.kind == Arg::kObject)
+    kind = objects.samplers.live.contains(arg.handle) ? ArgKind::kSampler : ArgKind::kImage;
+  switch (kind) {
     case ArgKind::kBuffer:
       if (arg.handle) memory = objects.part(objects.buffer(arg.handle), arg.offset);
       value = arg.handle ? &memory : nullptr;

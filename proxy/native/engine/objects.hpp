@@ -30,7 +30,7 @@ struct Memory {
   std::map<u64, cl_mem> parts{};  // offset to a native sub-buffer from there to the end
 };
 
-enum class ArgKind : std::uint8_t { kBuffer, kScalar, kLocal, kImage, kSampler, kUnknown };
+enum class ArgKind : std::uint8_t { kBuffer, kScalar, kLocal, kImage, kSampler, kWord, kUnknown };  // kWord: see probed_kind
 
 struct Kernel {
   cl_kernel kernel = nullptr;

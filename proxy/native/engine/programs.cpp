@@ -47,8 +47,22 @@ T arg_number(const Device& device, cl_kernel kernel, cl_uint index, cl_kernel_ar
   return value;
 }
 
+// For binaries without argument info: what the driver accepts tells, and nothing is passed but NULL.
+// It does not tell eight bytes of a number from an image or a sampler: of those the worker's word is
+// taken (a binary is code already, whoever may load one needs no wrong argument to do harm).
+ArgKind probed_kind(const Device& device, cl_kernel kernel, cl_uint index) {
+  const auto takes = [&](std::size_t size, const void* value) {
+    return device.cl->clSetKernelArg(kernel, index, size, value) == CL_SUCCESS;
+  };
+  const void* const nothing = nullptr;
+  if (takes(sizeof nothing, nullptr))  // memory that is not given, or local memory
+    return takes(sizeof nothing / 2, nullptr) ? ArgKind::kLocal : ArgKind::kBuffer;
+  return takes(sizeof nothing, &nothing) ? ArgKind::kWord : ArgKind::kScalar;
+}
+
 ArgKind kind_of(const Device& device, cl_kernel kernel, cl_uint index) {
   const std::string type = arg_text(device, kernel, index, CL_KERNEL_ARG_TYPE_NAME);
+  if (type.empty()) return probed_kind(device, kernel, index);
   const bool pointer = type.find('*') != std::string::npos;
   const bool image = type.find("image") == 0 && type.ends_with("_t");
   if (!pointer && image) return ArgKind::kImage;

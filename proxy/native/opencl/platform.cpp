@@ -168,6 +168,8 @@ bool own_answer(cl_device_id device, cl_device_info query, const Answer& answer)
       if (!device->raw(query)) return false;
       answer.list(offered_versions(*device->raw(query)));
       return true;
+    // Programs key caches of binaries by it: ours are not the native driver's.
+    case CL_DRIVER_VERSION: answer.text(text_of(device->raw(query)) + " haltere"); return true;
     case CL_DEVICE_PARENT_DEVICE: answer.value(cl_device_id{nullptr}); return true;
     case CL_DEVICE_REFERENCE_COUNT: answer.value(cl_uint{1}); return true;
     case CL_DEVICE_AVAILABLE: answer.value(cl_bool{holder_lives(server_home(proxy_root(), device->server) + "/lock")}); return true;

@@ -437,11 +437,9 @@ class Device:
         self._driver.configure(overlay)
 
     def prepare(self, overlay: Overlay) -> Preparation | None:
-        """Begin what would make `configure` take long; None: nothing would. Raises Unsupported,
+        """Begin what would make `configure` take long; None: nothing would. Raises
         OverlayRejected."""
         self._check_open()
-        if not self.info.caps.configurable:
-            raise Unsupported(f"{self.info.uri} takes no overlay; FPGAs do")
         builder = self._driver.builder
         return None if builder is None else builder.prepare(overlay)
 

@@ -38,6 +38,8 @@ _MEMORY_KINDS: Final = frozenset(
 def check_raw(modules: Mapping[str, Module], top: str) -> None:
     """Refuse constructs that a look at single cells and ports shows."""
     found = [refusal for module in modules.values() for refusal in _raw(module, modules)]
+    # Also here: where two drive one net, optimising takes one of them for the other.
+    found += [refusal for module in modules.values() for refusal in _drivers(module)]
     found += [
         Refusal("port-direction", port.name, "is an inout: its driver cannot be told from outside")
         for port in modules[top].ports
@@ -116,6 +118,8 @@ def _drivers(module: Module) -> Iterator[Refusal]:
     for port in module.ports:
         if port.direction == "input":
             driven.update((bit, f"port {port.name}") for bit in port.bits)
+            if constants := [bit for bit in port.bits if isinstance(bit, str)]:
+                yield Refusal("driver-conflict", port.name, f"so does constant {constants[0]}")
     for cell in module.cells:
         for pin in cell.outputs:
             for bit in cell.pins[pin]:

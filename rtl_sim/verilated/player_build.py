@@ -171,6 +171,7 @@ def _key(
         " ".join(argument for argument in arguments if argument.startswith("-G")),
         text,
         (SHIM / "play.cpp").read_bytes(),
+        (build.SHIM / "hooks.h").read_bytes(),
         PORTS_FORMAT,
         *more,
     )

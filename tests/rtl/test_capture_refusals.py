@@ -45,8 +45,7 @@ REFUSED = {
     "clock as data": (
         "clock-as-data",
         "",
-        f"{HEAD}); always @(posedge clk) q <= d + clk2; always @(posedge clk) q[0] <= clk;"
-        " endmodule",
+        f"{HEAD}); always @(posedge clk) q <= {{d[3:1] + clk2, clk}}; endmodule",
     ),
     "tristate": (
         "tristate",
@@ -89,6 +88,18 @@ REFUSED = {
         "",
         f"{HEAD}); wire w; assign w = d[0] ^ en; assign w = d[1] & en;"
         " always @(posedge clk) q <= w; endmodule",
+    ),
+    "two drivers, one of them a constant": (
+        "driver-conflict",
+        "w",
+        f"{HEAD}, output w); assign w = d[0]; assign w = 1'b1;"
+        " always @(posedge clk) q <= d[1]; endmodule",
+    ),
+    "two registers behind one output": (
+        "driver-conflict",
+        "w",
+        f"{HEAD}, output w); reg r; assign w = r; assign w = q;"
+        " always @(posedge clk) begin q <= d[1]; r <= d[0]; end endmodule",
     ),
     "nothing to save": (
         "no-state",

@@ -5,14 +5,11 @@
 //
 // A port of n bits takes ceil(n / 32) words of a row, least significant first; bits above n are
 // ignored in inputs and 0 in outputs.
-#include <cstdarg>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
 #include <memory>
-#include <stdexcept>
-#include <string>
 
+#include "../shim/hooks.h"
 #include "Vmodel.h"
 #include "ports.inc"
 #include "verilated.h"
@@ -27,12 +24,8 @@ void Vmodel___024root___eval(Vmodel___024root* self);  // generated beside Vmode
 namespace haltere {
 
 constexpr std::uint32_t ABI_VERSION = 1;
-constexpr std::size_t LOG_BYTES = 4096;  // the first messages explain; the rest repeat
 constexpr int TRACE_LEVELS = 99;         // all of the hierarchy
 using Word = std::uint32_t;
-
-struct Player;
-thread_local Player* current = nullptr;  // whose code runs on this thread, for the runtime's hooks
 
 constexpr Word mask(unsigned bits) { return bits >= 32 ? ~Word{0} : (Word{1} << bits) - 1; }
 
@@ -62,11 +55,10 @@ inline void take(const VlWide<Count>& signal, Word* words) {
     for (std::size_t i = 0; i < Count; ++i) words[i] = signal[i];
 }
 
-struct Player {
+struct Player final : Host {
     std::unique_ptr<VerilatedContext> context{new VerilatedContext};
     std::unique_ptr<Vmodel> top;
-    std::string log;
-    bool stopped = false;  // $finish, $stop or a fatal error; it stays where it was
+    bool stopped = false;  // it stays where it was
 #ifdef HALTERE_TRACE
     std::unique_ptr<VerilatedVcdC> trace;
     std::uint64_t traced_rows = 0;  // time in the waveform: 0 is when it was started
@@ -96,6 +88,8 @@ struct Player {
         top.reset();
         current = nullptr;
     }
+
+    void stop() override { stopped = true; }
 
     void apply(const Word* row) {
 #define HALTERE_IN(port, first, bits) put(top->port, row + first, bits);
@@ -140,38 +134,6 @@ Result guarded(void* handle, Result failed, Body body) {
 
 using haltere::Player;
 using haltere::Word;
-
-// ---- hooks of the Verilator runtime
-
-extern "C" int haltere_printf(const char* format, ...) {
-    char text[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    const int written = std::vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    if (haltere::current && haltere::current->log.size() < haltere::LOG_BYTES) {
-        haltere::current->log += text;
-    }
-    return written;
-}
-
-static void stop_player(const char* what, const char* file, int line) {
-    haltere_printf("%s at %s:%d\n", what, file ? file : "", line);
-    if (haltere::current) haltere::current->stopped = true;
-}
-
-void vl_finish(const char* file, int line, const char*) VL_MT_UNSAFE {
-    stop_player("$finish", file, line);
-}
-
-void vl_stop(const char* file, int line, const char*) VL_MT_UNSAFE {
-    stop_player("$stop or failed assertion", file, line);
-}
-
-void vl_fatal(const char* file, int line, const char*, const char* message) VL_MT_UNSAFE {
-    stop_player(message, file, line);
-    throw std::runtime_error(message);  // the runtime expects no return
-}
 
 // ---- the C ABI; every function is called by one thread at a time for one player
 

@@ -6,14 +6,11 @@
 // One cycle: drive the transactors' registered outputs, settle with the clock low, let the
 // transactors look, raise the clock. Between two cycles nothing is under way but ShellState and
 // the overlay's own registers: that is where a freeze cuts.
-#include <cstdarg>
-#include <cstdio>
 #include <cstring>
 #include <memory>
-#include <stdexcept>
-#include <string>
 
 #include "Vmodel.h"
+#include "hooks.h"
 #include "memory_slave.h"
 #include "verilated.h"
 
@@ -25,19 +22,14 @@ namespace haltere {
 
 constexpr std::uint32_t ABI_VERSION = 2;
 constexpr unsigned RESET_CYCLES = 8;        // enough for any synchronous reset pipeline we ship
-constexpr std::size_t LOG_BYTES = 4096;     // the first messages explain; the rest repeat
 constexpr std::uint64_t NO_ANSWER = ~0ull;  // returned by register accesses that time out
 
-struct Model;
-thread_local Model* current = nullptr;  // whose code runs on this thread, for the runtime's hooks
-
-struct Model {
+struct Model final : Host {
     std::unique_ptr<VerilatedContext> context{new VerilatedContext};
     std::unique_ptr<Vmodel> top;
     ShellState state{};
     Memory memory;
     MemorySlave slave{state, memory};
-    std::string log;
     bool dead = false;  // a fatal error left the model in the middle of an evaluation
 
     explicit Model(std::uint32_t seed) {
@@ -54,6 +46,8 @@ struct Model {
         top.reset();
         current = nullptr;
     }
+
+    void stop() override { slave.fault(FAULT_MODEL, false, 0); }
 
     // The model's own evaluation, without the wrapper around it: that locks mutexes for SystemVerilog
     // class objects and flushes other threads' messages, a sixth of the time of a small overlay, and
@@ -314,38 +308,6 @@ Result guarded(void* handle, Result failed, Body body) {
 }  // namespace haltere
 
 using haltere::Model;
-
-// ---- hooks of the Verilator runtime
-
-extern "C" int haltere_printf(const char* format, ...) {
-    char text[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    const int written = std::vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    if (haltere::current && haltere::current->log.size() < haltere::LOG_BYTES) {
-        haltere::current->log += text;
-    }
-    return written;
-}
-
-static void stop_model(const char* what, const char* file, int line) {
-    haltere_printf("%s at %s:%d\n", what, file, line);
-    if (haltere::current) haltere::current->slave.fault(haltere::FAULT_MODEL, false, 0);
-}
-
-void vl_finish(const char* file, int line, const char*) VL_MT_UNSAFE {
-    stop_model("$finish", file, line);
-}
-
-void vl_stop(const char* file, int line, const char*) VL_MT_UNSAFE {
-    stop_model("$stop or failed assertion", file, line);
-}
-
-void vl_fatal(const char* file, int line, const char*, const char* message) VL_MT_UNSAFE {
-    stop_model(message, file ? file : "", line);
-    throw std::runtime_error(message);  // the runtime expects no return
-}
 
 // ---- the C ABI; every function is called by one thread at a time for one model
 

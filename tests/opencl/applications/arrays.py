@@ -1,4 +1,4 @@
-"""pyopencl's arrays and algorithm templates: elementwise, reductions, scans, random numbers, sorts."""
+"""pyopencl's arrays and algorithms: elementwise, reductions, scans, random numbers, sorts."""
 
 import hashlib
 
@@ -90,7 +90,8 @@ show("unique", once.get()[: int(count_of.get())])
 generator = clrandom.PhiloxGenerator(context, seed=15)
 show("uniform", generator.uniform(queue, 3000, np.float32))
 show("normal", generator.normal(queue, 3000, np.float64))
-show("integers", clrandom.ThreefryGenerator(context, seed=7).uniform(queue, 999, np.int32, a=0, b=50))
+generator = clrandom.ThreefryGenerator(context, seed=7)
+show("integers", generator.uniform(queue, 999, np.int32, a=0, b=50))
 
 pool = cl.tools.MemoryPool(cl.tools.ImmediateAllocator(queue))
 for size in (10, 1000, 100_000):

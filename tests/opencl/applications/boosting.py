@@ -9,8 +9,17 @@ numbers = np.random.default_rng(4)
 features = numbers.random((4000, 20)).astype(np.float32)
 target = (features[:, 0] * features[:, 1] + np.sin(5 * features[:, 2]) > 0.9).astype(int)
 model = lightgbm.train(
-    {"objective": "binary", "device": "gpu", "num_leaves": 15, "max_bin": 63, "verbose": -1,
-     "deterministic": True, "num_threads": 1, "gpu_use_dp": True, "seed": 1},
+    {
+        "objective": "binary",
+        "device": "gpu",
+        "num_leaves": 15,
+        "max_bin": 63,
+        "verbose": -1,
+        "deterministic": True,
+        "num_threads": 1,
+        "gpu_use_dp": True,
+        "seed": 1,
+    },
     lightgbm.Dataset(features, target),
     num_boost_round=15,
 )

@@ -10,14 +10,13 @@ import pyopencl.array as cla
 context = cl.create_some_context(interactive=False)
 queue = cl.CommandQueue(context)
 numbers = np.random.default_rng(11)
-a, b = (
-    cla.to_device(queue, numbers.random((64, 64), dtype=np.float32)) for _ in range(2)
-)
+a, b = (cla.to_device(queue, numbers.random((64, 64), dtype=np.float32)) for _ in range(2))
 
 
 def show(name: str, values: cla.Array) -> None:
     host = values.get()
-    print(name, host.shape, hashlib.sha256(host.tobytes()).hexdigest()[:16], host.ravel()[:3].tolist())
+    digest = hashlib.sha256(host.tobytes()).hexdigest()[:16]
+    print(name, host.shape, digest, host.ravel()[:3].tolist())
 
 
 product = lp.make_kernel(
@@ -35,7 +34,8 @@ show("product", c)
 
 stencil = lp.make_kernel(
     "{[i, j]: 0 <= i, j < n}",
-    "out[i + 1, j + 1] = -4 * u[i + 1, j + 1] + u[i, j + 1] + u[i + 2, j + 1] + u[i + 1, j] + u[i + 1, j + 2]",
+    "out[i + 1, j + 1] = -4 * u[i + 1, j + 1]"
+    " + u[i, j + 1] + u[i + 2, j + 1] + u[i + 1, j] + u[i + 1, j + 2]",
     [lp.GlobalArg("u, out", np.float32, shape="n + 2, n + 2"), ...],
     lang_version=(2018, 2),
 )

@@ -147,5 +147,8 @@ found = np.empty_like(a)
 cl.enqueue_copy(queue, found, out)
 assert np.array_equal(found, a + b)
 for kernel in sorted(program.all_kernels(), key=lambda kernel: kernel.function_name):
-    print(kernel.function_name, kernel.num_args, kernel.get_work_group_info(
-        cl.kernel_work_group_info.COMPILE_WORK_GROUP_SIZE, device))
+    print(
+        kernel.function_name,
+        kernel.num_args,
+        kernel.get_work_group_info(cl.kernel_work_group_info.COMPILE_WORK_GROUP_SIZE, device),
+    )

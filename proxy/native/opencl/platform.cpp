@@ -14,7 +14,7 @@ namespace {
 
 // Extensions that would need entry points or memory that this driver does not have.
 bool offered(const std::string& extension) {
-  static const char* const kRefused[] = {"gl_",          "_gl",        "egl",         "d3d",      "dx9",
+  static const char* const kRefused[] = {"_gl_",         "egl",         "d3d",      "dx9",
                                          "svm",          "pipe",       "command_buffer", "device_enqueue",
                                          "external_",    "semaphore",  "subgroup",    "sub_group", "spir",
                                          "fission",      "mutable_dispatch", "usm",   "unified_shared",
@@ -215,7 +215,7 @@ cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info query, st
 
 cl_int CL_API_CALL create_sub_devices(cl_device_id device, const cl_device_partition_property*, cl_uint, cl_device_id*,
                                       cl_uint*) {
-  return valid(device) ? CL_DEVICE_PARTITION_FAILED : CL_INVALID_DEVICE;
+  return valid(device) ? CL_INVALID_VALUE : CL_INVALID_DEVICE;  // no way of partitioning is supported
 }
 
 cl_int CL_API_CALL keep_device(cl_device_id device) { return valid(device) ? CL_SUCCESS : CL_INVALID_DEVICE; }

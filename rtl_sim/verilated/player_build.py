@@ -36,6 +36,10 @@ _FLAGS: Final = (
 )
 _TRACE_FLAGS: Final = ("--trace-vcd",)
 _TRACE_DEFINES: Final = ("-DVM_TRACE=1", "-DVM_TRACE_VCD=1", "-DHALTERE_TRACE")
+# Verilator makes a variable of a process local when it sees every use written first, and takes an
+# `inout` argument of a task for written only: what was in a register of that kind is lost.
+_INOUT: Final = re.compile(r"\binout\b")
+_KEEP_REGISTERS: Final = "-fno-localize"
 _PORT: Final = re.compile(r"VL_(IN|OUT|INOUT)(?:8|16|64|W)?\(&(\w+),(\d+),(\d+)(?:,\d+)?\);")
 _STRING: Final = re.compile(r'"([^"\\\n]{1,200})"')
 _ESCAPE: Final = re.compile(r"__0([0-9a-fA-F]{2})")
@@ -81,6 +85,8 @@ def build_player(
     flags.append("--assert" if assertions else "--no-assert")
     extra = _TRACE_DEFINES if trace else ()
     text = preprocessed(tools, arguments)
+    if _INOUT.search(text):
+        flags.append(_KEEP_REGISTERS)
     data = data_files(text, sources)
     key = _key(tools, text, arguments, flags, top, "library", *(f"{n} {d!r}" for n, d in data))
 

@@ -95,6 +95,14 @@ def examine(
         divergence = outcome.divergence
         if progress is not None:
             progress(done, pairs)
+    if divergence is not None and divergence.law == "original" and not builds.initial_edges:
+        # A reset inside the design that is active at power-on acts by its level on a board and in
+        # the captured design; the original's simulator waits for an edge.
+        other = examine(
+            builds.with_initial_edges(), pairs=pairs, seed=seed, control=control, progress=progress
+        )
+        if other.divergence is None:
+            return other
     if divergence is not None:
         divergence = replace(divergence, command=reproduce and f"again: {reproduce}")
         divergence = waveform.explain(builds, seed, divergence, waves)
@@ -118,6 +126,7 @@ def examine(
         seconds=round(time.monotonic() - began, 2),
         divergence=divergence,
         controls=tuple(controls),
+        initial_edges=builds.initial_edges,
     )
 
 

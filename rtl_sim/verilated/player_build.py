@@ -10,6 +10,7 @@ constrains would break the RTL's own assumptions.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from rtl_sim import cache
+from rtl_sim.design import literal
 from rtl_sim.errors import BuildFailed
 from rtl_sim.verilated import build, toolchain
 from rtl_sim.verilated.build import CXX_FLAGS, FAST, RUNTIME, SANITIZE, SLOW
@@ -26,7 +28,10 @@ SHIM: Final = Path(__file__).parent / "play"
 LIBRARY: Final = "player.so"
 PROGRAM: Final = "player"
 WORD_BITS: Final = 32
-PORTS_FORMAT: Final = "1"  # of ports.inc
+PORTS_FORMAT: Final = "2"  # of ports.inc and the library's folder
+# Where a model's `initial` blocks find the files that RTL names: so deep that `../x.hex`, too,
+# lies in the library's folder.
+RUN_FOLDER: Final = Path("run/run/run/run")
 # Below this, one compilation of all generated C++: what takes long is the runtime's headers.
 TOGETHER_BYTES: Final = 400_000
 
@@ -69,6 +74,7 @@ def build_player(
     trace: bool = False,
     assertions: bool = False,
     x_assign: Literal["0", "1"] = "0",
+    initial_edges: bool = False,
 ) -> Path:
     """The shared library that `Player` loads.
 
@@ -76,6 +82,7 @@ def build_player(
     top      "": the module that nothing instantiates
     trace    the library can write waveforms; it is slower then
     x_assign what the RTL assigns as X: a don't care, but one constant in every build
+    initial_edges  power-on is an edge of every signal, as in simulators that begin with X
     Raises BuildFailed (ports that are neither in nor out, arrays and reals among them) and
     ToolMissing.
     """
@@ -83,11 +90,12 @@ def build_player(
     arguments = arguments_of(sources, top, params or {}, include, defines or {})
     flags = [*_FLAGS, *(_TRACE_FLAGS if trace else ()), "--x-assign", x_assign]
     flags.append("--assert" if assertions else "--no-assert")
+    flags += ["--x-initial-edge"] if initial_edges else []
     extra = _TRACE_DEFINES if trace else ()
     text = preprocessed(tools, arguments)
     if _INOUT.search(text):
         flags.append(_KEEP_REGISTERS)
-    data = data_files(text, sources)
+    data = data_files(text, sources, params or {})
     key = _key(tools, text, arguments, flags, top, "library", *(f"{n} {d!r}" for n, d in data))
 
     def make(folder: Path) -> None:
@@ -99,9 +107,7 @@ def build_player(
         build.call(tools, [tools.compiler, *link, *map(str, objects), str(runtime),
                            "-o", str(folder / LIBRARY)])  # fmt: skip
         build.drop_intermediates(folder, keep=LIBRARY)
-        for name, content in data:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
+        place_data(data, folder)
 
     return cache.entry("players", key, make) / LIBRARY
 
@@ -135,31 +141,48 @@ def arguments_of(
 ) -> list[str]:
     return [
         *(("--top-module", top) if top else ()),
-        *(f"-G{name}={_literal(value)}" for name, value in sorted(params.items())),
+        *(f"-G{name}={literal(value)}" for name, value in sorted(params.items())),
         *(f"-I{path.resolve()}" for path in include),
         *(f"-D{name}={value}" if value else f"-D{name}" for name, value in sorted(defines.items())),
         *(str(path.resolve()) for path in sources),
     ]
 
 
-def _literal(value: int | str) -> str:
-    return str(value) if isinstance(value, int) else f'"{value}"'
-
-
 def preprocessed(tools: Toolchain, arguments: Sequence[str]) -> str:
     return build.call(tools, [str(tools.verilator), "-E", "-P", "-Wno-fatal", *arguments])
 
 
-def data_files(text: str, sources: Sequence[Path]) -> list[tuple[str, bytes]]:
-    """(name as the RTL writes it, content) of each file named in a string, beside a source."""
+def data_files(
+    text: str, sources: Sequence[Path], params: Mapping[str, int | str]
+) -> list[tuple[str, bytes]]:
+    """(name as the RTL writes it, content) of each file beside a source that a string names.
+
+    Strings of the preprocessed `text` and of parameters. An absolute name needs no help.
+    """
+    named = {
+        *_STRING.findall(text),
+        *(value for value in params.values() if isinstance(value, str)),
+    }
     found: dict[str, bytes] = {}
-    for name in sorted(set(_STRING.findall(text))):
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+    for name in sorted(named):
+        climbs = Path(os.path.normpath(name)).parts.count("..")
+        if not name or Path(name).is_absolute() or climbs > len(RUN_FOLDER.parts):
             continue
         for folder in dict.fromkeys(source.resolve().parent for source in sources):
             if (folder / name).is_file():
                 found.setdefault(name, (folder / name).read_bytes())
     return list(found.items())
+
+
+def place_data(data: Sequence[tuple[str, bytes]], folder: Path) -> Path:
+    """Write `data_files` below `folder`; returns the folder in which their names mean them."""
+    run = folder / RUN_FOLDER
+    run.mkdir(parents=True, exist_ok=True)
+    for name, content in data:
+        path = Path(os.path.normpath(run / name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return run
 
 
 def _key(

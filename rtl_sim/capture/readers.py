@@ -31,12 +31,13 @@ _MAX_DEPTH: Final = 64  # of instances: deeper is a module that contains itself
 _TOPS: Final = re.compile(r"^Top level design units:\n((?:    \S+\n)+)", re.MULTILINE)
 
 _IMPLICIT: Final = re.compile(
-    r"^(\S+:\d+): Warning: Identifier `\\?(\S+)' is implicitly declared", re.MULTILINE
+    r"^(.+?:\d+): Warning: Identifier `\\?(\S+)' is implicitly declared", re.MULTILINE
 )
 _IGNORED: Final = re.compile(
-    r"^(\S+:\d+): Warning: Ignoring call to system task (\S+?)\.?$", re.MULTILINE
+    r"^(.+?:\d+): Warning: Ignoring call to system task (\S+?)\.?$", re.MULTILINE
 )
 _NO_TOP: Final = re.compile(r"not a valid top-level module|Module `.*' not found")
+_ENDLESS: Final = "exceeded max include depth"
 _ARRAY_MARK: Final = "haltere_array"
 _PLACE: Final = re.compile(r":\d+(?:[.:][\d.:-]+)?: ")
 # A delay before a statement, as far as a text shows it; slang then says whether it is meant.
@@ -62,6 +63,8 @@ def read(design: Design, staged: Staged, work: Path, assertions: bool = True) ->
     """
     systemverilog = any(source.endswith((".sv", ".svh")) for source in staged.sources)
     order = (_by_slang, _by_yosys) if systemverilog else (_by_yosys, _by_slang)
+    if design.top and any("`include" in text for _, text in _texts(staged, work)):
+        _tops(design, staged, work)  # raises for a file that includes itself
     top = design.top or _find_top(design, staged, work)
     refused: list[CaptureRefused] = []
     failed: dict[_Reader, ElaborationError] = {}
@@ -270,7 +273,7 @@ def _read_verilog(design: Design, staged: Staged, assertions: bool = False) -> s
     ]
     return (
         f"read_verilog -sv -nodisplay {'' if assertions else '-noassert -noassume '}"
-        f"{' '.join(options)} {' '.join(staged.sources)}"
+        f"{' '.join(options)} {' '.join(staged.named)}"
     )
 
 
@@ -285,7 +288,7 @@ def _command_file(design: Design, staged: Staged, path: Path, more: Sequence[str
             f"-D {_quoted(f'{name}={value}' if value else name)}"
             for name, value in sorted(design.defines.items())
         ),
-        *staged.sources,
+        *staged.named,
         *more,
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -321,7 +324,11 @@ def _find_top(design: Design, staged: Staged, work: Path) -> str:
 
 
 def _tops(design: Design, staged: Staged, work: Path) -> list[str]:
-    """The modules that no other instantiates, sorted."""
+    """The modules that no other instantiates, sorted.
+
+    Raises ElaborationError for a file that includes itself: Yosys's own reader would follow it for
+    ever.
+    """
     try:
         _command_file(design, staged, work / "tops.f", [])
         log = yosys.run(
@@ -330,6 +337,8 @@ def _tops(design: Design, staged: Staged, work: Path) -> list[str]:
         match = _TOPS.search(log)
         return sorted(match[1].split()) if match else []
     except ElaborationError as error:
+        if _ENDLESS in str(error):
+            raise
         try:
             yosys.run([_read_verilog(design, staged), "write_json tops.json"], work, "tops")
         except ElaborationError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -233,6 +234,27 @@ def test_includes_defines_and_memory_files_are_found_beside_the_source(tmp_path:
     design = Design((rtl / "t.v",), "t", include=(headers,), defines={"BASE": "5"})
     report = capture(design, tmp_path / "out").report
     assert (report.flop_bits, report.roms) == (4, 1)  # the fifth bit is always 0
+
+
+@pytest.mark.parametrize("top", ["t", ""])
+def test_a_file_that_includes_itself_is_told(top: str, tmp_path: Path) -> None:
+    (tmp_path / "ring.vh").write_text('`include "ring.vh"\n')
+    with pytest.raises(ElaborationError, match=r"ring\.vh:1: ERROR: exceeded max include depth"):
+        _capture(tmp_path, f'`include "ring.vh"\n{HEAD}{KEEP}', top=top)
+
+
+@pytest.mark.parametrize("suffix", ["sv", "v"])
+def test_files_and_folders_may_have_blanks_in_their_names(suffix: str, tmp_path: Path) -> None:
+    folder = tmp_path / "my rtl"
+    folder.mkdir()
+    source = folder / f"a counter;(1)#2.{suffix}"
+    source.write_text(f"{HEAD}{KEEP}")
+    assert capture(Design((source,)), tmp_path / "the out").report.top == "t"
+    source.write_text(f"{HEAD}assign q = nowhere;\nendmodule\n")
+    with pytest.raises(ElaborationError, match=rf"{re.escape(str(source))}:2: .*nowhere"):
+        capture(Design((source,)), tmp_path / "the out")
+    with pytest.raises(ElaborationError, match="has a name that Yosys cannot be told: rename it"):
+        capture(Design((source.rename(folder / "it's.v"),)), tmp_path / "the out")
 
 
 def test_the_bytes_do_not_depend_on_where_each_source_lies(tmp_path: Path) -> None:

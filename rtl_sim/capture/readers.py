@@ -27,6 +27,8 @@ from rtl_sim.design import Design, literal
 
 _NO_ASSERTIONS: Final = " --ignore-assertions"
 _NO_TIMING: Final = " --ignore-timing"
+_KEEP_MODULES: Final = " --best-effort-hierarchy"
+_ACROSS: Final = "hierarchical reference across preserved module boundary"
 _MAX_DEPTH: Final = 64  # of instances: deeper is a module that contains itself
 _TOPS: Final = re.compile(r"^Top level design units:\n((?:    \S+\n)+)", re.MULTILINE)
 
@@ -189,7 +191,7 @@ def _by_slang(
         "opt_dff -nodffe -nosdff t:$aldff t:$aldffe %u",
         *_finish(top, assertions),
     ]
-    reading = "read_slang --best-effort-hierarchy -f read.f"
+    reading = f"read_slang{_KEEP_MODULES} -f read.f"
     if not assertions:
         reading += _NO_ASSERTIONS
     warnings = _skipped(staged, work) if assertions else []
@@ -201,6 +203,8 @@ def _by_slang(
             delays = _delays(work / "read.log")
             if _NO_TIMING not in reading and delays and not any(acts for _, acts in delays):
                 reading += _NO_TIMING
+            elif _KEEP_MODULES in reading and _ACROSS in str(error):
+                reading = reading.replace(_KEEP_MODULES, "")
             elif _NO_ASSERTIONS not in reading:
                 reading += _NO_ASSERTIONS
                 warnings += _unread_assertions(staged, work, error)

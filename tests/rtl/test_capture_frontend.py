@@ -236,6 +236,18 @@ def test_includes_defines_and_memory_files_are_found_beside_the_source(tmp_path:
     assert (report.flop_bits, report.roms) == (4, 1)  # the fifth bit is always 0
 
 
+def test_a_name_inside_an_instance_can_be_read_from_outside(tmp_path: Path) -> None:
+    text = (
+        "module part(input clk, input [3:0] d); reg [3:0] seen, m [0:3];"
+        " always @(posedge clk) begin seen <= d; m[d[1:0]] <= d; end endmodule\n"
+        f"{HEAD}part u(clk, d); always @(posedge clk) q <= u.seen ^ u.m[d[3:2]]; endmodule\n"
+    )
+    state = json.loads(_capture(tmp_path, text).state_map.read_text())
+    names = {bit["name"] for bit in state["flops"]}
+    assert {"q", "u.seen"} <= names
+    assert [memory["name"] for memory in state["memories"]] == ["u.m"]
+
+
 @pytest.mark.parametrize("top", ["t", ""])
 def test_a_file_that_includes_itself_is_told(top: str, tmp_path: Path) -> None:
     (tmp_path / "ring.vh").write_text('`include "ring.vh"\n')

@@ -118,6 +118,21 @@ def test_the_command_counts_in_json_and_by_its_exit_status(
     assert command.main(["nowhere.toml"]) == 2
 
 
+def test_the_command_takes_a_design_as_capture_does_and_what_drives_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "step.v").write_text("""
+module step #(parameter W = 4) (input clk, input rst_n, input on, output reg [W-1:0] n);
+  always @(posedge clk or negedge rst_n) if (!rst_n) n <= `FIRST; else n <= n + on;
+endmodule""")
+    (tmp_path / "step.f").write_text("+define+FIRST=3\nstep.v\n")
+    given = [str(tmp_path / "step.f"), "--param", "W=9", "--pairs", "5", "--hold", "on=1"]
+    assert command.main([*given, "--reset", "rst_n=0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["state_bits"] == 9
+    assert command.main([*given, "--reset", "rst=0"]) == 2
+    assert "reset 'rst' is no input" in capsys.readouterr().err
+
+
 def test_inputs_never_move_with_a_clock_and_clocks_move_one_at_a_time() -> None:
     ports = [Port(name, "in", 1, i) for i, name in enumerate(("a", "b", "rst", "mode"))]
     ports += [Port("x", "in", 40, 4), Port("v", "in", 1, 6)]

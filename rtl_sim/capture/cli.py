@@ -80,6 +80,9 @@ def main(given_words: Sequence[str] | None = None) -> int:
     except SimError as error:
         errors.print(f"{error.code}: {escape(str(error))}")
         return 2
+    except OSError as error:
+        errors.print(f"os_error: into {escape(str(given.out))}: {escape(str(error))}")
+        return 2
     show(result, options, Console(soft_wrap=True, highlight=False))
     return 0
 

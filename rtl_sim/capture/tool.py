@@ -5,9 +5,12 @@ Essay: see the package's docstring. This file is the order of the steps.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -152,13 +155,26 @@ def capture(
 
 
 def _write_all(texts: Mapping[str, str], out: Path) -> None:
-    """All files or none: each is whole before the first takes its name."""
+    """All files or none: each is whole before the first takes its name.
+
+    One run at a time: two into one folder would leave files of both, which do not fit.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".capture-", dir=out) as folder:
+    with _alone(out), tempfile.TemporaryDirectory(prefix=".capture-", dir=out) as folder:
         for name, text in texts.items():
             (Path(folder) / name).write_text(text, encoding="utf-8")
         for name in texts:
             (Path(folder) / name).replace(out / name)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _area(top: str, work: Path) -> Mapping[str, Any]:

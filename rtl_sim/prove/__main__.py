@@ -48,6 +48,9 @@ def main(words: list[str] | None = None) -> int:
     except SimError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"os_error: {error}", file=sys.stderr)
+        return 2
     except BenchFailed as error:
         print(f"bench_failed: {error}", file=sys.stderr)
         return 2

@@ -240,9 +240,11 @@ def _members(header: str) -> list[tuple[str, Port]]:
             continue
         match = _PORT.fullmatch(text)
         if match is None or match.group(1) == "INOUT":
+            name = match.group(2) if match else re.split(r"\W+", text.rstrip(";"))[-1]
             raise BuildFailed(
-                f"the top module's port {text.rstrip(';')} is not an input or output of bits: "
-                "wrap the design in a top without arrays, reals and inouts among its ports"
+                f"the top module's port {name} is not an input or output "
+                f"of bits ({text.rstrip(';')}): wrap the design in a top without unpacked arrays, "
+                "reals and inouts among its ports"
             )
         member, width = match.group(2), int(match.group(3)) - int(match.group(4)) + 1
         raw.append((_name(member), member, "in" if match.group(1) == "IN" else "out", width))

@@ -182,3 +182,16 @@ endmodule""")
     design = Design((tmp_path / "sub" / "table.v",), "table_", params=params)
     report = prove(design, pairs=10)
     assert report.ok, str(report)
+
+
+def test_powers_of_variables_are_those_of_the_rtl(tmp_path: Path) -> None:
+    source = tmp_path / "powers.sv"
+    source.write_text("""
+module powers (input logic clk, input logic [7:0] a, input logic [2:0] b,
+    input logic signed [5:0] c, input logic signed [2:0] e, output logic [15:0] r, s,
+    output logic signed [11:0] t);
+  always_ff @(posedge clk) begin r <= a ** b; s <= c ** e; t <= c ** b; end
+endmodule""")
+    report = prove(Design((source,)), pairs=10)
+    assert report.ok, str(report)
+    assert report.cycles > 50

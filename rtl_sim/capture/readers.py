@@ -39,7 +39,7 @@ _IGNORED: Final = re.compile(
     r"^(.+?:\d+): Warning: Ignoring call to system task (\S+?)\.?$", re.MULTILINE
 )
 _NO_TOP: Final = re.compile(r"not a valid top-level module|Module `.*' not found")
-_ENDLESS: Final = "exceeded max include depth"
+_ENDLESS: Final = re.compile(r"^.*exceeded max include depth.*$", re.MULTILINE)
 _ARRAY_MARK: Final = "haltere_array"
 _PLACE: Final = re.compile(r":\d+(?:[.:][\d.:-]+)?: ")
 # A delay before a statement, as far as a text shows it; slang then says whether it is meant.
@@ -65,8 +65,8 @@ def read(design: Design, staged: Staged, work: Path, assertions: bool = True) ->
     """
     systemverilog = any(source.endswith((".sv", ".svh")) for source in staged.sources)
     order = (_by_slang, _by_yosys) if systemverilog else (_by_yosys, _by_slang)
-    if design.top and any("`include" in text for _, text in _texts(staged, work)):
-        _tops(design, staged, work)  # raises for a file that includes itself
+    if any("`include" in text for _, text in _texts(staged, work)):
+        _check_includes(design, staged, work)
     top = design.top or _find_top(design, staged, work)
     refused: list[CaptureRefused] = []
     failed: dict[_Reader, ElaborationError] = {}
@@ -315,6 +315,18 @@ def _as_bits(value: int | str) -> str:
     return text
 
 
+def _check_includes(design: Design, staged: Staged, work: Path) -> None:
+    """Raises ElaborationError for a file that includes itself: Yosys's own reader would follow it
+    for ever. Other mistakes are told when the top is known."""
+    _command_file(design, staged, work / "includes.f", [])
+    with contextlib.suppress(ElaborationError):
+        yosys.run(
+            [f"read_slang --ast-compilation-only{_NO_ASSERTIONS} -f includes.f"], work, "includes"
+        )
+    if endless := _ENDLESS.search((work / "includes.log").read_text(encoding="utf-8")):
+        raise ElaborationError(endless[0])
+
+
 def _find_top(design: Design, staged: Staged, work: Path) -> str:
     """The one module that nothing instantiates. Raises ElaborationError with the candidates."""
     tops = _tops(design, staged, work)
@@ -328,11 +340,7 @@ def _find_top(design: Design, staged: Staged, work: Path) -> str:
 
 
 def _tops(design: Design, staged: Staged, work: Path) -> list[str]:
-    """The modules that no other instantiates, sorted.
-
-    Raises ElaborationError for a file that includes itself: Yosys's own reader would follow it for
-    ever.
-    """
+    """The modules that no other instantiates, sorted."""
     try:
         _command_file(design, staged, work / "tops.f", [])
         log = yosys.run(
@@ -341,8 +349,6 @@ def _tops(design: Design, staged: Staged, work: Path) -> list[str]:
         match = _TOPS.search(log)
         return sorted(match[1].split()) if match else []
     except ElaborationError as error:
-        if _ENDLESS in str(error):
-            raise
         try:
             yosys.run([_read_verilog(design, staged), "write_json tops.json"], work, "tops")
         except ElaborationError:

@@ -255,6 +255,12 @@ def test_a_file_that_includes_itself_is_told(top: str, tmp_path: Path) -> None:
         _capture(tmp_path, f'`include "ring.vh"\n{HEAD}{KEEP}', top=top)
 
 
+def test_what_the_top_does_not_use_may_be_wrong(tmp_path: Path) -> None:
+    (tmp_path / "empty.vh").write_text("")
+    unused = "module unused(input clk); missing m(clk); endmodule\n"
+    assert _capture(tmp_path, f'`include "empty.vh"\n{unused}{HEAD}{KEEP}').report.top == "t"
+
+
 @pytest.mark.parametrize("suffix", ["sv", "v"])
 def test_files_and_folders_may_have_blanks_in_their_names(suffix: str, tmp_path: Path) -> None:
     folder = tmp_path / "my rtl"

@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(given_words: Sequence[str] | None = None) -> int:
-    given = parser().parse_args(given_words)
+    given = parser().parse_intermixed_args(given_words)
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         design = arguments.design(given)

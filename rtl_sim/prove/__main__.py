@@ -25,7 +25,7 @@ from rtl_sim.tb.runner import BenchFailed
 
 def main(words: list[str] | None = None) -> int:
     given = sys.argv[1:] if words is None else words
-    options = _parser().parse_args(given)
+    options = _parser().parse_intermixed_args(given)
     try:
         design = _driven(arguments.design(options), options)
         report: ProofReport | BenchReport

@@ -43,6 +43,11 @@ REFUSED = {
         "q",
         f"{HEAD}); wire c = clk & en; always @(posedge c) q <= d; endmodule",
     ),
+    "a clock in a wider port": (
+        "undeclared-clock",
+        "q",
+        f"{HEAD}); always @(posedge d[1]) q <= d + en; endmodule",
+    ),
     "clock as data": (
         "clock-as-data",
         "",

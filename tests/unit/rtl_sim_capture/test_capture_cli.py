@@ -72,6 +72,13 @@ def test_a_call_that_cannot_be_meant_shows_the_usage(
     assert "usage: haltere capture" in capsys.readouterr().err
 
 
+def test_options_may_stand_between_sources(source: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.v"
+    other.write_text("module other(input x, output y); assign y = x; endmodule\n")
+    given = [str(other), "--top", "counter", str(source), "--out", str(tmp_path / "out")]
+    assert main(given) == 0
+
+
 def test_a_folder_that_cannot_be_written_is_told(
     source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,12 @@ _IGNORED: Final = re.compile(
 )
 _NO_TOP: Final = re.compile(r"not a valid top-level module|Module `.*' not found")
 _ENDLESS: Final = re.compile(r"^.*exceeded max include depth.*$", re.MULTILINE)
+# Yosys's own reader extends a signed value with zeros where it writes a part of a memory's word.
+_PART: Final = re.compile(r"\]\s*\[[^\[\];]*\]\s*<?=(?!=)")
+_ZEROS: Final = (
+    "a signed value written to a part of a memory's word may have lost its sign: slang, which "
+    "keeps it, does not read this design; write the parts' full width"
+)
 _ARRAY_MARK: Final = "haltere_array"
 _PLACE: Final = re.compile(r":\d+(?:[.:][\d.:-]+)?: ")
 # A delay before a statement, as far as a text shows it; slang then says whether it is meant.
@@ -64,8 +70,10 @@ def read(design: Design, staged: Staged, work: Path, assertions: bool = True) ->
     Raises CaptureRefused or ElaborationError with what the reader said that got furthest.
     """
     systemverilog = any(source.endswith((".sv", ".svh")) for source in staged.sources)
-    order = (_by_slang, _by_yosys) if systemverilog else (_by_yosys, _by_slang)
-    if any("`include" in text for _, text in _texts(staged, work)):
+    texts = [text for _, text in _texts(staged, work)]
+    signed = any("signed" in text and _PART.search(text) for text in texts)
+    order = (_by_slang, _by_yosys) if systemverilog or signed else (_by_yosys, _by_slang)
+    if any("`include" in text for text in texts):
         _check_includes(design, staged, work)
     top = design.top or _find_top(design, staged, work)
     refused: list[CaptureRefused] = []
@@ -74,6 +82,8 @@ def read(design: Design, staged: Staged, work: Path, assertions: bool = True) ->
         try:
             raw, warnings = reader(design, staged, top, work, assertions)
             refuse.check_raw(raw, top)
+            if signed and reader is _by_yosys:
+                warnings = [*warnings, _ZEROS]
             return Read(top, raw, tuple(warnings))
         except CaptureRefused as error:
             refused.append(error)

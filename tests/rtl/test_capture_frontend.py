@@ -255,6 +255,16 @@ def test_a_file_that_includes_itself_is_told(top: str, tmp_path: Path) -> None:
         _capture(tmp_path, f'`include "ring.vh"\n{HEAD}{KEEP}', top=top)
 
 
+def test_a_signed_value_keeps_its_sign_in_a_part_of_a_memorys_word(tmp_path: Path) -> None:
+    text = (
+        "module t(input clk, input signed [2:0] s, input [1:0] a, output reg [8:0] q);"
+        " reg [8:0] m [0:3];"
+        " always @(posedge clk) begin m[a][7:1] <= s; q <= m[~a]; end endmodule\n"
+    )
+    written = _capture(tmp_path, text, "v").verilog.read_text()
+    assert "{{4{s[2]}}, s}" in written
+
+
 def test_what_the_top_does_not_use_may_be_wrong(tmp_path: Path) -> None:
     (tmp_path / "empty.vh").write_text("")
     unused = "module unused(input clk); missing m(clk); endmodule\n"

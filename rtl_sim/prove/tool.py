@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from rtl_sim.design import Design, load_design
+from rtl_sim.errors import DesignError
 from rtl_sim.prove import check, equivalence, waveform
 from rtl_sim.prove.bench import BenchReport, prove_bench
 from rtl_sim.prove.builds import Builds, build
@@ -84,6 +85,8 @@ def examine(
     reproduce: str = "",
 ) -> ProofReport:
     """`prove` with builds that are there already."""
+    if pairs < 1 or seed < 0:
+        raise DesignError(f"{pairs} pairs, seed {seed}: at least one pair, and no seed below 0")
     began = time.monotonic()
     done = edges = rows = stimulus = 0
     divergence: Divergence | None = None

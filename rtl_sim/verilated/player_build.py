@@ -21,7 +21,7 @@ from rtl_sim import cache
 from rtl_sim.design import literal
 from rtl_sim.errors import BuildFailed
 from rtl_sim.verilated import build, toolchain
-from rtl_sim.verilated.build import CXX_FLAGS, FAST, RUNTIME, SANITIZE, SLOW
+from rtl_sim.verilated.build import CXX_FLAGS, FAST, RUNTIME, SANITIZE, SLOW, SOUND_SHIFTS
 from rtl_sim.verilated.toolchain import Toolchain
 
 SHIM: Final = Path(__file__).parent / "play"
@@ -38,6 +38,7 @@ TOGETHER_BYTES: Final = 400_000
 _FLAGS: Final = (
     *("--cc", "--prefix", "Vmodel", "--threads", "1", "--no-timing", "-O3", "-Wno-fatal"),
     *("--x-initial", "unique"),
+    *SOUND_SHIFTS,
 )
 _TRACE_FLAGS: Final = ("--trace-vcd",)
 _TRACE_DEFINES: Final = ("-DVM_TRACE=1", "-DVM_TRACE_VCD=1", "-DHALTERE_TRACE")

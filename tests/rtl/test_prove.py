@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rtl_sim.design import Design, load_design
-from rtl_sim.errors import PortError
+from rtl_sim.errors import DesignError, PortError
 from rtl_sim.prove import __main__ as command
 from rtl_sim.prove import prove
 from rtl_sim.prove.builds import Builds, build, from_result
@@ -182,6 +182,12 @@ endmodule""")
     design = Design((tmp_path / "sub" / "table.v",), "table_", params=params)
     report = prove(design, pairs=10)
     assert report.ok, str(report)
+
+
+@pytest.mark.parametrize(("pairs", "seed"), [(0, 1), (-3, 1), (5, -1)])
+def test_a_proof_of_nothing_is_refused(pairs: int, seed: int, fifo: Builds) -> None:
+    with pytest.raises(DesignError, match="at least one pair"):
+        examine(fifo, pairs=pairs, seed=seed)
 
 
 def test_powers_of_variables_are_those_of_the_rtl(tmp_path: Path) -> None:

@@ -38,6 +38,11 @@ class Design:
     resets: Mapping[str, int] = field(default_factory=dict)
     hold: Mapping[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name, level in self.resets.items():
+            if level not in (0, 1):
+                raise DesignError(f"reset {name} is active at level {level!r}: say 0 or 1")
+
 
 _NUMBER: Final = re.compile(r"[+-]?\d[\d_]*(\.\d+)?([eE][+-]?\d+)?\Z|\d*'[sS]?[bodhBODH][\w?]+\Z")
 

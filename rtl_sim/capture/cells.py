@@ -26,6 +26,10 @@ REFUSED_REGISTERS: Final[dict[str, tuple[str, str]]] = {
     "ff": ("global-clock", "follows the simulator's global clock, which no hardware has"),
 }
 
+LATCHES: Final = frozenset(
+    f"${kind}" for kind, (refusal, _) in REFUSED_REGISTERS.items() if refusal == "latch"
+)
+
 ANY_REGISTER: Final = (*SOUND_REGISTERS, *REFUSED_REGISTERS)
 
 _MEMORY_CELLS: Final = ("$mem", "$mem_v2", "$memwr", "$memwr_v2")

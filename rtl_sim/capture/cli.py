@@ -6,8 +6,7 @@ Exit status: 0 captured; 2 the design or the call is at fault, with the reason o
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -15,10 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rtl_sim import arguments
 from rtl_sim.capture.options import DEFAULT_LANES, Options
 from rtl_sim.capture.tool import DEFAULTS, CaptureResult, capture
-from rtl_sim.design import Design, load_design
-from rtl_sim.errors import DesignError, SimError
+from rtl_sim.errors import SimError
 
 _EPILOG = """\
 examples:
@@ -40,23 +39,8 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument(
-        "sources", nargs="*", type=Path, metavar="SOURCE",
-        help="one design.toml, or Verilog (.v) and SystemVerilog (.sv) files, packages first",
-    )  # fmt: skip
-    made.add_argument("-f", dest="lists", action="append", default=[], type=Path, metavar="FILE.f",
-                      help="a file list as simulators take it; may be repeated")  # fmt: skip
+    arguments.add(made)
     made.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the files")
-    design = made.add_argument_group("design")
-    design.add_argument("--top", default="", help="top module; found when only one can be it")
-    design.add_argument("--param", action="append", default=[], type=_pair, metavar="NAME=VALUE",
-                        help="parameter of the top: a number, or a text")  # fmt: skip
-    design.add_argument("--define", action="append", default=[], type=_define,
-                        metavar="NAME[=VALUE]", help="macro for the preprocessor")  # fmt: skip
-    design.add_argument("--include", action="append", default=[], type=Path, metavar="DIR",
-                        help="where `include looks")  # fmt: skip
-    design.add_argument("--clock", action="append", default=[], metavar="PORT",
-                        help="clock port, the primary one first; default: found")  # fmt: skip
     options = made.add_argument_group("how it is made haltable")
     options.add_argument("--lanes", type=int, default=DEFAULT_LANES, metavar="W",
                          help="bits of state that move in a cycle (default 32)")  # fmt: skip
@@ -73,11 +57,11 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    given = parser().parse_args(arguments)
+def main(given_words: Sequence[str] | None = None) -> int:
+    given = parser().parse_intermixed_args(given_words)
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        design = _design(given)
+        design = arguments.design(given)
         options = Options(
             given.lanes,
             given.freeze,
@@ -95,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
     except SimError as error:
         errors.print(f"{error.code}: {escape(str(error))}")
+        return 2
+    except OSError as error:
+        errors.print(f"os_error: into {escape(str(given.out))}: {escape(str(error))}")
         return 2
     show(result, options, Console(soft_wrap=True, highlight=False))
     return 0
@@ -124,45 +111,3 @@ def show(result: CaptureResult, options: Options, console: Console) -> None:
         console.print(f"warning: {escape(warning)}")
     for path in (result.verilog, result.state_map, result.report_file):
         console.print(escape(str(path)))
-
-
-def _design(given: argparse.Namespace) -> Design:
-    tables = [source for source in given.sources if source.suffix == ".toml"]
-    if tables:
-        if len(given.sources) > 1 or given.lists:
-            raise DesignError(f"{tables[0]} describes the whole design: give no other sources")
-        design = load_design(tables[0])
-    else:
-        described = [load_design(path) for path in given.lists]
-        design = Design(
-            sources=(*(path for one in described for path in one.sources), *given.sources),
-            top=next((one.top for one in described if one.top), ""),
-            include=tuple(path for one in described for path in one.include),
-            defines={name: text for one in described for name, text in one.defines.items()},
-        )
-    if not design.sources:
-        raise DesignError("no sources: give a design.toml, a file list with -f, or source files")
-    params: Mapping[str, int | str] = {**design.params, **dict(given.param)}
-    return replace(
-        design,
-        top=given.top or design.top,
-        params=params,
-        include=(*design.include, *given.include),
-        defines={**design.defines, **dict(given.define)},
-        clocks=tuple(given.clock) or design.clocks,
-    )
-
-
-def _pair(text: str) -> tuple[str, int | str]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    try:
-        return name, int(value, 0)
-    except ValueError:
-        return name, value.removeprefix('"').removesuffix('"')
-
-
-def _define(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name, value

@@ -131,6 +131,8 @@ class _Finder:
             return None
         if not self._clock_bits:
             why = "has a clock that logic makes, and no clock port is known; declare it (clocks)"
+            if bit in self._driven:
+                why = "is clocked by a bit of a wider port; give the clock a port of its own"
             self._refuse("undeclared-clock", cell, why)
             return None
         return Clock(bit, rising, switched=self._low(bit) != ("0" if rising else "1"))

@@ -24,6 +24,8 @@ from rtl_sim.capture.scope import Scope, identifier
 GATE: Final = "haltere_clock_gate"
 SWITCH: Final = "haltere_clock_switch"
 
+NAMES: Final = ("sp_gated", "sp_gate")  # in the top, beside those of other clocks
+
 # Emitted once each, under names of the design's own, where they are used.
 MODULES: Final[Mapping[str, str]] = {
     GATE: """\
@@ -56,6 +58,8 @@ class Domains:
             (clock.bit, clock.rising): scope.reserve(f"sp_clk_{index}")
             for index, clock in enumerate(clocks.others)
         }
+        for name in self._names.values():
+            scope.reserve(f"{name}_flops"), scope.reserve(f"{name}_switch")
 
     def edge(self, bit: Bit, rising: bool) -> str:
         """The event at which a memory's port of this clock moves, running or frozen."""

@@ -38,11 +38,17 @@ def index(address: Bits, scope: Scope) -> str:
 
 
 def declare_memory(cell: Cell, variable: str) -> Iterator[str]:
-    """The array of a memory or ROM, with its content where the RTL gives one."""
+    """The array of a memory or ROM, with its content where the RTL gives one.
+
+    Words of a ROM that the RTL leaves open are zeros: no state moves with the design, so that they
+    must be the same in every instance.
+    """
     width, depth, offset = cell.number("WIDTH"), cell.number("SIZE"), cell.number("OFFSET")
     name = identifier(variable)
     yield f"  reg {span(width)}{name} [{offset}:{offset + depth - 1}];"
     image = cell.params["INIT"]
+    if not cell.number("WR_PORTS"):
+        image = image.replace("x", "0").rjust(width * depth, "0")
     if not image.strip("x"):
         return
     yield "  initial begin"

@@ -27,16 +27,25 @@ from rtl_sim.design import Design, literal
 
 _NO_ASSERTIONS: Final = " --ignore-assertions"
 _NO_TIMING: Final = " --ignore-timing"
+_KEEP_MODULES: Final = " --best-effort-hierarchy"
+_ACROSS: Final = "hierarchical reference across preserved module boundary"
 _MAX_DEPTH: Final = 64  # of instances: deeper is a module that contains itself
 _TOPS: Final = re.compile(r"^Top level design units:\n((?:    \S+\n)+)", re.MULTILINE)
 
 _IMPLICIT: Final = re.compile(
-    r"^(\S+:\d+): Warning: Identifier `\\?(\S+)' is implicitly declared", re.MULTILINE
+    r"^(.+?:\d+): Warning: Identifier `\\?(\S+)' is implicitly declared", re.MULTILINE
 )
 _IGNORED: Final = re.compile(
-    r"^(\S+:\d+): Warning: Ignoring call to system task (\S+?)\.?$", re.MULTILINE
+    r"^(.+?:\d+): Warning: Ignoring call to system task (\S+?)\.?$", re.MULTILINE
 )
 _NO_TOP: Final = re.compile(r"not a valid top-level module|Module `.*' not found")
+_ENDLESS: Final = re.compile(r"^.*exceeded max include depth.*$", re.MULTILINE)
+# Yosys's own reader extends a signed value with zeros where it writes a part of a memory's word.
+_PART: Final = re.compile(r"\]\s*\[[^\[\];]*\]\s*<?=(?!=)")
+_ZEROS: Final = (
+    "a signed value written to a part of a memory's word may have lost its sign: slang, which "
+    "keeps it, does not read this design; write the parts' full width"
+)
 _ARRAY_MARK: Final = "haltere_array"
 _PLACE: Final = re.compile(r":\d+(?:[.:][\d.:-]+)?: ")
 # A delay before a statement, as far as a text shows it; slang then says whether it is meant.
@@ -61,7 +70,11 @@ def read(design: Design, staged: Staged, work: Path, assertions: bool = True) ->
     Raises CaptureRefused or ElaborationError with what the reader said that got furthest.
     """
     systemverilog = any(source.endswith((".sv", ".svh")) for source in staged.sources)
-    order = (_by_slang, _by_yosys) if systemverilog else (_by_yosys, _by_slang)
+    texts = [text for _, text in _texts(staged, work)]
+    signed = any("signed" in text and _PART.search(text) for text in texts)
+    order = (_by_slang, _by_yosys) if systemverilog or signed else (_by_yosys, _by_slang)
+    if any("`include" in text for text in texts):
+        _check_includes(design, staged, work)
     top = design.top or _find_top(design, staged, work)
     refused: list[CaptureRefused] = []
     failed: dict[_Reader, ElaborationError] = {}
@@ -69,6 +82,8 @@ def read(design: Design, staged: Staged, work: Path, assertions: bool = True) ->
         try:
             raw, warnings = reader(design, staged, top, work, assertions)
             refuse.check_raw(raw, top)
+            if signed and reader is _by_yosys:
+                warnings = [*warnings, _ZEROS]
             return Read(top, raw, tuple(warnings))
         except CaptureRefused as error:
             refused.append(error)
@@ -186,7 +201,7 @@ def _by_slang(
         "opt_dff -nodffe -nosdff t:$aldff t:$aldffe %u",
         *_finish(top, assertions),
     ]
-    reading = "read_slang --best-effort-hierarchy -f read.f"
+    reading = f"read_slang{_KEEP_MODULES} -f read.f"
     if not assertions:
         reading += _NO_ASSERTIONS
     warnings = _skipped(staged, work) if assertions else []
@@ -198,6 +213,8 @@ def _by_slang(
             delays = _delays(work / "read.log")
             if _NO_TIMING not in reading and delays and not any(acts for _, acts in delays):
                 reading += _NO_TIMING
+            elif _KEEP_MODULES in reading and _ACROSS in str(error):
+                reading = reading.replace(_KEEP_MODULES, "")
             elif _NO_ASSERTIONS not in reading:
                 reading += _NO_ASSERTIONS
                 warnings += _unread_assertions(staged, work, error)
@@ -270,7 +287,7 @@ def _read_verilog(design: Design, staged: Staged, assertions: bool = False) -> s
     ]
     return (
         f"read_verilog -sv -nodisplay {'' if assertions else '-noassert -noassume '}"
-        f"{' '.join(options)} {' '.join(staged.sources)}"
+        f"{' '.join(options)} {' '.join(staged.named)}"
     )
 
 
@@ -285,7 +302,7 @@ def _command_file(design: Design, staged: Staged, path: Path, more: Sequence[str
             f"-D {_quoted(f'{name}={value}' if value else name)}"
             for name, value in sorted(design.defines.items())
         ),
-        *staged.sources,
+        *staged.named,
         *more,
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -306,6 +323,18 @@ def _as_bits(value: int | str) -> str:
     if not isinstance(value, int) or not 0 <= value < 1 << 31:
         raise ElaborationError(f"Yosys's own reader cannot be given a parameter of value {value}")
     return text
+
+
+def _check_includes(design: Design, staged: Staged, work: Path) -> None:
+    """Raises ElaborationError for a file that includes itself: Yosys's own reader would follow it
+    for ever. Other mistakes are told when the top is known."""
+    _command_file(design, staged, work / "includes.f", [])
+    with contextlib.suppress(ElaborationError):
+        yosys.run(
+            [f"read_slang --ast-compilation-only{_NO_ASSERTIONS} -f includes.f"], work, "includes"
+        )
+    if endless := _ENDLESS.search((work / "includes.log").read_text(encoding="utf-8")):
+        raise ElaborationError(endless[0])
 
 
 def _find_top(design: Design, staged: Staged, work: Path) -> str:

@@ -7,6 +7,7 @@ refused; nothing is dropped silently.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -30,6 +31,8 @@ STATE_PORTS: Final = (
     "sp_mwd",
     "sp_mrd",
 )
+# And those of what it adds inside: a port cannot make way for them.
+_ADDED: Final = re.compile(r"sp_(padding|walk|at|gated|gate|clk_\d+(_flops|_switch)?)\Z")
 _MEMORY_KINDS: Final = frozenset(
     {"$mem_v2", "$memrd", "$memrd_v2", "$memwr_v2", "$meminit", "$meminit_v2"}
 )
@@ -50,6 +53,11 @@ def check_raw(modules: Mapping[str, Module], top: str) -> None:
         for net in modules[top].nets
         if net.public and net.name in STATE_PORTS
     ]
+    found += [
+        Refusal("reserved-name", port.name, "is a name of what is added to the design; rename it")
+        for port in modules[top].ports
+        if _ADDED.match(port.name)
+    ]
     found += dead_clocks(modules, top)
     if found:
         raise CaptureRefused(top, found)
@@ -59,6 +67,7 @@ def check_flat(modules: Mapping[str, Module], top: str, declared: Sequence[str] 
     """Refuse what only the whole design shows. Returns its clocks; `declared` names their ports."""
     module = modules[top]
     found = [refusal for kept in modules.values() for refusal in _drivers(kept)]
+    found += [refusal for kept in modules.values() for refusal in _refused(kept, frozenset())]
     found_clocks, complaints = clocks.find(module, declared)
     found += complaints
     found += [
@@ -84,12 +93,10 @@ def _raw(module: Module, modules: Mapping[str, Module]) -> Iterator[Refusal]:
     if boxes.is_box(module):
         yield from boxes.check(module)
         return
+    yield from _refused(module, _unread(module))
     for cell in module.cells:
         place = module.place(cell)
-        reason = cells.REFUSED_REGISTERS.get(cell.kind.removeprefix("$"))
-        if reason is not None:
-            yield Refusal(reason[0], place, reason[1])
-        elif cell.kind == "$tribuf" or any("z" in bits for bits in cell.pins.values()):
+        if cell.kind == "$tribuf" or any("z" in bits for bits in cell.pins.values()):
             yield Refusal("tristate", place, "drives z: what is on the net is decided elsewhere")
         elif not cell.kind.startswith("$") and cell.kind not in modules:
             yield Refusal(
@@ -102,6 +109,23 @@ def _raw(module: Module, modules: Mapping[str, Module]) -> Iterator[Refusal]:
     for port in module.ports:
         if port.direction != "input" and "z" in port.bits:
             yield Refusal("tristate", f"{module.name}.{port.name}", "drives z")
+
+
+def _refused(module: Module, unread: frozenset[str]) -> Iterator[Refusal]:
+    for cell in module.cells:
+        reason = cells.REFUSED_REGISTERS.get(cell.kind.removeprefix("$"))
+        if reason is not None and cell.name not in unread:
+            yield Refusal(reason[0], module.place(cell), reason[1])
+
+
+def _unread(module: Module) -> frozenset[str]:
+    """Latches whose value nothing reads: loop variables of combinational processes."""
+    latches = [cell for cell in module.cells if cell.kind in cells.LATCHES]
+    read: set[Bit] = set()
+    for cell in module.cells if latches else ():
+        read.update(b for pin, bits in cell.pins.items() if pin not in cell.outputs for b in bits)
+    read.update(bit for p in module.ports if p.direction != "input" for bit in p.bits)
+    return frozenset(cell.name for cell in latches if read.isdisjoint(cell.pins["Q"]))
 
 
 def _known(kind: str) -> bool:

@@ -10,9 +10,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rtl_sim.capture.errors import ElaborationError, Refusal
 from rtl_sim.design import Design
+
+_QUOTED: Final = re.compile(r"[ ;#()&|]")
+_UNSPEAKABLE: Final = re.compile(r"[\"'`\\$\x00-\x1f]")  # means something even in quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,11 @@ class Staged:
     include: tuple[str, ...]
     places: dict[str, Path]
     work: Path
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """`sources` as words of a script."""
+        return tuple(f'"{name}"' if _QUOTED.search(name) else name for name in self.sources)
 
     def original(self, text: str) -> str:
         """A message with the files under their owner's names."""
@@ -61,9 +70,10 @@ def stage(design: Design, work: Path) -> Staged:
             (work / links[folder]).symlink_to(folder.resolve(), target_is_directory=True)
         return links[folder]
 
+    for source in design.sources:
+        if _UNSPEAKABLE.search(source.name):
+            why = "has a name that Yosys cannot be told: rename it"
+            raise ElaborationError(f"source file {str(source)!r} {why}")
     sources = tuple(f"{link(source.parent)}/{source.name}" for source in design.sources)
     include = tuple(link(folder) for folder in design.include)
-    for name in sources:
-        if re.search(r"[\s;\"#]", name):
-            raise ElaborationError(f"source file {name!r} has a name that Yosys cannot be told")
     return Staged(sources, include, {name: folder for folder, name in links.items()}, work)

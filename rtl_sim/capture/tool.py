@@ -5,9 +5,12 @@ Essay: see the package's docstring. This file is the order of the steps.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +30,7 @@ from rtl_sim.capture import (
     writer,
 )
 from rtl_sim.capture.area import compare
-from rtl_sim.capture.clocks import Clocks
+from rtl_sim.capture.clocks import Clocks, edges
 from rtl_sim.capture.domains import GATE, SWITCH
 from rtl_sim.capture.errors import CaptureRefused, ElaborationError, Refusal
 from rtl_sim.capture.netlist import Module
@@ -152,13 +155,26 @@ def capture(
 
 
 def _write_all(texts: Mapping[str, str], out: Path) -> None:
-    """All files or none: each is whole before the first takes its name."""
+    """All files or none: each is whole before the first takes its name.
+
+    One run at a time: two into one folder would leave files of both, which do not fit.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".capture-", dir=out) as folder:
+    with _alone(out), tempfile.TemporaryDirectory(prefix=".capture-", dir=out) as folder:
         for name, text in texts.items():
             (Path(folder) / name).write_text(text, encoding="utf-8")
         for name in texts:
             (Path(folder) / name).replace(out / name)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _area(top: str, work: Path) -> Mapping[str, Any]:
@@ -173,23 +189,35 @@ def _area(top: str, work: Path) -> Mapping[str, Any]:
     return compare(original, captured, top, work)
 
 
+def _clocked(module: Module, kinds: frozenset[str]) -> set[str]:
+    """Those of `kinds` that an instance gives a clock of `module`."""
+    clocks = {bit for cell in module.cells for bit, _, _ in edges(cell)}
+    return {
+        cell.kind
+        for cell in module.cells
+        if cell.kind in kinds
+        and any(bit in clocks for pin in cell.inputs for bit in cell.pins[pin])
+    }
+
+
 def _elaborated(
     top: str, raw: Mapping[str, Module], declared: Sequence[str], work: Path
 ) -> tuple[dict[str, Module], Clocks]:
     """The checked design, flat but for modules without state, and its clocks.
 
     A kept module ties every output to every input. Where that closes a ring that the gates inside
-    do not, it is flattened after all.
+    do not, or could make data of a clock (a register that parameters bypass), it is flattened after
+    all.
     """
     keep = elaborate.stateless(raw, top)
     while True:  # ends: each turn keeps fewer modules
         flat = elaborate.flatten(work, keep)
         flat = boxes.opened(flat, boxes.known(flat))
         cells = (cell for module in flat.values() for cell in loops.word_rings(module))
-        ringed = keep.intersection(cell.kind for cell in cells)
-        if not ringed:
+        opened = keep.intersection(cell.kind for cell in cells) | _clocked(flat[top], keep)
+        if not opened:
             break
-        keep -= ringed
+        keep -= opened
     clocks = refuse.check_flat(flat, top, declared)
     owners = [cell for cell in flat[top].cells if cell.kind == "$mem_v2"]
     memory_count = len(owners) + sum(len(ports.read_ports(cell)) for cell in owners)

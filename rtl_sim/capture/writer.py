@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from rtl_sim.capture import boxes, formal, logic, memories, uniform
+from rtl_sim.capture.domains import NAMES as DOMAIN_NAMES
 from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.flops import PADDING, Flops
 from rtl_sim.capture.netlist import Bits, Cell, Module
@@ -41,7 +42,8 @@ def write(modules: Mapping[str, Module], top: Part, options: Options) -> Written
     ]
     gated = options.freeze == "gate" and bool(top.clocks.ports)
     scope = Scope(top.module)
-    for reserved in (*STATE_PORTS, PADDING, memories.WALK, memories.WALKED_ADDRESS):
+    added = (PADDING, memories.WALK, memories.WALKED_ADDRESS, *DOMAIN_NAMES)
+    for reserved in (*STATE_PORTS, *added):
         scope.reserve(reserved)
     domains = Domains(top.clocks, scope, name, gated)
     texts += domains.modules()
@@ -110,10 +112,12 @@ def _top(
     yield from walks.declare()
     for memory in state.memories:
         yield from logic.declare_memory(memory.cell, arrays[memory.cell.name])
-        for earlier, later in memories.collisions(memory):
+        unordered = sorted({port for pair in memories.collisions(memory) for port in pair})
+        if unordered:
+            which = ", ".join(map(str, unordered))
             warnings.append(
-                f"memory {memory.name}: the RTL leaves open which of write ports {earlier} and "
-                f"{later} wins when both write one word; here it is the later"
+                f"memory {memory.name}: no order is known among write ports {which}; should two "
+                "write one word at once, the later wins"
             )
     for cell in _roms(module):
         yield from logic.declare_memory(cell, arrays[cell.name])

@@ -23,7 +23,7 @@ _COMPLAINT: Final = re.compile(r"^(?:.*: )?ERROR: ?.*$", flags=re.MULTILINE)
 # slang's reader warns where it drops a statement; nothing is dropped here.
 _DROPPED: Final = re.compile(r"^.*will not be synthesized.*$", flags=re.MULTILINE)
 # Where slang's reader comes upon what it has no code for, it shows the line and then gives up.
-_LINE: Final = re.compile(r"^Source line (\S+?:\d+)(?::\d+)?: (.*)$", flags=re.MULTILINE)
+_LINE: Final = re.compile(r"^Source line (.+?:\d+)(?::\d+)?: (.*)$", flags=re.MULTILINE)
 _SUMMARY: Final = "Design elaboration failed"
 _MAX_COMPLAINTS: Final = 20
 

@@ -1,6 +1,6 @@
 """`python -m rtl_sim.prove DESIGN [--pairs N] [--seed S] [--bench FILE] [--json] ...`
 
-DESIGN is a design.toml, a file list (.f), or sources with --top. Exit status: 0 nothing found,
+The design is described as for `haltere capture`. Exit status: 0 nothing found,
 1 a divergence (or a bit not covered, or a control not noticed), 2 the design cannot be proved on
 (or the bench given fails on the original already).
 """
@@ -15,20 +15,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rtl_sim.design import Design, load_design
+from rtl_sim import arguments
+from rtl_sim.design import Design
 from rtl_sim.errors import SimError
 from rtl_sim.prove import BenchReport, ProofReport, prove, prove_bench
 from rtl_sim.prove.tool import PAIRS, Progress, command_line
 from rtl_sim.tb.runner import BenchFailed
 
-DESCRIPTIONS = (".toml", ".f")
 
-
-def main(arguments: list[str] | None = None) -> int:
-    given = sys.argv[1:] if arguments is None else arguments
-    options = _parser().parse_args(given)
+def main(words: list[str] | None = None) -> int:
+    given = sys.argv[1:] if words is None else words
+    options = _parser().parse_intermixed_args(given)
     try:
-        design = _design(options.design, options.top, options.clock)
+        design = _driven(arguments.design(options), options)
         report: ProofReport | BenchReport
         if options.bench:
             report = prove_bench(
@@ -49,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     except SimError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"os_error: {error}", file=sys.stderr)
+        return 2
     except BenchFailed as error:
         print(f"bench_failed: {error}", file=sys.stderr)
         return 2
@@ -62,9 +64,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="haltere prove", description="Try to tell a captured design from the original."
     )
-    parser.add_argument("design", nargs="+", type=Path, help="design.toml, files.f, or sources")
-    parser.add_argument("--top", default="", help="of sources")
-    parser.add_argument("--clock", action="append", default=[], help="a clock, the primary first")
+    arguments.add(parser)
+    for name, what in (
+        ("--reset", "a reset and its active level, e.g. rst_n=0; declare every one"),
+        ("--hold", "an input that never changes"),
+    ):
+        parser.add_argument(
+            name, action="append", default=[], type=_level, metavar="PORT=VALUE", help=what
+        )
     parser.add_argument("--pairs", type=int, default=PAIRS, help="halts, each somewhere else")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--control", action="store_true", help="and notice a missing segment")
@@ -81,13 +88,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _design(paths: list[Path], top: str, clocks: list[str]) -> Design:
-    if len(paths) == 1 and paths[0].suffix in DESCRIPTIONS:
-        design = load_design(paths[0])
-        design = replace(design, top=top or design.top)
-    else:
-        design = Design(tuple(paths), top)
-    return replace(design, clocks=tuple(clocks)) if clocks else design
+def _level(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    try:
+        return name, int(value, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not PORT=NUMBER") from None
+
+
+def _driven(design: Design, options: argparse.Namespace) -> Design:
+    """`design` with what the options say about its inputs."""
+    return replace(
+        design,
+        resets={**design.resets, **dict(options.reset)},
+        hold={**design.hold, **dict(options.hold)},
+    )
 
 
 @contextmanager

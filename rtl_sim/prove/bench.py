@@ -185,7 +185,7 @@ class _Sides:
         )
         self.options = [option for option in arguments if option[:2] in ("-G", "-I", "-D")]
         self.text = player_build.preprocessed(toolchain.find(), arguments)
-        self.data = player_build.data_files(self.text, design.sources)
+        self.data = player_build.data_files(self.text, design.sources, design.params)
 
     @property
     def steps(self) -> int:
@@ -230,11 +230,7 @@ class _Sides:
         self, simulator: Path, side: str, module: str, environment: dict[str, str], waves: bool
     ) -> dict[str, str]:
         """Test -> what it failed with, "" if it passed."""
-        folder = self.work / side
-        folder.mkdir(exist_ok=True)
-        for name, content in self.data:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
+        folder = player_build.place_data(self.data, self.work / side)
         results = runner.simulate(
             simulator,
             self.top,
@@ -256,7 +252,7 @@ class _Sides:
         self.moved(moves, shares, waves=True)
         written = []
         for side in ("original", "moved"):
-            dump = self.work / side / "dump.vcd"
+            dump = self.work / side / player_build.RUN_FOLDER / "dump.vcd"
             if dump.exists():
                 written.append(str(shutil.move(dump, folder / f"{side}.vcd")))
         return tuple(written)

@@ -30,11 +30,15 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class Builds:
-    """What a proof of `design` plays; `traced`: the libraries write waveforms."""
+    """What a proof of `design` plays; `traced`: the libraries write waveforms.
+
+    initial_edges  the original's power-on is an edge of every signal
+    """
 
     design: Design
     original: Path
     captured: tuple[Captured, Captured]
+    initial_edges: bool = False
 
     @property
     def state_map(self) -> StateMap:
@@ -43,8 +47,14 @@ class Builds:
     def traced(self) -> Builds:
         return Builds(
             self.design,
-            original_library(self.design, trace=True),
+            original_library(self.design, trace=True, initial_edges=self.initial_edges),
             (_retraced(self.captured[0]), _retraced(self.captured[1])),
+            self.initial_edges,
+        )
+
+    def with_initial_edges(self) -> Builds:
+        return replace(
+            self, original=original_library(self.design, initial_edges=True), initial_edges=True
         )
 
 
@@ -73,11 +83,16 @@ def from_result(result: CaptureResult, *, trace: bool = False) -> Captured:
 
 
 def original_library(
-    design: Design, *, trace: bool = False, x_assign: Literal["0", "1"] = "0"
+    design: Design,
+    *,
+    trace: bool = False,
+    x_assign: Literal["0", "1"] = "0",
+    initial_edges: bool = False,
 ) -> Path:
     return build_player(
         design.sources, design.top, design.params, include=design.include,
         defines=design.defines, trace=trace, x_assign=x_assign,
+        initial_edges=initial_edges,
     )  # fmt: skip
 
 

@@ -71,6 +71,7 @@ class ProofReport:
     divergence: Divergence | None = None
     controls: tuple[Control, ...] = ()
     equivalence: str = "not tried"
+    initial_edges: bool = False  # the original was simulated with an edge of all at power-on
 
     @property
     def ok(self) -> bool:
@@ -91,6 +92,8 @@ class ProofReport:
         for control in self.controls:
             said = "noticed" if control.noticed else "NOT NOTICED"
             lines.append(f"  control: {control.segment} left out of a restore: {said}")
+        if self.initial_edges:
+            lines.append("  a reset inside is active at power-on: the original is given its edge")
         lines.append(f"  equivalence by Yosys: {self.equivalence}")
         if self.divergence is not None:
             lines.append(f"  {self.divergence}".replace("\n", "\n  "))

@@ -17,6 +17,11 @@ X_NOTE: Final = (
     "captured design decides otherwise, not a divergence of its state"
 )
 
+SIMULATOR_NOTE: Final = (
+    "built to write waveforms both sides agree, so that these show nothing: the simulator made "
+    "something else of one text without them; what is right, the RTL says"
+)
+
 
 def explain(builds: Builds, seed: int, divergence: Divergence, waves: Path | None) -> Divergence:
     """`divergence` with its cause as far as another run shows it; waveforms go to `waves`."""
@@ -26,7 +31,9 @@ def explain(builds: Builds, seed: int, divergence: Divergence, waves: Path | Non
         return divergence
     waves.mkdir(parents=True, exist_ok=True)
     tracing = check.Tracing(waves, divergence.cut)
-    check.play(builds.traced(), seed, divergence.stimulus, tracing=tracing)
+    traced = check.play(builds.traced(), seed, divergence.stimulus, tracing=tracing)
+    if traced.divergence is None and not divergence.note:
+        divergence = replace(divergence, note=SIMULATOR_NOTE)
     pair = ("original", "kept") if divergence.law == "original" else ("kept", "moved")
     paths = [waves / f"{name}.vcd" for name in pair]
     found = [str(path) for path in paths if path.exists()]
@@ -50,10 +57,14 @@ def first_difference(wanted: Path, found: Path, names: frozenset[str]) -> tuple[
 
 
 def _depends_on_x(builds: Builds, seed: int, divergence: Divergence) -> bool:
-    """Whether the original, built with its X the other way, differs from itself as early."""
-    other = replace(builds, original=original_library(builds.design, x_assign="1"))
-    again = check.play(other, seed, divergence.stimulus).divergence
-    return again != divergence
+    """Whether the original, built with its X the other way, shows there something else."""
+    library = original_library(builds.design, x_assign="1", initial_edges=builds.initial_edges)
+    again = check.play(replace(builds, original=library), seed, divergence.stimulus).divergence
+    if again is None or again.law != divergence.law:
+        return True
+    if (again.cut, again.row) != (divergence.cut, divergence.row):
+        return (again.cut, again.row) > (divergence.cut, divergence.row)
+    return not set(divergence.outputs) & set(again.outputs)
 
 
 def _values(path: Path, names: frozenset[str]) -> Iterator[tuple[int, Mapping[str, str]]]:

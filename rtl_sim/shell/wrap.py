@@ -13,7 +13,9 @@ from typing import Final
 
 from rtl_sim.capture import CaptureResult, capture
 from rtl_sim.capture.options import Options
+from rtl_sim.capture.refuse import STATE_PORTS
 from rtl_sim.design import Design
+from rtl_sim.errors import DesignError
 from rtl_sim.shell.geometry import Geometry
 from rtl_sim.statemap import StateMap
 
@@ -23,6 +25,8 @@ _PLAIN: Final = (
     *("pkg", "fifo", "lite_front", "dma_write", "dma_read", "freezer", "sequencer"),
     *("registers", "controller"),
 )
+MAX_BURST_BEATS: Final = 256
+NAMED: Final = 8  # ports in a message
 
 # (name, width) of an overlay's ports (docs/overlays.md), requests and then answers of each bus.
 LITE_REQUESTS: Final = (
@@ -66,10 +70,13 @@ def wrap(
 
     burst_beats  of the overlay's longest burst; the boundary's buffers, and with them its share of
                  a snapshot, are as large
-    Raises what capture raises.
+    Raises what capture raises, and DesignError for a design with other ports than an overlay's.
     """
+    if not 1 <= burst_beats <= MAX_BURST_BEATS:
+        raise DesignError(f"bursts of {burst_beats} beats: AXI4 has 1 to {MAX_BURST_BEATS}")
     options = options or Options()
     overlay = capture(design, out / "overlay", options)
+    _check_ports(overlay.report.top, overlay.verilog.read_text(encoding="utf-8"))
     boundary = capture(
         Design(
             tuple(RTL / f"shell_{name}.sv" for name in _CAPTURED),
@@ -84,6 +91,29 @@ def wrap(
     top.write_text(shell_text(overlay.report.top, geometry), encoding="utf-8")
     plain = tuple(RTL / f"shell_{name}.sv" for name in _PLAIN)
     return Wrapped((*plain, overlay.verilog, boundary.verilog, top), geometry, overlay)
+
+
+def _check_ports(top: str, captured: str) -> None:
+    """An overlay has the ports that the shell joins, no other, each as wide."""
+    inputs = [("ap_clk", 1), ("ap_rst_n", 1)]
+    inputs += [(f"s_axi_control_{name}", width) for name, width in LITE_REQUESTS]
+    inputs += [(f"m_axi_gmem_{name}", width) for name, width in FULL_ANSWERS]
+    outputs = [("interrupt", 1)]
+    outputs += [(f"s_axi_control_{name}", width) for name, width in LITE_ANSWERS]
+    outputs += [(f"m_axi_gmem_{name}", width) for name, width in FULL_REQUESTS]
+    wanted = {name: f"input {_span(width)}{name}" for name, width in inputs}
+    wanted |= {name: f"output {_span(width)}{name}" for name, width in outputs}
+    header = captured.partition(f"\nmodule {top} (\n")[2].partition("\n);")[0]
+    lines = [line.strip().removesuffix(",") for line in header.splitlines()]
+    found = {line.split()[-1]: line for line in lines if line.split()[-1] not in STATE_PORTS}
+    wrong = [line for name, line in wanted.items() if found.get(name) != line]
+    wrong += [f"no port {name}" for name in found if name not in wanted]
+    if wrong:
+        more = f", and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        raise DesignError(
+            f"{top} has not the ports of an overlay (docs/overlays.md); it would need "
+            f"{', '.join(wrong[:NAMED])}{more}"
+        )
 
 
 def shell_text(overlay: str, geometry: Geometry) -> str:

@@ -20,9 +20,11 @@ from typing import Final
 from rtl_sim import cache
 from rtl_sim.errors import BuildFailed
 from rtl_sim.verilated import toolchain
+from rtl_sim.verilated.build import SOUND_SHIFTS
 
 BUILD_ARGS: Final = (
     *("--x-assign", "0", "--x-initial", "unique", "--no-assert", "--no-timing", "-Wno-fatal"),
+    *SOUND_SHIFTS,
 )
 _MAKE: Final = (
     "CFG_CXXFLAGS_STD=-std=gnu++20",

@@ -33,9 +33,15 @@ COMPILE_JOBS = 2  # a model has few files; more would starve the other cores' us
 TOOL_TIMEOUT_S = 1800.0  # the largest configuration takes minutes; a hung tool must end
 LOG_CHARS = 4000  # of a failed tool, in the exception
 
+# Verilator makes (a >> b) >> c of more than 64 bits a >> (b + c), and loses that sum's carry.
+SOUND_SHIFTS = (
+    "-fno-dfg-peephole-replace-shiftl-shiftl",
+    "-fno-dfg-peephole-replace-shiftr-shiftr",
+)
 VERILATOR_FLAGS = [
     *("--cc", "--prefix", "Vmodel", "--threads", "1", "--no-timing", "-O3", "--assert"),
     *("--x-assign", "0", "--x-initial", "unique", "-Wno-fatal"),
+    *SOUND_SHIFTS,
 ]
 CXX_FLAGS = [
     *("-std=gnu++20", "-fPIC", "-fno-gnu-unique"),

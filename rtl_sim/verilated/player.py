@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtl_sim.errors import ModelFault, PortError
-from rtl_sim.verilated.player_build import Port, build_player
+from rtl_sim.verilated.player_build import RUN_FOLDER, Port, build_player
 
 __all__ = ["Player", "Port", "Rows", "build_player"]
 
@@ -51,7 +51,7 @@ class Player:
         self._row = np.zeros(self.in_words, np.uint32)
         self._shown = np.zeros(self.out_words, np.uint32)
         # `initial` blocks run in the first evaluation: that is when they read files by name.
-        with contextlib.chdir(library.parent):
+        with contextlib.chdir(library.parent / RUN_FOLDER):
             self._handle = self._library.haltere_player_create(seed)
             if not self._handle:
                 raise ModelFault(f"{library}: the model cannot be created")

@@ -10,6 +10,7 @@ constrains would break the RTL's own assumptions.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,25 +18,34 @@ from pathlib import Path
 from typing import Final, Literal
 
 from rtl_sim import cache
+from rtl_sim.design import literal
 from rtl_sim.errors import BuildFailed
 from rtl_sim.verilated import build, toolchain
-from rtl_sim.verilated.build import CXX_FLAGS, FAST, RUNTIME, SANITIZE, SLOW
+from rtl_sim.verilated.build import CXX_FLAGS, FAST, RUNTIME, SANITIZE, SLOW, SOUND_SHIFTS
 from rtl_sim.verilated.toolchain import Toolchain
 
 SHIM: Final = Path(__file__).parent / "play"
 LIBRARY: Final = "player.so"
 PROGRAM: Final = "player"
 WORD_BITS: Final = 32
-PORTS_FORMAT: Final = "1"  # of ports.inc
+PORTS_FORMAT: Final = "2"  # of ports.inc and the library's folder
+# Where a model's `initial` blocks find the files that RTL names: so deep that `../x.hex`, too,
+# lies in the library's folder.
+RUN_FOLDER: Final = Path("run/run/run/run")
 # Below this, one compilation of all generated C++: what takes long is the runtime's headers.
 TOGETHER_BYTES: Final = 400_000
 
 _FLAGS: Final = (
     *("--cc", "--prefix", "Vmodel", "--threads", "1", "--no-timing", "-O3", "-Wno-fatal"),
     *("--x-initial", "unique"),
+    *SOUND_SHIFTS,
 )
 _TRACE_FLAGS: Final = ("--trace-vcd",)
 _TRACE_DEFINES: Final = ("-DVM_TRACE=1", "-DVM_TRACE_VCD=1", "-DHALTERE_TRACE")
+# Verilator makes a variable of a process local when it sees every use written first, and takes an
+# `inout` argument of a task for written only: what was in a register of that kind is lost.
+_INOUT: Final = re.compile(r"\binout\b")
+_KEEP_REGISTERS: Final = "-fno-localize"
 _PORT: Final = re.compile(r"VL_(IN|OUT|INOUT)(?:8|16|64|W)?\(&(\w+),(\d+),(\d+)(?:,\d+)?\);")
 _STRING: Final = re.compile(r'"([^"\\\n]{1,200})"')
 _ESCAPE: Final = re.compile(r"__0([0-9a-fA-F]{2})")
@@ -65,6 +75,7 @@ def build_player(
     trace: bool = False,
     assertions: bool = False,
     x_assign: Literal["0", "1"] = "0",
+    initial_edges: bool = False,
 ) -> Path:
     """The shared library that `Player` loads.
 
@@ -72,6 +83,7 @@ def build_player(
     top      "": the module that nothing instantiates
     trace    the library can write waveforms; it is slower then
     x_assign what the RTL assigns as X: a don't care, but one constant in every build
+    initial_edges  power-on is an edge of every signal, as in simulators that begin with X
     Raises BuildFailed (ports that are neither in nor out, arrays and reals among them) and
     ToolMissing.
     """
@@ -79,9 +91,12 @@ def build_player(
     arguments = arguments_of(sources, top, params or {}, include, defines or {})
     flags = [*_FLAGS, *(_TRACE_FLAGS if trace else ()), "--x-assign", x_assign]
     flags.append("--assert" if assertions else "--no-assert")
+    flags += ["--x-initial-edge"] if initial_edges else []
     extra = _TRACE_DEFINES if trace else ()
     text = preprocessed(tools, arguments)
-    data = data_files(text, sources)
+    if _INOUT.search(text):
+        flags.append(_KEEP_REGISTERS)
+    data = data_files(text, sources, params or {})
     key = _key(tools, text, arguments, flags, top, "library", *(f"{n} {d!r}" for n, d in data))
 
     def make(folder: Path) -> None:
@@ -93,9 +108,7 @@ def build_player(
         build.call(tools, [tools.compiler, *link, *map(str, objects), str(runtime),
                            "-o", str(folder / LIBRARY)])  # fmt: skip
         build.drop_intermediates(folder, keep=LIBRARY)
-        for name, content in data:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
+        place_data(data, folder)
 
     return cache.entry("players", key, make) / LIBRARY
 
@@ -129,31 +142,48 @@ def arguments_of(
 ) -> list[str]:
     return [
         *(("--top-module", top) if top else ()),
-        *(f"-G{name}={_literal(value)}" for name, value in sorted(params.items())),
+        *(f"-G{name}={literal(value)}" for name, value in sorted(params.items())),
         *(f"-I{path.resolve()}" for path in include),
         *(f"-D{name}={value}" if value else f"-D{name}" for name, value in sorted(defines.items())),
         *(str(path.resolve()) for path in sources),
     ]
 
 
-def _literal(value: int | str) -> str:
-    return str(value) if isinstance(value, int) else f'"{value}"'
-
-
 def preprocessed(tools: Toolchain, arguments: Sequence[str]) -> str:
     return build.call(tools, [str(tools.verilator), "-E", "-P", "-Wno-fatal", *arguments])
 
 
-def data_files(text: str, sources: Sequence[Path]) -> list[tuple[str, bytes]]:
-    """(name as the RTL writes it, content) of each file named in a string, beside a source."""
+def data_files(
+    text: str, sources: Sequence[Path], params: Mapping[str, int | str]
+) -> list[tuple[str, bytes]]:
+    """(name as the RTL writes it, content) of each file beside a source that a string names.
+
+    Strings of the preprocessed `text` and of parameters. An absolute name needs no help.
+    """
+    named = {
+        *_STRING.findall(text),
+        *(value for value in params.values() if isinstance(value, str)),
+    }
     found: dict[str, bytes] = {}
-    for name in sorted(set(_STRING.findall(text))):
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+    for name in sorted(named):
+        climbs = Path(os.path.normpath(name)).parts.count("..")
+        if not name or Path(name).is_absolute() or climbs > len(RUN_FOLDER.parts):
             continue
         for folder in dict.fromkeys(source.resolve().parent for source in sources):
             if (folder / name).is_file():
                 found.setdefault(name, (folder / name).read_bytes())
     return list(found.items())
+
+
+def place_data(data: Sequence[tuple[str, bytes]], folder: Path) -> Path:
+    """Write `data_files` below `folder`; returns the folder in which their names mean them."""
+    run = folder / RUN_FOLDER
+    run.mkdir(parents=True, exist_ok=True)
+    for name, content in data:
+        path = Path(os.path.normpath(run / name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return run
 
 
 def _key(
@@ -212,9 +242,11 @@ def _members(header: str) -> list[tuple[str, Port]]:
             continue
         match = _PORT.fullmatch(text)
         if match is None or match.group(1) == "INOUT":
+            name = match.group(2) if match else re.split(r"\W+", text.rstrip(";"))[-1]
             raise BuildFailed(
-                f"the top module's port {text.rstrip(';')} is not an input or output of bits: "
-                "wrap the design in a top without arrays, reals and inouts among its ports"
+                f"the top module's port {name} is not an input or output "
+                f"of bits ({text.rstrip(';')}): wrap the design in a top without unpacked arrays, "
+                "reals and inouts among its ports"
             )
         member, width = match.group(2), int(match.group(3)) - int(match.group(4)) + 1
         raw.append((_name(member), member, "in" if match.group(1) == "IN" else "out", width))

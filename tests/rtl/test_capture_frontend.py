@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -233,6 +234,55 @@ def test_includes_defines_and_memory_files_are_found_beside_the_source(tmp_path:
     design = Design((rtl / "t.v",), "t", include=(headers,), defines={"BASE": "5"})
     report = capture(design, tmp_path / "out").report
     assert (report.flop_bits, report.roms) == (4, 1)  # the fifth bit is always 0
+
+
+def test_a_name_inside_an_instance_can_be_read_from_outside(tmp_path: Path) -> None:
+    text = (
+        "module part(input clk, input [3:0] d); reg [3:0] seen, m [0:3];"
+        " always @(posedge clk) begin seen <= d; m[d[1:0]] <= d; end endmodule\n"
+        f"{HEAD}part u(clk, d); always @(posedge clk) q <= u.seen ^ u.m[d[3:2]]; endmodule\n"
+    )
+    state = json.loads(_capture(tmp_path, text).state_map.read_text())
+    names = {bit["name"] for bit in state["flops"]}
+    assert {"q", "u.seen"} <= names
+    assert [memory["name"] for memory in state["memories"]] == ["u.m"]
+
+
+@pytest.mark.parametrize("top", ["t", ""])
+def test_a_file_that_includes_itself_is_told(top: str, tmp_path: Path) -> None:
+    (tmp_path / "ring.vh").write_text('`include "ring.vh"\n')
+    with pytest.raises(ElaborationError, match=r"ring\.vh:1: ERROR: exceeded max include depth"):
+        _capture(tmp_path, f'`include "ring.vh"\n{HEAD}{KEEP}', top=top)
+
+
+def test_a_signed_value_keeps_its_sign_in_a_part_of_a_memorys_word(tmp_path: Path) -> None:
+    text = (
+        "module t(input clk, input signed [2:0] s, input [1:0] a, output reg [8:0] q);"
+        " reg [8:0] m [0:3];"
+        " always @(posedge clk) begin m[a][7:1] <= s; q <= m[~a]; end endmodule\n"
+    )
+    written = _capture(tmp_path, text, "v").verilog.read_text()
+    assert "{{4{s[2]}}, s}" in written
+
+
+def test_what_the_top_does_not_use_may_be_wrong(tmp_path: Path) -> None:
+    (tmp_path / "empty.vh").write_text("")
+    unused = "module unused(input clk); missing m(clk); endmodule\n"
+    assert _capture(tmp_path, f'`include "empty.vh"\n{unused}{HEAD}{KEEP}').report.top == "t"
+
+
+@pytest.mark.parametrize("suffix", ["sv", "v"])
+def test_files_and_folders_may_have_blanks_in_their_names(suffix: str, tmp_path: Path) -> None:
+    folder = tmp_path / "my rtl"
+    folder.mkdir()
+    source = folder / f"a counter;(1)#2.{suffix}"
+    source.write_text(f"{HEAD}{KEEP}")
+    assert capture(Design((source,)), tmp_path / "the out").report.top == "t"
+    source.write_text(f"{HEAD}assign q = nowhere;\nendmodule\n")
+    with pytest.raises(ElaborationError, match=rf"{re.escape(str(source))}:2: .*nowhere"):
+        capture(Design((source,)), tmp_path / "the out")
+    with pytest.raises(ElaborationError, match="has a name that Yosys cannot be told: rename it"):
+        capture(Design((source.rename(folder / "it's.v"),)), tmp_path / "the out")
 
 
 def test_the_bytes_do_not_depend_on_where_each_source_lies(tmp_path: Path) -> None:

@@ -116,6 +116,28 @@ def test_a_large_roms_register_has_a_shadow_and_a_small_ones_is_a_flip_flop(tmp_
     assert (small.report.shadow_bits, len(_state(small)["flops"])) == (0, 16)
 
 
+@pytest.mark.parametrize("init", ["m[1] = 5; m[2][3:0] = 5;", ""])
+def test_rom_words_that_the_rtl_leaves_open_are_the_same_in_every_instance(
+    init: str, tmp_path: Path
+) -> None:
+    text = f"""
+module t(input clk, input [2:0] a, output [7:0] now, output reg [7:0] q);
+  reg [7:0] m [0:5];
+  initial begin {init} end
+  assign now = m[a];
+  always @(posedge clk) q <= m[a];
+endmodule"""
+    library = build_player([_captured(text, tmp_path).verilog], "t")
+    for seed in (1, 2):  # whatever fresh instances are full of
+        with Player(library, seed) as player:
+            words = []
+            for address in range(6):
+                player.set("a", address)
+                player.eval()
+                words.append(player.get("now"))
+        assert words == ([0, 5, 5, 0, 0, 0] if init else [0] * 6)
+
+
 def test_a_memory_of_two_million_bits_costs_no_more_text_than_a_small_one(tmp_path: Path) -> None:
     result = _captured(LARGE, tmp_path)
     assert result.report.memory_bits == 1 << 21

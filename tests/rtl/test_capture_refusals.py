@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -41,6 +42,11 @@ REFUSED = {
         "undeclared-clock",
         "q",
         f"{HEAD}); wire c = clk & en; always @(posedge c) q <= d; endmodule",
+    ),
+    "a clock in a wider port": (
+        "undeclared-clock",
+        "q",
+        f"{HEAD}); always @(posedge d[1]) q <= d + en; endmodule",
     ),
     "clock as data": (
         "clock-as-data",
@@ -106,6 +112,11 @@ REFUSED = {
         "t",
         "module t(input a, b, output q); assign q = a ^ b; endmodule",
     ),
+    "a port named as what is added": (
+        "reserved-name",
+        "sp_padding",
+        f"{HEAD}, input sp_padding); always @(posedge clk) q <= d + sp_padding; endmodule",
+    ),
     "a name of the state port": (
         "reserved-name",
         "sp_run",
@@ -163,6 +174,45 @@ def test_a_module_without_state_that_only_seems_to_loop_is_accepted(tmp_path: Pa
     )
     report = capture(Design((source,), "t"), tmp_path / "out").report
     assert (report.flop_bits, report.kept_modules) == (4, 0)
+
+
+def test_a_loop_variable_of_a_combinational_process_is_no_latch(tmp_path: Path) -> None:
+    source = tmp_path / "t.v"
+    source.write_text(
+        f"{HEAD}); integer i; reg [3:0] next; always @* begin next = d;"
+        " if (en) for (i = 0; i < 4; i = i + 1) if (d[i]) next = i; end"
+        " always @(posedge clk) q <= next; endmodule"
+    )
+    assert capture(Design((source,), "t"), tmp_path / "out").report.flop_bits == 4
+    source.write_text(source.read_text().replace("q <= next", "q <= next ^ i"))
+    with pytest.raises(CaptureRefused, match="latch: i "):
+        capture(Design((source,), "t"), tmp_path / "out")
+
+
+def test_a_register_that_parameters_bypass_makes_no_data_of_its_clock(tmp_path: Path) -> None:
+    source = tmp_path / "t.v"
+    source.write_text(
+        "module stage #(parameter BYPASS = 1) (input clk, input [3:0] d, output [3:0] q);"
+        " reg [3:0] r; always @(posedge clk) r <= d; generate if (BYPASS) assign q = d;"
+        " else assign q = r; endgenerate endmodule\n"
+        f"{HEAD}); wire [3:0] w; stage u(clk, d, w); always @(posedge clk) q <= w; endmodule"
+    )
+    assert capture(Design((source,), "t"), tmp_path / "out").report.flop_bits == 4
+
+
+@pytest.mark.parametrize("freeze", ["enable", "gate"])
+def test_signals_may_be_named_as_what_is_added(
+    freeze: Literal["enable", "gate"], tmp_path: Path
+) -> None:
+    names = ("sp_padding", "sp_walk", "sp_at", "sp_gate", "sp_gated", "sp_clk_0", "sp_clk_0_flops")
+    steps = "".join(f" {b} <= {a};" for a, b in zip(("d", *names), (*names, "q"), strict=True))
+    source = tmp_path / "t.v"
+    source.write_text(
+        f"{HEAD}, output reg n); reg [3:0] {', '.join(names)};"
+        f" always @(posedge clk) begin{steps} end always @(negedge clk) n <= en; endmodule"
+    )
+    report = capture(Design((source,), "t"), tmp_path / "out", Options(freeze=freeze)).report
+    assert report.flop_bits == 33
 
 
 def test_a_source_that_yosys_rejects_is_an_elaboration_error(tmp_path: Path) -> None:

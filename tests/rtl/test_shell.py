@@ -12,7 +12,7 @@ import pytest
 
 import rtl_sim
 from rtl_sim.design import Design
-from rtl_sim.errors import SnapshotError
+from rtl_sim.errors import DesignError, SnapshotError
 from rtl_sim.shell import Wrapped, from_snapshot, to_snapshot, wrap
 from rtl_sim.snapshot import SHELL
 from rtl_sim.statemap import StateMap
@@ -92,6 +92,20 @@ def test_an_image_that_is_damaged_or_of_another_geometry_is_refused(
     with pytest.raises(SnapshotError, match="layout"):
         snapshot = to_snapshot(image, wrapped.geometry, "checksum")
         from_snapshot(replace(snapshot, layout_id="0" * 64), wrapped.geometry)
+
+
+def test_a_design_without_an_overlays_ports_or_bursts_of_axi_is_not_wrapped(
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / "ok.v"
+    source.write_text(
+        "module ok(input ap_clk, input x, output reg interrupt);"
+        " always @(posedge ap_clk) interrupt <= x; endmodule"
+    )
+    with pytest.raises(DesignError, match=r"ok has not the ports .* need input ap_rst_n, .* more"):
+        wrap(Design((source,)), tmp_path)
+    with pytest.raises(DesignError, match="bursts of 257 beats: AXI4 has 1 to 256"):
+        wrap(Design((source,)), tmp_path, burst_beats=257)
 
 
 def test_registers_inside_memories_are_saved_and_restored_through_them(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -67,3 +70,33 @@ def test_a_call_that_cannot_be_meant_shows_the_usage(
         main(arguments)
     assert ended.value.code == 2
     assert "usage: haltere capture" in capsys.readouterr().err
+
+
+def test_options_may_stand_between_sources(source: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.v"
+    other.write_text("module other(input x, output y); assign y = x; endmodule\n")
+    given = [str(other), "--top", "counter", str(source), "--out", str(tmp_path / "out")]
+    assert main(given) == 0
+
+
+def test_a_folder_that_cannot_be_written_is_told(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(source), "--out", str(source)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"os_error: into {source}: ") and "File exists" in said
+
+
+def test_one_run_at_a_time_writes_into_a_folder(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    descriptor = os.open(out, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    other = threading.Thread(target=main, args=([str(source), "--out", str(out)],))
+    other.start()
+    other.join(3.0)  # it takes one second when nothing holds it up
+    waited = other.is_alive() and not any(out.glob("*"))
+    os.close(descriptor)
+    other.join(60.0)
+    assert waited
+    assert (out / "counter.v").exists()

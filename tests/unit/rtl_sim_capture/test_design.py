@@ -51,6 +51,7 @@ def test_a_file_list_is_read_as_simulators_read_it(
         ("d.toml", 'top = "t"\n', "names no sources"),
         ("d.toml", "sources = [\n", "is not TOML"),
         ("d.toml", 'sources = ["a.v"]\nresets = { rst = "low" }\n', "resets = .* wrong type"),
+        ("d.toml", 'sources = ["a.v"]\nresets = { rst = 2 }\n', "rst is active at level 2: say 0"),
         ("d.toml", 'sources = "a.v"\n', "sources = .* wrong type"),
         ("d.f", "a.v\n+vendor+x\n", r"d\.f:2: \+vendor\+x is not known"),
         ("d.f", "a.v\n-I\n", r"d\.f:2: nothing follows -I"),

@@ -156,6 +156,40 @@ def test_parameters_defines_and_included_files_reach_the_model(tmp_path: Path) -
             assert player.get("y") == 1027 + value
 
 
+@pytest.mark.parametrize("shift", ["<<", ">>"])
+def test_one_shift_after_another_shifts_by_the_whole_sum(shift: str, tmp_path: Path) -> None:
+    source = tmp_path / "twice.v"
+    source.write_text(
+        f"module twice (input [64:0] a, input [3:0] b, c, output [64:0] y);"
+        f" wire [64:0] once = a {shift} b; assign y = once {shift} c; endmodule\n"
+    )
+    with Player(build_player([source], "twice")) as player:
+        player.set("a", 1 << 32)
+        for b, c in ((0, 3), (7, 8), (8, 8), (15, 15)):
+            player.set("b", b)
+            player.set("c", c)
+            player.eval()
+            assert player.get("y") == (1 << 32 + b + c if shift == "<<" else 1 << 32 - b - c)
+
+
+def test_a_register_that_a_task_updates_in_place_keeps_its_value(tmp_path: Path) -> None:
+    source = tmp_path / "bump.v"
+    source.write_text(
+        "module bump (input clk, input en, output reg y); reg [7:0] n = 0;\n"
+        "  task add; inout [7:0] x; x = x + 1; endtask\n"
+        "  always @(posedge clk) begin add(n); y <= ^n & en; end\nendmodule\n"
+    )
+    with Player(build_player([source], "bump")) as player:
+        player.set("en", 1)
+        seen = []
+        for _ in range(8):
+            for level in (1, 0):
+                player.set("clk", level)
+                player.eval()
+            seen.append(player.get("y"))
+    assert seen == [1, 1, 0, 1, 0, 0, 1, 1]  # the parity of 1, 2, ... 8
+
+
 @pytest.mark.parametrize("port", ["inout x", "input [3:0] x [2]", "input real x"])
 def test_ports_that_are_no_bits_are_refused(port: str, tmp_path: Path) -> None:
     source = tmp_path / "odd.sv"

@@ -63,10 +63,6 @@ def rates(builds: Builds, seed: int) -> dict[str, float]:
 
 
 def _rate(player: Player | HaltablePlayer, rows: Rows) -> float:
-    # What spreads rows over the state port's words is the harness, not the model: not timed.
-    if isinstance(player, HaltablePlayer):
-        rows = player.widened(rows)
-        player = player.model
     began = time.process_time()
     player.play(rows)
     return len(rows) / (time.process_time() - began)

@@ -9,13 +9,12 @@ import sys
 from pathlib import Path
 
 from rtl_sim.statemap import StateMap
-from rtl_sim.verilated.halting import HaltablePlayer
-from rtl_sim.verilated.player import build_player
+from rtl_sim.verilated.halting import HaltablePlayer, build_haltable
 
 
 def start(folder: Path) -> HaltablePlayer:
     state_map = StateMap.parse((folder / "state.json").read_bytes())
-    return HaltablePlayer(build_player([folder / "tally.v"], "tally"), state_map)
+    return HaltablePlayer(build_haltable([folder / "tally.v"], "tally"), state_map)
 
 
 def count(player: HaltablePlayer, values: bytes) -> int:

@@ -18,7 +18,7 @@ from rtl_sim.capture import capture
 from rtl_sim.capture.options import Options
 from rtl_sim.design import Design
 from rtl_sim.statemap import StateMap
-from rtl_sim.verilated.halting import HaltablePlayer
+from rtl_sim.verilated.halting import HaltablePlayer, build_haltable
 from rtl_sim.verilated.player import Player, build_player
 
 VERILOG, STATE_MAP, REPORT = "design.v", "state.json", "report.json"
@@ -35,7 +35,7 @@ class Build:
 
     @cached_property
     def library(self) -> Path:
-        return build_player([self.verilog], self.top)
+        return build_haltable([self.verilog], self.top)
 
     def instance(self, rng: random.Random | None = None) -> HaltablePlayer:
         """A fresh simulation. With `rng` one to move into: every bit of its state is noise, and
@@ -59,7 +59,8 @@ class Build:
 
     def traced_instance(self) -> HaltablePlayer:
         """The instrumented design, able to write a waveform."""
-        return HaltablePlayer(build_player([self.verilog], self.top, trace=True), self.state_map)
+        library = build_haltable([self.verilog], self.top, trace=True)
+        return HaltablePlayer(library, self.state_map)
 
 
 def build(design: Design) -> Build:

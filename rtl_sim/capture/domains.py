@@ -42,7 +42,7 @@ endmodule""",
 module {name} (input run, input functional, input frozen, output switched);
   reg open;
   /* verilator lint_off LATCH */
-  always @* if (!run) open = 1'b0; else if (!functional) open = 1'b1;
+  always @* if (!run || !functional) open = run;
   /* verilator lint_on LATCH */
   assign switched = open ? functional : !run && frozen;
 endmodule""",

@@ -62,8 +62,20 @@ def _unary(cell: Cell, render: Render) -> str:
 
 
 def _binary(cell: Cell, render: Render) -> str:
-    left, right = _operand(cell, "A", render), _operand(cell, "B", render)
+    if cell.flag("A_SIGNED") and cell.flag("B_SIGNED"):
+        # Verilog itself extends the sign: written out, a simulator would do it at every cycle.
+        left, right = (f"$signed({render(_unextended(cell.pins[pin]))})" for pin in "AB")
+    else:
+        left, right = _operand(cell, "A", render), _operand(cell, "B", render)
     return f"{left} {_BINARY[cell.kind]} {right}"
+
+
+def _unextended(bits: Bits) -> Bits:
+    """A signed number without the copies of its sign."""
+    width = len(bits)
+    while width > 1 and bits[width - 2] == bits[-1]:
+        width -= 1
+    return bits[:width]
 
 
 def _shift(cell: Cell, render: Render) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from rtl_sim.capture.chain import Chain
@@ -97,12 +98,13 @@ class Flops:
                 for variable, register in zip(self._variables, registers, strict=True)
             },
         }
+        copied = [*self._variables, *([PADDING] if self._padding else [])]
+        self._was = {variable: scope.reserve(f"{variable}$was") for variable in copied}
         self._sources = {
             spot: self._at(lane, row + 1)
             for lane, spots in enumerate(chain.lanes)
             for row, spot in enumerate(spots)
         }
-
         self._homes = {
             bit: (variable, position)
             for variable, register in zip(self._variables, registers, strict=True)
@@ -119,6 +121,8 @@ class Flops:
             yield f"  reg {span(register.width)}{identifier(variable)}{value};"
         if self._padding:
             yield f"  reg {span(self._padding)}{PADDING};"
+        for variable, was in self._was.items():
+            yield f"  reg {span(self._widths[variable])}{identifier(was)};"
         for end in self._ends:
             yield f"  wire {identifier(end)};"
         yield from self._cut_registers()
@@ -152,7 +156,6 @@ class Flops:
         }
 
     def emit(self) -> Iterator[str]:
-        yield f"  assign sp_so = {self._shown(0) if self._chain.rows else '0'};"
         self._written.update((index, self._sum(index)) for index in self._sums)
         groups: dict[_Control, list[int]] = {}
         for index, register in enumerate(self._registers):
@@ -163,9 +166,33 @@ class Flops:
                 yield from self._process(control, guard, wishes)
         yield from self._copies([n for n, register in enumerate(self._registers) if register.idle])
         if self._padding:
-            source = self._joined([self._at(lane, row + 1) for lane, row in self._pads])
+            source = self._old([self._at(lane, row + 1) for lane, row in self._pads])
             yield f"  always @(posedge {self._domains.primary})"
             yield f"    if (!sp_run && sp_scan) {PADDING} <= {source};"
+        yield from self._copied()
+
+    def _copied(self) -> Iterator[str]:
+        """Every register as the chain takes it: itself, in hardware.
+
+        A simulator that finds all registers read by each other at one edge can put no update before
+        another: all are made aside and moved into place afterwards, at every edge of a running
+        design. So there they are copied, and only while frozen; the idle edge comes first.
+        """
+        if not self._was:
+            return
+        yield "`ifdef SYNTHESIS"
+        yield "  always @* begin"
+        yield "`else"
+        still = self._scope.reserve("sp_still")
+        yield f"  reg {still};"
+        yield f"  always @(posedge {self._domains.primary}) {still} <= !sp_run;"
+        yield "  /* verilator lint_off LATCH */"
+        yield f"  always @* if ({still}) begin"
+        yield "`endif"
+        for variable, was in self._was.items():
+            yield f"    {identifier(was)} = {identifier(variable)};"
+        yield "  end"
+        yield "  /* verilator lint_on LATCH */"
 
     def _control(self, cell: Cell) -> _Control:
         return _Control(
@@ -264,7 +291,7 @@ class Flops:
     def _shift(self, members: Sequence[int]) -> Iterator[str]:
         """Every register whole, from the bits that stand one row up."""
         for index in members:
-            text = self._written.get(index) or self._joined(self._above(index))
+            text = self._written.get(index) or self._old(self._above(index))
             yield f"{identifier(self._variables[index])} <= {text};"
 
     def _above(self, index: int) -> list[tuple[str, int]]:
@@ -284,15 +311,18 @@ class Flops:
             end = start + len(list(run))
             text = self._scope.render(found.passed[start:end])
             if not linked:
-                text = f"(sp_run ? {text} : {self._joined(above[start:end])})"
+                text = f"(sp_run ? {text} : {self._old(above[start:end])})"
             parts.append(text)
             start = end
         masked = self._scope.render(found.masked)
         mask = f"{{{len(above)}{{sp_run}}}}" if len(above) > 1 else "sp_run"
         return f"{_joined(parts)} {found.operator} ({mask} & {masked})"
 
-    def _shown(self, row: int) -> str:
-        return self._joined([self._at(lane, row) for lane in range(len(self._chain.lanes))])
+    def shown(self) -> str:
+        """Row 0."""
+        if not self._chain.rows:
+            return "0"
+        return self._joined([self._at(lane, 0) for lane in range(len(self._chain.lanes))])
 
     def _at(self, lane: int, row: int) -> tuple[str, int]:
         """(variable, index) of what stands there; after the last row comes `sp_si`."""
@@ -307,13 +337,20 @@ class Flops:
             return PADDING, self._pad_index[lane, row]
         return "sp_si", lane
 
-    def _joined(self, bits: Sequence[tuple[str, int]]) -> str:
+    def _old(self, bits: Sequence[tuple[str, int]]) -> str:
+        """What stood there before this edge, as one operand."""
+        return self._joined(bits, self._was)
+
+    def _joined(
+        self, bits: Sequence[tuple[str, int]], names: Mapping[str, str] = MappingProxyType({})
+    ) -> str:
         """`bits`, the lowest first, as one operand: runs of a variable as slices of it."""
         parts, start = [], 0
         for end in range(1, len(bits) + 1):
             name, low = bits[start]
             if end == len(bits) or bits[end] != (name, low + end - start):
-                parts.append(_slice(name, self._widths[name], low, end - start))
+                text = _slice(names.get(name, name), self._widths[name], low, end - start)
+                parts.append(text)
                 start = end
         return _joined(parts)
 

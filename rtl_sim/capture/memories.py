@@ -88,7 +88,6 @@ class Memories:
             yield from self._read(number, register)
             if register.shadow:
                 yield from self._shadow(number, register)
-        yield from self._shown()
 
     def _muxed(self, memory: Memory) -> frozenset[Bits]:
         """Addresses of this memory that the state port takes over while frozen."""
@@ -225,8 +224,8 @@ class Memories:
         yield f"    {lead} (!sp_run) {use} <= 1;"
         yield f"    else if ({' || '.join(updates) or '0'}) {use} <= 0;"
 
-    def _shown(self) -> Iterator[str]:
-        """What is selected; no logic but this reads `sp_run`, and only while frozen it counts."""
+    def shown(self) -> Iterator[str]:
+        """`sp_mrd`: what is selected."""
         cases = []
         for memory in self._state.memories:
             port = self._walked.get(memory.cell.name)
@@ -244,16 +243,12 @@ class Memories:
                 shown = identifier(self._registers[number])
                 cases.append(f"16'd{self._state.select(number)}: sp_mrd = {shown};")
         if not cases:
-            yield "  always @* sp_mrd = 0;"
+            yield "sp_mrd = 0;"
             return
-        yield "  always @* begin"
-        yield "    sp_mrd = 0;"
-        yield "    if (!sp_run)"
-        yield "      case (sp_msel)"
-        yield from (f"        {case}" for case in cases)
-        yield "        default: sp_mrd = 0;"
-        yield "      endcase"
-        yield "  end"
+        yield "case (sp_msel)"
+        yield from (f"  {case}" for case in cases)
+        yield "  default: sp_mrd = 0;"
+        yield "endcase"
 
 
 def walked_port(cell: Cell) -> ReadPort | None:

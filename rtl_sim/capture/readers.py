@@ -228,8 +228,10 @@ def _by_slang(
         path.write_text(text, encoding="utf-8")
         return raw, warnings
     path.write_text(uniform.mark_memories(text, arrays, _ARRAY_MARK), encoding="utf-8")
-    mapped = ["read_rtlil raw.il", f"memory_map a:{_ARRAY_MARK}", *_finish(top, assertions)]
-    yosys.run(mapped, work, "arrays")
+    # A write enable is a bit per bit of a word: as one signal, each register gets one multiplexer.
+    one_enable = ["opt_reduce t:$mux", "opt_clean"]
+    into_registers = [*one_enable, f"memory_map a:{_ARRAY_MARK}", *_finish(top, assertions)]
+    yosys.run(["read_rtlil raw.il", *into_registers], work, "arrays")
     return netlist.read(work / "raw.json"), warnings
 
 

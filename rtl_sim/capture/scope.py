@@ -7,6 +7,7 @@ never has to split one, and no ring through a word exists that is not in the des
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import groupby
 from typing import Final
 
@@ -36,6 +37,7 @@ class Scope:
         self._width: dict[str, int] = {}
         self._taken: set[str] = set()
         self._labels: dict[Bits, str] = {}
+        self._written: dict[str, Callable[[], str]] = {}
         self._fresh = 0
         self.undriven: set[int] = set()
         for net in sorted(module.nets, key=lambda net: (-net.name.count("."), net.name)):
@@ -66,6 +68,14 @@ class Scope:
         name = self.reserve(label)
         self._settle(name, bits)
         return name
+
+    def write(self, bits: Bits, text: Callable[[], str]) -> None:
+        """One bit that gets no variable: `text` stands wherever it is read."""
+        self._written[self.declare(bits)] = text
+
+    def labelled(self, bits: Bits) -> bool:
+        """Whether the RTL has a name for them."""
+        return bits in self._labels
 
     def knows(self, bits: Bits) -> bool:
         return all(isinstance(bit, str) or bit in self._home for bit in bits)
@@ -104,6 +114,8 @@ class Scope:
         return parts
 
     def _slice(self, name: str, low: int, width: int) -> str:
+        if name in self._written:
+            return f"({self._written[name]()})"
         text = identifier(name)
         if width == self._width[name]:
             return text

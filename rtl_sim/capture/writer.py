@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from rtl_sim.capture import boxes, formal, logic, memories, uniform
+from rtl_sim.capture import boxes, expr, formal, logic, memories, uniform
+from rtl_sim.capture.conditions import find as find_conditions
 from rtl_sim.capture.domains import NAMES as DOMAIN_NAMES
 from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.flops import PADDING, Flops
@@ -90,7 +92,7 @@ def _top(
         "  input sp_run",
         "  input sp_scan",
         f"  input {span(lanes)}sp_si",
-        f"  output {span(lanes)}sp_so",
+        f"  output reg {span(lanes)}sp_so",
         "  input [15:0] sp_msel",
         "  input [31:0] sp_maddr",
         "  input sp_mre",
@@ -121,16 +123,34 @@ def _top(
             )
     for cell in _roms(module):
         yield from logic.declare_memory(cell, arrays[cell.name])
-    absorbed = choices.names | flops.absorbed
+    conditions = find_conditions(module, choices.names, scope.labelled)
+    for cell in conditions.values():
+        scope.write(cell.pins["Y"], partial(expr.expression, cell, scope.render))
+    absorbed = choices.names | flops.absorbed | frozenset(conditions)
     walked = walks.asynchronous_walks()
     yield from _logic(module, scope, arrays, names, absorbed, walked, flops.pins())
     yield "  // What remembers, and the state port."
     yield from domains.declare()
     yield from flops.emit()
     yield from walks.emit()
+    yield from _shown([f"sp_so = {flops.shown()};", *walks.shown()])
     yield from formal.emit(module, scope)
     yield "endmodule"
     _note_undriven(module.name, scope, warnings)
+
+
+def _shown(statements: Sequence[str]) -> Iterator[str]:
+    """The state port's outputs, which mean nothing while the design runs: simulated, they stand
+    still then. Without that a simulator works them out anew at every edge of every clock."""
+    yield "`ifdef SYNTHESIS"
+    yield "  always @* begin"
+    yield "`else"
+    yield "  /* verilator lint_off LATCH */"
+    yield "  always @* if (!sp_run) begin"
+    yield "`endif"
+    yield from (f"    {statement}" for statement in statements)
+    yield "  end"
+    yield "  /* verilator lint_on LATCH */"
 
 
 def _ports(module: Module, scope: Scope) -> Iterator[str]:

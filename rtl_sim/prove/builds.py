@@ -10,6 +10,7 @@ from rtl_sim.capture import CaptureResult, Options, capture
 from rtl_sim.design import Design
 from rtl_sim.errors import SnapshotError
 from rtl_sim.statemap import StateMap
+from rtl_sim.verilated.halting import build_haltable
 from rtl_sim.verilated.player import build_player
 
 # The chains of the two have nothing in common, and their read registers are elsewhere.
@@ -78,7 +79,7 @@ def build(design: Design, folder: Path, options: tuple[Options, Options] = OPTIO
 
 
 def from_result(result: CaptureResult, *, trace: bool = False) -> Captured:
-    library = build_player([result.verilog], result.report.top, trace=trace)
+    library = build_haltable([result.verilog], result.report.top, trace=trace)
     return Captured(result, library, StateMap.parse(result.state_map.read_bytes()))
 
 

@@ -10,7 +10,7 @@ With `noise` set, inputs and other clocks of a frozen design are noise: nothing 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from rtl_sim import snapshot as fabric
 from rtl_sim.errors import PortError
 from rtl_sim.snapshot import Snapshot
 from rtl_sim.statemap import Memory, ReadRegister, StateMap
-from rtl_sim.verilated.player import Player, Port, Rows, place
+from rtl_sim.verilated.player import Player, Port, Rows, build_player, place
 
 STATE_PORT: Final = frozenset(
     {"sp_run", "sp_scan", "sp_si", "sp_so", "sp_msel", "sp_maddr", "sp_mre", "sp_mwe", "sp_mwd",
@@ -32,8 +32,16 @@ STATE_PORT: Final = frozenset(
 )  # fmt: skip
 
 
+def build_haltable(
+    verilog: Sequence[Path], top: str, *, trace: bool = False, assertions: bool = False
+) -> Path:
+    """`build_player` of captured RTL, where rows may leave off the state port: while the design
+    runs nothing of it moves, and nobody looks at it."""
+    return build_player(verilog, top, trace=trace, assertions=assertions, last=STATE_PORT)
+
+
 class HaltablePlayer:
-    """One instance of a library that `build_player` made of captured RTL; it runs at once.
+    """One instance of a library that `build_haltable` made; it runs at once.
 
     row  the inputs with which it begins to run (None: zeros). An active asynchronous reset among
          them resets; a simulator of the original sees no edge of one that is active from the start.
@@ -52,15 +60,16 @@ class HaltablePlayer:
         self.map = state_map
         self.noise = noise
         self.frozen_cycles = 0
-        self._in, inputs = _own(self._player.inputs)
-        self._out, outputs = _own(self._player.outputs)
-        self.ports: Mapping[str, Port] = MappingProxyType(inputs | outputs)
-        self.in_words, self.out_words = len(self._in), len(self._out)
+        own = {name: port for name, port in self._player.ports.items() if not port.last}
+        self.ports: Mapping[str, Port] = MappingProxyType(own)
+        self.in_words, self.out_words = self._player.short_words
+        if set(self._player.ports) - set(own) != STATE_PORT:
+            raise PortError(f"{library} was not made by build_haltable: it has no state port")
         self._clocks = [self._player.port(name, "in").first for name in state_map.clocks]
         self._run = self._player.port("sp_run", "in").first
         if row is not None:
             given = self._player.row
-            given[self._in] = row
+            given[: self.in_words] = row
             self._player.play(given.reshape(1, -1))
         self._player.set("sp_run", 1)
         self._player.eval()
@@ -78,7 +87,7 @@ class HaltablePlayer:
     @property
     def row(self) -> NDArray[np.uint32]:
         """A copy of the design's inputs as they stand."""
-        return self._player.row[self._in]
+        return self._player.row[: self.in_words]
 
     def set(self, name: str, value: int) -> None:
         self._player.set(self._known(name).name, value)
@@ -96,19 +105,7 @@ class HaltablePlayer:
                 f"rows of {rows.dtype} {rows.shape}; a row of this design is {self.in_words} "
                 "words of uint32"
             )
-        return self._player.play(self.widened(rows))[:, self._out]
-
-    def widened(self, rows: Rows) -> Rows:
-        """`rows` with the state port's inputs of a running design: rows of `model`."""
-        full = np.zeros((len(rows), self._player.in_words), np.uint32)
-        full[:, self._in] = rows
-        full[:, self._run] = 1
-        return full
-
-    @property
-    def model(self) -> Player:
-        """The player of the captured top itself, state port and all."""
-        return self._player
+        return self._player.play(rows)  # the state port stays at running
 
     def port(self, name: str, direction: Literal["in", "out"] | None = None) -> Port:
         """Raises PortError when the design has no such port."""
@@ -183,7 +180,7 @@ class HaltablePlayer:
 
     def _released(self, own: NDArray[np.uint32]) -> NDArray[np.uint32]:
         row = np.zeros(self._player.in_words, np.uint32)
-        row[self._in] = own
+        row[: self.in_words] = own
         row[self._run] = 1
         return row
 
@@ -199,8 +196,8 @@ class HaltablePlayer:
         """
         rows = np.tile(self._held, (2 * count + 1, 1))
         if self.noise is not None:
-            shape = (len(rows), len(self._in))
-            rows[:, self._in] = self.noise.integers(0, 1 << 32, shape, dtype=np.uint32)
+            shape = (len(rows), self.in_words)
+            rows[:, : self.in_words] = self.noise.integers(0, 1 << 32, shape, dtype=np.uint32)
             rows[::2, self._clocks] = 0
         rows[1::2, self._clocks[0]] = 1
         for name, value in controls.items():
@@ -335,14 +332,3 @@ def _bitwise_not(payload: bytes, width: int, depth: int) -> bytes:
 def _mask(width: int) -> NDArray[np.uint8]:
     size = -(-width // 8)
     return np.frombuffer(((1 << width) - 1).to_bytes(size, "little"), np.uint8)
-
-
-def _own(ports: tuple[Port, ...]) -> tuple[NDArray[np.int64], dict[str, Port]]:
-    """Words that are not the state port's, and the ports in a row of those alone."""
-    words: list[int] = []
-    own: dict[str, Port] = {}
-    for port in ports:
-        if port.name not in STATE_PORT:
-            own[port.name] = replace(port, first=len(words))
-            words += range(port.first, port.first + port.words)
-    return np.array(words, np.int64), own

@@ -33,7 +33,7 @@ from rtl_sim.verilated.player_build import RUN_FOLDER, Port, build_player
 
 __all__ = ["Player", "Port", "Rows", "build_player"]
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 Rows = NDArray[np.uint32]  # (number of rows, words of a row)
 
 
@@ -48,6 +48,8 @@ class Player:
         self._library, self.ports = _load(library)
         self.in_words = _words(self.ports, "in")
         self.out_words = _words(self.ports, "out")
+        first = {name: port for name, port in self.ports.items() if not port.last}
+        self.short_words = (_words(first, "in"), _words(first, "out"))
         self._row = np.zeros(self.in_words, np.uint32)
         self._shown = np.zeros(self.out_words, np.uint32)
         # `initial` blocks run in the first evaluation: that is when they read files by name.
@@ -88,37 +90,41 @@ class Player:
     def play(self, rows: Rows, feed: tuple[str, str] | None = None) -> Rows:
         """Set, evaluate and record, row by row.
 
-        rows  (n, in_words); `inputs` say where each port stands; bits above its width are ignored
+        rows  (n, in_words); `inputs` say where each port stands; bits above its width are ignored.
+              Or short, without the ports that come last: those inputs stay as last played, and
+              what those outputs show is not recorded; `get` knows it after the last row
         feed  (output, input) of one width: in each row the input is what the output showed before
-        Returns (n, out_words). Raises PortError for rows of another shape and ModelFault when the
-        model stopped ($finish, $stop, a fatal error), which it stays.
+        Returns (n, out_words), or without the last outputs. Raises PortError for rows of another
+        shape and ModelFault when the model stopped ($finish, $stop, a fatal error), which it stays.
         """
-        if rows.ndim != 2 or rows.shape[1] != self.in_words or rows.dtype != np.uint32:
+        widths = dict([self.short_words, (self.in_words, self.out_words)])
+        if rows.ndim != 2 or rows.shape[1] not in widths or rows.dtype != np.uint32:
             raise PortError(
                 f"rows of {rows.dtype} {rows.shape}; a row of this model is {self.in_words} "
                 "words of uint32"
             )
         given = np.ascontiguousarray(rows)
-        shown = np.empty((len(given), self.out_words), np.uint32)
+        shown = np.empty((len(given), widths[given.shape[1]]), np.uint32)
         places = (0, 0, 0)
         if feed is not None:
             source, target = self.port(feed[0], "out"), self.port(feed[1], "in")
             if source.width != target.width:
                 raise PortError(f"{feed[0]} has {source.width} bits, {feed[1]} {target.width}")
             places = (source.first, target.first, target.words)
+        outputs = np.empty_like(self._shown)
         done = self._library.haltere_player_play(
-            self._handle, given.ctypes.data, self.in_words, shown.ctypes.data, self.out_words,
-            len(given), *places,
+            self._handle, given.ctypes.data, given.shape[1], shown.ctypes.data, shown.shape[1],
+            len(given), *places, outputs.ctypes.data,
         )  # fmt: skip
         if done < len(given) or self._library.haltere_player_stopped(self._handle):
             raise ModelFault(f"the model stopped in row {max(done, 1) - 1}: {self.log}")
         if len(given):
-            before = shown[-2] if len(given) > 1 else self._shown.copy()
-            self._row[:] = given[-1]
-            self._shown[:] = shown[-1]
+            before = shown[-2] if len(given) > 1 else self._shown
+            self._row[: given.shape[1]] = given[-1]
             if feed is not None:
                 fed = before[source.first : source.first + source.words]
                 self._row[target.first : target.first + target.words] = fed
+            self._shown = outputs
         return shown
 
     def port(self, name: str, direction: Literal["in", "out"] | None = None) -> Port:
@@ -184,7 +190,10 @@ def _load(path: Path) -> tuple[ctypes.CDLL, Mapping[str, Port]]:
         "haltere_player_ports": (data, []),
         "haltere_player_create": (handle, [u32]),
         "haltere_player_destroy": (None, [handle]),
-        "haltere_player_play": (u64, [handle, handle, u32, handle, u32, u64, u32, u32, u32]),
+        "haltere_player_play": (
+            u64,
+            [handle, handle, u32, handle, u32, u64, u32, u32, u32, handle],
+        ),
         "haltere_player_stopped": (u32, [handle]),
         "haltere_player_log": (data, [handle]),
         "haltere_player_trace": (u32, [handle, data]),
@@ -195,6 +204,6 @@ def _load(path: Path) -> tuple[ctypes.CDLL, Mapping[str, Port]]:
         function.argtypes = arguments
     ports: dict[str, Port] = {}
     for line in library.haltere_player_ports().decode().splitlines():
-        direction, first, width, name = line.split(" ", 3)
-        ports[name] = Port(name, direction, int(width), int(first))
+        direction, first, width, last, name = line.split(" ", 4)
+        ports[name] = Port(name, direction, int(width), int(first), last == "1")
     return library, MappingProxyType(ports)

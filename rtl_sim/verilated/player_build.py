@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -28,7 +28,7 @@ SHIM: Final = Path(__file__).parent / "play"
 LIBRARY: Final = "player.so"
 PROGRAM: Final = "player"
 WORD_BITS: Final = 32
-PORTS_FORMAT: Final = "2"  # of ports.inc and the library's folder
+PORTS_FORMAT: Final = "3"  # of ports.inc and the library's folder
 # Where a model's `initial` blocks find the files that RTL names: so deep that `../x.hex`, too,
 # lies in the library's folder.
 RUN_FOLDER: Final = Path("run/run/run/run")
@@ -59,6 +59,7 @@ class Port:
     direction: Literal["in", "out"]
     width: int  # bits
     first: int
+    last: bool = False  # a row may leave it off
 
     @property
     def words(self) -> int:
@@ -76,6 +77,7 @@ def build_player(
     assertions: bool = False,
     x_assign: Literal["0", "1"] = "0",
     initial_edges: bool = False,
+    last: Collection[str] = (),
 ) -> Path:
     """The shared library that `Player` loads.
 
@@ -84,6 +86,7 @@ def build_player(
     trace    the library can write waveforms; it is slower then
     x_assign what the RTL assigns as X: a don't care, but one constant in every build
     initial_edges  power-on is an edge of every signal, as in simulators that begin with X
+    last     ports at the end of a row, which a row may leave off (`Player.play`)
     Raises BuildFailed (ports that are neither in nor out, arrays and reals among them) and
     ToolMissing.
     """
@@ -97,10 +100,11 @@ def build_player(
     if _INOUT.search(text):
         flags.append(_KEEP_REGISTERS)
     data = data_files(text, sources, params or {})
-    key = _key(tools, text, arguments, flags, top, "library", *(f"{n} {d!r}" for n, d in data))
+    key = _key(tools, text, arguments, flags, top, "library", *sorted(last),
+               *(f"{n} {d!r}" for n, d in data))  # fmt: skip
 
     def make(folder: Path) -> None:
-        objects = _compile(tools, arguments, flags, folder, extra)
+        objects = _compile(tools, arguments, flags, folder, extra, last)
         exports = folder / "exports.map"
         exports.write_text("{ global: haltere_player_*; local: *; };\n")
         link = ["-shared", "-Wl,-Bsymbolic", f"-Wl,--version-script={exports}", "-pthread"]
@@ -217,10 +221,11 @@ def _compile(
     flags: Sequence[str],
     folder: Path,
     extra: Sequence[str],
+    last: Collection[str] = (),
 ) -> list[Path]:
     log = build.call(tools, [str(tools.verilator), *flags, "--Mdir", str(folder), *arguments])
     (folder / "verilator.log").write_text(log)
-    (folder / "ports.inc").write_text(_include(_members((folder / "Vmodel.h").read_text())))
+    (folder / "ports.inc").write_text(_include(_members((folder / "Vmodel.h").read_text(), last)))
     own = (*build.model_flags(tools, folder), *extra)
     generated = sorted(folder.glob("*.cpp"))
     shim = SHIM / "play.cpp"
@@ -232,8 +237,11 @@ def _compile(
     return [build.compile_file(tools, together, folder, own)]
 
 
-def _members(header: str) -> list[tuple[str, Port]]:
-    """(member of the model class, port), by name: what has the same ports has the same rows."""
+def _members(header: str, last: Collection[str]) -> list[tuple[str, Port]]:
+    """(member of the model class, port), by name: what has the same ports has the same rows.
+
+    But those that come last do.
+    """
     section = header.partition("// PORTS\n")[2].partition("\n\n")[0]
     raw: list[tuple[str, str, Literal["in", "out"], int]] = []
     for line in section.splitlines():
@@ -252,8 +260,8 @@ def _members(header: str) -> list[tuple[str, Port]]:
         raw.append((_name(member), member, "in" if match.group(1) == "IN" else "out", width))
     found: list[tuple[str, Port]] = []
     words = {"in": 0, "out": 0}
-    for name, member, direction, width in sorted(raw):
-        port = Port(name, direction, width, words[direction])
+    for name, member, direction, width in sorted(raw, key=lambda port: (port[0] in last, port)):
+        port = Port(name, direction, width, words[direction], name in last)
         words[direction] += port.words
         found.append((member, port))
     return found
@@ -268,26 +276,24 @@ def _name(member: str) -> str:
 def _include(members: Iterable[tuple[str, Port]]) -> str:
     """The ports as the shim wants them: macros that name each with its place in a row."""
     members = list(members)
-    inputs = [(member, port) for member, port in members if port.direction == "in"]
-    outputs = [(member, port) for member, port in members if port.direction == "out"]
     described = "".join(
-        f'    "{port.direction} {port.first} {port.width} {_quoted(port.name)}\\n" \\\n'
-        for _, port in members
+        f'    "{p.direction} {p.first} {p.width} {p.last:d} {_quoted(p.name)}\\n" \\\n'
+        for _, p in members
     )
-    return "\n".join(
-        [
-            f"#define HALTERE_IN_WORDS {sum(port.words for _, port in inputs)}",
-            f"#define HALTERE_OUT_WORDS {sum(port.words for _, port in outputs)}",
-            "#define HALTERE_INPUTS \\",
-            *(f"    HALTERE_IN({m}, {p.first}, {p.width}) \\" for m, p in inputs),
-            "",
-            "#define HALTERE_OUTPUTS \\",
-            *(f"    HALTERE_OUT({m}, {p.first}) \\" for m, p in outputs),
-            "",
-            f'#define HALTERE_PORTS "" \\\n{described}',
-            "",
-        ]
-    )
+    lines: list[str] = []
+    for kind, direction in (("IN", "in"), ("OUT", "out")):
+        own = [(member, port) for member, port in members if port.direction == direction]
+        short = [(member, port) for member, port in own if not port.last]
+        for name, chosen in ((f"{kind}_WORDS", own), (f"SHORT_{kind}_WORDS", short)):
+            lines.append(f"#define HALTERE_{name} {sum(port.words for _, port in chosen)}")
+        rest = [(member, port) for member, port in own if port.last]
+        for name, chosen in ((f"{kind}PUTS", short), (f"LAST_{kind}PUTS", rest)):
+            lines.append(f"#define HALTERE_{name} \\")
+            for member, port in chosen:
+                place = f"{port.first}, {port.width}" if kind == "IN" else f"{port.first}"
+                lines.append(f"    HALTERE_{kind}({member}, {place}) \\")
+            lines.append("")
+    return "\n".join([*lines, f'#define HALTERE_PORTS "" \\\n{described}', ""])
 
 
 def _quoted(name: str) -> str:

@@ -15,7 +15,7 @@ from rtl_sim.design import Design
 from rtl_sim.errors import ModelFault
 from rtl_sim.statemap import StateMap
 from rtl_sim.verilated import toolchain
-from rtl_sim.verilated.halting import HaltablePlayer
+from rtl_sim.verilated.halting import HaltablePlayer, build_haltable
 from rtl_sim.verilated.player import Player, build_player
 
 if toolchain.absence():
@@ -82,7 +82,7 @@ def test_an_assertion_fails_at_the_step_of_the_original_and_not_while_frozen(
     result = captured(statement, suffix, tmp_path, Options(lanes=3))
     assert not result.report.warnings
     state_map = StateMap.parse(result.state_map.read_bytes())
-    library = build_player([result.verilog], "t", assertions=True)
+    library = build_haltable([result.verilog], "t", assertions=True)
     original = build_player([tmp_path / f"t{suffix}"], "t", assertions=True)
     with (
         Player(original) as player,
@@ -96,7 +96,7 @@ def test_an_assertion_fails_at_the_step_of_the_original_and_not_while_frozen(
         step = stopped_at(player, bad)
         assert step is not None
         assert stopped_at(halted, bad) == step
-    silent = build_player([result.verilog], "t")
+    silent = build_haltable([result.verilog], "t")
     with HaltablePlayer(silent, state_map) as unasked:
         assert stopped_at(unasked, bad) is None
 
@@ -107,7 +107,7 @@ def test_without_the_guard_an_assertion_fires_while_frozen(tmp_path: Path) -> No
     text = result.verilog.read_text()
     head, mark, tail = text.partition("`ifndef SYNTHESIS")
     result.verilog.write_text(head + mark + tail.replace("sp_run", "1'b1"))
-    library = build_player([result.verilog], "t", assertions=True)
+    library = build_haltable([result.verilog], "t", assertions=True)
     state_map = StateMap.parse(result.state_map.read_bytes())
     halted = HaltablePlayer(library, state_map, noise=np.random.default_rng(5))
     with halted, pytest.raises(ModelFault):

@@ -12,7 +12,7 @@ import pytest
 from rtl_sim.capture import CaptureRefused, CaptureResult, Options, capture
 from rtl_sim.design import Design
 from rtl_sim.statemap import StateMap
-from rtl_sim.verilated.halting import HaltablePlayer, complement
+from rtl_sim.verilated.halting import HaltablePlayer, build_haltable, complement
 from rtl_sim.verilated.player import Player, Rows, build_player
 
 BITS = 40  # longer than a chain of 32 lanes would otherwise be
@@ -75,7 +75,7 @@ def _library(result: CaptureResult, folder: Path, right: str = "", wrong: str = 
     bodies = folder / "bodies.v"
     assert right in BODIES
     bodies.write_text(BODIES.replace(right, wrong, 1) if right else BODIES)
-    return build_player([result.verilog, bodies], "t")
+    return build_haltable([result.verilog, bodies], "t")
 
 
 def _original(folder: Path) -> Path:

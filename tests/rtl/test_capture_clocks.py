@@ -20,7 +20,7 @@ from rtl_sim.design import Design, load_design
 from rtl_sim.prove.equivalence import prove
 from rtl_sim.statemap import StateMap
 from rtl_sim.verilated import toolchain
-from rtl_sim.verilated.halting import HaltablePlayer
+from rtl_sim.verilated.halting import HaltablePlayer, build_haltable
 from rtl_sim.verilated.player import Player, Rows, build_player
 
 if toolchain.absence():
@@ -102,7 +102,8 @@ def moves_like(
 
 def libraries(results: tuple[CaptureResult, ...], top: str) -> list[tuple[Path, StateMap]]:
     return [
-        (build_player([r.verilog], top), StateMap.parse(r.state_map.read_bytes())) for r in results
+        (build_haltable([r.verilog], top), StateMap.parse(r.state_map.read_bytes()))
+        for r in results
     ]
 
 
@@ -135,7 +136,7 @@ def test_the_test_fails_broken_clocks(
     broken.write_text(text.replace(right, wrong))
     original = build_player(list(design.sources), design.top)
     builds = libraries(results, design.top)
-    builds[0] = (build_player([broken], design.top), builds[0][1])
+    builds[0] = (build_haltable([broken], design.top), builds[0][1])
     with pytest.raises(AssertionError):
         moves_like(original, builds, design, 11)
 

@@ -4,7 +4,8 @@
 // port means, the state port included.
 //
 // A port of n bits takes ceil(n / 32) words of a row, least significant first; bits above n are
-// ignored in inputs and 0 in outputs.
+// ignored in inputs and 0 in outputs. A row may end before the ports that come last: such inputs
+// stay as they are and such outputs are not recorded, which costs nothing.
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -23,7 +24,7 @@ void Vmodel___024root___eval(Vmodel___024root* self);  // generated beside Vmode
 
 namespace haltere {
 
-constexpr std::uint32_t ABI_VERSION = 1;
+constexpr std::uint32_t ABI_VERSION = 2;
 constexpr int TRACE_LEVELS = 99;         // all of the hierarchy
 using Word = std::uint32_t;
 
@@ -74,7 +75,7 @@ struct Player final : Host {
 #endif
         top.reset(new Vmodel{context.get(), "top"});
         const Word zeros[HALTERE_IN_WORDS + 1] = {};
-        apply(zeros);
+        apply<true>(zeros);
         top->eval();  // the first one runs initial blocks
     }
 
@@ -91,16 +92,24 @@ struct Player final : Host {
 
     void stop() override { stopped = true; }
 
+    template <bool Whole>
     void apply(const Word* row) {
 #define HALTERE_IN(port, first, bits) put(top->port, row + first, bits);
         HALTERE_INPUTS
+        if (Whole) {
+            HALTERE_LAST_INPUTS
+        }
 #undef HALTERE_IN
         (void)row;
     }
 
+    template <bool Whole>
     void show(Word* row) const {
 #define HALTERE_OUT(port, first) take(top->port, row + first);
         HALTERE_OUTPUTS
+        if (Whole) {
+            HALTERE_LAST_OUTPUTS
+        }
 #undef HALTERE_OUT
         (void)row;
     }
@@ -116,6 +125,42 @@ struct Player final : Host {
 #endif
     }
 };
+
+// The words of a row, with the ports that come last or without them.
+template <bool Whole>
+struct Width {
+    static constexpr std::uint32_t in = Whole ? HALTERE_IN_WORDS : HALTERE_SHORT_IN_WORDS;
+    static constexpr std::uint32_t out = Whole ? HALTERE_OUT_WORDS : HALTERE_SHORT_OUT_WORDS;
+};
+
+// With `feed_words`, words feed_in.. of each row are what words feed_out.. showed before that row.
+struct Feed {
+    std::uint32_t out, in, words;
+};
+
+template <bool Whole>
+void play(Player& player, const Word* in, Word* out, std::uint64_t count, Feed feed,
+          std::uint64_t& done) {
+    using Row = Width<Whole>;
+    Word shown[Row::out + 1];
+    Word fed[Row::in + 1];
+    if (feed.words) player.show<Whole>(shown);
+    const Word* before = shown;
+    while (done < count && !player.stopped) {
+        const Word* row = in + done * Row::in;
+        if (feed.words) {
+            std::memcpy(fed, row, Row::in * sizeof(Word));
+            std::memcpy(fed + feed.in, before + feed.out, feed.words * sizeof(Word));
+            row = fed;
+        }
+        player.apply<Whole>(row);
+        player.eval();
+        Word* to = out + done * Row::out;
+        player.show<Whole>(to);
+        before = to;
+        ++done;
+    }
+}
 
 template <typename Result, typename Body>
 Result guarded(void* handle, Result failed, Body body) {
@@ -139,7 +184,7 @@ using haltere::Word;
 
 EXPORT std::uint32_t haltere_player_abi() { return haltere::ABI_VERSION; }
 
-// One line a port: direction, first word in the row, bits, name.
+// One line a port: direction, first word in the row, bits, whether it comes last, name.
 EXPORT const char* haltere_player_ports() { return HALTERE_PORTS; }
 
 EXPORT void* haltere_player_create(std::uint32_t seed) {
@@ -152,36 +197,28 @@ EXPORT void* haltere_player_create(std::uint32_t seed) {
 
 EXPORT void haltere_player_destroy(void* handle) { delete static_cast<Player*>(handle); }
 
-// Plays `count` rows of `in_words` into `out`, of `out_words` a row; returns how many were played:
-// all, unless the model stopped at the last of them, or the word counts are not the model's (0).
-// With `feed_words`, words feed_in.. of each row are what words feed_out.. showed before that row.
+// Plays `count` rows, whole or short, into `out`; `outputs`: what all show in the end. Returns
+// how many were played: all, unless the model stopped at the last of them, or the word counts are
+// not the model's (0).
 EXPORT std::uint64_t haltere_player_play(void* handle, const Word* in, std::uint32_t in_words,
                                          Word* out, std::uint32_t out_words, std::uint64_t count,
                                          std::uint32_t feed_out, std::uint32_t feed_in,
-                                         std::uint32_t feed_words) {
-    if (in_words != HALTERE_IN_WORDS || out_words != HALTERE_OUT_WORDS) return 0;
-    if (feed_words > HALTERE_IN_WORDS || feed_in > HALTERE_IN_WORDS - feed_words) return 0;
-    if (feed_words > HALTERE_OUT_WORDS || feed_out > HALTERE_OUT_WORDS - feed_words) return 0;
+                                         std::uint32_t feed_words, Word* outputs) {
+    using Whole = haltere::Width<true>;
+    using Short = haltere::Width<false>;
+    const bool whole = in_words == Whole::in && out_words == Whole::out;
+    if (!whole && (in_words != Short::in || out_words != Short::out)) return 0;
+    if (feed_words > in_words || feed_in > in_words - feed_words) return 0;
+    if (feed_words > out_words || feed_out > out_words - feed_words) return 0;
+    const haltere::Feed feed{feed_out, feed_in, feed_words};
     std::uint64_t done = 0;
     return haltere::guarded<std::uint64_t>(handle, 0, [&](Player& player) {
-        Word shown[HALTERE_OUT_WORDS + 1];
-        Word fed[HALTERE_IN_WORDS + 1];
-        if (feed_words) player.show(shown);
-        const Word* before = shown;
-        while (done < count && !player.stopped) {
-            const Word* row = in + done * HALTERE_IN_WORDS;
-            if (feed_words) {
-                std::memcpy(fed, row, HALTERE_IN_WORDS * sizeof(Word));
-                std::memcpy(fed + feed_in, before + feed_out, feed_words * sizeof(Word));
-                row = fed;
-            }
-            player.apply(row);
-            player.eval();
-            Word* to = out + done * HALTERE_OUT_WORDS;
-            player.show(to);
-            before = to;
-            ++done;
+        if (whole) {
+            haltere::play<true>(player, in, out, count, feed, done);
+        } else {
+            haltere::play<false>(player, in, out, count, feed, done);
         }
+        player.show<true>(outputs);
         return done;
     });
 }

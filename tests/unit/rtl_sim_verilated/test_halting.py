@@ -15,7 +15,7 @@ from rtl_sim.design import Design
 from rtl_sim.errors import PortError, SnapshotError
 from rtl_sim.statemap import StateMap
 from rtl_sim.verilated import toolchain
-from rtl_sim.verilated.halting import HaltablePlayer, complement, noise_state
+from rtl_sim.verilated.halting import HaltablePlayer, build_haltable, complement, noise_state
 from rtl_sim.verilated.player import Player, Rows, build_player
 
 REGFILE = Path(__file__).parents[2] / "rtl" / "designs" / "fsm_fifo.sv"
@@ -37,7 +37,7 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, StateMa
         folder = tmp_path_factory.mktemp(f"lanes{lanes}")
         result = capture(Design((REGFILE,), "fsm_fifo"), folder, Options(lanes=lanes))
         state_map = StateMap.parse(result.state_map.read_bytes())
-        made.append((build_player([result.verilog], "fsm_fifo"), state_map))
+        made.append((build_haltable([result.verilog], "fsm_fifo"), state_map))
     return made
 
 

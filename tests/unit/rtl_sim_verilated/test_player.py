@@ -79,6 +79,42 @@ def test_rows_in_one_call_do_what_single_evaluations_do(library: Path) -> None:
         assert one.get("count") == other.get("count") > 0
 
 
+def test_short_rows_leave_the_last_ports_as_they_are() -> None:
+    rng = np.random.default_rng(4)
+    last = ("b33", "b8__x", "q33", "count")
+    with (
+        Player(build_player([PORTS], "ports", last=last)) as short,
+        Player(build_player([PORTS], "ports")) as whole,
+    ):
+        in_words, out_words = short.short_words
+        assert (short.in_words - in_words, short.out_words - out_words) == (3, 3)
+        assert [port.name for port in short.ports.values() if port.last] == sorted(last)
+        rows = rng.integers(0, 1 << 32, (60, in_words), dtype=np.uint32)
+        full = np.zeros((60, whole.in_words), np.uint32)
+        for player in (short, whole):
+            player.set("b33", 0x1_2345_6789)
+            player.set("b8__x", 0x5A)
+            player.eval()
+        for port in whole.inputs:
+            place = short.port(port.name).first
+            full[:, port.first : port.first + port.words] = (
+                whole.row[port.first : port.first + port.words]
+                if port.name in last
+                else rows[:, place : place + port.words]
+            )
+        shown, expected = short.play(rows), whole.play(full)
+        assert shown.shape == (60, out_words)
+        for port in whole.outputs:
+            assert short.get(port.name) == whole.get(port.name), port.name
+            if port.name not in last:
+                place = short.port(port.name).first
+                assert np.array_equal(
+                    shown[:, place : place + port.words],
+                    expected[:, port.first : port.first + port.words],
+                )
+        assert short.get("b33") == 0x1_2345_6789
+
+
 def test_an_output_can_feed_an_input(library: Path) -> None:
     with Player(library) as player:
         player.set("b32", 5)

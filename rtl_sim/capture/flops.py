@@ -65,7 +65,7 @@ class Flops:
         runs: Sequence[Run],
         choices: Choices,
         chain: Chain,
-        sums: Mapping[int, Sum],
+        sums: Mapping[int, Sequence[Sum]],
         scope: Scope,
         domains: Domains,
     ) -> None:
@@ -108,10 +108,14 @@ class Flops:
             for variable, register in zip(self._variables, registers, strict=True)
             for position, bit in enumerate(register.q)
         }
-        self._sums = {
-            index: found for index, found in sums.items() if any(self._linked(index, found))
-        }
-        self.absorbed: Final = frozenset(found.cell for found in self._sums.values())
+        self._sums: dict[int, Sum] = {}
+        for index, ways in sums.items():
+            best = max(ways, key=lambda found: sum(self._linked(index, found)), default=None)
+            if best is not None and any(self._linked(index, best)):
+                self._sums[index] = best
+        self.absorbed: Final = frozenset(
+            name for found in self._sums.values() for name in found.cells
+        )
 
     def declare(self) -> Iterator[str]:
         for register, variable in zip(self._registers, self._variables, strict=True):
@@ -287,9 +291,12 @@ class Flops:
                 text = f"(sp_run ? {text} : {self._joined(above[start:end])})"
             parts.append(text)
             start = end
-        masked = self._scope.render(found.masked)
         mask = f"{{{len(above)}{{sp_run}}}}" if len(above) > 1 else "sp_run"
-        return f"{_joined(parts)} {found.operator} ({mask} & {masked})"
+        terms = [
+            f" {operator} ({mask} & {self._scope.render(masked)})"
+            for operator, masked in found.terms
+        ]
+        return _joined(parts) + "".join(terms)
 
     def _shown(self, row: int) -> str:
         return self._joined([self._at(lane, row) for lane in range(len(self._chain.lanes))])

@@ -238,19 +238,21 @@ class Memories:
                 shown = identifier(self._registers[number])
             else:
                 shown = self._scope.render(port.data)
-            cases.append(f"16'd{memory.index}: sp_mrd = {shown};")
+            cases.append((memory.index, shown))
         for number, register in enumerate(self._state.read_registers):
             if not register.shadow:
                 shown = identifier(self._registers[number])
-                cases.append(f"16'd{self._state.select(number)}: sp_mrd = {shown};")
+                cases.append((self._state.select(number), shown))
         if not cases:
             yield "  always @* sp_mrd = 0;"
             return
+        # Of the select no more than is needed: so synthesis makes a multiplexer with an index.
+        bits = max((len(cases) - 1).bit_length(), 1)
         yield "  always @* begin"
         yield "    sp_mrd = 0;"
         yield "    if (!sp_run)"
-        yield "      case (sp_msel)"
-        yield from (f"        {case}" for case in cases)
+        yield f"      case (sp_msel[{bits - 1}:0])"
+        yield from (f"        {bits}'d{select}: sp_mrd = {shown};" for select, shown in cases)
         yield "        default: sp_mrd = 0;"
         yield "      endcase"
         yield "  end"

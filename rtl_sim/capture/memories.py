@@ -20,12 +20,14 @@ from collections.abc import Generator, Iterator, Mapping
 from itertools import groupby
 from typing import Final
 
+from rtl_sim.capture.banks import Banks
 from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.logic import index
 from rtl_sim.capture.netlist import Bits, Cell
 from rtl_sim.capture.ports import ReadPort, WritePort, beats, is_fixed, read_ports, write_ports
 from rtl_sim.capture.scope import Scope, constant, identifier, span
 from rtl_sim.capture.state import Memory, ReadRegister, State
+from rtl_sim.capture.updates import under
 
 WALK: Final = "sp_walk"
 WALKED_ADDRESS: Final = "sp_at"
@@ -35,10 +37,15 @@ class Memories:
     """`arrays`: memory or ROM cell's name -> array variable."""
 
     def __init__(
-        self, state: State, arrays: Mapping[str, str], scope: Scope, domains: Domains
+        self,
+        state: State,
+        arrays: Mapping[str, str],
+        scope: Scope,
+        domains: Domains,
+        banks: Banks,
     ) -> None:
         self._state, self._arrays, self._scope = state, arrays, scope
-        self._domains = domains
+        self._domains, self._banks = domains, banks
         self._walked = {
             memory.cell.name: port
             for memory in state.memories
@@ -227,7 +234,7 @@ class Memories:
 
     def _shown(self) -> Iterator[str]:
         """What is selected; no logic but this reads `sp_run`, and only while frozen it counts."""
-        cases = []
+        cases: list[tuple[int, list[str]]] = list(self._banks.shown())
         for memory in self._state.memories:
             port = self._walked.get(memory.cell.name)
             if port is None:
@@ -238,22 +245,25 @@ class Memories:
                 shown = identifier(self._registers[number])
             else:
                 shown = self._scope.render(port.data)
-            cases.append((memory.index, shown))
+            cases.append((memory.index, [f"sp_mrd = {shown};"]))
         for number, register in enumerate(self._state.read_registers):
             if not register.shadow:
                 shown = identifier(self._registers[number])
-                cases.append((self._state.select(number), shown))
+                cases.append((self._state.select(number), [f"sp_mrd = {shown};"]))
         if not cases:
             yield "  always @* sp_mrd = 0;"
             return
+        # While nothing is selected it means nothing, for which synthesis pays nothing.
+        nothing = f"{self._state.memory_width}'bx"
         # Of the select no more than is needed: so synthesis makes a multiplexer with an index.
         bits = max((len(cases) - 1).bit_length(), 1)
         yield "  always @* begin"
-        yield "    sp_mrd = 0;"
+        yield f"    sp_mrd = {nothing};"
         yield "    if (!sp_run)"
         yield f"      case (sp_msel[{bits - 1}:0])"
-        yield from (f"        {bits}'d{select}: sp_mrd = {shown};" for select, shown in cases)
-        yield "        default: sp_mrd = 0;"
+        for select, lines in sorted(cases):
+            yield from (f"        {line}" for line in under(f"{bits}'d{select}:", lines))
+        yield f"        default: sp_mrd = {nothing};"
         yield "      endcase"
         yield "  end"
 

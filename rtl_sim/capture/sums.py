@@ -43,7 +43,7 @@ def find(
     }
     taking: dict[int, Cell] = {}
     for index, register in enumerate(registers):
-        leaves = set(_leaves(register, choices))
+        leaves = set(choices.leaves(register.cell.pins["D"], register.q))
         if len(leaves) == 1:
             bits = leaves.pop()
             cell, _ = adders.get(bits[0], (None, 0))
@@ -106,20 +106,6 @@ def _extended(cell: Cell, pin: str, width: int) -> Bits:
 def _negated(bits: Bits) -> Bits:
     value = -sum(1 << place for place, bit in enumerate(bits) if bit == "1")
     return tuple("1" if value >> place & 1 else "0" for place in range(len(bits)))
-
-
-def _leaves(register: Register, choices: Choices) -> Iterator[Bits]:
-    """What the register may take, other than constants and what it holds."""
-    waiting: list[Bits] = [register.cell.pins["D"]]
-    while waiting:
-        bits = waiting.pop()
-        if bits == register.q or all(isinstance(bit, str) for bit in bits):
-            continue
-        cell = choices.choice(bits)
-        if cell is None:
-            yield bits
-        else:
-            waiting += choices.arms(cell, bits)
 
 
 def _readers(

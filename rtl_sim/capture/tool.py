@@ -125,7 +125,7 @@ def capture(
         layout_id=statemap.layout_id(found),
         flop_bits=found.flop_count,
         memory_bits=found.bit_count - found.flop_count,
-        memories=len(found.memories),
+        memories=len(found.addressed),
         roms=len(found.roms),
         rows=chain.rows,
         padding=chain.padding,

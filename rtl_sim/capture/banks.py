@@ -143,15 +143,15 @@ class Banks:
         yield "  default: ;"
         yield "endcase"
 
-    def shown(self) -> Iterator[tuple[int, list[str]]]:
-        """Select on the state port and what then shows the addressed word."""
+    def shown(self, address: str) -> Iterator[tuple[int, list[str]]]:
+        """Select on the state port and what then shows the word at `address`."""
         for bank in self._banks:
             words: dict[int, list[Bit]] = {}
             for register, word, _ in bank.pieces:
                 words.setdefault(word, []).extend(register.q)
             last = bank.depth - 1
             labels = [*(f"{bank.address_bits}'d{word}" for word in range(last)), "default"]
-            lines = [f"case (sp_maddr[{bank.address_bits - 1}:0])"]
+            lines = [f"case ({address}[{bank.address_bits - 1}:0])"]
             lines += (
                 f"  {label}: sp_mrd = {self._scope.render(tuple(words[word]))};"
                 for word, label in enumerate(labels)

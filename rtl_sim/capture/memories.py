@@ -10,6 +10,7 @@ The state port gets no port of its own at a memory, which would cost a copy of i
   address by `sp_run` would put an input before all logic behind the memory, which a simulator then
   evaluates twice a cycle. So that address, `sp_at`, is a register, and so is the choice, `sp_walk`,
   which `sp_run` clears: they cost a handful of flip-flops in the whole design.
+- What has no port to be read through (banks are such) is shown by a multiplexer under `sp_at`.
 
 Simulators see `sp_run` in clocked processes only.
 """
@@ -77,15 +78,16 @@ class Memories:
             yield f"  reg {span(register.width)}{identifier(self._registers[number])}{value};"
             if number in self._seen:
                 yield f"  wire {span(register.width)}{identifier(self._seen[number])};"
-        if self.asynchronous_walks():
+        if _muxed_walks(self._state):
             yield f"  reg {WALK};"
-            yield f"  reg {span(walk_address_bits(self._state))}{WALKED_ADDRESS};"
+        if width := walk_address_bits(self._state):
+            yield f"  reg {span(width)}{WALKED_ADDRESS};"
 
     def emit(self) -> Iterator[str]:
-        if self.asynchronous_walks():
+        if _muxed_walks(self._state):
             yield f"  always @(posedge {self._domains.primary} or posedge sp_run)"
             yield f"    if (sp_run) {WALK} <= 0; else {WALK} <= sp_mre;"
-            width = walk_address_bits(self._state)
+        if width := walk_address_bits(self._state):
             source = f"sp_maddr[{width - 1}:0]" if width > 1 else "sp_maddr[0]"
             edge = f"posedge {self._domains.primary}"
             yield f"  always @({edge}) if (sp_mre) {WALKED_ADDRESS} <= {source};"
@@ -234,12 +236,13 @@ class Memories:
 
     def _shown(self) -> Iterator[str]:
         """What is selected; no logic but this reads `sp_run`, and only while frozen it counts."""
-        cases: list[tuple[int, list[str]]] = list(self._banks.shown())
+        cases: list[tuple[int, list[str]]] = list(self._banks.shown(WALKED_ADDRESS))
         for memory in self._state.memories:
             port = self._walked.get(memory.cell.name)
             if port is None:
                 array = identifier(self._arrays[memory.cell.name])
-                shown = f"{array}[{_word(memory, 'sp_maddr')}]"
+                scalar = walk_address_bits(self._state) == 1
+                shown = f"{array}[{_word(memory, WALKED_ADDRESS, scalar)}]"
             elif port.clock:
                 number = next(n for n, r in enumerate(self._state.read_registers) if r.port == port)
                 shown = identifier(self._registers[number])
@@ -304,14 +307,25 @@ def collisions(memory: Memory) -> Iterator[tuple[int, int]]:
                 yield earlier, later
 
 
+def walk_bits(state: State) -> int:
+    """Flip-flops that walks need."""
+    return walk_address_bits(state) + bool(_muxed_walks(state))
+
+
 def walk_address_bits(state: State) -> int:
-    """Width of the register with the address of walks; 0: no memory needs it."""
-    walked = (
+    """Width of the register with the address of walks; 0: nothing needs it."""
+    walked = [
         _address_bits(memory)
         for memory in state.memories
-        if (port := walked_port(memory.cell)) is not None and not port.clock
-    )
-    return max(walked, default=0)
+        if (port := walked_port(memory.cell)) is None or not port.clock
+    ]
+    return max((*walked, *(bank.address_bits for bank in state.banks)), default=0)
+
+
+def _muxed_walks(state: State) -> bool:
+    """Whether a memory is walked through a port that the design reads it by asynchronously."""
+    ports = (walked_port(memory.cell) for memory in state.memories)
+    return any(port is not None and not port.clock for port in ports)
 
 
 def _address_bits(memory: Memory) -> int:

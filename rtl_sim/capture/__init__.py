@@ -28,7 +28,8 @@ an asynchronous reset is masked. So freezing takes no cycle and may happen at an
 `lanes` bits a cycle; R shifts with its end fed to its start read all and leave it as it was.
 Memories are walked by address, through ports that they have already. A read register of a memory
 stays in it, so that synthesis finds block RAM; it is restored through the memory, or has a shadow
-on the chain (`readregs.py`). ROMs are no state; the state map holds a digest of their content.
+on the chain (`readregs.py`). Arrays of registers that share their data are walked like memories
+(`banks.py`). ROMs are no state; the state map holds a digest of their content.
 
 *Names, not places* (`state.py`, `statemap.py`). The state map says where on the chain each bit
 is. A snapshot holds bits in the order of their names, so a build with another chain can load it;

@@ -22,12 +22,13 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from rtl_sim.capture.banks import Banks
 from rtl_sim.capture.chain import Chain
 from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.links import Spot
 from rtl_sim.capture.netlist import Bit, Bits, Cell
 from rtl_sim.capture.scope import Scope, constant, identifier, span
-from rtl_sim.capture.state import Register, Run
+from rtl_sim.capture.state import State
 from rtl_sim.capture.sums import Sum
 from rtl_sim.capture.updates import Choices, Updates, under
 
@@ -37,8 +38,9 @@ _WORTH_A_RESET: Final = 8
 
 
 class _Control(NamedTuple):
-    """What the flip-flops of one process share, as text."""
+    """What the flip-flops of one process share, as text, and their bank; -1: the chain."""
 
+    bank: int
     edge: str
     reset: str
     set: str
@@ -62,14 +64,17 @@ class _Wish(NamedTuple):
 class Flops:
     def __init__(
         self,
-        registers: Sequence[Register],
-        runs: Sequence[Run],
+        state: State,
         choices: Choices,
         chain: Chain,
-        sums: Mapping[int, Sum],
+        sums: Mapping[int, Sequence[Sum]],
         scope: Scope,
         domains: Domains,
+        banks: Banks,
     ) -> None:
+        words = [register for bank in state.banks for register in bank.registers]
+        registers, runs = (*state.registers, *words), state.runs
+        self._banks, self._chained = banks, len(state.registers)
         self._registers, self._scope, self._domains = registers, scope, domains
         self._runs, self._padding = runs, chain.padding
         self._variables = [scope.declare(register.q, register.label) for register in registers]
@@ -110,10 +115,14 @@ class Flops:
             for variable, register in zip(self._variables, registers, strict=True)
             for position, bit in enumerate(register.q)
         }
-        self._sums = {
-            index: found for index, found in sums.items() if any(self._linked(index, found))
-        }
-        self.absorbed: Final = frozenset(found.cell for found in self._sums.values())
+        self._sums: dict[int, Sum] = {}
+        for index, ways in sums.items():
+            best = max(ways, key=lambda found: sum(self._linked(index, found)), default=None)
+            if best is not None and any(self._linked(index, best)):
+                self._sums[index] = best
+        self.absorbed: Final = frozenset(
+            name for found in self._sums.values() for name in found.cells
+        )
 
     def declare(self) -> Iterator[str]:
         for register, variable in zip(self._registers, self._variables, strict=True):
@@ -151,16 +160,18 @@ class Flops:
                 f".sp_so({identifier(end)})",
             ]
             for number, (run, end) in enumerate(
-                zip(self._runs, self._ends, strict=True), len(self._registers)
+                zip(self._runs, self._ends, strict=True), self._chained
             )
         }
 
     def emit(self) -> Iterator[str]:
         self._written.update((index, self._sum(index)) for index in self._sums)
+        for index in range(self._chained, len(self._registers)):
+            self._written[index] = self._banks.given(index, self._registers[index].width)
         groups: dict[_Control, list[int]] = {}
         for index, register in enumerate(self._registers):
             if not register.idle:
-                groups.setdefault(self._control(register.cell), []).append(index)
+                groups.setdefault(self._control(index, register.cell), []).append(index)
         for control in sorted(groups):
             for guard, wishes in self._by_reset(groups[control]).items():
                 yield from self._process(control, guard, wishes)
@@ -194,9 +205,13 @@ class Flops:
         yield "  end"
         yield "  /* verilator lint_on LATCH */"
 
-    def _control(self, cell: Cell) -> _Control:
+    def _control(self, index: int, cell: Cell) -> _Control:
+        bank = self._banks.of(index)
+        # Words of a bank are written while the clock of other flip-flops may stand.
+        edge = self._domains.flop_edge if bank < 0 else self._domains.edge
         return _Control(
-            self._domains.flop_edge(cell.pins["CLK"][0], cell.flag("CLK_POLARITY")),
+            bank,
+            edge(cell.pins["CLK"][0], cell.flag("CLK_POLARITY")),
             self._condition(cell, "CLR") or self._condition(cell, "ARST"),
             self._condition(cell, "SET"),
         )
@@ -247,11 +262,19 @@ class Flops:
         updates = list(self._updates.emit([(wish.register, wish.data) for wish in wishes]))
         if guard.enable:
             updates = list(under(f"if ({guard.enable})", updates))
-        shift = list(self._shift(members))
-        if self._domains.gated:  # the clock stands still unless sp_run or sp_scan, never both
-            first, second = ("sp_scan", shift), ("else", updates)
+        if control.bank >= 0:
+            words = {index: (identifier(self._variables[index]), self._registers[index].width)
+                     for index in members}  # fmt: skip
+            first = "sp_run", updates
+            second = (
+                f"else if ({self._banks.selected(control.bank)})",
+                list(self._banks.writes(words)),
+            )
+        elif self._domains.gated:  # the clock stands still unless sp_run or sp_scan, never both
+            first, second = ("sp_scan", list(self._shift(members))), ("else", updates)
         else:
-            first, second = ("sp_run", updates), ("else if (sp_scan)", shift)
+            first = "sp_run", updates
+            second = "else if (sp_scan)", list(self._shift(members))
         yield f"    if ({first[0]}) begin"
         yield from (f"      {line}" for line in first[1])
         yield f"    end {second[0]} begin"
@@ -314,9 +337,12 @@ class Flops:
                 text = f"(sp_run ? {text} : {self._old(above[start:end])})"
             parts.append(text)
             start = end
-        masked = self._scope.render(found.masked)
         mask = f"{{{len(above)}{{sp_run}}}}" if len(above) > 1 else "sp_run"
-        return f"{_joined(parts)} {found.operator} ({mask} & {masked})"
+        terms = [
+            f" {operator} ({mask} & {self._scope.render(masked)})"
+            for operator, masked in found.terms
+        ]
+        return _joined(parts) + "".join(terms)
 
     def shown(self) -> str:
         """Row 0."""
@@ -329,10 +355,10 @@ class Flops:
         spots = self._chain.lanes[lane]
         if row < len(spots):
             spot = spots[row]
-            if spot.register < len(self._variables):
+            if spot.register < self._chained:
                 return self._variables[spot.register], spot.bit
             # Of a run only the first bit is ever taken.
-            return self._ends[spot.register - len(self._variables)], 0
+            return self._ends[spot.register - self._chained], 0
         if (lane, row) in self._pad_index:
             return PADDING, self._pad_index[lane, row]
         return "sp_si", lane

@@ -30,7 +30,9 @@ class Link(NamedTuple):
     target: Spot
 
 
-def find(module: Module, registers: Sequence[Register], sums: Mapping[int, Sum]) -> list[Link]:
+def find(
+    module: Module, registers: Sequence[Register], sums: Mapping[int, Sequence[Sum]]
+) -> list[Link]:
     """The links of a module, the most useful first."""
     homes: dict[Bit, Spot] = {
         bit: Spot(index, position)
@@ -51,12 +53,13 @@ def find(module: Module, registers: Sequence[Register], sums: Mapping[int, Sum])
             leaves = list(_leaves(d, q, chosen))
             kind = only if len(leaves) == 1 else among
             kind += [Link(homes[leaf], target) for leaf in leaves if leaf in homes]
-    operands: list[Link] = []
-    for index, found in sums.items():
-        for position, bit in enumerate(found.passed):
-            source = homes.get(bit)
-            if source is not None and source != Spot(index, position):
-                operands.append(Link(source, Spot(index, position)))
+    operands = [
+        Link(homes[bit], Spot(index, position))
+        for index, ways in sums.items()
+        for found in ways
+        for position, bit in enumerate(found.passed)
+        if homes.get(bit, Spot(index, position)) != Spot(index, position)
+    ]
     return [*only, *operands, *among]
 
 

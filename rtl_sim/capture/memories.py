@@ -10,6 +10,7 @@ The state port gets no port of its own at a memory, which would cost a copy of i
   address by `sp_run` would put an input before all logic behind the memory, which a simulator then
   evaluates twice a cycle. So that address, `sp_at`, is a register, and so is the choice, `sp_walk`,
   which `sp_run` clears: they cost a handful of flip-flops in the whole design.
+- What has no port to be read through (banks are such) is shown by a multiplexer under `sp_at`.
 
 Simulators see `sp_run` in clocked processes only.
 """
@@ -20,12 +21,14 @@ from collections.abc import Generator, Iterator, Mapping
 from itertools import groupby
 from typing import Final
 
+from rtl_sim.capture.banks import Banks
 from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.logic import index
 from rtl_sim.capture.netlist import Bits, Cell
 from rtl_sim.capture.ports import ReadPort, WritePort, beats, is_fixed, read_ports, write_ports
 from rtl_sim.capture.scope import Scope, constant, identifier, span
 from rtl_sim.capture.state import Memory, ReadRegister, State
+from rtl_sim.capture.updates import under
 
 WALK: Final = "sp_walk"
 WALKED_ADDRESS: Final = "sp_at"
@@ -35,10 +38,15 @@ class Memories:
     """`arrays`: memory or ROM cell's name -> array variable."""
 
     def __init__(
-        self, state: State, arrays: Mapping[str, str], scope: Scope, domains: Domains
+        self,
+        state: State,
+        arrays: Mapping[str, str],
+        scope: Scope,
+        domains: Domains,
+        banks: Banks,
     ) -> None:
         self._state, self._arrays, self._scope = state, arrays, scope
-        self._domains = domains
+        self._domains, self._banks = domains, banks
         self._walked = {
             memory.cell.name: port
             for memory in state.memories
@@ -70,15 +78,16 @@ class Memories:
             yield f"  reg {span(register.width)}{identifier(self._registers[number])}{value};"
             if number in self._seen:
                 yield f"  wire {span(register.width)}{identifier(self._seen[number])};"
-        if self.asynchronous_walks():
+        if _muxed_walks(self._state):
             yield f"  reg {WALK};"
-            yield f"  reg {span(walk_address_bits(self._state))}{WALKED_ADDRESS};"
+        if width := walk_address_bits(self._state):
+            yield f"  reg {span(width)}{WALKED_ADDRESS};"
 
     def emit(self) -> Iterator[str]:
-        if self.asynchronous_walks():
+        if _muxed_walks(self._state):
             yield f"  always @(posedge {self._domains.primary} or posedge sp_run)"
             yield f"    if (sp_run) {WALK} <= 0; else {WALK} <= sp_mre;"
-            width = walk_address_bits(self._state)
+        if width := walk_address_bits(self._state):
             source = f"sp_maddr[{width - 1}:0]" if width > 1 else "sp_maddr[0]"
             edge = f"posedge {self._domains.primary}"
             yield f"  always @({edge}) if (sp_mre) {WALKED_ADDRESS} <= {source};"
@@ -226,28 +235,34 @@ class Memories:
 
     def shown(self) -> Iterator[str]:
         """`sp_mrd`: what is selected."""
-        cases = []
+        cases: list[tuple[int, list[str]]] = list(self._banks.shown(WALKED_ADDRESS))
         for memory in self._state.memories:
             port = self._walked.get(memory.cell.name)
             if port is None:
                 array = identifier(self._arrays[memory.cell.name])
-                shown = f"{array}[{_word(memory, 'sp_maddr')}]"
+                scalar = walk_address_bits(self._state) == 1
+                shown = f"{array}[{_word(memory, WALKED_ADDRESS, scalar)}]"
             elif port.clock:
                 number = next(n for n, r in enumerate(self._state.read_registers) if r.port == port)
                 shown = identifier(self._registers[number])
             else:
                 shown = self._scope.render(port.data)
-            cases.append(f"16'd{memory.index}: sp_mrd = {shown};")
+            cases.append((memory.index, [f"sp_mrd = {shown};"]))
         for number, register in enumerate(self._state.read_registers):
             if not register.shadow:
                 shown = identifier(self._registers[number])
-                cases.append(f"16'd{self._state.select(number)}: sp_mrd = {shown};")
+                cases.append((self._state.select(number), [f"sp_mrd = {shown};"]))
         if not cases:
             yield "sp_mrd = 0;"
             return
-        yield "case (sp_msel)"
-        yield from (f"  {case}" for case in cases)
-        yield "  default: sp_mrd = 0;"
+        # While nothing is selected it means nothing, for which synthesis pays nothing.
+        nothing = f"{self._state.memory_width}'bx"
+        # Of the select no more than is needed: so synthesis makes a multiplexer with an index.
+        bits = max((len(cases) - 1).bit_length(), 1)
+        yield f"case (sp_msel[{bits - 1}:0])"
+        for select, lines in sorted(cases):
+            yield from (f"  {line}" for line in under(f"{bits}'d{select}:", lines))
+        yield f"  default: sp_mrd = {nothing};"
         yield "endcase"
 
 
@@ -287,14 +302,25 @@ def collisions(memory: Memory) -> Iterator[tuple[int, int]]:
                 yield earlier, later
 
 
+def walk_bits(state: State) -> int:
+    """Flip-flops that walks need."""
+    return walk_address_bits(state) + bool(_muxed_walks(state))
+
+
 def walk_address_bits(state: State) -> int:
-    """Width of the register with the address of walks; 0: no memory needs it."""
-    walked = (
+    """Width of the register with the address of walks; 0: nothing needs it."""
+    walked = [
         _address_bits(memory)
         for memory in state.memories
-        if (port := walked_port(memory.cell)) is not None and not port.clock
-    )
-    return max(walked, default=0)
+        if (port := walked_port(memory.cell)) is None or not port.clock
+    ]
+    return max((*walked, *(bank.address_bits for bank in state.banks)), default=0)
+
+
+def _muxed_walks(state: State) -> bool:
+    """Whether a memory is walked through a port that the design reads it by asynchronously."""
+    ports = (walked_port(memory.cell) for memory in state.memories)
+    return any(port is not None and not port.clock for port in ports)
 
 
 def _address_bits(memory: Memory) -> int:

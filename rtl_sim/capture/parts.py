@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rtl_sim.capture import links, state, sums
+from rtl_sim.capture.banks import with_banks
 from rtl_sim.capture.chain import Chain, place
 from rtl_sim.capture.clocks import Clocks
 from rtl_sim.capture.netlist import Module
@@ -28,6 +29,7 @@ def make(modules: Mapping[str, Module], name: str, clocks: Clocks, options: Opti
     """Find the state of a flat module and lay its chain; ROMs are looked for in all `modules`."""
     module = prepare(modules[name])
     found = state.extract({**modules, name: module}, name)
+    found = with_banks(found, module)
     found = with_shadows(found, module, options.read_registers == "shadow")
     adders = sums.find(module, Choices(module, REGISTER_KINDS), found.registers)
     chain = place(

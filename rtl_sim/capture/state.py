@@ -65,6 +65,30 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Bank:
+    """An array of registers that the state port reaches like a memory (`banks.py`)."""
+
+    name: str
+    width: int
+    depth: int
+    data: Bits  # what every word is given
+    pieces: tuple[tuple[Register, int, int], ...]  # with word and lowest bit, in that order
+    index: int  # its select on the state port, after all memories
+
+    @property
+    def registers(self) -> tuple[Register, ...]:
+        return tuple(register for register, _, _ in self.pieces)
+
+    @property
+    def address_bits(self) -> int:
+        return (self.depth - 1).bit_length()
+
+    @property
+    def bit_count(self) -> int:
+        return self.width * self.depth
+
+
+@dataclass(frozen=True, slots=True)
 class ReadRegister:
     """The register of a synchronous read port. `memory`: its memory's index, None for a ROM."""
 
@@ -107,6 +131,12 @@ class State:
     roms: tuple[Rom, ...]
     read_registers: tuple[ReadRegister, ...] = ()  # in the order of their memories and ports
     runs: tuple[Run, ...] = ()  # by instance
+    banks: tuple[Bank, ...] = ()  # by name
+
+    @property
+    def addressed(self) -> list[Memory | Bank]:
+        """What is walked by address, by name."""
+        return sorted((*self.memories, *self.banks), key=lambda memory: memory.name)
 
     @property
     def chained(self) -> list[tuple[BitName, ...]]:
@@ -116,7 +146,7 @@ class State:
     def select(self, number: int) -> int:
         """The select on the state port of read register `number`, which has no shadow."""
         before = sum(not register.shadow for register in self.read_registers[:number])
-        return len(self.memories) + before
+        return len(self.memories) + len(self.banks) + before
 
     @property
     def bits(self) -> list[BitName]:
@@ -131,11 +161,11 @@ class State:
 
     @property
     def memory_width(self) -> int:
-        return max((memory.width for memory in self.memories), default=1)
+        return max((memory.width for memory in self.addressed), default=1)
 
     @property
     def bit_count(self) -> int:
-        return self.flop_count + sum(memory.bit_count for memory in self.memories)
+        return self.flop_count + sum(memory.bit_count for memory in self.addressed)
 
 
 def extract(modules: Mapping[str, Module], top: str) -> State:

@@ -20,7 +20,7 @@ def layout_id(state: State) -> str:
     width or depth does not.
     """
     lines = [f"flop {bit.name} {bit.bit}" for bit in state.bits]
-    lines += [f"memory {m.name} {m.width} {m.depth}" for m in state.memories]
+    lines += [f"memory {m.name} {m.width} {m.depth}" for m in state.addressed]
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=32).hexdigest()
 
 
@@ -39,8 +39,8 @@ def state_map(state: State, chain: Chain, clocks: Sequence[str]) -> dict[str, An
             {"name": p.name.name, "bit": p.name.bit, "row": p.row, "lane": p.lane} for p in places
         ],
         "memories": [
-            {"name": m.name, "index": index, "width": m.width, "depth": m.depth}
-            for index, m in enumerate(state.memories)
+            {"name": m.name, "index": m.index, "width": m.width, "depth": m.depth}
+            for m in state.addressed
         ],
         "read_registers": [
             {

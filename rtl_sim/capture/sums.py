@@ -16,20 +16,25 @@ from rtl_sim.capture.state import Register
 from rtl_sim.capture.updates import Choices
 
 _ADDERS: Final = ("$add", "$sub")
+_DEEPEST: Final = 4  # adders of adders that are taken apart: each doubles the ways to do so
 
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """`passed` operator `masked` is what the register takes, all as wide as the register."""
+    """`passed` and then each term, added or subtracted: what the register takes, all as wide."""
 
-    cell: str
-    operator: str
+    cells: frozenset[str]
     passed: Bits  # the operand that is exchanged while the chain shifts
-    masked: Bits  # the operand that is 0 then
+    terms: tuple[tuple[str, Bits], ...]  # operators and operands, which are 0 then
 
 
-def find(module: Module, choices: Choices, registers: Sequence[Register]) -> dict[int, Sum]:
-    """By the index of the register; only adders whose sum nobody else reads."""
+def find(
+    module: Module, choices: Choices, registers: Sequence[Register]
+) -> dict[int, tuple[Sum, ...]]:
+    """By the index of the register, the ways to write its sum, each with another operand passed.
+
+    Only adders whose sum nobody else reads.
+    """
     adders = {
         bit: (cell, position)
         for cell in module.cells
@@ -38,7 +43,7 @@ def find(module: Module, choices: Choices, registers: Sequence[Register]) -> dic
     }
     taking: dict[int, Cell] = {}
     for index, register in enumerate(registers):
-        leaves = set(_leaves(register, choices))
+        leaves = set(choices.leaves(register.cell.pins["D"], register.q))
         if len(leaves) == 1:
             bits = leaves.pop()
             cell, _ = adders.get(bits[0], (None, 0))
@@ -47,32 +52,49 @@ def find(module: Module, choices: Choices, registers: Sequence[Register]) -> dic
     users: dict[str, set[int]] = {}
     for index, cell in taking.items():
         users.setdefault(cell.name, set()).add(index)
-    public = _read_elsewhere(module, choices, adders, {r.cell.name for r in registers})
-    homes = {bit for register in registers for bit in register.q}
-    sums = {}
-    for index, cell in taking.items():
-        if len(users[cell.name]) == 1 and cell.name not in public:
-            found = _sum(cell, registers[index], homes)
-            if found is not None:
-                sums[index] = found
-    return sums
+    readers = _readers(module, choices, adders, {r.cell.name for r in registers})
+    return {
+        index: tuple(_sums(cell, registers[index].width, adders, readers))
+        for index, cell in taking.items()
+        if len(users[cell.name]) == 1 and cell.name not in readers
+    }
 
 
-def _sum(cell: Cell, register: Register, homes: set[Bit]) -> Sum | None:
-    width = register.width
+def _sums(
+    cell: Cell,
+    width: int,
+    adders: Mapping[Bit, tuple[Cell, int]],
+    readers: Mapping[str, set[str]],
+    depth: int = _DEEPEST,
+) -> Iterator[Sum]:
+    """An operand that is the sum of an adder which serves this one alone is taken apart, too."""
+    for passed, term in _operands(cell, width):
+        below, _ = adders.get(passed[0], (None, 0))
+        if (
+            below is not None
+            and depth > 1
+            and passed == below.pins["Y"][:width]
+            and readers[below.name] == {cell.name}
+        ):
+            for found in _sums(below, width, adders, readers, depth - 1):
+                yield Sum(found.cells | {cell.name}, found.passed, (*found.terms, term))
+        else:
+            yield Sum(frozenset((cell.name,)), passed, (term,))
+
+
+def _operands(cell: Cell, width: int) -> Iterator[tuple[Bits, tuple[str, Bits]]]:
+    """Each operand that may be passed, with the operator and operand that then come after it."""
     left, right = (_extended(cell, pin, width) for pin in "AB")
     if cell.kind == "$sub":
         if all(isinstance(bit, str) for bit in right):  # a negative step is a step, too
-            return Sum(cell.name, "+", left, _negated(right))
-        return Sum(cell.name, "-", left, right)
-    own = set(register.q)
-
-    def worth(operand: Bits) -> int:
-        return sum(bit in homes and bit not in own for bit in operand)
-
-    if all(isinstance(bit, str) for bit in left) or worth(right) > worth(left):
-        left, right = right, left
-    return Sum(cell.name, "+", left, right)
+            yield left, ("+", _negated(right))
+        else:
+            yield left, ("-", right)
+        return
+    if not all(isinstance(bit, str) for bit in left):
+        yield left, ("+", right)
+    if not all(isinstance(bit, str) for bit in right):
+        yield right, ("+", left)
 
 
 def _extended(cell: Cell, pin: str, width: int) -> Bits:
@@ -86,36 +108,28 @@ def _negated(bits: Bits) -> Bits:
     return tuple("1" if value >> place & 1 else "0" for place in range(len(bits)))
 
 
-def _leaves(register: Register, choices: Choices) -> Iterator[Bits]:
-    """What the register may take, other than constants and what it holds."""
-    waiting: list[Bits] = [register.cell.pins["D"]]
-    while waiting:
-        bits = waiting.pop()
-        if bits == register.q or all(isinstance(bit, str) for bit in bits):
-            continue
-        cell = choices.choice(bits)
-        if cell is None:
-            yield bits
-        else:
-            waiting += choices.arms(cell, bits)
-
-
-def _read_elsewhere(
+def _readers(
     module: Module,
     choices: Choices,
     adders: Mapping[Bit, tuple[Cell, int]],
     registers: set[str],
-) -> set[str]:
-    """Adders that something reads besides registers and the choices before them."""
-    names: set[str] = set()
+) -> dict[str, set[str]]:
+    """Who reads each adder, besides registers and the choices before them: names of cells."""
+    found: dict[str, set[str]] = {}
+
+    def note(bits: Bits, reader: str) -> None:
+        for bit in bits:
+            if bit in adders:
+                found.setdefault(adders[bit][0].name, set()).add(reader)
+
     for port in module.ports:
         if port.direction != "input":
-            names.update(adders[bit][0].name for bit in port.bits if bit in adders)
+            note(port.bits, "")
     for cell in module.cells:
         for pin in cell.inputs:
             if pin == "D" and cell.name in registers:
                 continue
             if pin in "AB" and cell.name in choices.names:
                 continue
-            names.update(adders[bit][0].name for bit in cell.pins[pin] if bit in adders)
-    return names
+            note(cell.pins[pin], cell.name)
+    return found

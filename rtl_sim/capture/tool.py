@@ -54,7 +54,7 @@ class CaptureReport:
     rows: int
     padding: int  # flip-flops added to fill the last row
     shadow_bits: int  # flip-flops added because read registers have shadows
-    walk_bits: int  # flip-flops added to walk memories that are read asynchronously
+    walk_bits: int  # flip-flops added to walk what has no synchronous read port
     cells_before: int  # word-level cells, all instances counted
     cells_after: int
     kept_modules: int  # modules without state that stayed modules
@@ -128,12 +128,12 @@ def capture(
         layout_id=statemap.layout_id(found),
         flop_bits=found.flop_count,
         memory_bits=found.bit_count - found.flop_count,
-        memories=len(found.memories),
+        memories=len(found.addressed),
         roms=len(found.roms),
         rows=chain.rows,
         padding=chain.padding,
         shadow_bits=sum(r.width + 1 for r in found.read_registers if r.shadow),
-        walk_bits=walk_bits + 1 if (walk_bits := memories.walk_address_bits(found)) else 0,
+        walk_bits=memories.walk_bits(found),
         cells_before=elaborate.count({**flat, top: drop_unread(formal.without(flat[top]))}, top),
         cells_after=after,
         kept_modules=sum(not boxes.is_box(module) for module in others.values()),

@@ -69,6 +69,19 @@ class Choices:
             tuple(cell.pins["A"][place] for place in places),
         ]
 
+    def leaves(self, bits: Bits, held: Bits) -> Iterator[Bits]:
+        """What `bits` are besides constants and `held`, under any selects."""
+        waiting = [bits]
+        while waiting:
+            bits = waiting.pop()
+            if bits == held or all(isinstance(bit, str) for bit in bits):
+                continue
+            cell = self.choice(bits)
+            if cell is None:
+                yield bits
+            else:
+                waiting += self.arms(cell, bits)
+
 
 def _note(
     readers: dict[str, set[str]], drivers: Mapping[Bit, str], bits: Bits, reader: str

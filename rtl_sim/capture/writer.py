@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from rtl_sim.capture import boxes, expr, formal, logic, memories, uniform
+from rtl_sim.capture.banks import Banks
 from rtl_sim.capture.conditions import find as find_conditions
 from rtl_sim.capture.domains import NAMES as DOMAIN_NAMES
 from rtl_sim.capture.domains import Domains
@@ -102,11 +103,12 @@ def _top(
     ]
     choices = Choices(module, REGISTER_KINDS)
     sums = find_sums(module, choices, state.registers)
-    flops = Flops(state.registers, state.runs, choices, chain, sums, scope, domains)
+    banks = Banks(state.banks, len(state.registers), scope)
+    flops = Flops(state, choices, chain, sums, scope, domains, banks)
     arrays = {memory.cell.name: scope.reserve(memory.name) for memory in state.memories}
     for cell in _roms(module):
         arrays[cell.name] = scope.reserve(cell.params["MEMID"].removeprefix("\\"))
-    walks = memories.Memories(state, arrays, scope, domains)
+    walks = memories.Memories(state, arrays, scope, domains, banks)
     yield f"module {identifier(module.name)} ("
     yield ",\n".join(ports)
     yield ");"
@@ -131,6 +133,7 @@ def _top(
     yield from _logic(module, scope, arrays, names, absorbed, walked, flops.pins())
     yield "  // What remembers, and the state port."
     yield from domains.declare()
+    yield from banks.declare()
     yield from flops.emit()
     yield from walks.emit()
     yield from _shown([f"sp_so = {flops.shown()};", *walks.shown()])

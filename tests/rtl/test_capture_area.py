@@ -63,6 +63,53 @@ def test_adders_let_the_chain_through_without_a_multiplexer_behind_them(tmp_path
     assert after.lut - before.lut <= 16 + OVERHEAD_LUTS  # the 16 bits that enter x
 
 
+def test_sum_and_difference_of_two_registers_each_let_one_of_them_through(tmp_path: Path) -> None:
+    before, after = _areas(
+        """(input clk, en, input [15:0] x, y, output reg [15:0] sum, difference);
+        reg [15:0] a, b;
+        always @(posedge clk) if (en) begin
+          a <= x;
+          b <= y;
+          difference <= a - b;
+          sum <= a + b;
+        end""",
+        tmp_path,
+    )
+    assert after.carry == before.carry
+    assert after.lut - before.lut <= 32 + OVERHEAD_LUTS  # the bits that enter a and b
+
+
+def test_a_sum_of_sums_lets_the_chain_through_all_of_them(tmp_path: Path) -> None:
+    before, after = _areas(
+        """(input clk, en, input [15:0] x, y, z, output reg [15:0] q);
+        reg [15:0] a, b, c;
+        always @(posedge clk) if (en) begin
+          a <= x;
+          b <= y;
+          c <= z;
+          q <= a - b - c;
+        end""",
+        tmp_path,
+    )
+    assert after.carry == before.carry
+    assert after.lut - before.lut <= 48 + 2 * OVERHEAD_LUTS  # the bits that enter a, b and c
+
+
+def test_words_that_share_their_data_need_one_multiplexer_for_all(tmp_path: Path) -> None:
+    """One LUT for each bit of a word, and a multiplexer that shows one of them."""
+    before, after = _areas(
+        """(input clk, rst, write, input [2:0] at, look, input [31:0] d, output [31:0] q);
+        reg [31:0] key [8];
+        always @(posedge clk or posedge rst)
+          if (rst) for (int i = 0; i < 8; i++) key[i] <= 0;
+          else if (write) key[at] <= d;
+        assign q = key[look];""",
+        tmp_path,
+    )
+    assert after.ff == before.ff
+    assert after.lut - before.lut <= 5 * 32  # and not eight times 32
+
+
 def test_a_reset_that_stands_first_keeps_its_pin(tmp_path: Path) -> None:
     before, after = _areas(
         """(input clk, rst, en, input [15:0] d, output reg [15:0] q);

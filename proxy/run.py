@@ -58,6 +58,8 @@ def environment(root: Path, servers: Sequence[str], name: str, devices: int) -> 
     return {
         "OCL_ICD_VENDORS": str(vendors),
         "OCL_ICD_FILENAMES": str(library),
+        # pyopencl's loader adds a driver of its own, and would put whoever has more devices first.
+        "OCL_ICD_PLATFORM_SORT": "none",
         ROOT_VARIABLE: str(root.absolute()),
         SESSION_VARIABLE: name,
         DEVICE_VARIABLE: ",".join(servers),

@@ -70,6 +70,8 @@ struct Session::Waiter {
 
 Session::Session(const std::string& root, const std::string& server, const std::string& name, bool durable)
     : root_(root), server_(server), name_(name), generation_(process_generation()) {
+  if (!holder_lives(server_home(root, server) + "/lock"))
+    throw Failure(CL_DEVICE_NOT_AVAILABLE, "no server of " + server + " runs under " + root);
   const PutDown made = put_down(root, server, name, durable);
   segment_ = made.segment;
   mapped_bytes_ = made.mapped_bytes;
@@ -86,6 +88,7 @@ Session::Session(const std::string& root, const std::string& server, const std::
     munmap(segment_.base(), mapped_bytes_);
     throw;
   }
+  told_ = false;
 }
 
 Session::~Session() { close(); }

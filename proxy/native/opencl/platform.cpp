@@ -14,7 +14,7 @@ namespace {
 
 // Extensions that would need entry points or memory that this driver does not have.
 bool offered(const std::string& extension) {
-  static const char* const kRefused[] = {"gl_",          "_gl",        "egl",         "d3d",      "dx9",
+  static const char* const kRefused[] = {"_gl_",         "egl",         "d3d",         "dx9",
                                          "svm",          "pipe",       "command_buffer", "device_enqueue",
                                          "external_",    "semaphore",  "subgroup",    "sub_group", "spir",
                                          "fission",      "mutable_dispatch", "usm",   "unified_shared",

@@ -82,11 +82,12 @@ void check_grid(cl_kernel kernel, cl_device_id device, const Grid& grid) {
       check((i < grid.dimensions ? grid.local[i] : 1) == entry.compiled_size[i], CL_INVALID_WORK_GROUP_SIZE);
 }
 
-void launch(Order order, cl_kernel kernel, const Grid& grid) {
+void launch(Order order, cl_kernel kernel, Grid grid) {
   check(valid(order.queue), CL_INVALID_COMMAND_QUEUE);
   check(valid(kernel), CL_INVALID_KERNEL);
   check(kernel->program->context.get() == order.queue->context.get(), CL_INVALID_CONTEXT);
   check(!kernel->missing, CL_INVALID_KERNEL_ARGS);
+  if (!grid.local && kernel->entry->compiled_size[0]) grid.local = kernel->entry->compiled_size;
   check_grid(kernel, order.queue->device, grid);
   for (cl_uint i = 0; i < grid.dimensions; ++i)
     if (!grid.global[i]) {  // nothing to do, in its place of the order

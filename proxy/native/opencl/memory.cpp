@@ -143,7 +143,7 @@ cl_mem_flags checked_flags(cl_mem_flags flags, const void* host_ptr) {
   check(!(flags & CL_MEM_USE_HOST_PTR) || !(flags & (CL_MEM_ALLOC_HOST_PTR | CL_MEM_COPY_HOST_PTR)), CL_INVALID_VALUE);
   check(static_cast<bool>(host_ptr) == static_cast<bool>(flags & (CL_MEM_USE_HOST_PTR | CL_MEM_COPY_HOST_PTR)),
         CL_INVALID_HOST_PTR);
-  return flags & kAccess ? flags : flags | CL_MEM_READ_WRITE;
+  return flags ? flags : CL_MEM_READ_WRITE;  // queries answer what was given
 }
 
 void enter_memory(cl_icd_dispatch& table) {

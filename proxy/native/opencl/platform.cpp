@@ -215,7 +215,7 @@ cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info query, st
 
 cl_int CL_API_CALL create_sub_devices(cl_device_id device, const cl_device_partition_property*, cl_uint, cl_device_id*,
                                       cl_uint*) {
-  return valid(device) ? CL_DEVICE_PARTITION_FAILED : CL_INVALID_DEVICE;
+  return valid(device) ? CL_INVALID_VALUE : CL_INVALID_DEVICE;  // no way of partitioning is supported
 }
 
 cl_int CL_API_CALL keep_device(cl_device_id device) { return valid(device) ? CL_SUCCESS : CL_INVALID_DEVICE; }

@@ -92,6 +92,7 @@ cl_int CL_API_CALL finish_queue(cl_command_queue queue) {
 
 // Complete when all before it in its queue is, or what it waits for.
 void mark(Order order, bool barrier) {
+  check_order(order);  // before its list is looked at
   order.barrier = barrier || order.wait_count == 0;
   order.has_record = false;
   std::vector<const _cl_event*> waits(order.waits, order.waits + order.wait_count);

@@ -5,8 +5,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Verilator compiles its models with g++ and make, and is itself started by perl; cocotb loads
-# libpython into the simulation. The proxy's native halves are compiled against OpenCL's headers.
-packages=(g++ make perl python3 python3-venv python3-dev libpython3.11 libatomic1 opencl-headers)
+# libpython into the simulation. The proxy's native halves are compiled against OpenCL's headers;
+# programs that are not Python find drivers through ocl-icd's loader.
+packages=(g++ make perl python3 python3-venv python3-dev libpython3.11 libatomic1
+    opencl-headers ocl-icd-libopencl1 clinfo)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

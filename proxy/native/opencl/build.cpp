@@ -180,6 +180,17 @@ cl_program CL_API_CALL link(cl_context context, cl_uint count, const cl_device_i
 
 }  // namespace
 
+bool can_load(cl_program program) {
+  std::string log;
+  try {
+    load(program->context.get(), program->format, "", program->payload, log);
+    return true;
+  } catch (const Failure& failure) {
+    if (failure.code == CL_DEVICE_NOT_AVAILABLE) throw;
+    return false;
+  }
+}
+
 Built::Built(cl_context owner, std::uint64_t number) : context(owner), handle(number) {}
 
 Built::~Built() {

@@ -62,7 +62,12 @@ cl_program CL_API_CALL with_binary(cl_context context, cl_uint count, const cl_d
     }
     auto program = make(context, "opencl-binary", "");
     const Bytes first(binaries[0], lengths[0]);
-    if (!read_synthetic(first, *program)) program->payload = std::string(first.text());
+    if (!read_synthetic(first, *program)) {
+      program->payload = std::string(first.text());
+      const bool loads = can_load(program.get());
+      if (status) std::fill_n(status, count, loads ? CL_SUCCESS : CL_INVALID_BINARY);
+      check(loads, CL_INVALID_BINARY);
+    }
     program->binary_type = CL_PROGRAM_BINARY_TYPE_EXECUTABLE;
     return program.detach();
   })

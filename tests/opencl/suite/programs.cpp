@@ -188,7 +188,9 @@ CASE(programs_are_compiled_with_headers_and_linked) {
   OK(clReleaseProgram(linked));
 
   cl_program library = MADE(clLinkProgram(host.context, 1, &host.device, "-create-library", 1, &other, nullptr, nullptr, &error));
-  show_build(host, library);
+  cl_program_binary_type type = 0;
+  OK(clGetProgramBuildInfo(library, host.device, CL_PROGRAM_BINARY_TYPE, sizeof type, &type, nullptr));
+  HOLDS(type == CL_PROGRAM_BINARY_TYPE_LIBRARY);
   const cl_program both[] = {part, library};
   linked = MADE(clLinkProgram(host.context, 1, &host.device, "", 2, both, nullptr, nullptr, &error));
   show("linked", run(host, linked, "scale", 4));

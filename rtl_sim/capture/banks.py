@@ -14,13 +14,13 @@ register to slang's; the state map says the same of both.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 from rtl_sim.capture.netlist import Bit, Module
 from rtl_sim.capture.prepare import REGISTER_KINDS
-from rtl_sim.capture.scope import Scope, identifier, span
+from rtl_sim.capture.scope import Scope, identifier, slice_of, span
 from rtl_sim.capture.state import Bank, BitName, Register, State
 from rtl_sim.capture.updates import Choices
 
@@ -97,14 +97,16 @@ def _words(name: str, bits: Mapping[BitName, tuple[Register, Bit]]) -> _Cells:
 
 
 class Banks:
-    """The text of the banks. `first`: position of their first register among all."""
+    """The text of the banks, whose registers come after all that are on the chain."""
 
-    def __init__(self, banks: Sequence[Bank], first: int, scope: Scope) -> None:
-        self._banks, self._scope = banks, scope
-        self._wires = [scope.reserve(f"{bank.name}$data") for bank in banks]
+    def __init__(self, state: State, scope: Scope) -> None:
+        self._banks, self._scope = state.banks, scope
+        self._port_width = state.memory_width
+        self._wires = [scope.reserve(f"{bank.name}$data") for bank in self._banks]
         # By the register's position: its bank, word and lowest bit.
         self._places: dict[int, tuple[int, int, int]] = {}
-        for number, bank in enumerate(banks):
+        first = len(state.registers)
+        for number, bank in enumerate(self._banks):
             for _, word, low in bank.pieces:
                 self._places[first + len(self._places)] = number, word, low
 
@@ -115,14 +117,13 @@ class Banks:
     def given(self, index: int, width: int) -> str:
         """What the register takes, running or frozen."""
         number, _, low = self._places[index]
-        name = identifier(self._wires[number])
-        return name if width == self._banks[number].width else f"{name}[{low + width - 1}:{low}]"
+        return slice_of(self._wires[number], self._banks[number].width, low, width)
 
     def declare(self) -> Iterator[str]:
         for bank, wire in zip(self._banks, self._wires, strict=True):
             data = self._scope.render(bank.data)
             yield f"  wire {span(bank.width)}{identifier(wire)} ="
-            yield f"    sp_run ? {data} : sp_mwd[{bank.width - 1}:0];"
+            yield f"    sp_run ? {data} : {slice_of('sp_mwd', self._port_width, 0, bank.width)};"
 
     def selected(self, number: int) -> str:
         """The condition under which the state port writes a word of the bank."""

@@ -27,7 +27,7 @@ from rtl_sim.capture.chain import Chain
 from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.links import Spot
 from rtl_sim.capture.netlist import Bit, Bits, Cell
-from rtl_sim.capture.scope import Scope, constant, identifier, span
+from rtl_sim.capture.scope import Scope, constant, identifier, slice_of, span
 from rtl_sim.capture.state import State
 from rtl_sim.capture.sums import Sum
 from rtl_sim.capture.updates import Choices, Updates, under
@@ -375,17 +375,10 @@ class Flops:
         for end in range(1, len(bits) + 1):
             name, low = bits[start]
             if end == len(bits) or bits[end] != (name, low + end - start):
-                text = _slice(names.get(name, name), self._widths[name], low, end - start)
+                text = slice_of(names.get(name, name), self._widths[name], low, end - start)
                 parts.append(text)
                 start = end
         return _joined(parts)
-
-
-def _slice(variable: str, of: int, low: int, width: int) -> str:
-    text = identifier(variable)
-    if width == of:
-        return text
-    return f"{text}[{low}]" if width == 1 else f"{text}[{low + width - 1}:{low}]"
 
 
 def _joined(parts: Sequence[str]) -> str:

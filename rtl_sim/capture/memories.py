@@ -26,7 +26,7 @@ from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.logic import index
 from rtl_sim.capture.netlist import Bits, Cell
 from rtl_sim.capture.ports import ReadPort, WritePort, beats, is_fixed, read_ports, write_ports
-from rtl_sim.capture.scope import Scope, constant, identifier, span
+from rtl_sim.capture.scope import Scope, constant, identifier, slice_of, span
 from rtl_sim.capture.state import Memory, ReadRegister, State
 from rtl_sim.capture.updates import under
 
@@ -119,10 +119,14 @@ class Memories:
             data = self._scope.render(port.data[low : low + width])
             condition = self._scope.render((enable,))
             if shared:
-                data = f"(sp_run ? {data} : sp_mwd[{low + width - 1}:{low}])"
+                data = f"(sp_run ? {data} : {self._given(low, width)})"
                 yield f"(sp_run ? {condition} : {selected})", address, part, data
             else:
                 yield f"sp_run && {condition}", address, part, data
+
+    def _given(self, low: int, width: int) -> str:
+        """What the state port writes, or a part of it."""
+        return slice_of("sp_mwd", self._state.memory_width, low, width)
 
     def _writes(self, memory: Memory) -> Iterator[str]:
         ports = write_ports(memory.cell)
@@ -153,7 +157,7 @@ class Memories:
                 part = "" if width == memory.width else f"[{low + width - 1}:{low}]"
                 yield (
                     f"if (!sp_run && sp_mwe && sp_msel == 16'd{memory.index}) "
-                    f"{array}[{text}]{part} <= sp_mwd[{low + width - 1}:{low}];"
+                    f"{array}[{text}]{part} <= {self._given(low, width)};"
                 )
             low += width
 

@@ -26,6 +26,14 @@ def span(width: int) -> str:
     return f"[{width - 1}:0] " if width > 1 else ""
 
 
+def slice_of(variable: str, of: int, low: int, width: int) -> str:
+    """`width` bits from `low` on of a variable that is `of` wide: a scalar has no parts."""
+    text = identifier(variable)
+    if width == of:
+        return text
+    return f"{text}[{low}]" if width == 1 else f"{text}[{low + width - 1}:{low}]"
+
+
 def constant(bits: str) -> str:
     """A constant from its bits, most significant first. Unknown bits become 0, always."""
     return f"{len(bits)}'b{''.join('1' if bit == '1' else '0' for bit in bits)}"

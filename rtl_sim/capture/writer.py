@@ -103,7 +103,7 @@ def _top(
     ]
     choices = Choices(module, REGISTER_KINDS)
     sums = find_sums(module, choices, state.registers)
-    banks = Banks(state.banks, len(state.registers), scope)
+    banks = Banks(state, scope)
     flops = Flops(state, choices, chain, sums, scope, domains, banks)
     arrays = {memory.cell.name: scope.reserve(memory.name) for memory in state.memories}
     for cell in _roms(module):

@@ -111,3 +111,20 @@ def test_other_words_stay_on_the_chain(old: str, new: str, tmp_path: Path) -> No
     text = KEYS.replace(old, new)
     source.write_text(text.replace("i < 16", "i < 11") if "8:10" in new else text)
     assert not _memories(capture(Design((source,), "keys"), tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    "reset", ["if (rst) for (i = 0; i < 128; i = i + 1) key[i] <= 0; else", ""]
+)
+def test_words_of_one_bit_come_from_a_port_that_has_no_index(reset: str, tmp_path: Path) -> None:
+    source = tmp_path / "t.v"
+    source.write_text(
+        "module t(input clk, rst, write, d, input [6:0] at, look, output q);\n"
+        "reg key [0:127]; integer i;\n"
+        f"always @(posedge clk) {reset} if (write) key[at] <= d;\n"
+        "assign q = key[look];\nendmodule\n"
+    )
+    result = capture(Design((source,), "t"), tmp_path / "out")
+    assert _memories(result) == [("key", 1, 128)]
+    text = result.verilog.read_text()
+    assert "input sp_mwd," in text and "sp_mwd[" not in text

@@ -34,7 +34,8 @@ class SessionStatus:
     kernel_in_flight: bool
     halted: bool
     cycles: int  # of the device's clock that its kernels used here, where the device counts them
-    weight: int  # quanta in a turn of it, where sessions share a fabric
+    weight: int  # its share of a device that others want too: quanta in a turn
+    device_ns: int = 0  # that the device worked for it here, where the engine measures it
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ class Control:
         return int(answer["epoch"])
 
     def weigh(self, session: str, weight: int) -> None:
-        """From now on a turn of the session on a shared fabric has `weight` quanta (1 to 100; 1 at
-        first): sessions that always have work get clock cycles by their weights. It goes along when
+        """From now on the session has `weight` shares (1 to 100; 1 at first) of a device that
+        others want too: of an FPGA's clock cycles, of an OpenCL device's time. It goes along when
         the session moves."""
         self._ask(ANSWER_S, do="weigh", session=session, weight=weight)
 

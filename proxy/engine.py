@@ -20,13 +20,15 @@ _u64, _int, _bool, _text, _at = (
     ctypes.c_uint64, ctypes.c_int, ctypes.c_bool, ctypes.c_char_p, ctypes.c_void_p,
 )  # fmt: skip
 
+_PROGRESS = 3  # of serve
 BUFFER, IMAGE, PROGRAM, SAMPLER = 1, 2, 3, 4  # kinds of Live
 
 
 _WORDS = (
     "issued", "retired", "completed", "newest_seq", "tail", "epoch", "replied", "asked",
     "errors_told", "failed", "has_error", "fault", "halted", "draining", "flights", "kernels",
-    "backlog", "window", "weight", "limit_bytes", "used_bytes", "launches", "device_ns", "dirty",
+    "backlog", "weight", "limit_bytes", "used_bytes", "launches", "device_ns", "dirty", "overdue",
+    "changes",
 )  # fmt: skip
 
 
@@ -51,13 +53,14 @@ class Words(ctypes.Structure):
     flights: int
     kernels: int
     backlog: int
-    window: int
     weight: int
     limit_bytes: int
     used_bytes: int
     launches: int
     device_ns: int
     dirty: int
+    overdue: int
+    changes: int
 
 
 class Live(ctypes.Structure):
@@ -80,13 +83,14 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "result_bytes": (_u64, ()),
     "engine_open": (_at, (_at, _u64, _u64)),
     "engine_close": (None, (_at,)),
-    "engine_poll": (None, (_at, _u64)),
+    "engine_set": (None, (_at, _u64, _u64)),
+    "engine_switches": (_u64, (_at,)),
     "engine_values": (_bool, (_at,)),
     "serve": (_int, (_at, _at, _u64, _at, ctypes.c_uint32, _u64)),
     "tenant_open": (_at, (_at, _text, _at, _u64, _u64, _at)),
     "tenant_close": (_bool, (_at, _u64)),
-    "tenant_turn": (_int, (_at, _u64)),
-    "tenant_wake": (None, (_at,)),
+    "tenant_turn": (_int, (_at,)),
+    "tenant_kernel": (_text, (_at,)),
     "tenant_error": (_bool, (_at,)),
     "tenant_fault": (_bool, (_at,)),
     "tenant_set_error": (None, (_at, _text, _text, _int)),
@@ -98,6 +102,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "create_image": (_bool, (_at, _at)),
     "create_sampler": (_bool, (_at, _at)),
     "transfer": (_bool, (_at, _u64, _u64, _u64, _at, _int)),
+    "changed": (_u64, (_at, _u64)),
     "highest": (None, (_at, _at, _int)),
     "live": (_u64, (_at, _at, _u64)),
     "recode": (_bool, (_text, _u64)),
@@ -113,7 +118,9 @@ class Library:
             raise OSError(f"no engine in {FOLDER}: build it with the wheel, or in place")
         self._library = ctypes.CDLL(str(found[0]))
         for name, (result, arguments) in _SIGNATURES.items():
-            function = getattr(self._library, f"haltere_{name}")
+            function = getattr(self._library, f"haltere_{name}", None)
+            if function is None:
+                raise OSError(f"{found[0]} has no {name}: it is of another release, build it again")
             function.restype, function.argtypes = result, arguments
             setattr(self, name, function)
         version = LAYOUT_VERSION << 32 | records.VERSION
@@ -164,12 +171,24 @@ class Engine:
         self.library.check(self.library.engine_values(self.at))
         return self.library.taken()
 
-    def serve(self, tenants: Sequence[int], page_bell: int, page_seen: int, limit_s: float) -> None:
-        """Until something needs Python, or the time is over."""
+    def set(self, quantum_s: float, watchdog_s: float) -> None:
+        self.library.engine_set(self.at, int(quantum_s * 1e6), int(watchdog_s * 1e6))
+
+    @property
+    def switches(self) -> int:
+        """Times that the device went from one session to another."""
+        return int(self.library.engine_switches(self.at))
+
+    def serve(
+        self, tenants: Sequence[int], page_bell: int, page_seen: int, limit_s: float = 0.0
+    ) -> bool:
+        """Until something needs Python, or the time is over (0: one round). True if that round did
+        something."""
         array = (ctypes.c_void_p * len(tenants))(*tenants)
-        self.library.serve(
+        why = self.library.serve(
             self.at, array, len(tenants), page_bell, page_seen, max(int(limit_s * 1e6), 0)
         )
+        return bool(why == _PROGRESS)
 
     def close(self) -> None:
         self.library.engine_close(self.at)

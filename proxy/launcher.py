@@ -11,6 +11,7 @@ from pathlib import Path
 from hal.types import DeviceInfo
 from proxy.errors import ServerGone
 from proxy.info import PREFIX, read_info
+from proxy.limits import Limits
 from proxy.liveness import holder_lives
 from proxy.paths import ServerPaths
 
@@ -64,16 +65,25 @@ def spawn(
     name: str | None = None,
     tied: bool = False,
     quantum_cycles: int | None = None,
+    core: str | None = None,
+    limits: Limits | None = None,
 ) -> ServerProcess:
     """Start a server and wait until it serves. `name`: what workers call it, if not the device's
     URI (two servers may share a device). `tied`: it stops when this process is gone.
-    `quantum_cycles`: see proxy.fabric. Raises ServerGone with the end of its log."""
+    `quantum_cycles`: see proxy.fabric. `core`, `limits`: see proxy.server. Raises
+    ServerGone with the end of its log."""
     paths = ServerPaths.under(root, name or device_uri)
     paths.create()
     command = [sys.executable, "-m", "proxy.server", "--root", str(root.absolute())]
     command += ["--device", device_uri, "--name", paths.name]
     if quantum_cycles is not None:
         command += ["--quantum-cycles", str(quantum_cycles)]
+    if core is not None:
+        command += ["--core", core]
+    if limits is not None:
+        command += ["--quantum-ms", str(limits.quantum_ms), "--kernel-s", str(limits.kernel_s)]
+        if limits.session_bytes is not None:
+            command += ["--session-bytes", str(limits.session_bytes)]
     if tied:
         command += ["--tied-to", str(os.getpid())]
     with paths.log.open("ab") as log:

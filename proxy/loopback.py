@@ -11,6 +11,7 @@ from pathlib import Path
 from hal.context import Device
 from proxy.client import ProxyDriver
 from proxy.fabric import QUANTUM_CYCLES
+from proxy.limits import Limits
 from proxy.server import Server
 
 
@@ -21,8 +22,12 @@ class Loopback:
         root: Path,
         name: str = "loop:0",
         quantum_cycles: int = QUANTUM_CYCLES,
+        core: str | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        self.server = Server(root, name, device, quantum_cycles=quantum_cycles)
+        self.server = Server(
+            root, name, device, quantum_cycles=quantum_cycles, core=core, limits=limits
+        )
 
     def connect(
         self,

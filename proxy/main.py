@@ -13,6 +13,7 @@ from pathlib import Path
 from hal.errors import HalError
 from hal.registry import open_device
 from proxy.fabric import QUANTUM_CYCLES
+from proxy.limits import KERNEL_S, QUANTUM_MS, Limits
 from proxy.paths import CORE_VARIABLE, QUANTUM_VARIABLE, default_root
 from proxy.server import CORES, REATTACH_S, Server
 from proxy.store.pipeline import reuse_memory
@@ -39,6 +40,10 @@ def main(argv: list[str] | None = None) -> int:
         default=os.environ.get(CORE_VARIABLE) or None,
         help=f"who does commands (default: {CORE_VARIABLE}, else the native engine where it can)",
     )
+    limits = parser.add_argument_group("of the native engine")
+    limits.add_argument("--quantum-ms", type=float, default=QUANTUM_MS, help="slice; 0: none")
+    limits.add_argument("--kernel-s", type=float, default=KERNEL_S, help="watchdog; 0: none")
+    limits.add_argument("--session-bytes", type=int, help="of the device's memory, a session")
     parser.add_argument("--tied-to", type=int, help="stop when this process is gone")
     given = parser.parse_args(argv)
     reuse_memory()
@@ -51,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
             given.reattach_s,
             quantum_cycles=given.quantum_cycles,
             core=given.core,
+            limits=Limits(given.quantum_ms, given.kernel_s, given.session_bytes),
         )
     except HalError as error:
         sys.stderr.write(f"{error.code}: {error}\n")

@@ -10,13 +10,14 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 
-from hal.errors import DeviceTimeout, HalError, StateError
+from hal.errors import DeviceFault, DeviceTimeout, HalError, StateError
 from hal.types import ProgramImage
 from proxy import engine as native
 from proxy import records, wire
 from proxy.engine import Engine, Words
 from proxy.errors import AnyError, RemoteProtocolError, to_record
 from proxy.fabric import Fabric
+from proxy.limits import Limits
 from proxy.pending import Pending
 from proxy.replay import BufferEntry, ImageEntry, ReplayLog
 from proxy.ring import Consumer
@@ -24,12 +25,17 @@ from proxy.segment import Line, Segment
 from proxy.session import Flight, ServerHalf
 from proxy.tenant import Contents, Holdings, Tenant
 
-WINDOW = 256  # records with the device at once: keeps it busy, and drains soon when halted
-CLOSE_TIMEOUT_S = 10.0  # a kernel that still runs then is abandoned
+LAST_TIMEOUT_S = 10.0  # of a server that stops: a kernel that still runs then is abandoned
 _STALE, _VIOLATION = -1, -2
 
-# What a device may still use of sessions that ended: their words and mappings stay.
-_abandoned: list[object] = []
+# Sessions that ended with something on its way: the device still uses their memory and mappings.
+_leaving: list[NativeTenant] = []
+
+
+def reap(timeout_s: float = 0.0) -> int:
+    """Let go of ended sessions that the device is done with; how many it is not done with."""
+    _leaving[:] = [tenant for tenant in _leaving if not tenant.let_go(timeout_s)]
+    return len(_leaving)
 
 
 class NativeHalf:
@@ -80,6 +86,20 @@ class NativeHalf:
             self._tenant.library.tenant_set_error(
                 self._tenant.at, found.code.encode(), found.message.encode(), number
             )
+
+
+class NativeChanges:
+    """The engine's count as `known.ChangeCount`: each command that may write counts."""
+
+    def __init__(self, tenant: NativeTenant) -> None:
+        self._tenant = tenant
+
+    @property
+    def count(self) -> int:
+        return self._tenant.words.changes
+
+    def newest(self, buffer: int) -> int:
+        return int(self._tenant.library.changed(self._tenant.at, buffer))
 
 
 class NativeObjects(Holdings):
@@ -176,10 +196,11 @@ class NativeTenant(Tenant):
         fabric: Fabric,
         half: ServerHalf,
         tail: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """`half`, `tail`: where to go on from; nothing is in flight there."""
-        super().__init__(name, segment, fabric)
         self.library = engine.library
+        allowed = self._limits = limits or Limits()
         told = segment[Line.ERRORS]
         self.words = Words(
             issued=half.issued,
@@ -191,11 +212,11 @@ class NativeTenant(Tenant):
             replied=segment[Line.REPLY],
             asked=segment[Line.REPLY],
             errors_told=told,
-            window=min(WINDOW, fabric.device.info.caps.queue_depth),
             weight=1,
-            limit_bytes=2**64 - 1,
+            limit_bytes=2**64 - 1 if allowed.session_bytes is None else allowed.session_bytes,
             dirty=1,
         )
+        super().__init__(name, segment, fabric)
         self.at = self.library.tenant_open(
             engine.at,
             name.encode(),
@@ -289,13 +310,25 @@ class NativeTenant(Tenant):
     # ---- the server calls these
 
     def take_commands(self, limit: int) -> bool:
-        """Also lands and publishes."""
-        turn = self.library.tenant_turn(self.at, limit)
+        """The engine takes them, in its own rounds: this publishes, and raises what ends it."""
+        turn = self.library.tenant_turn(self.at)
         if turn == _VIOLATION:
             raise self.library.failure()
         if turn == _STALE:
             self.check_epoch()
+        if self.words.overdue:
+            raise DeviceFault(
+                f"session {self.name!r}: the device has been at {self._culprit()} for more than "
+                f"{self._limits.kernel_s} s, and OpenCL can stop no kernel. The session is over; "
+                "the device may stay busy with it until it ends by itself, or its server is "
+                "stopped and started"
+            )
         return bool(turn)
+
+    def _culprit(self) -> str:
+        kernel = self.library.tenant_kernel(self.at).decode(errors="replace")
+        command = f"command {self.words.overdue}"
+        return f"kernel {kernel!r} ({command})" if kernel else command
 
     def pump(self, timeout_s: float) -> bool:
         return False  # a turn does it
@@ -312,6 +345,22 @@ class NativeTenant(Tenant):
         if (fault := self.fault) is not None:
             raise fault  # nothing of it can be trusted
         return not self.words.flights
+
+    @property
+    def changes(self) -> NativeChanges:
+        return NativeChanges(self)
+
+    @property
+    def device_ns(self) -> int:
+        return self.words.device_ns
+
+    @property
+    def weight(self) -> int:
+        return self.words.weight
+
+    @weight.setter
+    def weight(self, weight: int) -> None:
+        self.words.weight = weight
 
     def stand_still(self) -> None:
         if self.words.flights:
@@ -373,7 +422,12 @@ class NativeTenant(Tenant):
         return records.Clock(*found)
 
     def release(self) -> None:
-        if self.library.tenant_close(self.at, int(CLOSE_TIMEOUT_S * 1e6)):
-            self.segment.close()
-        else:
-            _abandoned.append((self.segment, self.words))
+        if not self.let_go(0.0):
+            _leaving.append(self)
+
+    def let_go(self, timeout_s: float) -> bool:
+        """False: the device is not done with it."""
+        if not self.library.tenant_close(self.at, int(timeout_s * 1e6)):
+            return False
+        self.segment.close()
+        return True

@@ -91,6 +91,7 @@ def _session(served: Served) -> Reply:
         "kernel_in_flight": tenant.half.kernel_in_flight,
         "halted": tenant.halted,
         "cycles": tenant.cycles,
+        "device_ns": tenant.device_ns,
         "weight": tenant.weight,
     }
 
@@ -110,7 +111,7 @@ class DeviceRecord:
 
 
 class Weigh:
-    """Change how many quanta a turn of the session has, from its present turn on."""
+    """Change the session's share of a device that others want too, from its present turn on."""
 
     def __init__(self, server: Server, request_id: str, session: str, weight: int) -> None:
         self.request_id = request_id

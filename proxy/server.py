@@ -26,8 +26,9 @@ from proxy.errors import AnyError, LeaseExpired, ProxyError, ServerFault, Server
 from proxy.fabric import QUANTUM_CYCLES, Fabric
 from proxy.hal_tenant import HalTenant
 from proxy.info import ServerInfo
+from proxy.limits import Limits
 from proxy.liveness import LifeLock, ProcessId
-from proxy.native_tenant import NativeTenant
+from proxy.native_tenant import LAST_TIMEOUT_S, NativeTenant, reap
 from proxy.operations import Operation, begin
 from proxy.paths import ServerPaths, checked_name, discard, parked, write_atomically
 from proxy.segment import Line, Segment, State, refuse
@@ -72,15 +73,18 @@ class Server:
         store_step: Step = lambda name: None,
         quantum_cycles: int = QUANTUM_CYCLES,
         core: str | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """`store_step`: see Store. `quantum_cycles`: see Fabric. `core`: "native" or "python", who
-        does commands; by default the native engine, where it knows the device."""
+        does
+                commands; by default the native engine, where it knows the device. `limits`: its."""
         self.paths = ServerPaths.under(root, name)
         self.paths.create()
         self._lock = LifeLock(self.paths.lock)
         self.device = device
         self.fabric = Fabric(device, quantum_cycles)
-        self._engine = engine_for(device, core)
+        self._limits = limits or Limits()
+        self._engine = engine_for(device, core, self._limits)
         self.stopping = False
         self.served: dict[str, Served] = {}
         self.started_s = time.monotonic()
@@ -117,6 +121,8 @@ class Server:
             progress |= self._look_around()
         self._seen = seen
         self.fabric.new_round()
+        if self._engine is not None:
+            progress |= self._serve_natively(self._engine, seen[0])
         for served in tuple(self.served.values()):
             try:
                 if served.tenant.segment[Line.CLOSED]:
@@ -160,8 +166,12 @@ class Server:
         tenants = [served.tenant for served in self.served.values()]
         if self._operations or any(tenant.asked != tenant.replied for tenant in tenants):
             limit_s = min(limit_s, PUMP_S)
+        self._serve_natively(engine, self._seen[0], limit_s)
+
+    def _serve_natively(self, engine: Engine, page_seen: int, limit_s: float = 0.0) -> bool:
+        tenants = [served.tenant for served in self.served.values()]
         handles = [tenant.at for tenant in tenants if isinstance(tenant, NativeTenant)]
-        engine.serve(handles, self._page.bell.address, self._seen[0], limit_s)
+        return engine.serve(handles, self._page.bell.address, page_seen, limit_s)
 
     # ---- sessions
 
@@ -170,7 +180,8 @@ class Server:
     ) -> Tenant:
         """Raises HalError."""
         if self._engine is not None:
-            return NativeTenant(self._engine, name, segment, self.fabric, half, tail)
+            limits = self._limits
+            return NativeTenant(self._engine, name, segment, self.fabric, half, tail, limits)
         return HalTenant(name, segment, self.fabric, half, tail)
 
     def _look_around(self) -> bool:
@@ -181,6 +192,7 @@ class Server:
                 progress = True
         for served in tuple(self.served.values()):
             self._check_worker(served)
+        reap()
         if self._look_at >= self._sweep_at:
             self._sweep_at = self._look_at + SWEEP_S
             self._sweep()
@@ -325,13 +337,13 @@ class Server:
         self.paths.info.unlink(missing_ok=True)
         self.paths.opencl_values.unlink(missing_ok=True)
         self.fabric.close()
-        if self._engine is not None:
+        if self._engine is not None and not reap(LAST_TIMEOUT_S):
             self._engine.close()
         self.device.close()
         self._lock.release()
 
 
-def engine_for(device: Device, core: str | None) -> Engine | None:
+def engine_for(device: Device, core: str | None, limits: Limits) -> Engine | None:
     """The native engine for `device`, if `core` allows it. Raises UsageError if `core` demands it
     and there is none."""
     if core not in (None, *CORES):
@@ -343,11 +355,13 @@ def engine_for(device: Device, core: str | None) -> Engine | None:
         raise UsageError(f"{device.info.uri} is not served natively: OpenCL devices are")
     caps = device.info.caps
     try:
-        return Engine(Library(), handle, caps.memory_bytes, caps.max_buffer_bytes)
+        engine = Engine(Library(), handle, caps.memory_bytes, caps.max_buffer_bytes)
     except (OSError, Unsupported) as error:
         if core is None:
             return None
         raise UsageError(f"the native engine cannot serve {device.info.uri}: {error}") from error
+    engine.set(limits.quantum_ms / 1e3, limits.kernel_s)
+    return engine
 
 
 def _foreseen(error: Exception, whose: str) -> AnyError:

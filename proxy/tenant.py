@@ -73,7 +73,9 @@ class Tenant(ABC):
         self.segment = segment
         self.fabric = fabric
         self.overlay: Overlay | None = None
-        self.weight = 1  # its owner's wish by a control request, never the worker's
+        self.weight = (
+            1  # shares of the device: its owner's wish by a control request, never the worker's
+        )
         self.hidden: bytes | None = None  # the fabric's state while someone else has it
         self.inbox = bytearray()
         self.outbox = b""
@@ -95,6 +97,11 @@ class Tenant(ABC):
     def changes(self) -> ChangeCount:
         """Which buffers may have been written to."""
         return ANYTHING
+
+    @property
+    def device_ns(self) -> int:
+        """That the device worked for this session, on this server; 0 where nobody measures it."""
+        return 0
 
     def acquire_fabric(self, anew: bool = False) -> bool:
         """True if a kernel may start now; see Fabric. Raises OverlayRejected."""

@@ -59,7 +59,13 @@ API Engine* haltere_engine_open(void* device, u64 memory_bytes, u64 max_buffer_b
 
 API void haltere_engine_close(Engine* engine) { delete engine; }
 
-API void haltere_engine_poll(Engine* engine, u64 poll_us) { engine->poll_ns = static_cast<std::int64_t>(poll_us) * 1000; }
+// `quantum_us`: see slicer.hpp; `watchdog_us`: 0: none.
+API void haltere_engine_set(Engine* engine, u64 quantum_us, u64 watchdog_us) {
+  engine->slicer = Slicer(static_cast<std::int64_t>(quantum_us) * 1000);
+  engine->watchdog_ns = static_cast<std::int64_t>(watchdog_us) * 1000;
+}
+
+API u64 haltere_engine_switches(Engine* engine) { return engine->slicer.switches; }
 
 API bool haltere_engine_values(Engine* engine) {
   return guarded([&] {
@@ -78,7 +84,9 @@ API int haltere_serve(Engine* engine, Tenant* const* tenants, u64 count, const s
 API Tenant* haltere_tenant_open(Engine* engine, const char* name, std::uint8_t* base, u64 ring_bytes, u64 arena_bytes,
                                 Words* words) {
   return guarded([&] {
-    return new Tenant(engine->device, name, Segment(base, ring_bytes, arena_bytes), words);
+    auto* tenant = new Tenant(engine->device, name, Segment(base, ring_bytes, arena_bytes), words);
+    tenant->objects.limit_bytes = words->limit_bytes;
+    return tenant;
   });
 }
 
@@ -90,18 +98,17 @@ API bool haltere_tenant_close(Tenant* tenant, u64 timeout_us) {
   return true;
 }
 
-API int haltere_tenant_turn(Tenant* tenant, u64 limit) {
-  const Turn turn = tenant->turn(limit);
+// Lands what is done, publishes, and says what ended the session if something did.
+API int haltere_tenant_turn(Tenant* tenant) {
+  const Turn turn = tenant->turn(0, 0);
   if (turn == Turn::kViolation) g_failure = {"remote_protocol_error", tenant->violation, 0};
   return static_cast<int>(turn);
 }
 
-API void haltere_tenant_publish(Tenant* tenant) {
-  tenant->words->dirty = true;
-  tenant->publish();
+// The name of the kernel that the oldest flight launched last; empty if it launched none.
+API const char* haltere_tenant_kernel(Tenant* tenant) {
+  return tenant->flights.empty() ? "" : tenant->flights.front().entry.c_str();
 }
-
-API void haltere_tenant_wake(Tenant* tenant) { tenant->wake(); }
 
 API bool haltere_tenant_error(Tenant* tenant) {
   if (tenant->error) g_failure = *tenant->error;
@@ -177,6 +184,12 @@ API bool haltere_transfer(Tenant* tenant, u64 handle, u64 offset, u64 nbytes, st
     tenant->objects.transfer(handle, offset, nbytes, data, write != 0);
     return true;
   });
+}
+
+// The count of changes when a buffer or image was last written to, for all that is known; 0: no such.
+API u64 haltere_changed(Tenant* tenant, u64 handle) {
+  const auto found = tenant->objects.memory.live.find(handle);
+  return found == tenant->objects.memory.live.end() ? 0 : found->second.changed;
 }
 
 API void haltere_highest(Tenant* tenant, u64* highest, int set) {

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from proxy.launcher import ServerProcess
 
 PROXY = "proxy"
+NATIVE = ("opencl",)  # kinds of device that servers serve by the native engine; others by Python
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,13 @@ class Target:
     proxied: bool
     overlay: Overlay | None
     tests: tuple[SelfTest, ...]
+    core: str | None = None  # of its server, where there is another than the usual one
 
     @property
     def name(self) -> str:
         uri = f"{PROXY}:{self.info.uri}" if self.proxied else self.info.uri
+        if self.core is not None:
+            uri = f"{uri}.{self.core}"
         if self.overlay is None:
             return uri
         return f"{uri}+{json.loads(self.overlay.manifest)['name']}"
@@ -53,13 +57,14 @@ class Proxies:
         self._root = root
         self._servers: dict[str, ServerProcess] = {}
 
-    def connect(self, uri: str) -> Device:
+    def connect(self, uri: str, core: str | None) -> Device:
         from proxy.client import connect
         from proxy.launcher import spawn
 
-        if uri not in self._servers:
-            self._servers[uri] = spawn(uri, self._root, tied=True)
-        return connect(uri, root=self._root)
+        name = uri if core is None else f"{core}.{uri}"
+        if name not in self._servers:
+            self._servers[name] = spawn(uri, self._root, name, tied=True, core=core)
+        return connect(name, root=self._root)
 
     def stop(self) -> None:
         for server in self._servers.values():
@@ -75,7 +80,7 @@ class Opener:
     def open(self, target: Target) -> Device:
         if not target.proxied:
             return open_device(target.info.uri, target.overlay)
-        device = self._proxies.connect(target.info.uri)
+        device = self._proxies.connect(target.info.uri, target.core)
         if target.overlay is not None:
             device.configure(target.overlay)
         return device
@@ -143,7 +148,10 @@ def _find(wanted: Sequence[str]) -> list[Target]:
         for way in ways:
             uri = f"{PROXY}:{info.uri}" if way else info.uri
             if not wanted or uri in wanted:
-                targets += _with_overlays(info, way)
+                found = _with_overlays(info, way)
+                targets += found
+                if way and info.kind in NATIVE:
+                    targets += [replace(target, core="python") for target in found]
     return targets
 
 
@@ -154,7 +162,7 @@ def _repeats(targets: Sequence[Target]) -> list[Target]:
     repeats = []
     for target in targets:
         digest = target.overlay.digest if target.overlay else ""
-        key = (target.info.kind, target.info.part, target.proxied, digest)
+        key = (target.info.kind, target.info.part, target.proxied, target.core, digest)
         if key in seen:
             repeats.append(target)
         seen.add(key)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hal import open_device
+from hal import list_devices, open_device
 from proxy.loopback import Loopback
 from proxy.paths import SESSION_VARIABLE
 
@@ -34,6 +34,28 @@ def root() -> Iterator[Path]:
 @pytest.fixture
 def loop(root: Path) -> Iterator[Loopback]:
     found = Loopback(open_device("cpu:0"), root)
+    yield found
+    found.close()
+
+
+OPENCL = "opencl:0"
+
+
+@pytest.fixture(params=["native", "python"])
+def opencl_loop(root: Path, request: pytest.FixtureRequest) -> Iterator[Loopback]:
+    """An OpenCL device, served by either core."""
+    yield from _opencl(root, request.param)
+
+
+@pytest.fixture
+def native_loop(root: Path) -> Iterator[Loopback]:
+    yield from _opencl(root, "native")
+
+
+def _opencl(root: Path, core: str) -> Iterator[Loopback]:
+    if OPENCL not in {info.uri for info in list_devices()}:
+        pytest.skip(f"{OPENCL} is not present")
+    found = Loopback(open_device(OPENCL), root, f"{core}:0", core=core)
     yield found
     found.close()
 

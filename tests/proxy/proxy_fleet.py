@@ -19,9 +19,13 @@ class Fleet:
         self._workers: list[subprocess.Popen[str]] = []
 
     def start(
-        self, device: str, name: str | None = None, quantum_cycles: int | None = None
+        self,
+        device: str,
+        name: str | None = None,
+        quantum_cycles: int | None = None,
+        core: str | None = None,
     ) -> ServerProcess:
-        server = spawn(device, self.root, name, tied=True, quantum_cycles=quantum_cycles)
+        server = spawn(device, self.root, name, True, quantum_cycles, core)
         self.servers[name or device] = server
         return server
 

@@ -44,24 +44,27 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
+OPENCL = needs("opencl:0", "opencl:1")
 PAIRS = [
-    pytest.param("cpu:0", "cpu:1", id="cpu"),
-    pytest.param("opencl:0", "opencl:1", id="opencl", marks=needs("opencl:0", "opencl:1")),
+    pytest.param("cpu:0", "cpu:1", None, None, id="cpu"),
+    pytest.param("opencl:0", "opencl:1", "native", "native", id="opencl", marks=OPENCL),
+    pytest.param("opencl:0", "opencl:1", "native", "python", id="to-python", marks=OPENCL),
+    pytest.param("opencl:0", "opencl:1", "python", "native", id="to-native", marks=OPENCL),
 ]
 
 
-@pytest.mark.parametrize(("first", "second"), PAIRS)
+@pytest.mark.parametrize(("first", "second", "core", "other_core"), PAIRS)
 def test_a_run_moved_in_its_middle_ends_as_one_that_is_not(
-    fleet: Fleet, store: Path, first: str, second: str
+    fleet: Fleet, store: Path, first: str, second: str, core: str | None, other_core: str | None
 ) -> None:
-    old = fleet.start(first)
+    old = fleet.start(first, core=core)
     worker = fleet.worker(first, "job", STEPS)
     read_until(worker, "step 100")
     cut = fleet.control(first).suspend("job", store)
     assert fleet.control(first).status().sessions == ()
     old.stop()  # nothing of the session is left there
     assert worker.poll() is None
-    fleet.start(second)
+    fleet.start(second, core=other_core)
     epoch = fleet.control(second).resume("job", cut, store)
     assert epoch == 2
     assert result_of(worker) == expected(STEPS)

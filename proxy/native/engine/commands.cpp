@@ -116,10 +116,18 @@ Memory& Commands::range(u64 handle, u64 offset, u64 nbytes, const char* what) {
   return found;
 }
 
+void Commands::changes(Memory& memory) {
+  memory.changed = ++tenant.words->changes;
+  if (memory.over == nullptr) return;
+  const auto found = tenant.objects.memory.live.find(memory.made.buffer);
+  if (found != tenant.objects.memory.live.end()) found->second.changed = memory.changed;
+}
+
 // ---- objects
 
 bool Commands::run(const Alloc& asked) {
   tenant.objects.alloc(asked);
+  changes(tenant.objects.buffer(asked.buffer));
   return false;  // later commands see its zeros: the queue is in order
 }
 
@@ -135,6 +143,7 @@ bool Commands::run(const Unload& asked) {
 
 bool Commands::run(const CreateImage& asked) {
   tenant.objects.create_image(asked);
+  changes(tenant.objects.image(asked.image));
   return false;
 }
 
@@ -159,6 +168,7 @@ bool Commands::run(const Write& asked) {
   const std::uint8_t* data = source(asked.arena, asked.nbytes);
   Memory& target = range(asked.buffer, asked.offset, asked.nbytes, "write");
   if (asked.nbytes == 0) return false;
+  changes(target);
   return done(cl().clEnqueueWriteBuffer(queue(), target.mem, CL_FALSE, asked.offset, asked.nbytes, data, 0,
                                         nullptr, event()),
               "write");
@@ -167,6 +177,7 @@ bool Commands::run(const Write& asked) {
 bool Commands::run(const WriteInline& asked) {
   Memory& target = range(asked.buffer, asked.offset, asked.data.size, "write");
   if (asked.data.size == 0) return false;
+  changes(target);
   return done(cl().clEnqueueWriteBuffer(queue(), target.mem, CL_FALSE, asked.offset, asked.data.size,
                                         tenant.hold(asked.data), 0, nullptr, event()),
               "write");
@@ -189,6 +200,7 @@ bool Commands::run(const Copy& asked) {
       asked.target_offset < asked.source_offset + asked.nbytes)
     throw usage(CL_MEM_COPY_OVERLAP, "copy within one buffer: the ranges overlap; copy in two steps");
   if (asked.nbytes == 0) return false;
+  changes(to);
   return done(cl().clEnqueueCopyBuffer(queue(), from.mem, to.mem, asked.source_offset, asked.target_offset,
                                        asked.nbytes, 0, nullptr, event()),
               "copy");
@@ -202,6 +214,7 @@ bool Commands::run(const Fill& asked) {
                                        "128, and multiples of it",
                                        llu(asked.nbytes), llu(asked.offset), size));
   if (asked.nbytes == 0) return false;
+  changes(target);
   alignas(128) std::uint8_t pattern[128];
   std::memcpy(pattern, asked.pattern.data, size);
   return done(cl().clEnqueueFillBuffer(queue(), target.mem, pattern, size, asked.offset, asked.nbytes, 0,
@@ -216,6 +229,7 @@ bool Commands::run(const Launch& asked) {
   Kernel& kernel = tenant.objects.kernel(program, asked.entry.text());
   check_grid(asked);
   set_arguments(asked, kernel);
+  for (Memory* memory : kernel.touched) changes(*memory);
   const Sizes &grid = asked.global_size, &local = asked.local_size, &offset = asked.global_offset;
   static_assert(sizeof(std::size_t) == sizeof(u64));
   const auto sizes = [](const Sizes& given) {
@@ -226,6 +240,7 @@ bool Commands::run(const Launch& asked) {
   if (status != CL_SUCCESS) check(status, "launch '" + std::string(asked.entry.text()) + "'");
   done(status, {});
   ++tenant.loose_.kernels;
+  tenant.loose_.entry = asked.entry.text();
   ++tenant.words->launches;
   return true;
 }
@@ -240,6 +255,7 @@ void Commands::set_arguments(const Launch& asked, Kernel& kernel) {
                        asked.entry.text().data(), llu(asked.args.count), kernel.kinds.size()),
                   CL_INVALID_KERNEL_ARGS};
   kernel.generation = 0;  // whatever happens now
+  kernel.touched.clear();
   asked.args.each([&](u64 index, const Arg& arg) {
     if (!fits(kernel.kinds[index], arg.kind))
       throw Refused{"program_rejected",
@@ -263,11 +279,16 @@ void Commands::set_argument(cl_uint index, const Arg& arg, Kernel& kernel) {
     kind = objects.samplers.live.contains(arg.handle) ? ArgKind::kSampler : ArgKind::kImage;
   switch (kind) {
     case ArgKind::kBuffer:
-      if (arg.handle) memory = objects.part(objects.buffer(arg.handle), arg.offset);
+      if (arg.handle) {
+        Memory& buffer = objects.buffer(arg.handle);
+        memory = objects.part(buffer, arg.offset);
+        kernel.touched.push_back(&buffer);
+      }
       value = arg.handle ? &memory : nullptr;
       break;
     case ArgKind::kImage:
-      memory = objects.image(arg.handle).mem;
+      kernel.touched.push_back(&objects.image(arg.handle));
+      memory = kernel.touched.back()->mem;
       value = &memory;
       break;
     case ArgKind::kSampler:

@@ -44,6 +44,8 @@ class Commands {
   // The bytes of a write: in the arena, where they must stay, or those of the backlog.
   const std::uint8_t* source(u64 offset, u64 nbytes);
   Memory& range(u64 buffer, u64 offset, u64 nbytes, const char* what);
+  // The command may write to it, and to what it lies in.
+  void changes(Memory& memory);
   void set_arguments(const Launch& asked, Kernel& kernel);
   void set_argument(cl_uint index, const Arg& arg, Kernel& kernel);
 

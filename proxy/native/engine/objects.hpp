@@ -23,6 +23,7 @@ struct Memory {
   u64 nbytes = 0;
   u64 counted = 0;  // bytes of the device's memory: an image over a buffer has none of its own
   u64 usage = 0;
+  u64 changed = 0;  // the count of changes at the newest command that may have written to it
   bool image = false;
   CreateImage made{};     // of an image
   cl_mem over = nullptr;  // of an image: the buffer it lies in, kept alive
@@ -36,6 +37,7 @@ struct Kernel {
   cl_kernel kernel = nullptr;
   std::vector<ArgKind> kinds{};
   std::string last{};  // the encoded arguments that are set
+  std::vector<Memory*> touched{};  // what they let the kernel write to, while generation is the objects'
   u64 generation = 0;  // of the objects when they were
 };
 

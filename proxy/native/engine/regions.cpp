@@ -54,6 +54,7 @@ bool Commands::run(const CopyRect& asked) {
                                asked.depth, asked.source_row, asked.source_slice, "copy from");
   const Box target = rectangle(to, asked.target_x, asked.target_y, asked.target_z, asked.width, asked.height,
                                asked.depth, asked.target_row, asked.target_slice, "copy to");
+  changes(to);
   return done(cl().clEnqueueCopyBufferRect(queue(), from.mem, to.mem, source.at, target.at, source.size, source.row,
                                            source.slice, target.row, target.slice, 0, nullptr, event()),
               "copy of a rectangle");
@@ -65,6 +66,7 @@ bool Commands::run(const WriteRect& asked) {
                             asked.slice, "write");
   const std::uint8_t* data = this->source(asked.arena, times(times(asked.width, asked.height), asked.depth));
   const std::size_t zero[3] = {};
+  changes(to);
   return done(cl().clEnqueueWriteBufferRect(queue(), to.mem, CL_FALSE, box.at, zero, box.size, box.row, box.slice,
                                             asked.width, asked.width * asked.height, data, 0, nullptr, event()),
               "write of a rectangle");
@@ -88,6 +90,7 @@ bool Commands::run(const WriteImage& asked) {
   const Box box = of_image(to, asked.x, asked.y, asked.z, asked.width, asked.height, asked.depth, "write");
   check_size(asked.nbytes, bytes_of(to, box), "write");
   const std::uint8_t* data = this->source(asked.arena, asked.nbytes);
+  changes(to);
   return done(cl().clEnqueueWriteImage(queue(), to.mem, CL_FALSE, box.at, box.size, 0, 0, data, 0, nullptr, event()),
               "write of an image");
 }
@@ -108,6 +111,7 @@ bool Commands::run(const CopyImage& asked) {
                               asked.depth, "copy from");
   const Box target = of_image(to, asked.target_x, asked.target_y, asked.target_z, asked.width, asked.height,
                               asked.depth, "copy to");
+  changes(to);
   return done(cl().clEnqueueCopyImage(queue(), from.mem, to.mem, source.at, target.at, source.size, 0, nullptr,
                                       event()),
               "copy of an image");
@@ -117,6 +121,7 @@ bool Commands::run(const CopyImageToBuffer& asked) {
   Memory& from = tenant.objects.image(asked.image);
   const Box box = of_image(from, asked.x, asked.y, asked.z, asked.width, asked.height, asked.depth, "copy from");
   Memory& to = range(asked.buffer, asked.offset, bytes_of(from, box), "copy to");
+  changes(to);
   return done(cl().clEnqueueCopyImageToBuffer(queue(), from.mem, to.mem, box.at, box.size, asked.offset, 0, nullptr,
                                               event()),
               "copy of an image to a buffer");
@@ -126,6 +131,7 @@ bool Commands::run(const CopyBufferToImage& asked) {
   Memory& to = tenant.objects.image(asked.image);
   const Box box = of_image(to, asked.x, asked.y, asked.z, asked.width, asked.height, asked.depth, "copy to");
   Memory& from = range(asked.buffer, asked.offset, bytes_of(to, box), "copy from");
+  changes(to);
   return done(cl().clEnqueueCopyBufferToImage(queue(), from.mem, to.mem, asked.offset, box.at, box.size, 0, nullptr,
                                               event()),
               "copy of a buffer to an image");
@@ -137,6 +143,7 @@ bool Commands::run(const FillImage& asked) {
   check_size(asked.color.size, 16, "fill");
   alignas(16) std::uint8_t color[16];
   std::copy(asked.color.data, asked.color.data + 16, color);
+  changes(to);
   return done(cl().clEnqueueFillImage(queue(), to.mem, color, box.at, box.size, 0, nullptr, event()),
               "fill of an image");
 }

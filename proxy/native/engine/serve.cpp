@@ -30,19 +30,15 @@ class Loop {
       : engine_(engine), tenants_(tenants), count_(std::min(count, kWaitv - 2)), page_bell_(page_bell) {}
 
   Why run(std::uint32_t page_seen, std::int64_t limit_ns) {
-    const std::int64_t until = now_ns() + limit_ns;
-    std::int64_t poll_until = now_ns() + engine_.poll_ns;
+    std::int64_t now = now_ns(), poll_until = now + engine_.poll_ns;
+    const std::int64_t until = now + limit_ns;
     while (true) {
       look();
+      const bool progress = round(now);
+      if (python_) return Why::kPython;
+      now = now_ns();
+      if (limit_ns == 0) return progress ? Why::kProgress : Why::kTime;
       if (load(page_bell_) != page_seen) return Why::kPython;
-      bool progress = false;
-      for (std::size_t i = 0; i < count_; ++i) {
-        Tenant& tenant = *tenants_[i];
-        const Turn turn = tenant.turn(kBatch);
-        if (turn < Turn::kIdle || tenant.closed() || tenant.wants_python()) return Why::kPython;
-        progress |= turn == Turn::kProgress;
-      }
-      const std::int64_t now = now_ns();
       if (now >= until) return Why::kTime;
       if (progress) {
         poll_until = now + engine_.poll_ns;
@@ -50,14 +46,34 @@ class Loop {
       }
       if (flying() && now < poll_until) {
         sched_yield();
+        now = now_ns();
         continue;
       }
-      if (!sleep(until, page_seen)) return Why::kInterrupted;
-      poll_until = now_ns() + engine_.poll_ns;
+      if (!sleep(now, until, page_seen)) return Why::kInterrupted;
+      now = now_ns();
+      poll_until = now + engine_.poll_ns;
     }
   }
 
  private:
+  // A turn for everybody; true if there was something to do.
+  bool round(std::int64_t now) {
+    bool progress = false;
+    engine_.slicer.begin(tenants_, count_, now);
+    for (std::size_t i = 0; i < count_; ++i) {
+      Tenant& tenant = *tenants_[i];
+      const std::size_t before = tenant.flights.size();
+      const std::int64_t begun = now_ns();
+      const Turn turn = tenant.turn(kBatch, engine_.slicer.window(tenant));
+      progress |= turn == Turn::kProgress;
+      if (turn == Turn::kProgress && before == 0 && tenant.flights.empty())
+        engine_.slicer.charge(tenant, now_ns() - begun);
+      if (engine_.watchdog_ns && tenant.age_ns(now) > engine_.watchdog_ns) tenant.words->overdue = tenant.flights.front().upto;
+      python_ |= turn < Turn::kIdle || tenant.closed() || tenant.wants_python() || tenant.words->overdue;
+    }
+    return progress;
+  }
+
   // What all bells say, before looking for work: whoever rings later is not slept through.
   void look() {
     device_seen_ = g_device_bell.load(std::memory_order_acquire);
@@ -69,13 +85,14 @@ class Loop {
     return std::any_of(tenants_, tenants_ + count_, [](const Tenant* tenant) { return !tenant->flights.empty(); });
   }
 
-  bool sleep(std::int64_t until, std::uint32_t page_seen) {
+  bool sleep(std::int64_t now, std::int64_t until, std::uint32_t page_seen) {
+    if (engine_.watchdog_ns && flying()) until = std::min(until, now + engine_.watchdog_ns / 4);
     for (std::size_t i = 0; i < count_; ++i) {
       Tenant& tenant = *tenants_[i];
       if (tenant.flights.empty() || tenant.flights.front().told) continue;
       tenant.flights.front().told = true;
       const int status = engine_.device.cl->clSetEventCallback(tenant.flights.front().event, CL_COMPLETE, ring, nullptr);
-      if (status != CL_SUCCESS) until = std::min<std::int64_t>(until, now_ns() + 1'000'000);
+      if (status != CL_SUCCESS) until = std::min(until, now + 1'000'000);
     }
     for (std::size_t i = 0; i < count_; ++i) tenants_[i]->segment.set(Line::SERVER_ASLEEP, 1);
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -99,6 +116,7 @@ class Loop {
   Tenant* const* tenants_;
   std::size_t count_;
   const std::uint32_t* page_bell_;
+  bool python_ = false;
   std::uint32_t device_seen_ = 0;
   std::uint32_t seen_[kWaitv] = {};
   futex_waitv waiters_[kWaitv] = {};

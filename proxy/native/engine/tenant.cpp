@@ -26,7 +26,8 @@ std::int64_t now_ns() {
 Tenant::Tenant(Device& device, std::string called, Segment at, Words* shared)
     : words(shared), segment(at), name(std::move(called)), objects(device) {
   bytes_.resize(2 * kTakeBytes);
-  seen_ = words->tail;
+  seen_ = barren_ = words->tail;
+  departed_ = words->issued;
 }
 
 Tenant::~Tenant() {
@@ -40,7 +41,7 @@ Tenant::~Tenant() {
 
 bool Tenant::has_records() const {
   if (words->halted || words->draining) return false;
-  return !backlog_.empty() || at_ != end_ || segment.get(Line::HEAD) != seen_;
+  return !backlog_.empty() || segment.get(Line::HEAD) != barren_;
 }
 
 // Copies out what the worker has put; true if there was anything.
@@ -81,6 +82,7 @@ bool Tenant::next() {
     record_ = {bytes_.data() + at_, length};
     return true;
   }
+  barren_ = seen_;
   return false;
 }
 
@@ -91,12 +93,12 @@ void Tenant::push(Bytes record, Bytes payload) {
 
 // ---- taking
 
-bool Tenant::take(u64 limit) {
+bool Tenant::take(u64 limit, u64 window) {
   u64 taken = 0;
   while (taken < limit && !words->halted && !words->draining && next()) {
     std::memcpy(&operation_, record_.data + 4, sizeof operation_);
     const bool needs_room = operation_ != Signal::operation && !words->fault;
-    if (needs_room && words->issued - words->retired >= words->window) break;
+    if (needs_room && words->issued - words->retired >= window) break;
     bulk_ = false;
     do_record();
     ++taken;
@@ -180,6 +182,8 @@ void Tenant::depart() {
   handed_ = false;
   loose_.upto = words->issued;
   loose_.departed_ns = now_ns();
+  loose_.records = words->issued - departed_;
+  departed_ = words->issued;
   words->kernels += loose_.kernels;
   flights.push_back(std::move(loose_));
   loose_ = Flight{};
@@ -204,6 +208,7 @@ bool Tenant::land() {
       broken({family(state), text("a command failed with OpenCL status %d", state), state});
       break;
     }
+    count_time(flight);
     words->retired = flight.upto;
     words->completed = std::max(words->completed, flight.completes);
     words->kernels -= flight.kernels;
@@ -213,6 +218,17 @@ bool Tenant::land() {
   if (any) words->dirty = true;
   words->flights = flights.size();
   return any;
+}
+
+// The device was at this flight since the one before it, or since it came.
+void Tenant::count_time(const Flight& flight) {
+  const std::int64_t now = now_ns(), taken = now - std::max(landed_ns, flight.departed_ns);
+  landed_ns = now;
+  words->device_ns += static_cast<u64>(taken);
+  pace += static_cast<double>(taken) / static_cast<double>(std::max<u64>(words->weight, 1));
+  const double each = static_cast<double>(taken) / static_cast<double>(std::max<u64>(flight.records, 1));
+  stride = each > 4 * record_ns && record_ns > 0 ? kFirstWindow : std::min(2 * stride, kMaxWindow);
+  record_ns = record_ns == 0 ? each : 0.75 * record_ns + 0.25 * each;
 }
 
 // The device will complete nothing of this session any more.
@@ -281,11 +297,11 @@ bool Tenant::wants_python() const {
          words->issued >= segment.get(Line::REQUEST_AFTER);
 }
 
-Turn Tenant::turn(u64 limit) noexcept {
+Turn Tenant::turn(u64 limit, u64 window) noexcept {
   if (!violation.empty()) return Turn::kViolation;
   const u64 issued = words->issued, retired = words->retired;
   try {
-    bool progress = take(limit);
+    bool progress = take(limit, window);
     progress |= land();
     if (!publish()) return Turn::kStale;
     if (words->issued != issued || words->retired != retired) words->asked = words->replied;  // it may go now

@@ -2,6 +2,7 @@
 // The C++ twin of proxy/session.py (ServerHalf) and of the hot half of proxy/hal_tenant.py.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -32,13 +33,14 @@ struct Words {
   u64 flights;      // on their way
   u64 kernels;      // of them with a launch
   u64 backlog;      // records of a loaded state that wait
-  u64 window;       // records with the device at once
   u64 weight;       // share of the device when others want it too
   u64 limit_bytes;  // of the device's memory
   u64 used_bytes;
   u64 launches;
   u64 device_ns;  // that the device worked for it
   u64 dirty;      // something is to be published
+  u64 overdue;    // the command that the device has been at for too long, 0: none
+  u64 changes;    // commands that may have written to a buffer or image
 };
 
 // Commands handed to the device together, up to one event of the queue.
@@ -48,6 +50,8 @@ struct Flight {
   u64 completes = 0;    // the worker's newest seq among them, 0 if none
   u64 first_write = 0;  // the first record among them that reads the arena: its bytes must stay
   u64 kernels = 0;
+  u64 records = 0;
+  std::string entry{};  // of its last launch
   std::int64_t departed_ns = 0;
   bool told = false;  // a callback will ring the device's bell
   std::vector<std::unique_ptr<std::uint8_t[]>> held{};
@@ -60,6 +64,9 @@ struct TimedEvent {
 
 enum class Turn : int { kIdle = 0, kProgress = 1, kStale = -1, kViolation = -2 };
 
+inline constexpr u64 kMaxWindow = 256;  // records with the device at once: keeps it busy, drains soon
+inline constexpr u64 kFirstWindow = 4;
+
 class Tenant {
  public:
   Tenant(Device& device, std::string name, Segment segment, Words* words);
@@ -67,13 +74,20 @@ class Tenant {
   Tenant(const Tenant&) = delete;
   Tenant& operator=(const Tenant&) = delete;
 
-  // Takes at most `limit` commands, lands what is done, publishes. Of a violation `violation` says more,
+  // Takes at most `limit` commands, so that at most `window` are with the device, lands what is done, publishes. Of a violation `violation` says more,
   // and the session does nothing any more.
-  Turn turn(u64 limit) noexcept;
-  bool take(u64 limit);
+  Turn turn(u64 limit, u64 window) noexcept;
+  bool take(u64 limit, u64 window);
   bool land();
   bool publish();  // false: another server has the session
   void wake();
+  // How long the device has been at what is on its way; 0: nothing is.
+  std::int64_t age_ns(std::int64_t now) const {
+    return flights.empty() ? 0 : now - std::max(landed_ns, flights.front().departed_ns);
+  }
+  double pace_at(std::int64_t now) const {
+    return pace + static_cast<double>(age_ns(now)) / static_cast<double>(std::max<u64>(words->weight, 1));
+  }
   // Something for the device, or for Python, is in shared memory.
   bool has_records() const;
   bool wants_python() const;
@@ -91,6 +105,11 @@ class Tenant {
   const std::string name;
   Objects objects;
   std::deque<Flight> flights{};
+  bool wants = false;          // the device, as the slicer last saw it
+  double pace = 0;             // ns of the device over the weight: see slicer.hpp
+  double record_ns = 0;        // of the device, lately
+  u64 stride = kFirstWindow;   // records that may be with the device before more is known of them
+  std::int64_t landed_ns = 0;  // the last time that something was done
   std::optional<Refused> error{};       // the first that the worker has not been told of
   std::optional<Refused> fault_of{};
   std::string violation{};
@@ -103,19 +122,22 @@ class Tenant {
   void signalled(u64 seq);
   void settled();
   void depart();
+  void count_time(const Flight& flight);
   void broken(Refused why);
   std::uint8_t* arena(u64 offset, u64 nbytes) const;
   const std::uint8_t* hold(Bytes bytes);
 
   std::vector<std::uint8_t> bytes_{};  // copied out of the ring
   std::size_t at_ = 0, end_ = 0;
-  u64 seen_ = 0;  // ring bytes copied out
+  u64 seen_ = 0;    // ring bytes copied out
+  u64 barren_ = 0;  // the head up to which there is no whole record
   Bytes record_{};               // the next one: in bytes_, or of the backlog
   std::uint16_t operation_ = 0;  // its
   bool from_backlog_ = false;
   const std::string* payload_ = nullptr;  // what a write of the backlog writes
   std::deque<std::pair<std::string, std::string>> backlog_{};
   Flight loose_{};      // handed to the device, no flight yet
+  u64 departed_ = 0;     // records that flights cover
   bool handed_ = false;  // there is something loose
   bool bulk_ = false;    // the last command was a large transfer: it departs by itself
   bool timed_next_ = false;

@@ -220,8 +220,9 @@ bool Tenant::land() {
   return any;
 }
 
-// The device was at this flight since the one before it, or since it came.
+// The device was at this flight since the one before it, whosever that was, or since it came.
 void Tenant::count_time(const Flight& flight) {
+  std::int64_t& landed_ns = objects.device.landed_ns;
   const std::int64_t now = now_ns(), taken = now - std::max(landed_ns, flight.departed_ns);
   landed_ns = now;
   words->device_ns += static_cast<u64>(taken);

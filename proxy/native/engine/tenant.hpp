@@ -140,6 +140,7 @@ class Tenant {
   u64 departed_ = 0;     // records that flights cover
   bool handed_ = false;  // there is something loose
   bool bulk_ = false;    // the last command was a large transfer: it departs by itself
+  bool last_ = false;    // nothing comes behind the flights of a queue that failed
   bool timed_next_ = false;
   std::deque<TimedEvent> timed_{};
 };

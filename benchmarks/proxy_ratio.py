@@ -2,9 +2,10 @@
 
     python benchmarks/proxy_ratio.py [--device opencl:0] [--rounds N] [--json FILE]
 
-The same calls on the same device, once in this process and once behind a server that this script
-starts, in alternating rounds; medians, and their ratio (below 1: the proxy is faster). A table goes
-to the terminal, JSON with the machine's facts to FILE or after the table.
+The same calls on the same device, in this process and behind servers that this script starts, one
+for each core that can serve the device, in alternating rounds; medians, and their ratio to direct
+(below 1: the proxy is faster). A table goes to the terminal, JSON with the machine's facts to FILE
+or after the table.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from _machine import machine_facts
 from hal import Buffer, Context, Device, Grid, Program, ProgramImage, open_device
 from proxy.client import connect
 from proxy.launcher import spawn
+from proxy.server import CORES
 
 BURST = 400  # tiny launches: fits the ring, so that enqueuing never waits for the device
 TRIPS = 100
@@ -111,15 +114,20 @@ MEASURES: dict[str, Callable[[Bench], float]] = {
 }
 
 
+DIRECT = "direct"
+
+
 def measure(uri: str, rounds: int) -> list[dict[str, object]]:
-    with tempfile.TemporaryDirectory(prefix="haltere-b-", dir=_memory()) as folder:
-        server = spawn(uri, Path(folder), tied=True)
-        try:
-            with open_device(uri) as near, connect(uri, Path(folder)) as far:
-                sides = {"direct": Bench.on(near), "proxied": Bench.on(far)}
-                return [_row(name, run, sides, rounds) for name, run in MEASURES.items()]
-        finally:
-            server.stop()
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_memory())))
+        near = stack.enter_context(open_device(uri))
+        sides = {DIRECT: Bench.on(near)}
+        for core in CORES if near.native_handle is not None else ("python",):
+            server = spawn(uri, root, f"{core}.{uri}", tied=True, core=core)
+            stack.callback(server.stop)
+            far = stack.enter_context(connect(server.paths.name, root))
+            sides[core] = Bench.on(far)
+        return [_row(name, run, sides, rounds) for name, run in MEASURES.items()]
 
 
 def _row(
@@ -131,14 +139,14 @@ def _row(
     for _ in range(rounds):
         for side, bench in sides.items():
             times[side].append(run(bench))
-    direct, proxied = (statistics.median(times[side]) for side in ("direct", "proxied"))
-    return {
-        "what": name,
-        "direct_us": round(direct * 1e6, 2),
-        "proxied_us": round(proxied * 1e6, 2),
-        "ratio": round(proxied / direct, 3),
-        "best_ratio": round(min(times["proxied"]) / min(times["direct"]), 3),
-    }
+    row: dict[str, object] = {"what": name}
+    for side, found in times.items():
+        row[f"{side}_us"] = round(statistics.median(found) * 1e6, 2)
+        if side != DIRECT:
+            ratio = statistics.median(found) / statistics.median(times[DIRECT])
+            row[f"{side}_ratio"] = round(ratio, 3)
+            row[f"{side}_best_ratio"] = round(min(found) / min(times[DIRECT]), 3)
+    return row
 
 
 def _memory() -> str | None:
@@ -146,12 +154,10 @@ def _memory() -> str | None:
 
 
 def table(rows: list[dict[str, object]]) -> str:
-    lines = [f"{'':38}{'direct us':>12}{'proxied us':>12}{'ratio':>8}{'of best':>9}"]
+    names = [name for name in rows[0] if name != "what"]
+    lines = ["".join([f"{'':38}", *(f"{name.replace('_', ' '):>19}" for name in names)])]
     for row in rows:
-        lines.append(
-            f"{row['what']:38}{row['direct_us']:12}{row['proxied_us']:12}{row['ratio']:8}"
-            f"{row['best_ratio']:9}"
-        )
+        lines.append("".join([f"{row['what']:38}", *(f"{row[name]:19}" for name in names)]))
     return "\n".join(lines)
 
 

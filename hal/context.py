@@ -406,6 +406,7 @@ class Device:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self.native_handle = driver.native_handle
         self._contexts: WeakSet[Context] = WeakSet()  # one that nobody holds needs no closing
         self._closed = False
 
@@ -417,11 +418,6 @@ class Device:
     def timeline(self) -> DeviceTimeline | None:
         """What the device did for whom; None where it does not record that."""
         return self._driver.timeline
-
-    @property
-    def native_handle(self) -> int | None:
-        """What the device's own library calls it; see hal.driver."""
-        return self._driver.native_handle
 
     def open_context(self) -> Context:
         self._check_open()

@@ -106,8 +106,8 @@ class Server:
 
     def run(self) -> None:
         while not self.stopping:
-            if not self.step():
-                self.rest()
+            if not self.step() or self._engine is not None:
+                self.rest()  # natively that is where the work is done
         self.close()
 
     def step(self) -> bool:

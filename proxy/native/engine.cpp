@@ -91,9 +91,15 @@ API Tenant* haltere_tenant_open(Engine* engine, const char* name, std::uint8_t* 
 }
 
 // False: the device is not done with it, and it is abandoned: its memory, and the session's mapping,
-// must stay.
+// must stay. Try again later.
 API bool haltere_tenant_close(Tenant* tenant, u64 timeout_us) {
-  if (!tenant->drain(static_cast<std::int64_t>(timeout_us) * 1000)) return false;
+  unsigned& abandoned = tenant->objects.device.abandoned;
+  if (!tenant->drain(static_cast<std::int64_t>(timeout_us) * 1000)) {
+    if (!tenant->abandoned) ++abandoned;
+    tenant->abandoned = true;
+    return false;
+  }
+  if (tenant->abandoned) --abandoned;
   delete tenant;
   return true;
 }

@@ -22,6 +22,8 @@ struct Device {
   std::uint64_t local_bytes = 0;  // of local memory
   std::uint64_t align = 1;        // of an offset into a buffer argument
   bool images = false;
+  std::int64_t landed_ns = 0;  // the last time that it was done with something
+  unsigned abandoned = 0;      // sessions that are over while it is still busy with them
 
   // Throws Refused for a handle that has no such table.
   static Device open(void* id, std::uint64_t memory_bytes, std::uint64_t max_buffer_bytes);

@@ -68,7 +68,8 @@ class Loop {
       progress |= turn == Turn::kProgress;
       if (turn == Turn::kProgress && before == 0 && tenant.flights.empty())
         engine_.slicer.charge(tenant, now_ns() - begun);
-      if (engine_.watchdog_ns && tenant.age_ns(now) > engine_.watchdog_ns) tenant.words->overdue = tenant.flights.front().upto;
+      if (engine_.watchdog_ns && !engine_.device.abandoned && tenant.age_ns(now) > engine_.watchdog_ns)
+        tenant.words->overdue = tenant.flights.front().upto;
       python_ |= turn < Turn::kIdle || tenant.closed() || tenant.wants_python() || tenant.words->overdue;
     }
     return progress;

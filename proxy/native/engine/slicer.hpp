@@ -4,8 +4,9 @@
 // A session's *pace* is the device's time that it had, over its weight. The one with the lowest pace is
 // next, and keeps the device while it has work and is not ahead of another that wants it by more than
 // the lead, half a quantum. Who comes back from idling begins at most that far behind the others. So
-// shares are exact over any long time, whatever the lengths of kernels; nobody who waits alone waits;
-// and what is with the device is so little that a slice ends soon.
+// shares are exact over any long time, whatever the lengths of kernels; who is alone never waits; and
+// what is with the device is so little that a slice ends soon. The next one's first commands go to the
+// device while the last ones of the slice before are done, so that it is never idle in between.
 #pragma once
 
 #include "tenant.hpp"
@@ -27,11 +28,11 @@ class Slicer {
   u64 switches = 0;
 
  private:
-  Tenant* lowest(Tenant* const* tenants, std::size_t count, const Tenant* but) const;
+  static Tenant* lowest(Tenant* const* tenants, std::size_t count, const Tenant* but);
 
   std::int64_t lead_ns_;
   const Tenant* owner_ = nullptr;  // has the device, or had it last
-  bool closing_ = false;           // it takes nothing more: another's turn is near
+  const Tenant* leaving_ = nullptr;  // had it before, and has something on its way still
   bool alone_ = true;
   double front_ = 0;  // the pace of whoever has the device
 };

@@ -220,8 +220,9 @@ bool Tenant::land() {
   return any;
 }
 
-// The device was at this flight since the one before it, or since it came.
+// The device was at this flight since the one before it, whosever that was, or since it came.
 void Tenant::count_time(const Flight& flight) {
+  std::int64_t& landed_ns = objects.device.landed_ns;
   const std::int64_t now = now_ns(), taken = now - std::max(landed_ns, flight.departed_ns);
   landed_ns = now;
   words->device_ns += static_cast<u64>(taken);
@@ -316,6 +317,13 @@ Turn Tenant::turn(u64 limit, u64 window) noexcept {
 
 bool Tenant::drain(std::int64_t timeout_ns) {
   const std::int64_t until = now_ns() + timeout_ns;
+  if (fault_of && !last_) {  // what followed the command that failed may still use shared memory
+    Flight flight;
+    const auto* cl = objects.device.cl;
+    last_ = cl->clEnqueueMarkerWithWaitList(objects.queue, 0, nullptr, &flight.event) == CL_SUCCESS;
+    if (last_) flights.push_back(std::move(flight));
+    cl->clFlush(objects.queue);
+  }
   while (land(), !flights.empty()) {
     if (now_ns() >= until) return false;
     sched_yield();

@@ -81,9 +81,9 @@ class Tenant {
   bool land();
   bool publish();  // false: another server has the session
   void wake();
-  // How long the device has been at what is on its way; 0: nothing is.
+  // How long the device has been at what is on its way, if it does first what came first; 0: nothing is.
   std::int64_t age_ns(std::int64_t now) const {
-    return flights.empty() ? 0 : now - std::max(landed_ns, flights.front().departed_ns);
+    return flights.empty() ? 0 : now - std::max(objects.device.landed_ns, flights.front().departed_ns);
   }
   double pace_at(std::int64_t now) const {
     return pace + static_cast<double>(age_ns(now)) / static_cast<double>(std::max<u64>(words->weight, 1));
@@ -109,7 +109,7 @@ class Tenant {
   double pace = 0;             // ns of the device over the weight: see slicer.hpp
   double record_ns = 0;        // of the device, lately
   u64 stride = kFirstWindow;   // records that may be with the device before more is known of them
-  std::int64_t landed_ns = 0;  // the last time that something was done
+  bool abandoned = false;      // it is over, but the device is not done with it
   std::optional<Refused> error{};       // the first that the worker has not been told of
   std::optional<Refused> fault_of{};
   std::string violation{};
@@ -140,6 +140,7 @@ class Tenant {
   u64 departed_ = 0;     // records that flights cover
   bool handed_ = false;  // there is something loose
   bool bulk_ = false;    // the last command was a large transfer: it departs by itself
+  bool last_ = false;    // nothing comes behind the flights of a queue that failed
   bool timed_next_ = false;
   std::deque<TimedEvent> timed_{};
 };

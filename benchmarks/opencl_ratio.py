@@ -17,8 +17,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
+import pyopencl
 from _machine import machine_facts
 from rich.console import Console
 from rich.progress import track
@@ -34,15 +36,34 @@ AIMS = {
     "tinygrad mlp": 1.01,
     "tinygrad conv": 1.01,
 }
-PROXIED = [str(Path(sys.executable).with_name("haltere")), "run", "--"]
+PROXIED = [str(Path(sys.executable).with_name("haltere")), "run", "--device", "opencl:0", "--"]
+
+
+@dataclass(frozen=True)
+class Side:
+    before: list[str]
+    environment: dict[str, str]
+
+
+def both_sides(folder: Path, root: str) -> dict[str, Side]:
+    """Programs that are not pyopencl find PoCL, in its wheel, by a loader's folder of vendors.
+    `root`: of the proxy, so that no other program is on the server that is measured."""
+    own = dict(os.environ)
+    drivers = list(Path(pyopencl.__file__).parent.glob(".libs/libpocl*.so"))
+    if drivers and "OCL_ICD_VENDORS" not in own:
+        (folder / "pocl.icd").write_text(f"{drivers[0]}\n")
+        own["OCL_ICD_VENDORS"] = str(folder)
+    proxied = {**os.environ, "HALTERE_PROXY_ROOT": root}
+    return {"native": Side([], own), "proxied": Side(PROXIED, proxied)}
 
 
 class Calls:
     """`opencl_calls.py` on one side."""
 
-    def __init__(self, before: list[str]) -> None:
+    def __init__(self, side: Side) -> None:
         self._process = subprocess.Popen(
-            [*before, sys.executable, str(HERE / "opencl_calls.py")],
+            [*side.before, sys.executable, str(HERE / "opencl_calls.py")],
+            env=side.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -68,11 +89,24 @@ class Calls:
         return json.loads(line)
 
 
-def train(before: list[str], net: str, steps: int, cache: str) -> tuple[float, str]:
+def train(side: Side, net: str, steps: int, cache: str) -> tuple[float, str]:
     """Seconds a step, and the digest of the weights."""
-    command = [*before, sys.executable, str(TRAIN), "--net", net, "--steps", str(steps), "--times"]
+    command = [
+        *side.before,
+        sys.executable,
+        str(TRAIN),
+        "--net",
+        net,
+        "--steps",
+        str(steps),
+        "--times",
+    ]
     done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "CACHEDB": cache}, timeout=900
+        command,
+        capture_output=True,
+        text=True,
+        env={**side.environment, "CACHEDB": cache},
+        timeout=900,
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}: status {done.returncode}\n{done.stderr[-2000:]}")
@@ -88,25 +122,27 @@ def main() -> None:
     given = parser.parse_args()
     measured: dict[str, dict[str, list[float]]] = {}
 
-    sides = {"native": Calls([]), "proxied": Calls(PROXIED)}
+    folder, root = tempfile.TemporaryDirectory(), tempfile.TemporaryDirectory(dir="/dev/shm")
+    sides = both_sides(Path(folder.name), root.name)
+    programs = {side: Calls(found) for side, found in sides.items()}
     for _ in track(range(given.rounds), "calls", console=Console(stderr=True)):
-        for name in sides["native"].names:
-            for side, calls in sides.items():
+        for name in programs["native"].names:
+            for side, calls in programs.items():
                 measured.setdefault(name, {}).setdefault(side, []).append(calls.seconds(name))
-    for calls in sides.values():
+    for calls in programs.values():
         calls.close()
 
     digests: dict[str, dict[str, str]] = {}
     if not given.fast:
-        with tempfile.TemporaryDirectory() as cache:
-            for net in ("mlp", "conv"):
-                for number in track(range(4), f"tinygrad {net}", console=Console(stderr=True)):
-                    for side, before in (("native", []), ("proxied", PROXIED)):
-                        seconds, digest = train(before, net, 200, f"{cache}/{side}.db")
-                        digests.setdefault(net, {})[side] = digest
-                        if number:  # the first compiles
-                            found = measured.setdefault(f"tinygrad {net}", {})
-                            found.setdefault(side, []).append(seconds)
+        for net in ("mlp", "conv"):
+            for number in track(range(4), f"tinygrad {net}", console=Console(stderr=True)):
+                for side, found in sides.items():
+                    seconds, digest = train(found, net, 200, f"{folder.name}/{side}.db")
+                    digests.setdefault(net, {})[side] = digest
+                    if number:  # the first compiles
+                        times = measured.setdefault(f"tinygrad {net}", {})
+                        times.setdefault(side, []).append(seconds)
+    folder.cleanup()
 
     table = Table(title="through haltere's proxy, against the device's own driver")
     for column in ("what", "native us", "proxied us", "ratio", "aim"):

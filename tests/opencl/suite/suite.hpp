@@ -1,6 +1,6 @@
 // Small cases with names, each of which prints what a device's driver answers. A program is run
-// with the name of one case; `OPENCL_SIDES` (see opencl_sides.py) runs it natively and through the
-// proxy and compares the lines. Lines that begin with "~ " may differ: they are for a reader.
+// with the name of one case, natively and through the proxy, and the lines are compared
+// (test_suite.py). Lines that begin with "~ " may differ: they are for a reader.
 #pragma once
 
 #define CL_TARGET_OPENCL_VERSION 300

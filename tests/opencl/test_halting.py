@@ -12,6 +12,7 @@ from hal.errors import UsageError
 from proxy import programs
 
 STEPS = str(PROGRAMS.with_name("workers") / "steps.py")
+BULK = str(PROGRAMS.with_name("workers") / "bulk.py")
 FORKS = str(PROGRAMS.with_name("workers") / "forks.py")
 CONTEXTS = """
 import pyopencl as cl
@@ -65,6 +66,18 @@ def test_a_program_is_moved_to_and_fro_without_saying_where_it_is(
         assert programs.move(machine.root, "moved", target, tmp_path) == ["moved"]
     assert programs.move(machine.root, "moved", "second", tmp_path) == []
     assert rest_of(program)[-1] == undisturbed
+
+
+def test_large_transfers_images_and_held_commands_survive_moves(
+    machine: Machine, tmp_path: Path
+) -> None:
+    native = start((BULK, "40"), {})
+    program = machine.under(BULK, "40", name="bulk")
+    assert read_line(program) == "1"
+    for target in ("second", "first", "second", "first"):
+        assert programs.move(machine.root, "bulk", target, tmp_path) == ["bulk"]
+        assert read_line(program).isdecimal()
+    assert rest_of(program)[-1] == lines_of(native)[-1]
 
 
 def test_a_program_that_cannot_be_resumed_there_goes_on_where_it_was(

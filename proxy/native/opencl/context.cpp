@@ -1,5 +1,6 @@
 // A context is a session of its own, on the server of its first device.
 #include <algorithm>
+#include <cctype>
 #include <cstdlib>
 
 #include "answer.hpp"
@@ -29,15 +30,29 @@ std::string server_for(cl_device_id device) {
   return device->server;
 }
 
+void check_name(const std::string& name) {  // as proxy/paths.py
+  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::strchr(":_.-", c); };
+  if (name.size() > 90 || !std::isalnum(static_cast<unsigned char>(name[0])) || !std::all_of(name.begin(), name.end(), plain))
+    throw Failure(CL_INVALID_VALUE, "HALTERE_SESSION is '" + name + "': use letters, digits, ':', '_', '.', '-'");
+}
+
 std::unique_ptr<Session> open_session(cl_device_id device) {
   static const int once = std::atexit(leave_all);
   (void)once;
   const std::string root = proxy_root();
   const char* given = std::getenv("HALTERE_SESSION");
   const bool named = given && *given;
-  const std::string name = named ? free_name(root, given) : "p" + random_word().substr(0, 12);
   try {
-    return std::make_unique<Session>(root, server_for(device), name, named);
+    if (!named) return std::make_unique<Session>(root, server_for(device), "p" + random_word().substr(0, 12), false);
+    check_name(given);
+    while (true) {
+      const std::string name = free_name(root, given);
+      try {
+        return std::make_unique<Session>(root, server_for(device), name, true);
+      } catch (const Failure&) {
+        if (free_name(root, given) == name) throw;  // else another process was faster: the next name
+      }
+    }
   } catch (const Failure& failure) {
     tell(failure.what());
     throw;

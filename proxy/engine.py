@@ -63,10 +63,14 @@ class Words(ctypes.Structure):
 class Live(ctypes.Structure):
     """One live object; `values`: the fields of the record that made it, of a buffer its usage."""
 
-    _fields_ = (("handle", _u64), ("kind", _u64), ("nbytes", _u64), ("values", _u64 * 12))
+    _fields_ = (
+        *((name, _u64) for name in ("handle", "kind", "nbytes", "changed")),
+        ("values", _u64 * 12),
+    )
     handle: int
     kind: int
     nbytes: int
+    changed: int
     values: Sequence[int]
 
 
@@ -84,6 +88,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "engine_values": (_bool, (_at,)),
     "serve": (_int, (_at, _at, _u64, _at, ctypes.c_uint32, _u64)),
     "tenant_open": (_at, (_at, _text, _at, _u64, _u64, _at)),
+    "tenant_begin": (None, (_at,)),
     "tenant_close": (_bool, (_at, _u64)),
     "tenant_turn": (_int, (_at, _u64)),
     "tenant_wake": (None, (_at,)),
@@ -100,6 +105,8 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "transfer": (_bool, (_at, _u64, _u64, _u64, _at, _int)),
     "highest": (None, (_at, _at, _int)),
     "live": (_u64, (_at, _at, _u64)),
+    "changes": (_u64, (_at,)),
+    "forget": (_bool, (_at, _u64, _u64)),
     "recode": (_bool, (_text, _u64)),
 }
 

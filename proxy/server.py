@@ -13,6 +13,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from proxy.liveness import LifeLock, ProcessId
 from proxy.native_tenant import NativeTenant
 from proxy.operations import Operation, begin
 from proxy.paths import ServerPaths, checked_name, discard, parked, write_atomically
+from proxy.prepare import Prepared, drop_forgotten, drop_prepared
 from proxy.segment import Line, Segment, State, refuse
 from proxy.session import ServerHalf
 from proxy.store import Step, Store
@@ -88,6 +90,8 @@ class Server:
         self._identity = ProcessId.own()
         self.store_step = store_step
         self.stores: dict[str, Store] = {}
+        self.prepared: dict[str, Prepared] = {}  # by session
+        self.afterwards: list[Callable[[], None]] = []  # once control's answers are sent
         self._reattach_s = reattach_s
         self._operations: list[Operation] = []
         self._page = desk.ServerPage(self.paths)
@@ -274,6 +278,7 @@ class Server:
 
     def _sweep(self) -> None:
         """Forget suspended sessions that nobody waits in: a resume makes their files anew."""
+        drop_forgotten(self)
         for path in parked(self.paths.root).iterdir():
             with suppress(ProxyError, OSError):
                 segment = Segment.open(path)
@@ -297,6 +302,11 @@ class Server:
                 self._operations.remove(operation)
                 self._reply(operation.request_id, answer)
                 ended = True
+        while self.afterwards:
+            try:
+                self.afterwards.pop()()
+            except Exception as error:  # noqa: BLE001  # what it held may stay with the device
+                _foreseen(error, "what a control request left to do")
         return ended
 
     def _reply(self, request_id: str, answer: desk.Reply | AnyError) -> None:
@@ -313,7 +323,11 @@ class Server:
         for folder in (self.paths.sessions, self.paths.incoming):
             for path in folder.iterdir():
                 with suppress(ProxyError, OSError):  # not a session file, or of another release
-                    refuse(Segment.open(path), gone)
+                    segment = Segment.open(path)
+                    if segment[Line.STATE] == State.SUSPENDED:  # its checkpoint stands
+                        path.rename(parked(self.paths.root) / path.name)
+                        continue
+                    refuse(segment, gone)
                 discard(path)
         for path in self.paths.control.iterdir():
             discard(path)
@@ -322,6 +336,8 @@ class Server:
         """Tell everybody, release the device."""
         for served in tuple(self.served.values()):
             self.end(served, ServerGone(f"the server of {self.paths.name} was stopped"))
+        for name in tuple(self.prepared):
+            drop_prepared(self, name)
         self.paths.info.unlink(missing_ok=True)
         self.paths.opencl_values.unlink(missing_ok=True)
         self.fabric.close()

@@ -31,6 +31,7 @@ struct Live {
   u64 handle;
   u64 kind;  // 1 buffer, 2 image, 3 program, 4 sampler
   u64 nbytes;
+  u64 changed;  // of a buffer or image: the count of changes when it last may have been written to
   u64 values[12];  // of an image or sampler: the fields of the record that made it; of a buffer: usage
 };
 
@@ -89,6 +90,8 @@ API bool haltere_tenant_close(Tenant* tenant, u64 timeout_us) {
   delete tenant;
   return true;
 }
+
+API void haltere_tenant_begin(Tenant* tenant) { tenant->begin(); }
 
 API int haltere_tenant_turn(Tenant* tenant, u64 limit) {
   const Turn turn = tenant->turn(limit);
@@ -184,13 +187,28 @@ API void haltere_highest(Tenant* tenant, u64* highest, int set) {
   for (int i = 0; i < 3; ++i) (set ? *known[i] : highest[i]) = set ? highest[i] : *known[i];
 }
 
+// How often something may have been written to: as proxy/known.py counts.
+API u64 haltere_changes(Tenant* tenant) { return tenant->objects.changes; }
+
+// Frees a live object of a kind of `Live`.
+API bool haltere_forget(Tenant* tenant, u64 kind, u64 handle) {
+  return guarded([&] {
+    switch (kind) {
+      case 3: tenant->objects.unload(handle); break;
+      case 4: tenant->objects.drop_sampler(handle); break;
+      default: tenant->objects.free(handle);
+    }
+    return true;
+  });
+}
+
 // Live objects into `into`, at most `room`; how many there are.
 API u64 haltere_live(Tenant* tenant, Live* into, u64 room) {
   const Objects& held = tenant->objects;
   u64 count = 0;
   const auto add = [&](u64 handle, u64 kind, u64 nbytes, auto&& then) {
     if (count < room) {
-      into[count] = {handle, kind, nbytes, {}};
+      into[count] = {handle, kind, nbytes, 0, {}};
       then(into[count].values);
     }
     ++count;
@@ -201,6 +219,7 @@ API u64 haltere_live(Tenant* tenant, Live* into, u64 room) {
         fields_into(made.made, values);
       else
         values[0] = made.usage;
+      into[count].changed = made.changed;
     });
   for (const auto& [handle, found] : held.programs.live) add(handle, 3, 0, [](u64*) {});
   for (const auto& [handle, found] : held.samplers.live)

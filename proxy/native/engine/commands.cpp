@@ -108,8 +108,8 @@ const std::uint8_t* Commands::source(u64 offset, u64 nbytes) {
   return tenant.hold(Bytes(std::string_view(*tenant.payload_)));
 }
 
-Memory& Commands::range(u64 handle, u64 offset, u64 nbytes, const char* what) {
-  Memory& found = tenant.objects.buffer(handle);
+Memory& Commands::range(u64 handle, u64 offset, u64 nbytes, const char* what, bool writes) {
+  Memory& found = tenant.objects.buffer(handle, writes);
   if (!within(offset, nbytes, found.nbytes))
     throw usage(CL_INVALID_VALUE, text("%s: bytes %llu to %llu of buffer %llu, which holds %llu", what, llu(offset),
                                        llu(plus(offset, nbytes)), llu(handle), llu(found.nbytes)));
@@ -174,7 +174,7 @@ bool Commands::run(const WriteInline& asked) {
 
 bool Commands::run(const Read& asked) {
   std::uint8_t* into = tenant.arena(asked.arena, asked.nbytes);
-  Memory& from = range(asked.buffer, asked.offset, asked.nbytes, "read");
+  Memory& from = range(asked.buffer, asked.offset, asked.nbytes, "read", false);
   if (asked.nbytes == 0) return false;
   tenant.bulk_ = asked.nbytes >= kBulkBytes;
   return done(cl().clEnqueueReadBuffer(queue(), from.mem, CL_FALSE, asked.offset, asked.nbytes, into, 0,
@@ -183,7 +183,7 @@ bool Commands::run(const Read& asked) {
 }
 
 bool Commands::run(const Copy& asked) {
-  Memory& from = range(asked.source, asked.source_offset, asked.nbytes, "copy from");
+  Memory& from = range(asked.source, asked.source_offset, asked.nbytes, "copy from", false);
   Memory& to = range(asked.target, asked.target_offset, asked.nbytes, "copy to");
   if (&from == &to && asked.source_offset < asked.target_offset + asked.nbytes &&
       asked.target_offset < asked.source_offset + asked.nbytes)
@@ -216,6 +216,7 @@ bool Commands::run(const Launch& asked) {
   Kernel& kernel = tenant.objects.kernel(program, asked.entry.text());
   check_grid(asked);
   set_arguments(asked, kernel);
+  for (Memory* given : kernel.given) tenant.objects.touch(*given);
   const Sizes &grid = asked.global_size, &local = asked.local_size, &offset = asked.global_offset;
   static_assert(sizeof(std::size_t) == sizeof(u64));
   const auto sizes = [](const Sizes& given) {
@@ -240,6 +241,7 @@ void Commands::set_arguments(const Launch& asked, Kernel& kernel) {
                        asked.entry.text().data(), llu(asked.args.count), kernel.kinds.size()),
                   CL_INVALID_KERNEL_ARGS};
   kernel.generation = 0;  // whatever happens now
+  kernel.given.clear();
   asked.args.each([&](u64 index, const Arg& arg) {
     if (!fits(kernel.kinds[index], arg.kind))
       throw Refused{"program_rejected",
@@ -263,11 +265,16 @@ void Commands::set_argument(cl_uint index, const Arg& arg, Kernel& kernel) {
     kind = objects.samplers.live.contains(arg.handle) ? ArgKind::kSampler : ArgKind::kImage;
   switch (kind) {
     case ArgKind::kBuffer:
-      if (arg.handle) memory = objects.part(objects.buffer(arg.handle), arg.offset);
+      if (arg.handle) {
+        Memory& given = objects.buffer(arg.handle);
+        memory = objects.part(given, arg.offset);
+        kernel.given.push_back(&given);
+      }
       value = arg.handle ? &memory : nullptr;
       break;
     case ArgKind::kImage:
-      memory = objects.image(arg.handle).mem;
+      kernel.given.push_back(&objects.image(arg.handle));
+      memory = kernel.given.back()->mem;
       value = &memory;
       break;
     case ArgKind::kSampler:

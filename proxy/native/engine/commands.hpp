@@ -43,7 +43,7 @@ class Commands {
   bool done(int status, const std::string& what);
   // The bytes of a write: in the arena, where they must stay, or those of the backlog.
   const std::uint8_t* source(u64 offset, u64 nbytes);
-  Memory& range(u64 buffer, u64 offset, u64 nbytes, const char* what);
+  Memory& range(u64 buffer, u64 offset, u64 nbytes, const char* what, bool writes = true);
   void set_arguments(const Launch& asked, Kernel& kernel);
   void set_argument(cl_uint index, const Arg& arg, Kernel& kernel);
 

@@ -178,16 +178,25 @@ void Objects::release(Memory& found) {
   give(found.counted);
 }
 
-Memory& Objects::buffer(u64 handle) {
+Memory& Objects::buffer(u64 handle, bool writes) {
   Memory& found = memory.get(handle);
   if (found.image) throw usage(CL_INVALID_MEM_OBJECT, text("%llu is an image, not a buffer", llu(handle)));
+  if (writes) touch(found);
   return found;
 }
 
-Memory& Objects::image(u64 handle) {
+Memory& Objects::image(u64 handle, bool writes) {
   Memory& found = memory.get(handle);
   if (!found.image) throw usage(CL_INVALID_MEM_OBJECT, text("%llu is a buffer, not an image", llu(handle)));
+  if (writes) touch(found);
   return found;
+}
+
+void Objects::touch(Memory& found) {
+  found.changed = ++changes;
+  if (found.made.buffer == 0) return;
+  const auto under = memory.live.find(found.made.buffer);  // an image lies in it
+  if (under != memory.live.end()) under->second.changed = changes;
 }
 
 cl_mem Objects::part(Memory& found, u64 offset) {

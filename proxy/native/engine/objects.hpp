@@ -27,6 +27,7 @@ struct Memory {
   CreateImage made{};     // of an image
   cl_mem over = nullptr;  // of an image: the buffer it lies in, kept alive
   u64 pixel = 0;       // bytes
+  u64 changed = 0;     // the count of changes at the last command that may have written to it
   std::map<u64, cl_mem> parts{};  // offset to a native sub-buffer from there to the end
 };
 
@@ -37,6 +38,7 @@ struct Kernel {
   std::vector<ArgKind> kinds{};
   std::string last{};  // the encoded arguments that are set
   u64 generation = 0;  // of the objects when they were
+  std::vector<Memory*> given{};  // buffers and images among them
 };
 
 struct Program {
@@ -109,8 +111,11 @@ class Objects {
   [[noreturn]] void reject(cl_program program, cl_int status);  // with the build log
   void unload(u64 handle);
 
-  Memory& buffer(u64 handle);
-  Memory& image(u64 handle);
+  // For a command that may write to it, unless it says that it does not.
+  Memory& buffer(u64 handle, bool writes = true);
+  Memory& image(u64 handle, bool writes = true);
+  // It may be written to: as proxy/known.py counts.
+  void touch(Memory& memory);
   // The native memory of a buffer from `offset` on.
   cl_mem part(Memory& memory, u64 offset);
   Kernel& kernel(Program& program, std::string_view entry);
@@ -128,6 +133,7 @@ class Objects {
   u64 limit_bytes = UINT64_MAX;  // this session's own
   u64 used_bytes = 0;
   u64 generation = 1;  // changes when a native object goes
+  u64 changes = 0;     // commands that may have written, counted
   Table<Memory> memory{"buffer", CL_INVALID_MEM_OBJECT};
   Table<Program> programs{"program", CL_INVALID_PROGRAM};
   Table<Sampler> samplers{"sampler", CL_INVALID_SAMPLER};

@@ -49,7 +49,7 @@ void check_size(u64 stated, u64 needed, const char* what) {
 }  // namespace
 
 bool Commands::run(const CopyRect& asked) {
-  Memory &from = tenant.objects.buffer(asked.source), &to = tenant.objects.buffer(asked.target);
+  Memory &from = tenant.objects.buffer(asked.source, false), &to = tenant.objects.buffer(asked.target);
   const Box source = rectangle(from, asked.source_x, asked.source_y, asked.source_z, asked.width, asked.height,
                                asked.depth, asked.source_row, asked.source_slice, "copy from");
   const Box target = rectangle(to, asked.target_x, asked.target_y, asked.target_z, asked.width, asked.height,
@@ -71,7 +71,7 @@ bool Commands::run(const WriteRect& asked) {
 }
 
 bool Commands::run(const ReadRect& asked) {
-  Memory& from = tenant.objects.buffer(asked.buffer);
+  Memory& from = tenant.objects.buffer(asked.buffer, false);
   const Box box = rectangle(from, asked.x, asked.y, asked.z, asked.width, asked.height, asked.depth, asked.row,
                             asked.slice, "read");
   const u64 nbytes = times(times(asked.width, asked.height), asked.depth);
@@ -93,7 +93,7 @@ bool Commands::run(const WriteImage& asked) {
 }
 
 bool Commands::run(const ReadImage& asked) {
-  Memory& from = tenant.objects.image(asked.image);
+  Memory& from = tenant.objects.image(asked.image, false);
   const Box box = of_image(from, asked.x, asked.y, asked.z, asked.width, asked.height, asked.depth, "read");
   check_size(asked.nbytes, bytes_of(from, box), "read");
   std::uint8_t* into = tenant.arena(asked.arena, asked.nbytes);
@@ -103,7 +103,7 @@ bool Commands::run(const ReadImage& asked) {
 }
 
 bool Commands::run(const CopyImage& asked) {
-  Memory &from = tenant.objects.image(asked.source), &to = tenant.objects.image(asked.target);
+  Memory &from = tenant.objects.image(asked.source, false), &to = tenant.objects.image(asked.target);
   const Box source = of_image(from, asked.source_x, asked.source_y, asked.source_z, asked.width, asked.height,
                               asked.depth, "copy from");
   const Box target = of_image(to, asked.target_x, asked.target_y, asked.target_z, asked.width, asked.height,
@@ -114,7 +114,7 @@ bool Commands::run(const CopyImage& asked) {
 }
 
 bool Commands::run(const CopyImageToBuffer& asked) {
-  Memory& from = tenant.objects.image(asked.image);
+  Memory& from = tenant.objects.image(asked.image, false);
   const Box box = of_image(from, asked.x, asked.y, asked.z, asked.width, asked.height, asked.depth, "copy from");
   Memory& to = range(asked.buffer, asked.offset, bytes_of(from, box), "copy to");
   return done(cl().clEnqueueCopyImageToBuffer(queue(), from.mem, to.mem, box.at, box.size, asked.offset, 0, nullptr,
@@ -125,7 +125,7 @@ bool Commands::run(const CopyImageToBuffer& asked) {
 bool Commands::run(const CopyBufferToImage& asked) {
   Memory& to = tenant.objects.image(asked.image);
   const Box box = of_image(to, asked.x, asked.y, asked.z, asked.width, asked.height, asked.depth, "copy to");
-  Memory& from = range(asked.buffer, asked.offset, bytes_of(to, box), "copy from");
+  Memory& from = range(asked.buffer, asked.offset, bytes_of(to, box), "copy from", false);
   return done(cl().clEnqueueCopyBufferToImage(queue(), from.mem, to.mem, asked.offset, box.at, box.size, 0, nullptr,
                                               event()),
               "copy of a buffer to an image");

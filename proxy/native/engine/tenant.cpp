@@ -26,7 +26,12 @@ std::int64_t now_ns() {
 Tenant::Tenant(Device& device, std::string called, Segment at, Words* shared)
     : words(shared), segment(at), name(std::move(called)), objects(device) {
   bytes_.resize(2 * kTakeBytes);
+  begin();
+}
+
+void Tenant::begin() {
   seen_ = words->tail;
+  at_ = end_ = 0;
 }
 
 Tenant::~Tenant() {

@@ -79,6 +79,8 @@ class Tenant {
   bool wants_python() const;
   bool closed() const { return segment.get(Line::CLOSED) != 0; }
 
+  // Goes on from where the words say, in a session that nothing was taken from here.
+  void begin();
   // A command that a loaded state had queued: done before those in the ring.
   void push(Bytes record, Bytes payload);
   void fail(Refused error);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from mix_worker import expected
 from proxy_fleet import Fleet, read_until, result_of
 
-from hal import Context, Grid, ProgramImage, open_device
+from hal import Context, Grid, ProgramImage, list_devices, open_device
 from hal.errors import StateError
 from proxy import checkpoint, operations, records
 from proxy.known import CHUNK_BYTES, PIECE_BYTES, Changes
@@ -23,7 +24,26 @@ from proxy.store import Store
 from proxy.store.garbage import collect, usage, verify
 
 BUFFER_BYTES = 2 * CHUNK_BYTES + PIECE_BYTES + 77
-SOURCE = b"def bump(grid, a: buffer, b: buffer):\n    a[5] += 1\n"
+SOURCES = {
+    "numpy": b"def bump(grid, a: buffer, b: buffer):\n    a[5] += 1\n",
+    "opencl-c": b"kernel void bump(global uchar *a, global const uchar *b) { a[5] += 1; }",
+}
+DEVICES = ["cpu:0", "opencl:0"]  # of the Python core and of the native engine
+PRESENT = {info.uri for info in list_devices()}
+
+
+def bump(context: Context) -> ProgramImage:
+    form = next(form for form in SOURCES if form in context.caps.formats)
+    return ProgramImage(form, SOURCES[form])
+
+
+@pytest.fixture(params=DEVICES)
+def loop(request: pytest.FixtureRequest, root: Path) -> Iterator[Loopback]:
+    if request.param not in PRESENT:
+        pytest.skip("not present")
+    found = Loopback(open_device(request.param), root)
+    yield found
+    found.close()
 
 
 def noise(nbytes: int, seed: int) -> bytes:
@@ -65,7 +85,7 @@ def test_a_launch_may_have_written_to_each_of_its_buffers_and_to_no_other(
     loop: Loopback, root: Path
 ) -> None:
     context, (a, b, _) = filled(loop, "job", 1, 2, 3)
-    program = context.load(ProgramImage("numpy", SOURCE))
+    program = context.load(bump(context))
     ask(loop, "job", "snapshot", root / "store")
     context.launch(program, "bump", (a.arg(), b.arg()), Grid((1,)))
     context.finish()
@@ -141,7 +161,7 @@ class Reference:
 
     def __init__(self, loop: Loopback) -> None:
         self.context = loop.connect("job").open_context()
-        self.program = self.context.load(ProgramImage("numpy", SOURCE))
+        self.program = self.context.load(bump(self.context))
         self.buffers = [self.context.alloc(64) for _ in range(3)]
 
     def do(self, what: int, a: int, b: int) -> None:
@@ -162,14 +182,15 @@ class Reference:
         return [self.context.read(buffer) for buffer in self.buffers]
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2), st.integers(0, 2)), max_size=25))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_whatever_a_session_does_each_checkpoint_holds_what_its_buffers_hold(
-    tmp_path_factory: pytest.TempPathFactory, commands: list[tuple[int, int, int]]
+    tmp_path_factory: pytest.TempPathFactory, device: str, commands: list[tuple[int, int, int]]
 ) -> None:
     """5: a checkpoint, of which most are then incremental; and one at the end."""
     folder = tmp_path_factory.mktemp("c")
-    loop = Loopback(open_device("cpu:0"), folder / "root")
+    loop = Loopback(open_device(device), folder / "root")
     try:
         session = Reference(loop)
         for what, a, b in (*commands, (5, 0, 0)):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mix_worker import expected
 from proxy_fleet import Fleet, read_until, result_of
 
-from hal import Context, Grid, ProgramImage, open_device
+from hal import Context, Grid, ProgramImage, list_devices, open_device
 from hal.errors import DeviceLost, HalError, Unsupported
 from proxy import checkpoint, operations
 from proxy.client import connect
@@ -26,7 +26,17 @@ from proxy.store import Store
 
 STEPS = 1200
 BUFFER_BYTES = 2 * CHUNK_BYTES + 1000
-SOURCE = b"def bump(grid, a: buffer):\n    a[::3_000_000] += 1\n"
+SOURCES = {
+    "numpy": b"def bump(grid, a: buffer):\n    a[::3_000_000] += 1\n",
+    "opencl-c": b"kernel void bump(global uchar *a) { a[get_global_id(0) * 3000000] += 1; }",
+}
+DEVICES = ["cpu:0", "opencl:0"]  # of the Python core and of the native engine
+PRESENT = {info.uri for info in list_devices()}
+
+
+def bump(context: Context) -> ProgramImage:
+    form = next(form for form in SOURCES if form in context.caps.formats)
+    return ProgramImage(form, SOURCES[form])
 
 
 @pytest.fixture
@@ -34,9 +44,11 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-@pytest.fixture
-def pair(root: Path) -> Iterator[tuple[Loopback, Loopback]]:
-    loops = tuple(Loopback(open_device("cpu:0"), root, name) for name in ("a", "b"))
+@pytest.fixture(params=DEVICES)
+def pair(request: pytest.FixtureRequest, root: Path) -> Iterator[tuple[Loopback, Loopback]]:
+    if request.param not in PRESENT:
+        pytest.skip("not present")
+    loops = tuple(Loopback(open_device(request.param), root, name) for name in ("a", "b"))
     yield loops[0], loops[1]
     for loop in loops:
         loop.close()
@@ -58,20 +70,21 @@ def done(operation: operations.Operation) -> dict[str, Any]:
 # ---- ahead of a checkpoint
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), max_size=20))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_what_is_written_while_buffers_are_read_ahead_is_in_the_checkpoint(
-    tmp_path_factory: pytest.TempPathFactory, commands: list[tuple[int, int]]
+    tmp_path_factory: pytest.TempPathFactory, device: str, commands: list[tuple[int, int]]
 ) -> None:
     """Between any two slices the session does something; one chunk is a slice."""
     folder = tmp_path_factory.mktemp("c")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("proxy.sweep.SLICE_CHUNKS", 1)
         patch.setattr("proxy.sweep.WORTH_BYTES", 0)
-        loop = Loopback(open_device("cpu:0"), folder / "root")
+        loop = Loopback(open_device(device), folder / "root")
         try:
             context = loop.connect("job", ring_bytes=64 << 10, arena_bytes=1 << 20).open_context()
-            program = context.load(ProgramImage("numpy", SOURCE))
+            program = context.load(bump(context))
             buffers = [context.alloc(BUFFER_BYTES) for _ in range(3)]
             context.finish()
             storing = begin(loop, "snapshot", folder / "store")
@@ -129,7 +142,7 @@ def test_a_target_uploads_only_what_it_was_not_prepared_for(
     old, new = pair
     context = old.connect("job").open_context()
     kept, freed = context.alloc(BUFFER_BYTES), context.alloc(BUFFER_BYTES)
-    program = context.load(ProgramImage("numpy", SOURCE))
+    program = context.load(bump(context))
     context.write(kept, bytes(range(256)) * 1000)
     context.finish()
     first = done(begin(old, "snapshot", store))
@@ -309,9 +322,7 @@ def test_a_restarted_server_keeps_the_sessions_that_were_suspended_when_it_died(
 
 
 def test_an_fpga_is_not_prepared_for(root: Path, store: Path) -> None:
-    from hal import list_devices
-
-    if "fpga-sim:0" not in {info.uri for info in list_devices()}:
+    if "fpga-sim:0" not in PRESENT:
         pytest.skip("not present")
     loop = Loopback(open_device("fpga-sim:0"), root)
     try:

@@ -222,6 +222,51 @@ def test_a_change_is_counted_for_what_is_written_to_and_for_nothing_else() -> No
         assert {b for b in (1, 2, 3) if changes.newest(b) > before} == written, command
 
 
+RGBA, UINT8, IMAGE2D = 0x10B5, 0x10DA, 0x10F1  # of OpenCL
+
+
+@pytest.mark.skipif("opencl:0" not in PRESENT, reason="not present")
+def test_the_native_engine_counts_changes_of_buffers_and_images_alike(root: Path) -> None:
+    loop = Loopback(open_device("opencl:0"), root)
+    try:
+        context = loop.connect("job").open_context()
+        put = context._driver._channel.put  # type: ignore[attr-defined]
+        a, b = (context.alloc(4096).handle for _ in range(2))
+        image, other, over = 101, 102, 103
+        for handle, under in ((image, 0), (other, 0), (over, b)):
+            kind = 0x10F6 if under else IMAGE2D  # the third is a 1D image over a buffer
+            size = (64, 0 if under else 16, 0)
+            put(records.CreateImage(handle, RGBA, UINT8, kind, 1, *size, 0, 0, 0, under))
+        context.finish()
+        box = (0, 0, 0, 8, 4, 1)
+        color = bytes(16)
+        commands: list[tuple[records.Command, set[int]]] = [
+            (records.Fill(a, 0, 64, b"1234"), {a}),
+            (records.CopyRect(a, b, 0, 0, 0, 0, 0, 0, 8, 4, 1, 16, 0, 16, 0), {b}),
+            (records.WriteRect(a, 0, 0, 0, 8, 4, 1, 16, 0, 0), {a}),
+            (records.ReadRect(a, 0, 0, 0, 8, 4, 1, 16, 0, 0), set()),
+            (records.Read(b, 0, 64, 0), set()),
+            (records.WriteImage(image, *box, 128, 0), {image}),
+            (records.ReadImage(image, *box, 128, 0), set()),
+            (records.CopyImage(image, other, 0, 0, 0, 0, 0, 0, 8, 4, 1), {other}),
+            (records.CopyImageToBuffer(image, a, *box, 0), {a}),
+            (records.CopyBufferToImage(a, other, 0, *box), {other}),
+            (records.FillImage(image, *box, color), {image}),
+            (records.FillImage(over, 0, 0, 0, 8, 1, 1, color), {over, b}),
+        ]
+        tenant = loop.server.served["job"].tenant
+        for command, written in commands:
+            before = tenant.changes.count
+            put(command)
+            context.finish()
+            after = tenant.changes
+            assert {h for h in (a, b, image, other, over) if after.newest(h) > before} == written, (
+                command
+            )
+    finally:
+        loop.close()
+
+
 def test_a_disk_that_is_full_leaves_the_session_running_and_the_store_usable(
     fleet: Fleet, tmp_path: Path
 ) -> None:

@@ -72,7 +72,7 @@ def done(operation: operations.Operation) -> dict[str, Any]:
 
 @pytest.mark.parametrize("device", DEVICES)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), max_size=20))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_what_is_written_while_buffers_are_read_ahead_is_in_the_checkpoint(
     tmp_path_factory: pytest.TempPathFactory, device: str, commands: list[tuple[int, int]]
 ) -> None:

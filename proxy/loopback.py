@@ -12,6 +12,7 @@ from hal.context import Device
 from proxy.client import ProxyDriver
 from proxy.fabric import QUANTUM_CYCLES
 from proxy.server import Server
+from proxy.store import Address
 
 
 class Loopback:
@@ -21,8 +22,17 @@ class Loopback:
         root: Path,
         name: str = "loop:0",
         quantum_cycles: int = QUANTUM_CYCLES,
+        checkpoint_every_s: float | None = None,
+        store: Address = "",
     ) -> None:
-        self.server = Server(root, name, device, quantum_cycles=quantum_cycles)
+        self.server = Server(
+            root,
+            name,
+            device,
+            quantum_cycles=quantum_cycles,
+            checkpoint_every_s=checkpoint_every_s,
+            store=store,
+        )
 
     def connect(
         self,

@@ -39,8 +39,17 @@ def main(argv: list[str] | None = None) -> int:
         default=os.environ.get(CORE_VARIABLE) or None,
         help=f"who does commands (default: {CORE_VARIABLE}, else the native engine where it can)",
     )
+    parser.add_argument(
+        "--checkpoint-every",
+        type=float,
+        metavar="S",
+        help="checkpoint every session that has a name, so often, into --store",
+    )
+    parser.add_argument("--store", help="folder or URL of the checkpoint store")
     parser.add_argument("--tied-to", type=int, help="stop when this process is gone")
     given = parser.parse_args(argv)
+    if given.checkpoint_every is not None and (given.checkpoint_every <= 0 or not given.store):
+        parser.error("--checkpoint-every needs a time above 0, and a --store")
     reuse_memory()
     try:
         device = open_device(given.device)
@@ -51,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
             given.reattach_s,
             quantum_cycles=given.quantum_cycles,
             core=given.core,
+            checkpoint_every_s=given.checkpoint_every,
+            store=given.store or "",
         )
     except HalError as error:
         sys.stderr.write(f"{error.code}: {error}\n")

@@ -20,6 +20,7 @@ from pathlib import Path
 from hal.context import Device
 from hal.errors import HalError, Unsupported, UsageError
 from proxy import desk
+from proxy.automatic import Automatic
 from proxy.calls import Calls
 from proxy.doorbell import fence, sleep_on_any
 from proxy.engine import Engine, Library
@@ -34,7 +35,7 @@ from proxy.paths import ServerPaths, checked_name, discard, parked, write_atomic
 from proxy.prepare import Prepared, drop_forgotten, drop_prepared
 from proxy.segment import Line, Segment, State, refuse
 from proxy.session import ServerHalf
-from proxy.store import Step, Store
+from proxy.store import Address, Step, Store
 from proxy.tenant import Tenant
 
 CORES = ("native", "python")
@@ -74,9 +75,12 @@ class Server:
         store_step: Step = lambda name: None,
         quantum_cycles: int = QUANTUM_CYCLES,
         core: str | None = None,
+        checkpoint_every_s: float | None = None,
+        store: Address = "",
     ) -> None:
         """`store_step`: see Store. `quantum_cycles`: see Fabric. `core`: "native" or "python", who
-        does commands; by default the native engine, where it knows the device."""
+        does commands; by default the native engine, where it knows the device.
+        `checkpoint_every_s`: see Automatic; into `store`."""
         self.paths = ServerPaths.under(root, name)
         self.paths.create()
         self._lock = LifeLock(self.paths.lock)
@@ -94,6 +98,9 @@ class Server:
         self.afterwards: list[Callable[[], None]] = []  # once control's answers are sent
         self._reattach_s = reattach_s
         self._operations: list[Operation] = []
+        self._automatic = (
+            None if checkpoint_every_s is None else Automatic(self, store, checkpoint_every_s)
+        )
         self._page = desk.ServerPage(self.paths)
         self._look_at = self._sweep_at = 0.0
         self._seen: list[int] = []
@@ -188,6 +195,9 @@ class Server:
         if self._look_at >= self._sweep_at:
             self._sweep_at = self._look_at + SWEEP_S
             self._sweep()
+        due = None if self._automatic is None else self._automatic.next()
+        if due is not None:
+            self._operations.append(due)
         for request_id, request in desk.waiting_requests(self.paths):
             progress = True
             try:
@@ -310,6 +320,8 @@ class Server:
         return ended
 
     def _reply(self, request_id: str, answer: desk.Reply | AnyError) -> None:
+        if not request_id:
+            return  # nobody asked
         try:
             desk.reply(self.paths, self._page, request_id, answer)
         except OSError as error:  # no room, or a stranger's file in its way: its asker gives up

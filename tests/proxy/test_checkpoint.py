@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,16 @@ from proxy_fleet import Fleet, read_until, result_of
 from hal import Context, Grid, ProgramImage, list_devices, open_device
 from hal.errors import StateError
 from proxy import checkpoint, operations, records
+from proxy.client import connect
+from proxy.errors import ServerGone
 from proxy.known import CHUNK_BYTES, PIECE_BYTES, Changes
+from proxy.launcher import spawn
 from proxy.loopback import Loopback
+from proxy.reattach import reattach
 from proxy.store import Store
 from proxy.store.garbage import collect, usage, verify
 
+MAX_LOOKS = 5000
 BUFFER_BYTES = 2 * CHUNK_BYTES + PIECE_BYTES + 77
 SOURCES = {
     "numpy": b"def bump(grid, a: buffer, b: buffer):\n    a[5] += 1\n",
@@ -285,3 +291,75 @@ def test_a_disk_that_is_full_leaves_the_session_running_and_the_store_usable(
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, unlimited)
     control.resume("job", control.suspend("job", store), store)
     assert result_of(worker) == expected(steps)
+
+
+# ---- checkpoints that nobody asks for
+
+
+def test_named_sessions_that_moved_on_are_checkpointed_and_the_newest_is_kept(root: Path) -> None:
+    store = Store(root / "store")
+    loop = Loopback(open_device("cpu:0"), root, checkpoint_every_s=0.01, store=root / "store")
+    try:
+        context = loop.connect("job").open_context()
+        nameless = loop.connect().open_context()
+        buffer = context.alloc(1000)
+        nameless.alloc(1000)
+        seen = set[str]()
+        for turn in range(3):
+            context.write(buffer, bytes((turn,)) * 1000)
+            nameless.finish()
+            context.finish()
+            count = len(seen)
+            for _ in range(MAX_LOOKS):
+                loop.server.step()
+                loop.server.rest(0.001)
+                seen.update(store.records())
+                if len(seen) > count:
+                    break
+            assert len(seen) == count + 1
+            (newest,) = store.records()
+            shot = checkpoint.read(newest, Store(root / "store"))
+            assert shot.snapshot.position.session == "job"
+            assert b"".join(shot.contents(1)) == bytes((turn,)) * 1000
+    finally:
+        loop.close()
+
+
+def test_what_a_server_that_was_killed_had_checkpointed_by_itself_goes_on_elsewhere(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    server = spawn(
+        "cpu:0", fleet.root, tied=True, checkpoint_every_s=0.05, store=tmp_path / "store"
+    )
+    with connect("cpu:0", fleet.root, "job") as device, device.open_context() as context:
+        buffer = context.alloc(5000)
+        context.write(buffer, b"kept " * 1000)
+        context.finish()
+        give_up = time.monotonic() + 30
+        while not Store(tmp_path / "store").records():
+            assert time.monotonic() < give_up
+            time.sleep(0.02)
+        server.kill()
+        with pytest.raises(ServerGone):
+            context.finish()
+    fleet.start("cpu:1")
+    (record,) = Store(tmp_path / "store").records()
+    fleet.control("cpu:1").resume("job", record, tmp_path / "store")
+    found = reattach("cpu:1", "job", fleet.root)
+    assert found.context.read(found.buffers[0]) == b"kept " * 1000
+    found.context.close()
+
+
+def test_a_store_that_fails_leaves_sessions_alone(root: Path) -> None:
+    (root / "file").write_bytes(b"")
+    loop = Loopback(open_device("cpu:0"), root, checkpoint_every_s=0.01, store=root / "file")
+    try:
+        context = loop.connect("job").open_context()
+        buffer = context.alloc(8)
+        context.write(buffer, b"unharmed")
+        for _ in range(400):
+            loop.server.step()
+            loop.server.rest(0.001)
+        assert context.read(buffer) == b"unharmed"
+    finally:
+        loop.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 from hal.timeline import DeviceSpan, from_rows
 from hal.types import DeviceInfo
@@ -16,6 +17,8 @@ from proxy.store import Address, address_of
 TIMEOUT_S = 60.0  # for a session to reach a halting point, or the fabric to become free
 ANSWER_S = 30.0  # beyond that, for the work itself; more with large checkpoints
 STORING_S = 600.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,26 @@ class ServerStatus:
         return next((session for session in self.sessions if session.name == name), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A checkpoint, and what it cost. `halted_at`: s of this system's monotonic clock."""
+
+    checkpoint: str
+    buffer_bytes: int
+    read_bytes: int  # from the device
+    changed_bytes: int  # of pieces that were not known before
+    last_bytes: int  # of them, while the session stood still
+    stored_bytes: int  # by which the store grew
+    halted_at: float  # the session was told to stand still
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    epoch: int
+    uploaded_bytes: int  # to the device; without what was prepared
+    resumed_at: float  # the session went on
+
+
 class Control:
     """Of the server of `device_uri` ("opencl:0" or "proxy:opencl:0") under `root`. Any process of
     the same user may hold one; each call stands for itself. All raise ServerGone and
@@ -87,13 +110,20 @@ class Control:
         return from_rows(self._ask(ANSWER_S, do="timeline")["spans"])
 
     def snapshot(self, session: str, store: Address, timeout_s: float = TIMEOUT_S) -> str:
-        """Store a checkpoint of the session, which goes on; the checkpoint's id."""
-        return self._store("snapshot", session, store, timeout_s)
+        """Store a checkpoint of the session, which goes on; the checkpoint's id. Most of it is
+        read while the session runs."""
+        return self.store("snapshot", session, store, timeout_s).checkpoint
 
     def suspend(self, session: str, store: Address, timeout_s: float = TIMEOUT_S) -> str:
         """Halt at the device's finest point, store a checkpoint, release the device. The worker
         waits in its shared memory until `resume`. On failure the session goes on. The id."""
-        return self._store("suspend", session, store, timeout_s)
+        return self.store("suspend", session, store, timeout_s).checkpoint
+
+    def store(
+        self, what: str, session: str, store: Address, timeout_s: float = TIMEOUT_S
+    ) -> Stored:
+        """`what`: "snapshot" or "suspend", see there; also what it cost."""
+        return _known(Stored, self._ask_store(what, session, store, timeout_s))
 
     def resume(
         self, session: str, checkpoint: str, store: Address, timeout_s: float = TIMEOUT_S
@@ -101,15 +131,27 @@ class Control:
         """Go on here from a checkpoint, on a device of its part: the waiting worker does not
         notice; if it is dead, `proxy.client.reattach` takes over. The new epoch. On failure
         everything stays as it was, and the session can be resumed elsewhere."""
-        answer = self._ask(
-            timeout_s + STORING_S,
-            do="resume",
-            session=session,
-            checkpoint=checkpoint,
-            store=address_of(store),
-            timeout_s=timeout_s,
-        )
-        return int(answer["epoch"])
+        return self.resumed(session, checkpoint, store, timeout_s).epoch
+
+    def resumed(
+        self, session: str, checkpoint: str, store: Address, timeout_s: float = TIMEOUT_S
+    ) -> Resumed:
+        """As `resume`; also what it cost."""
+        answer = self._ask_store("resume", session, store, timeout_s, checkpoint=checkpoint)
+        return _known(Resumed, answer)
+
+    def prepare(
+        self, session: str, checkpoint: str, store: Address, timeout_s: float = TIMEOUT_S
+    ) -> int:
+        """Make here what the checkpoint holds, so that a resume from it, or from a later one of
+        the session, finds most of it done; the bytes that were uploaded. What nobody came for is
+        dropped after a while, or by `unprepare`. Raises Unsupported for an FPGA."""
+        answer = self._ask_store("prepare", session, store, timeout_s, checkpoint=checkpoint)
+        return int(answer["uploaded_bytes"])
+
+    def unprepare(self, session: str) -> bool:
+        """Drop what was prepared for a session; False if nothing was."""
+        return bool(self._ask(ANSWER_S, do="unprepare", session=session)["dropped"])
 
     def weigh(self, session: str, weight: int) -> None:
         """From now on the session has `weight` shares (1 to 100; 1 at first) of a device that
@@ -125,15 +167,22 @@ class Control:
         """Stop the server; workers get ServerGone."""
         self._ask(ANSWER_S, do="stop")
 
-    def _store(self, what: str, session: str, store: Address, timeout_s: float) -> str:
-        answer = self._ask(
+    def _ask_store(
+        self, what: str, session: str, store: Address, timeout_s: float, **more: object
+    ) -> desk.Reply:
+        return self._ask(
             timeout_s + STORING_S,
             do=what,
             session=session,
             store=address_of(store),
             timeout_s=timeout_s,
+            **more,
         )
-        return str(answer["checkpoint"])
 
     def _ask(self, patience_s: float, /, **request: object) -> desk.Reply:
         return desk.ask(self._paths, request, patience_s)
+
+
+def _known(kind: type[T], answer: desk.Reply) -> T:
+    """What this release knows of an answer."""
+    return kind(**{field.name: answer[field.name] for field in fields(kind)})  # type: ignore[arg-type]

@@ -102,6 +102,8 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "create_image": (_bool, (_at, _at)),
     "create_sampler": (_bool, (_at, _at)),
     "transfer": (_bool, (_at, _u64, _u64, _u64, _at, _int)),
+    "tenant_begin": (None, (_at,)),
+    "forget": (_bool, (_at, _u64, _u64)),
     "changed": (_u64, (_at, _u64)),
     "highest": (None, (_at, _at, _int)),
     "live": (_u64, (_at, _at, _u64)),

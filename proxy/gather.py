@@ -18,6 +18,7 @@ from proxy.store.pipeline import ahead
 
 Where = tuple[int, int, int]  # buffer, offset, size
 Packed = tuple[bytes, Bytes]
+Found = tuple[Where, int, Bytes]  # and the count of changes at which it was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +46,36 @@ def is_fresh(known: Known, changes: ChangeCount, batch: Batch, buffer: int, offs
     )
 
 
-def read_chunks(
-    wanted: Iterable[Where], piece: Piece, known: Known, changes: ChangeCount, batch: Batch
-) -> Iterator[tuple[int, int]]:
-    """Read, name and put each; the bytes read and those that changed, chunk by chunk. The session
-    stands still. Raises HalError, OSError."""
+def not_fresh(
+    sizes: dict[int, int], known: Known, changes: ChangeCount, batch: Batch
+) -> list[Where]:
+    """What must be read."""
+    return [w for w in chunks_of(sizes) if not is_fresh(known, changes, batch, *w[:2])]
 
-    def read() -> Iterator[tuple[Where, int, Bytes]]:
-        for where in wanted:
-            yield where, changes.count, piece(*where)
 
-    def name(item: tuple[Where, int, Bytes]) -> tuple[Where, Chunk, list[Packed | None], int]:
+def read(wanted: Iterable[Where], piece: Piece, changes: ChangeCount) -> Iterator[Found]:
+    """From the device, of a session that stands still. Raises HalError."""
+    for where in wanted:
+        yield where, changes.count, piece(*where)
+
+
+def put(found: Iterable[Found], known: Known, batch: Batch) -> tuple[int, int]:
+    """Name and store it; the bytes that were read, and those that were not known. Raises what
+    iterating raises, and OSError."""
+
+    def name(item: Found) -> tuple[Where, Chunk, list[Packed | None], int]:
         where, count, data = item
         return where, *_named(data, count, known.chunk(*where[:2]), batch)
 
-    for where, chunk, packed, changed in ahead(batch.store.threads, name, read()):
-        for digest, found, size in zip(chunk.digests, packed, _sizes(where[2]), strict=True):
-            if found is not None:
-                batch.add(digest, found, size)
+    read_bytes = changed_bytes = 0
+    for where, chunk, packed, changed in ahead(batch.store.threads, name, found):
+        for digest, each, size in zip(chunk.digests, packed, _sizes(where[2]), strict=True):
+            if each is not None:
+                batch.add(digest, each, size)
         known.remember(*where[:2], chunk)
-        yield where[2], changed
+        read_bytes += where[2]
+        changed_bytes += changed
+    return read_bytes, changed_bytes
 
 
 def gather(
@@ -72,12 +83,9 @@ def gather(
 ) -> Gathered:
     """All buffers, of a session that stands still. Raises HalError, OSError."""
     known.keep(set(sizes))
-    wanted = [w for w in chunks_of(sizes) if not is_fresh(known, changes, batch, *w[:2])]
-    read = changed = 0
-    for nbytes, new in read_chunks(wanted, piece, known, changes, batch):
-        read += nbytes
-        changed += new
-    return Gathered(names(sizes, known), read, changed)
+    wanted = not_fresh(sizes, known, changes, batch)
+    read_bytes, changed_bytes = put(read(wanted, piece, changes), known, batch)
+    return Gathered(names(sizes, known), read_bytes, changed_bytes)
 
 
 def names(sizes: dict[int, int], known: Known) -> dict[int, list[str]]:

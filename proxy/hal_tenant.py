@@ -40,16 +40,11 @@ class HalTenant(Tenant):
         self, name: str, segment: Segment, fabric: Fabric, half: ServerHalf, tail: int | None = None
     ) -> None:
         super().__init__(name, segment, fabric)
-        self.half = half
         self.halted = False
         self.draining = False
         self.fault = None
         self._backlog: deque[Pending] = deque()
-        self.epoch = segment[Line.EPOCH]
-        self.replied = self.asked = segment[Line.REPLY]
-        self.consumer = Consumer(
-            segment.ring, segment.cell(Line.HEAD), segment.cell(Line.TAIL), tail
-        )
+        self.begin(half, segment[Line.TAIL] if tail is None else tail)
         self.caps = fabric.device.info.caps
         self.stops_anywhere = self.caps.preemption is not Preemption.COMMAND
         self._whole_kernels = self.caps.preemption is Preemption.COMMAND
@@ -59,6 +54,15 @@ class HalTenant(Tenant):
         self._objects = Objects(self.context)
         self._dirty = True  # something to publish
         self._slow = False  # the last bulk transfer was not done at once
+
+    def begin(self, half: ServerHalf, tail: int) -> None:
+        segment = self.segment
+        self.half = half
+        self.epoch = segment[Line.EPOCH]
+        self.replied = self.asked = segment[Line.REPLY]
+        self.consumer = Consumer(
+            segment.ring, segment.cell(Line.HEAD), segment.cell(Line.TAIL), tail
+        )
         self._told_errors = segment[Line.ERRORS]
 
     @property

@@ -72,6 +72,10 @@ class HandleTable(Generic[T]):
         del self._live[handle]
         return value
 
+    def raise_to(self, highest: int) -> None:
+        """Numbers up to it were used, by objects that are no more."""
+        self._highest = max(self._highest, highest)
+
     @property
     def highest(self) -> int:
         return self._highest

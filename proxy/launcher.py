@@ -14,6 +14,7 @@ from proxy.info import PREFIX, read_info
 from proxy.limits import Limits
 from proxy.liveness import holder_lives
 from proxy.paths import ServerPaths
+from proxy.store import Address, address_of
 
 START_TIMEOUT_S = 120.0  # a first OpenCL start compiles kernels of its own
 STOP_TIMEOUT_S = 20.0
@@ -67,11 +68,13 @@ def spawn(
     quantum_cycles: int | None = None,
     core: str | None = None,
     limits: Limits | None = None,
+    checkpoint_every_s: float | None = None,
+    store: Address = "",
 ) -> ServerProcess:
     """Start a server and wait until it serves. `name`: what workers call it, if not the device's
     URI (two servers may share a device). `tied`: it stops when this process is gone.
-    `quantum_cycles`: see proxy.fabric. `core`, `limits`: see proxy.server. Raises
-    ServerGone with the end of its log."""
+    `quantum_cycles`: see proxy.fabric. `core`, `limits`: see proxy.server. `checkpoint_every_s`,
+    `store`: see proxy.automatic. Raises ServerGone with the end of its log."""
     paths = ServerPaths.under(root, name or device_uri)
     paths.create()
     command = [sys.executable, "-m", "proxy.server", "--root", str(root.absolute())]
@@ -84,6 +87,8 @@ def spawn(
         command += ["--quantum-ms", str(limits.quantum_ms), "--kernel-s", str(limits.kernel_s)]
         if limits.session_bytes is not None:
             command += ["--session-bytes", str(limits.session_bytes)]
+    if checkpoint_every_s is not None:
+        command += ["--checkpoint-every", str(checkpoint_every_s), "--store", address_of(store)]
     if tied:
         command += ["--tied-to", str(os.getpid())]
     with paths.log.open("ab") as log:

@@ -13,6 +13,7 @@ from proxy.client import ProxyDriver
 from proxy.fabric import QUANTUM_CYCLES
 from proxy.limits import Limits
 from proxy.server import Server
+from proxy.store import Address
 
 
 class Loopback:
@@ -24,9 +25,18 @@ class Loopback:
         quantum_cycles: int = QUANTUM_CYCLES,
         core: str | None = None,
         limits: Limits | None = None,
+        checkpoint_every_s: float | None = None,
+        store: Address = "",
     ) -> None:
         self.server = Server(
-            root, name, device, quantum_cycles=quantum_cycles, core=core, limits=limits
+            root,
+            name,
+            device,
+            quantum_cycles=quantum_cycles,
+            core=core,
+            limits=limits,
+            checkpoint_every_s=checkpoint_every_s,
+            store=store,
         )
 
     def connect(

@@ -44,8 +44,17 @@ def main(argv: list[str] | None = None) -> int:
     limits.add_argument("--quantum-ms", type=float, default=QUANTUM_MS, help="slice; 0: none")
     limits.add_argument("--kernel-s", type=float, default=KERNEL_S, help="watchdog; 0: none")
     limits.add_argument("--session-bytes", type=int, help="of the device's memory, a session")
+    parser.add_argument(
+        "--checkpoint-every",
+        type=float,
+        metavar="S",
+        help="checkpoint every session that has a name, so often, into --store",
+    )
+    parser.add_argument("--store", help="folder or URL of the checkpoint store")
     parser.add_argument("--tied-to", type=int, help="stop when this process is gone")
     given = parser.parse_args(argv)
+    if given.checkpoint_every is not None and (given.checkpoint_every <= 0 or not given.store):
+        parser.error("--checkpoint-every needs a time above 0, and a --store")
     reuse_memory()
     try:
         device = open_device(given.device)
@@ -57,6 +66,8 @@ def main(argv: list[str] | None = None) -> int:
             quantum_cycles=given.quantum_cycles,
             core=given.core,
             limits=Limits(given.quantum_ms, given.kernel_s, given.session_bytes),
+            checkpoint_every_s=given.checkpoint_every,
+            store=given.store or "",
         )
     except HalError as error:
         sys.stderr.write(f"{error.code}: {error}\n")

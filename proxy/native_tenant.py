@@ -23,7 +23,7 @@ from proxy.replay import BufferEntry, ImageEntry, ReplayLog
 from proxy.ring import Consumer
 from proxy.segment import Line, Segment
 from proxy.session import Flight, ServerHalf
-from proxy.tenant import Contents, Holdings, Tenant
+from proxy.tenant import Holdings, Tenant
 
 LAST_TIMEOUT_S = 10.0  # of a server that stops: a kernel that still runs then is abandoned
 _STALE, _VIOLATION = -1, -2
@@ -146,11 +146,20 @@ class NativeObjects(Holdings):
         self._library.check(self._library.kernels(self._tenant.at, program))
         return self._library.taken()
 
-    def replay(self, log: ReplayLog, contents: Contents) -> None:
+    def adapt(self, log: ReplayLog) -> None:
         library, at = self._library, self._tenant.at
-        for sampler in log.samplers.values():
-            library.check(library.create_sampler(at, _values(sampler)))
-        for handle in sorted({**log.buffers, **log.images}):
+        wanted = {native.PROGRAM: set(log.programs), native.SAMPLER: set(log.samplers)}
+        memory = log.buffers.keys() | log.images.keys()
+        have = self._live()
+        for found in have:
+            if found.handle not in wanted.get(found.kind, memory):
+                library.check(library.forget(at, found.kind, found.handle))
+        samplers = {found.handle for found in have if found.kind == native.SAMPLER}
+        for handle, sampler in log.samplers.items():
+            if handle not in samplers:
+                library.check(library.create_sampler(at, _values(sampler)))
+        there = {found.handle for found in have if found.kind in (native.BUFFER, native.IMAGE)}
+        for handle in sorted(memory - there):
             if (entry := log.buffers.get(handle)) is not None:
                 library.check(library.alloc(at, handle, entry.nbytes, entry.usage))
             else:
@@ -158,17 +167,16 @@ class NativeObjects(Holdings):
                 if image.buffer and image.buffer not in log.buffers:
                     raise StateError(f"image {handle} lies in a buffer that was freed: not movable")
                 library.check(library.create_image(at, _values(image)))
-        for handle, nbytes in log.contents():
-            offset = 0
-            for piece in contents(handle):
-                self._tenant.transfer(handle, offset, bytearray(piece), write=True)
-                offset += len(piece)
-            if offset != nbytes:
-                raise StateError(f"{offset} bytes for object {handle}, which holds {nbytes}")
-        for handle, program in log.programs.items():
-            self.load(handle, program)
+
+    def fill(self, handle: int, offset: int, data: memoryview) -> None:
+        self._tenant.transfer(handle, offset, bytearray(data), write=True)
+
+    def settle(self) -> None:
+        """Each transfer is done when it returns."""
+
+    def complete(self, log: ReplayLog) -> None:
         highest = (log.highest_buffer, log.highest_program, log.highest_sampler)
-        library.highest(at, (ctypes.c_uint64 * 3)(*highest), 1)
+        self._library.highest(self._tenant.at, (ctypes.c_uint64 * 3)(*highest), 1)
 
     def _live(self) -> list[native.Live]:
         """In creation order."""
@@ -200,23 +208,15 @@ class NativeTenant(Tenant):
     ) -> None:
         """`half`, `tail`: where to go on from; nothing is in flight there."""
         self.library = engine.library
-        allowed = self._limits = limits or Limits()
-        told = segment[Line.ERRORS]
+        self._limits = limits or Limits()
+        allowed = self._limits.session_bytes
         self.words = Words(
-            issued=half.issued,
-            retired=half.issued,
-            completed=half.completed,
-            newest_seq=half.newest_seq,
-            tail=segment[Line.TAIL] if tail is None else tail,
-            epoch=segment[Line.EPOCH],
-            replied=segment[Line.REPLY],
-            asked=segment[Line.REPLY],
-            errors_told=told,
             weight=1,
-            limit_bytes=2**64 - 1 if allowed.session_bytes is None else allowed.session_bytes,
+            limit_bytes=2**64 - 1 if allowed is None else allowed,
             dirty=1,
         )
         super().__init__(name, segment, fabric)
+        self._set_words(half, segment[Line.TAIL] if tail is None else tail)
         self.at = self.library.tenant_open(
             engine.at,
             name.encode(),
@@ -230,6 +230,19 @@ class NativeTenant(Tenant):
         self._objects = NativeObjects(self)
         self._last_seq = 0
         self._backlog: list[Pending] = []
+
+    def begin(self, half: ServerHalf, tail: int) -> None:
+        self._set_words(half, tail)
+        self.library.tenant_begin(self.at)
+
+    def _set_words(self, half: ServerHalf, tail: int) -> None:
+        segment, words = self.segment, self.words
+        words.issued = words.retired = half.issued
+        words.completed, words.newest_seq = half.completed, half.newest_seq
+        words.tail = tail
+        words.epoch = segment[Line.EPOCH]
+        words.replied = words.asked = segment[Line.REPLY]
+        words.errors_told = segment[Line.ERRORS]
 
     # ---- the words
 

@@ -15,7 +15,7 @@ from proxy import records
 from proxy.handles import HandleTable
 from proxy.known import Changes
 from proxy.replay import ReplayLog
-from proxy.tenant import Contents, Holdings
+from proxy.tenant import Holdings
 
 ArenaRange = Callable[[int, int], memoryview]  # (offset, size); raises RemoteProtocolError
 
@@ -115,24 +115,35 @@ class Objects(Holdings):
     def kernels(self, program: int) -> bytes:
         raise Unsupported("only sessions of the native engine describe kernels")
 
-    def replay(self, log: ReplayLog, contents: Contents) -> None:
+    def adapt(self, log: ReplayLog) -> None:
         if log.images or log.samplers:
             raise Unsupported(
                 "the checkpoint holds images or samplers: only a server with the native engine, "
                 "on an OpenCL device, can go on from it"
             )
-        self._log = log
-        self.buffers = HandleTable("buffer", log.highest_buffer)
-        self.programs = HandleTable("program", log.highest_program)
+        for handle, buffer in self.buffers.items():
+            if handle not in log.buffers:
+                self.buffers.remove(handle)
+                buffer.free()
+        for handle, program in self.programs.items():
+            if handle not in log.programs:
+                self.programs.remove(handle)
+                self.context.unload(program)
+        have = {handle for handle, _ in self.buffers.items()}
         for handle, entry in log.buffers.items():
-            buffer = self.context.alloc(entry.nbytes, Usage.ALL)
-            self.buffers.add(handle, buffer)
-            at = 0
-            for piece in contents(handle):
-                self.context.write(buffer, piece, at)
-                at += len(piece)
-        for handle, image in log.programs.items():
-            self.programs.add(handle, self.context.load(image))
+            if handle not in have:
+                self.buffers.add(handle, self.context.alloc(entry.nbytes, Usage.ALL))
+
+    def fill(self, handle: int, offset: int, data: memoryview) -> None:
+        self.context.write(self.buffers.get(handle), data, offset)
+
+    def settle(self) -> None:
+        self.context.finish()
+
+    def complete(self, log: ReplayLog) -> None:
+        self._log = log
+        self.buffers.raise_to(log.highest_buffer)
+        self.programs.raise_to(log.highest_program)
 
     def _real(self, arg: records.AnyArg) -> Arg:
         if isinstance(arg, records.LocalArg | records.ObjectArg):

@@ -15,7 +15,9 @@ from hal.timeline import to_rows
 from proxy.desk import Reply
 from proxy.errors import LeaseExpired
 from proxy.fabric import checked_weight
-from proxy.paths import checked_name, parked
+from proxy.paths import checked_name
+from proxy.prepare import Prepare, Unprepare
+from proxy.rendezvous import suspended_file
 from proxy.resume import Resume
 from proxy.segment import Line, Segment, refuse
 from proxy.suspend import Suspend
@@ -48,6 +50,10 @@ def begin(server: Server, request_id: str, request: Reply) -> Operation:
                 return Drop(server, request_id, str(request["session"]))
             case "snapshot" | "suspend":
                 return Suspend(server, request_id, request)
+            case "prepare":
+                return Prepare(server, request_id, request)
+            case "unprepare":
+                return Unprepare(server, request_id, request)
             case "resume":
                 return Resume(server, request_id, request)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -146,8 +152,8 @@ class Drop:
         if served is not None:
             self._server.end(served, reason)
             return {"dropped": True}
-        path = parked(self._server.paths.root) / self._session
-        if not path.exists():
+        path = suspended_file(self._server.paths.root, self._session)
+        if path is None:
             return {"dropped": False}
         refuse(Segment.open(path), reason)
         path.unlink(missing_ok=True)

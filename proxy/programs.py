@@ -17,6 +17,8 @@ from proxy.control import Control
 from proxy.errors import ProxyError, RemoteProtocolError
 from proxy.info import running_servers
 from proxy.liveness import ProcessId
+from proxy.move import ROUNDS, Moved
+from proxy.move import move as move_session
 from proxy.paths import checked_name, parked, write_atomically
 from proxy.segment import Line, Segment
 from proxy.store import Address, address_of
@@ -95,23 +97,24 @@ def resume(root: Path, program: str, target: str | None = None) -> list[tuple[st
 
 
 def move(
-    root: Path, program: str, target: str, store: Address, source: str | None = None
-) -> list[str]:
-    """All sessions (of `source` only, if given) go on on `target`; the moved ones' names. What
-    cannot be resumed there goes on where it was. Raises UsageError."""
+    root: Path,
+    program: str,
+    target: str,
+    store: Address,
+    source: str | None = None,
+    rounds: int = ROUNDS,
+) -> list[tuple[str, Moved]]:
+    """All sessions (of `source` only, if given) go on on `target`, copied ahead in at most so many
+    rounds while they run; those that were moved. What cannot go there goes on where it was. Raises
+    UsageError."""
     moved = []
     for each in _known(root, program):
         if each.server == target or (source is not None and each.server != source):
             continue
         if each.state == "halted":
             raise UsageError(f"{each.session!r} is halted: haltere resume {program} --to {target}")
-        checkpoint = Control(root, each.server).suspend(each.session, store)
-        try:
-            Control(root, target).resume(each.session, checkpoint, store)
-        except BaseException:
-            Control(root, each.server).resume(each.session, checkpoint, store)
-            raise
-        moved.append(each.session)
+        done = move_session(root, each.session, each.server, target, store, rounds)
+        moved.append((each.session, done))
     return moved
 
 

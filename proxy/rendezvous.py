@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from hal.errors import DeviceLost, UsageError
 from proxy.desk import ServerPage
-from proxy.errors import ServerGone
+from proxy.errors import ProxyError, ServerGone
 from proxy.info import PREFIX, ServerInfo, running_servers
-from proxy.liveness import ProcessId
-from proxy.paths import ServerPaths
-from proxy.segment import Asleep, Line, Segment
+from proxy.liveness import ProcessId, holder_lives
+from proxy.paths import ServerPaths, all_servers, parked
+from proxy.segment import Asleep, Line, Segment, State
 
 
 def find_server(device_uri: str, root: Path) -> tuple[ServerPaths, ServerInfo]:
@@ -53,6 +54,31 @@ def take_up(path: Path) -> Segment:
         _sign(segment)
         segment[Line.CLIENT_ASLEEP] = Asleep.NO
     return segment
+
+
+def suspended_file(root: Path, name: str) -> Path | None:
+    """The file of a suspended session: parked, or with a server that died when it had just let go
+    of it, or had not yet begun with it."""
+    path = parked(root) / name
+    if path.exists():
+        return path
+    for paths in all_servers(root):
+        path = paths.sessions / name
+        if not path.exists() or holder_lives(paths.lock):
+            continue
+        with suppress(ProxyError, OSError):
+            segment = Segment.open(path)
+            is_suspended = segment[Line.STATE] == State.SUSPENDED
+            segment.close()
+            if is_suspended:
+                return path
+    return None
+
+
+def session_file(root: Path, name: str) -> Path | None:
+    """The file of a session that runs, or is suspended."""
+    running = (paths.sessions / name for paths, _ in running_servers(root))
+    return next((path for path in running if path.exists()), None) or suspended_file(root, name)
 
 
 def _sign(segment: Segment) -> None:

@@ -7,7 +7,7 @@ all of that was right. Until then everything is as it was, whatever goes wrong.
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from hal.errors import DeviceTimeout, StateError
@@ -17,6 +17,8 @@ from proxy.errors import CheckpointRefused, StoreBusy, from_wire
 from proxy.info import running_servers
 from proxy.liveness import ProcessId
 from proxy.paths import checked_name, parked
+from proxy.prepare import Prepared, check_part
+from proxy.rendezvous import suspended_file
 from proxy.ring import Producer
 from proxy.segment import Line, Segment
 from proxy.suspend import cut_of, store_of
@@ -36,11 +38,15 @@ class Resume:
         self._deadline = time.monotonic() + float(request["timeout_s"])
         self._store = store_of(server, request)
         self._checkpoint = checkpoint.read(str(request["checkpoint"]), self._store)
-        self._path = parked(server.paths.root) / self._name
-        self._was_parked = self._path.exists()
-        self._owned = False  # the file at `_path` is this operation's: made anew, or claimed
+        found = suspended_file(server.paths.root, self._name)
+        self._was_parked = found is not None
+        self._path = found or parked(server.paths.root) / self._name
+        self._owned = False  # the file at `_path` was made anew by this operation,
+        self._claimed = False  # or is in this server's home now
         self._check()
         self._tenant: Tenant | None = None
+        self._prepared: Prepared | None = None
+        self._uploaded_bytes = 0
         self._held = ExitStack()
         self._is_held = False
 
@@ -55,17 +61,30 @@ class Resume:
                 if time.monotonic() < self._deadline:
                     return None
                 raise DeviceTimeout(f"{self._server.paths.name}: the fabric did not become free")
+            before = 0 if self._prepared is None else self._prepared.uploaded_bytes
             self._recreate(tenant)
             self._take_over(tenant)
         except Exception:
             self._held.close()
-            if self._owned:
-                self._path.unlink(missing_ok=True)
+            self._let_go()
             if self._tenant is not None:
                 self._tenant.release()
             raise
         self._held.close()
-        return {"epoch": tenant.epoch, "issued": tenant.half.issued}
+        return {
+            "epoch": tenant.epoch,
+            "issued": tenant.half.issued,
+            "uploaded_bytes": self._uploaded_bytes - before,
+            "resumed_at": time.monotonic(),
+        }
+
+    def _let_go(self) -> None:
+        """Of the session's file: one that was made goes, one that was claimed is parked again."""
+        if self._claimed and not self._owned:
+            with suppress(OSError):
+                self._path.rename(parked(self._server.paths.root) / self._name)
+        elif self._owned:
+            self._path.unlink(missing_ok=True)
 
     def _hold_store(self) -> bool:
         """Nothing of it is removed meanwhile."""
@@ -81,17 +100,12 @@ class Resume:
 
     def _check(self) -> None:
         position = self._checkpoint.snapshot.position
-        info = self._server.device.info
         if position.session != self._name:
             raise CheckpointRefused(
                 f"checkpoint {self._checkpoint.id} is of session {position.session!r}, not "
                 f"{self._name!r}"
             )
-        if position.part != info.part:
-            raise CheckpointRefused(
-                f"checkpoint is of part {position.part!r}; {self._server.paths.name} is "
-                f"{info.part!r}: resume it on a device of its own part"
-            )
+        check_part(self._server, self._checkpoint)
         self._check_not_running()
 
     def _check_not_running(self) -> None:
@@ -106,11 +120,27 @@ class Resume:
         shot = self._checkpoint.snapshot
         position = shot.position
         segment = self._parked_segment() or self._fresh_segment()
-        tenant = self._server.open_tenant(
-            self._name, segment, snapshot.half_of(shot), position.tail
-        )
+        tenant = self._prepared_tenant(segment)
+        half = snapshot.half_of(shot)
+        if tenant is not None:
+            tenant.begin(half, position.tail)
+        else:
+            tenant = self._server.open_tenant(self._name, segment, half, position.tail)
         tenant.overlay = shot.overlay
         tenant.weight = position.weight
+        return tenant
+
+    def _prepared_tenant(self, segment: Segment) -> Tenant | None:
+        """What was prepared for the worker of this file; the tenant has the file mapped already."""
+        self._prepared = self._server.prepared.pop(self._name, None)
+        if self._prepared is None:
+            return None
+        tenant = self._prepared.tenant
+        if self._prepared.busy or tenant.segment[Line.NONCE] != segment[Line.NONCE]:
+            self._prepared = None
+            tenant.release()
+            return None
+        segment.close()
         return tenant
 
     def _parked_segment(self) -> Segment | None:
@@ -160,9 +190,10 @@ class Resume:
     def _recreate(self, tenant: Tenant) -> None:
         shot = self._checkpoint.snapshot
         objects = tenant.objects
-        objects.replay(shot.log, self._checkpoint.contents)
-        for buffer, digests in self._checkpoint.pieces.items():
-            tenant.known.restored(buffer, digests, tenant.changes.count)
+        prepared = self._prepared or Prepared(tenant)
+        for _ in prepared.become(self._checkpoint):
+            pass
+        self._uploaded_bytes = prepared.uploaded_bytes
         tenant.load_hidden(shot.hidden or b"", shot.position.last_seq)
         tenant.inbox[:] = shot.inbox
         tenant.outbox = shot.outbox
@@ -179,16 +210,19 @@ class Resume:
         self._check_not_running()
         if not self._owned and not self._is_of_the_cut(segment):
             raise self._gone()  # resumed and suspended again since it was opened
+        self._server.store_step("claim")
         try:
             self._path.rename(home)
         except FileNotFoundError:
             raise self._gone() from None
-        self._path, self._owned = home, True
+        self._path, self._claimed = home, True
+        self._server.store_step("claimed")
         tenant.epoch = self._checkpoint.snapshot.position.epoch + 1
         segment[Line.EPOCH] = tenant.epoch
         segment[Line.TAIL] = tenant.tail
         tenant.touched()
         tenant.publish()
+        self._server.store_step("run")
         self._server.serve(tenant, home)
 
 

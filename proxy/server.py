@@ -13,12 +13,14 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from hal.context import Device
 from hal.errors import HalError, Unsupported, UsageError
 from proxy import desk
+from proxy.automatic import Automatic
 from proxy.calls import Calls
 from proxy.doorbell import fence, sleep_on_any
 from proxy.engine import Engine, Library
@@ -31,9 +33,10 @@ from proxy.liveness import LifeLock, ProcessId
 from proxy.native_tenant import LAST_TIMEOUT_S, NativeTenant, reap
 from proxy.operations import Operation, begin
 from proxy.paths import ServerPaths, checked_name, discard, parked, write_atomically
+from proxy.prepare import Prepared, drop_forgotten, drop_prepared
 from proxy.segment import Line, Segment, State, refuse
 from proxy.session import ServerHalf
-from proxy.store import Step, Store
+from proxy.store import Address, Step, Store
 from proxy.tenant import Tenant
 
 CORES = ("native", "python")
@@ -74,10 +77,12 @@ class Server:
         quantum_cycles: int = QUANTUM_CYCLES,
         core: str | None = None,
         limits: Limits | None = None,
+        checkpoint_every_s: float | None = None,
+        store: Address = "",
     ) -> None:
         """`store_step`: see Store. `quantum_cycles`: see Fabric. `core`: "native" or "python", who
-        does
-                commands; by default the native engine, where it knows the device. `limits`: its."""
+        does commands; by default the native engine, where it knows the device. `limits`: its.
+        `checkpoint_every_s`: see Automatic; into `store`."""
         self.paths = ServerPaths.under(root, name)
         self.paths.create()
         self._lock = LifeLock(self.paths.lock)
@@ -92,8 +97,13 @@ class Server:
         self._identity = ProcessId.own()
         self.store_step = store_step
         self.stores: dict[str, Store] = {}
+        self.prepared: dict[str, Prepared] = {}  # by session
+        self.afterwards: list[Callable[[], None]] = []  # once control's answers are sent
         self._reattach_s = reattach_s
         self._operations: list[Operation] = []
+        self._automatic = (
+            None if checkpoint_every_s is None else Automatic(self, store, checkpoint_every_s)
+        )
         self._page = desk.ServerPage(self.paths)
         self._look_at = self._sweep_at = 0.0
         self._seen: list[int] = []
@@ -196,6 +206,9 @@ class Server:
         if self._look_at >= self._sweep_at:
             self._sweep_at = self._look_at + SWEEP_S
             self._sweep()
+        due = None if self._automatic is None else self._automatic.next()
+        if due is not None:
+            self._operations.append(due)
         for request_id, request in desk.waiting_requests(self.paths):
             progress = True
             try:
@@ -286,6 +299,7 @@ class Server:
 
     def _sweep(self) -> None:
         """Forget suspended sessions that nobody waits in: a resume makes their files anew."""
+        drop_forgotten(self)
         for path in parked(self.paths.root).iterdir():
             with suppress(ProxyError, OSError):
                 segment = Segment.open(path)
@@ -309,9 +323,16 @@ class Server:
                 self._operations.remove(operation)
                 self._reply(operation.request_id, answer)
                 ended = True
+        while self.afterwards:
+            try:
+                self.afterwards.pop()()
+            except Exception as error:  # noqa: BLE001  # what it held may stay with the device
+                _foreseen(error, "what a control request left to do")
         return ended
 
     def _reply(self, request_id: str, answer: desk.Reply | AnyError) -> None:
+        if not request_id:
+            return  # nobody asked
         try:
             desk.reply(self.paths, self._page, request_id, answer)
         except OSError as error:  # no room, or a stranger's file in its way: its asker gives up
@@ -325,7 +346,11 @@ class Server:
         for folder in (self.paths.sessions, self.paths.incoming):
             for path in folder.iterdir():
                 with suppress(ProxyError, OSError):  # not a session file, or of another release
-                    refuse(Segment.open(path), gone)
+                    segment = Segment.open(path)
+                    if segment[Line.STATE] == State.SUSPENDED:  # its checkpoint stands
+                        path.rename(parked(self.paths.root) / path.name)
+                        continue
+                    refuse(segment, gone)
                 discard(path)
         for path in self.paths.control.iterdir():
             discard(path)
@@ -334,6 +359,8 @@ class Server:
         """Tell everybody, release the device."""
         for served in tuple(self.served.values()):
             self.end(served, ServerGone(f"the server of {self.paths.name} was stopped"))
+        for name in tuple(self.prepared):
+            drop_prepared(self, name)
         self.paths.info.unlink(missing_ok=True)
         self.paths.opencl_values.unlink(missing_ok=True)
         self.fabric.close()

@@ -105,11 +105,16 @@ def take(tenant: Tenant) -> tuple[Snapshot, Piece]:
         outbox=tenant.outbox,
         error=None if half.error is None else to_wire(half.error),
     )
+    return snapshot, piece_of(tenant)
+
+
+def piece_of(tenant: Tenant) -> Piece:
+    """How to read its buffers while it stands still."""
 
     def piece(buffer: int, offset: int, size: int) -> bytes:
         return tenant.peek(buffer, offset, size)
 
-    return snapshot, piece
+    return piece
 
 
 def half_of(snapshot: Snapshot) -> ServerHalf:

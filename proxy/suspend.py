@@ -9,7 +9,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from hal.errors import DeviceTimeout, StateError
+from hal.errors import DeviceTimeout, StateError, UsageError
 from proxy import checkpoint, snapshot
 from proxy.desk import Reply
 from proxy.errors import StoreBusy
@@ -17,6 +17,8 @@ from proxy.gather import gather
 from proxy.paths import parked
 from proxy.segment import Line, State
 from proxy.store import Batch, Store
+from proxy.sweep import Sweep
+from proxy.tenant import Tenant
 
 if TYPE_CHECKING:
     from proxy.server import Served, Server
@@ -54,6 +56,8 @@ class Suspend:
         self._timeout_s = float(request["timeout_s"])
         self._held = ExitStack()
         self._batch: Batch | None = None
+        self._sweep: Sweep | None = None
+        self._halted_at: float | None = None  # it was told to stand still; this system's clock
 
     def poll(self) -> Reply | None:
         served = self._server.served.get(self._name)
@@ -83,26 +87,45 @@ class Suspend:
                     return None
                 raise
         tenant = served.tenant
-        if not snapshot.halt(tenant):
-            if in_time:
-                return None
+        if self._sweep is None:
+            self._sweep = Sweep(tenant, self._batch, ahead=not self._release)
+        if self._sweep.tenant is not tenant:
+            raise UsageError(f"session {self._name!r} was begun anew while it was being stored")
+        stands = self._sweep.poll() if not self._sweep.done else self._halt(tenant)
+        if not stands and not in_time:
             raise DeviceTimeout(
                 f"session {self._name!r} reached no halting point in {self._timeout_s} s; it "
                 "goes on"
             )
+        if not self._sweep.done:
+            if stands:
+                self._deadline = time.monotonic() + self._timeout_s
+            return None
+        if self._halted_at is None or not stands:
+            return None
+        return self._store_it(served, self._batch, self._sweep)
+
+    def _halt(self, tenant: Tenant) -> bool:
+        self._halted_at = self._halted_at or time.monotonic()
+        return snapshot.halt(tenant)
+
+    def _store_it(self, served: Served, batch: Batch, sweep: Sweep) -> Reply:
+        tenant = served.tenant
         tenant.publish()
         shot, piece = snapshot.take(tenant)
         sizes = dict(shot.log.contents())
-        found = gather(sizes, piece, tenant.known, tenant.changes, self._batch)
-        record = checkpoint.write(shot, found.pieces, self._batch)
+        found = gather(sizes, piece, tenant.known, tenant.changes, batch)
+        record = checkpoint.write(shot, found.pieces, batch)
         answer = {
             "checkpoint": record,
             "issued": tenant.half.issued,
             "epoch": tenant.epoch,
             "buffer_bytes": shot.log.total_bytes,
-            "read_bytes": found.read_bytes,
-            "changed_bytes": found.changed_bytes,
-            "stored_bytes": self._batch.stored_bytes,
+            "read_bytes": sweep.read_bytes + found.read_bytes,
+            "changed_bytes": sweep.changed_bytes + found.changed_bytes,
+            "last_bytes": found.changed_bytes,  # of them, while the session stood still
+            "stored_bytes": batch.stored_bytes,
+            "halted_at": self._halted_at,
         }
         if self._release:
             self._park(served, record)
@@ -114,12 +137,14 @@ class Suspend:
         tenant.check_epoch()
         tenant.segment[Line.CUT] = cut_of(record)
         tenant.segment[Line.STATE] = State.SUSPENDED
+        self._server.store_step("park")
         try:
             served.path.rename(parked(self._server.paths.root) / tenant.name)
         except OSError as error:
             tenant.segment[Line.STATE] = State.RUNNING
             tenant.draining = False
             raise StateError(f"session could not be parked: {error}; it goes on") from error
+        self._server.store_step("parked")
         tenant.segment.event.ring()
         self._server.forget(served)
-        tenant.release()
+        self._server.afterwards.append(tenant.release)  # the answer need not wait for it

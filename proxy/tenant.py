@@ -9,7 +9,7 @@ are here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 from hal.errors import HalError
 from hal.types import Overlay, ProgramImage
@@ -22,11 +22,9 @@ from proxy.liveness import ProcessId
 from proxy.pending import Pending
 from proxy.replay import ReplayLog
 from proxy.segment import END_AT, END_BYTES, Asleep, Line, Segment, State
-from proxy.session import Flight, Progress
+from proxy.session import Flight, Progress, ServerHalf
 
 HALT_TIMEOUT_S = 5.0  # for halts when nothing, or only a kernel that stops at any cycle, runs
-
-Contents = Callable[[int], Iterable[memoryview]]  # of a buffer or image, by handle
 
 
 class Holdings(ABC):
@@ -52,9 +50,24 @@ class Holdings(ABC):
     def kernels(self, program: int) -> bytes:
         """KernelInfo and ArgInfo records."""
 
+    # recreating, in a session that does nothing yet
+
     @abstractmethod
-    def replay(self, log: ReplayLog, contents: Contents) -> None:
-        """Recreate what `log` holds, filled with contents(handle), in a session without objects."""
+    def adapt(self, log: ReplayLog) -> None:
+        """Free what `log` does not hold, and make what it holds, in its order: buffers, images and
+        samplers. Raises HalError."""
+
+    @abstractmethod
+    def fill(self, handle: int, offset: int, data: memoryview) -> None:
+        """Write to a buffer or image. Raises HalError."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Until what was filled needs no memory any more. Raises HalError."""
+
+    @abstractmethod
+    def complete(self, log: ReplayLog) -> None:
+        """All is here that `log` holds, programs too: numbers go on from there."""
 
 
 class Tenant(ABC):
@@ -135,6 +148,11 @@ class Tenant(ABC):
     @abstractmethod
     def can_pump(self) -> bool:
         """The device has something of this session to work on now."""
+
+    @abstractmethod
+    def begin(self, half: ServerHalf, tail: int) -> None:
+        """Go on from there, in a session that did nothing here yet. Nothing is in flight, but for
+        what a hidden state holds."""
 
     @abstractmethod
     def take_commands(self, limit: int) -> bool:

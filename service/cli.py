@@ -138,12 +138,19 @@ def proxy(
         int | None,
         typer.Option(help="FPGA cycles after which a kernel gives way to a session that waits."),
     ] = None,
+    checkpoint_every: Annotated[
+        float | None,
+        typer.Option(help="Checkpoint every named session so often, in seconds."),
+    ] = None,
+    store: cli_store.Store = cli_store.DEFAULT_STORE,
 ) -> None:
     """Serve a device to other processes; programs open it as proxy:DEVICE. Ctrl-C ends it."""
     from proxy.main import main as serve_device
 
-    quantum = [] if quantum_cycles is None else ["--quantum-cycles", str(quantum_cycles)]
-    raise typer.Exit(serve_device(["--device", device, *quantum]))
+    options = [] if quantum_cycles is None else ["--quantum-cycles", str(quantum_cycles)]
+    if checkpoint_every is not None:
+        options += ["--checkpoint-every", str(checkpoint_every), "--store", store]
+    raise typer.Exit(serve_device(["--device", device, *options]))
 
 
 @app.command()

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.cli_store import DEFAULT_STORE, Store
+from service.cli_store import DEFAULT_STORE, Store, size
 
 console = Console()
 
@@ -80,15 +80,25 @@ def move(
     target: Annotated[str, typer.Option("--to", help="Device of the same part.")],
     source: Annotated[str | None, typer.Option("--from", help="Move only what runs there.")] = None,
     store: Store = DEFAULT_STORE,
+    rounds: Annotated[
+        int, typer.Option(min=0, help="How often at most to copy ahead while it runs.")
+    ] = 4,
 ) -> None:
-    """Halt a running program, save it, and let it go on on another device."""
+    """Move a running program to another device; it stops for the last of its data only."""
     from proxy import programs
     from proxy.paths import default_root
 
     with console.status(f"moving {name} to {target}"):
-        moved = programs.move(default_root(), name, target, store, source)
-    for session in moved:
-        console.print(f"{session} goes on on {target}")
+        moved = programs.move(default_root(), name, target, store, source, rounds)
+    for session, done in moved:
+        *ahead, last = done.rounds
+        copied = (
+            f", {size(sum(each.uploaded_bytes for each in ahead))} of it ahead" if ahead else ""
+        )
+        console.print(
+            f"{session} goes on on {target} after {done.pause_s:.3f} s: "
+            f"{size(last.uploaded_bytes)} copied in them{copied}"
+        )
     if not moved:
         console.print(f"nothing to move: {name} is on {target}")
 

@@ -44,7 +44,7 @@ def list_checkpoints(store: Store = DEFAULT_STORE) -> None:
             continue
         table.add_row(
             record[:SHOWN], about.session, stamp, about.part, str(about.epoch),
-            str(about.buffers), _size(about.buffer_bytes),
+            str(about.buffers), size(about.buffer_bytes),
         )  # fmt: skip
     console.print(table)
     if not damaged:
@@ -74,7 +74,7 @@ def collect_garbage(store: Store = DEFAULT_STORE) -> None:
 
     found = Opened(store)
     done = collect(found, blobs_of)
-    console.print(f"{done.blobs} blobs removed, {_size(done.freed_bytes)} given back")
+    console.print(f"{done.blobs} blobs removed, {size(done.freed_bytes)} given back")
     _print_usage(usage(found, blobs_of))
 
 
@@ -102,13 +102,13 @@ def verify(
 
 def _print_usage(found: Usage) -> None:
     console.print(
-        f"{found.records} checkpoints of {_size(found.named_bytes)}; {_size(found.distinct_bytes)} "
-        f"of it distinct, stored in {_size(found.needed_bytes)}: {found.ratio:.2f} to 1. "
-        f"The store takes {_size(found.stored_bytes)}"
+        f"{found.records} checkpoints of {size(found.named_bytes)}; {size(found.distinct_bytes)} "
+        f"of it distinct, stored in {size(found.needed_bytes)}: {found.ratio:.2f} to 1. "
+        f"The store takes {size(found.stored_bytes)}"
     )
 
 
-def _size(nbytes: int) -> str:
+def size(nbytes: int) -> str:
     value = float(nbytes)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024:

@@ -104,6 +104,8 @@ API bool haltere_tenant_close(Tenant* tenant, u64 timeout_us) {
   return true;
 }
 
+API void haltere_tenant_begin(Tenant* tenant) { tenant->begin(); }
+
 // Lands what is done, publishes, and says what ended the session if something did.
 API int haltere_tenant_turn(Tenant* tenant) {
   const Turn turn = tenant->turn(0, 0);
@@ -188,6 +190,18 @@ API bool haltere_create_sampler(Tenant* tenant, const u64* values) {
 API bool haltere_transfer(Tenant* tenant, u64 handle, u64 offset, u64 nbytes, std::uint8_t* data, int write) {
   return guarded([&] {
     tenant->objects.transfer(handle, offset, nbytes, data, write != 0);
+    return true;
+  });
+}
+
+// Frees a live object of a kind of `Live`.
+API bool haltere_forget(Tenant* tenant, u64 kind, u64 handle) {
+  return guarded([&] {
+    switch (kind) {
+      case 3: tenant->objects.unload(handle); break;
+      case 4: tenant->objects.drop_sampler(handle); break;
+      default: tenant->objects.free(handle);
+    }
     return true;
   });
 }

@@ -63,7 +63,8 @@ def test_a_program_is_moved_to_and_fro_without_saying_where_it_is(
     for line, target in (("10", "second"), ("20", "first"), ("30", "second")):
         while read_line(program) != line:
             pass
-        assert programs.move(machine.root, "moved", target, tmp_path) == ["moved"]
+        ((session, _),) = programs.move(machine.root, "moved", target, tmp_path)
+        assert session == "moved"
     assert programs.move(machine.root, "moved", "second", tmp_path) == []
     assert rest_of(program)[-1] == undisturbed
 
@@ -95,7 +96,8 @@ def test_all_contexts_of_a_program_move_together(machine: Machine, tmp_path: Pat
     assert read_line(program) == "3"
     where = [(found.session, found.server) for found in programs.sessions(machine.root, "pair")]
     assert where == [("pair", "first"), ("pair.2", "second"), ("pair.3", "first")]
-    assert programs.move(machine.root, "pair", "second", tmp_path) == ["pair", "pair.3"]
+    moved = programs.move(machine.root, "pair", "second", tmp_path)
+    assert [session for session, _ in moved] == ["pair", "pair.3"]
     assert {found.server for found in programs.sessions(machine.root, "pair")} == {"second"}
     assert program.communicate("\n", timeout=TIMEOUT_S) == ("", "")
     assert programs.sessions(machine.root, "pair") == []

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from proxy.control import Control
+from proxy.info import running_servers
 from proxy.launcher import ServerProcess, spawn
 
 WORKER = Path(__file__).with_name("mix_worker.py")
+CRASHING_SERVER = """
+import os, signal, sys
+from pathlib import Path
+from hal import open_device
+from proxy.server import Server
+
+left = int(sys.argv[2])
+
+def step(name):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Server(Path(sys.argv[1]), "fragile", open_device("cpu:0"), store_step=step).run()
+"""
 
 
 class Fleet:
@@ -28,6 +46,17 @@ class Fleet:
         server = spawn(device, self.root, name, True, quantum_cycles, core)
         self.servers[name or device] = server
         return server
+
+    def start_fragile(self, fatal: int) -> subprocess.Popen[bytes]:
+        """A server "fragile", of cpu:0, which is killed at its durable step number `fatal`."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", CRASHING_SERVER, str(self.root), str(fatal)]
+        )
+        give_up = time.monotonic() + 30
+        while "fragile" not in [paths.name for paths, _ in running_servers(self.root)]:
+            assert process.poll() is None and time.monotonic() < give_up, "it did not start"
+            time.sleep(0.02)
+        return process
 
     def control(self, name: str) -> Control:
         return Control(self.root, name)

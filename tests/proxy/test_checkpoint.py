@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import resource
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,40 @@ from hypothesis import strategies as st
 from mix_worker import expected
 from proxy_fleet import Fleet, read_until, result_of
 
-from hal import Context, Grid, ProgramImage, open_device
+from hal import Context, Grid, ProgramImage, list_devices, open_device
 from hal.errors import StateError
 from proxy import checkpoint, operations, records
+from proxy.client import connect
+from proxy.errors import ServerGone
 from proxy.known import CHUNK_BYTES, PIECE_BYTES, Changes
+from proxy.launcher import spawn
 from proxy.loopback import Loopback
+from proxy.reattach import reattach
 from proxy.store import Store
 from proxy.store.garbage import collect, usage, verify
 
+MAX_LOOKS = 5000
 BUFFER_BYTES = 2 * CHUNK_BYTES + PIECE_BYTES + 77
-SOURCE = b"def bump(grid, a: buffer, b: buffer):\n    a[5] += 1\n"
+SOURCES = {
+    "numpy": b"def bump(grid, a: buffer, b: buffer):\n    a[5] += 1\n",
+    "opencl-c": b"kernel void bump(global uchar *a, global const uchar *b) { a[5] += 1; }",
+}
+DEVICES = ["cpu:0", "opencl:0"]  # of the Python core and of the native engine
+PRESENT = {info.uri for info in list_devices()}
+
+
+def bump(context: Context) -> ProgramImage:
+    form = next(form for form in SOURCES if form in context.caps.formats)
+    return ProgramImage(form, SOURCES[form])
+
+
+@pytest.fixture(params=DEVICES)
+def loop(request: pytest.FixtureRequest, root: Path) -> Iterator[Loopback]:
+    if request.param not in PRESENT:
+        pytest.skip("not present")
+    found = Loopback(open_device(request.param), root)
+    yield found
+    found.close()
 
 
 def noise(nbytes: int, seed: int) -> bytes:
@@ -65,7 +91,7 @@ def test_a_launch_may_have_written_to_each_of_its_buffers_and_to_no_other(
     loop: Loopback, root: Path
 ) -> None:
     context, (a, b, _) = filled(loop, "job", 1, 2, 3)
-    program = context.load(ProgramImage("numpy", SOURCE))
+    program = context.load(bump(context))
     ask(loop, "job", "snapshot", root / "store")
     context.launch(program, "bump", (a.arg(), b.arg()), Grid((1,)))
     context.finish()
@@ -132,7 +158,8 @@ def test_a_suspension_waits_while_garbage_is_collected(loop: Loopback, root: Pat
     with Store(root / "store").files.lock(exclusive=True):
         waiting = operations.begin(loop.server, "2", resume)
         assert waiting.poll() is None
-    assert waiting.poll() == {"epoch": 2, "issued": answer["issued"]}
+    resumed = waiting.poll()
+    assert resumed is not None and resumed["epoch"] == 2
 
 
 class Reference:
@@ -140,7 +167,7 @@ class Reference:
 
     def __init__(self, loop: Loopback) -> None:
         self.context = loop.connect("job").open_context()
-        self.program = self.context.load(ProgramImage("numpy", SOURCE))
+        self.program = self.context.load(bump(self.context))
         self.buffers = [self.context.alloc(64) for _ in range(3)]
 
     def do(self, what: int, a: int, b: int) -> None:
@@ -161,14 +188,15 @@ class Reference:
         return [self.context.read(buffer) for buffer in self.buffers]
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2), st.integers(0, 2)), max_size=25))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_whatever_a_session_does_each_checkpoint_holds_what_its_buffers_hold(
-    tmp_path_factory: pytest.TempPathFactory, commands: list[tuple[int, int, int]]
+    tmp_path_factory: pytest.TempPathFactory, device: str, commands: list[tuple[int, int, int]]
 ) -> None:
     """5: a checkpoint, of which most are then incremental; and one at the end."""
     folder = tmp_path_factory.mktemp("c")
-    loop = Loopback(open_device("cpu:0"), folder / "root")
+    loop = Loopback(open_device(device), folder / "root")
     try:
         session = Reference(loop)
         for what, a, b in (*commands, (5, 0, 0)):
@@ -200,6 +228,51 @@ def test_a_change_is_counted_for_what_is_written_to_and_for_nothing_else() -> No
         assert {b for b in (1, 2, 3) if changes.newest(b) > before} == written, command
 
 
+RGBA, UINT8, IMAGE2D = 0x10B5, 0x10DA, 0x10F1  # of OpenCL
+
+
+@pytest.mark.skipif("opencl:0" not in PRESENT, reason="not present")
+def test_the_native_engine_counts_changes_of_buffers_and_images_alike(root: Path) -> None:
+    loop = Loopback(open_device("opencl:0"), root)
+    try:
+        context = loop.connect("job").open_context()
+        put = context._driver._channel.put  # type: ignore[attr-defined]
+        a, b = (context.alloc(4096).handle for _ in range(2))
+        image, other, over = 101, 102, 103
+        for handle, under in ((image, 0), (other, 0), (over, b)):
+            kind = 0x10F6 if under else IMAGE2D  # the third is a 1D image over a buffer
+            size = (64, 0 if under else 16, 0)
+            put(records.CreateImage(handle, RGBA, UINT8, kind, 1, *size, 0, 0, 0, under))
+        context.finish()
+        box = (0, 0, 0, 8, 4, 1)
+        color = bytes(16)
+        commands: list[tuple[records.Command, set[int]]] = [
+            (records.Fill(a, 0, 64, b"1234"), {a}),
+            (records.CopyRect(a, b, 0, 0, 0, 0, 0, 0, 8, 4, 1, 16, 0, 16, 0), {b}),
+            (records.WriteRect(a, 0, 0, 0, 8, 4, 1, 16, 0, 0), {a}),
+            (records.ReadRect(a, 0, 0, 0, 8, 4, 1, 16, 0, 0), set()),
+            (records.Read(b, 0, 64, 0), set()),
+            (records.WriteImage(image, *box, 128, 0), {image}),
+            (records.ReadImage(image, *box, 128, 0), set()),
+            (records.CopyImage(image, other, 0, 0, 0, 0, 0, 0, 8, 4, 1), {other}),
+            (records.CopyImageToBuffer(image, a, *box, 0), {a}),
+            (records.CopyBufferToImage(a, other, 0, *box), {other}),
+            (records.FillImage(image, *box, color), {image}),
+            (records.FillImage(over, 0, 0, 0, 8, 1, 1, color), {over, b}),
+        ]
+        tenant = loop.server.served["job"].tenant
+        for command, written in commands:
+            before = tenant.changes.count
+            put(command)
+            context.finish()
+            after = tenant.changes
+            assert {h for h in (a, b, image, other, over) if after.newest(h) > before} == written, (
+                command
+            )
+    finally:
+        loop.close()
+
+
 def test_a_disk_that_is_full_leaves_the_session_running_and_the_store_usable(
     fleet: Fleet, tmp_path: Path
 ) -> None:
@@ -218,3 +291,75 @@ def test_a_disk_that_is_full_leaves_the_session_running_and_the_store_usable(
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, unlimited)
     control.resume("job", control.suspend("job", store), store)
     assert result_of(worker) == expected(steps)
+
+
+# ---- checkpoints that nobody asks for
+
+
+def test_named_sessions_that_moved_on_are_checkpointed_and_the_newest_is_kept(root: Path) -> None:
+    store = Store(root / "store")
+    loop = Loopback(open_device("cpu:0"), root, checkpoint_every_s=0.01, store=root / "store")
+    try:
+        context = loop.connect("job").open_context()
+        nameless = loop.connect().open_context()
+        buffer = context.alloc(1000)
+        nameless.alloc(1000)
+        seen = set[str]()
+        for turn in range(3):
+            context.write(buffer, bytes((turn,)) * 1000)
+            nameless.finish()
+            context.finish()
+            count = len(seen)
+            for _ in range(MAX_LOOKS):
+                loop.server.step()
+                loop.server.rest(0.001)
+                seen.update(store.records())
+                if len(seen) > count:
+                    break
+            assert len(seen) == count + 1
+            (newest,) = store.records()
+            shot = checkpoint.read(newest, Store(root / "store"))
+            assert shot.snapshot.position.session == "job"
+            assert b"".join(shot.contents(1)) == bytes((turn,)) * 1000
+    finally:
+        loop.close()
+
+
+def test_what_a_server_that_was_killed_had_checkpointed_by_itself_goes_on_elsewhere(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    server = spawn(
+        "cpu:0", fleet.root, tied=True, checkpoint_every_s=0.05, store=tmp_path / "store"
+    )
+    with connect("cpu:0", fleet.root, "job") as device, device.open_context() as context:
+        buffer = context.alloc(5000)
+        context.write(buffer, b"kept " * 1000)
+        context.finish()
+        give_up = time.monotonic() + 30
+        while not Store(tmp_path / "store").records():
+            assert time.monotonic() < give_up
+            time.sleep(0.02)
+        server.kill()
+        with pytest.raises(ServerGone):
+            context.finish()
+    fleet.start("cpu:1")
+    (record,) = Store(tmp_path / "store").records()
+    fleet.control("cpu:1").resume("job", record, tmp_path / "store")
+    found = reattach("cpu:1", "job", fleet.root)
+    assert found.context.read(found.buffers[0]) == b"kept " * 1000
+    found.context.close()
+
+
+def test_a_store_that_fails_leaves_sessions_alone(root: Path) -> None:
+    (root / "file").write_bytes(b"")
+    loop = Loopback(open_device("cpu:0"), root, checkpoint_every_s=0.01, store=root / "file")
+    try:
+        context = loop.connect("job").open_context()
+        buffer = context.alloc(8)
+        context.write(buffer, b"unharmed")
+        for _ in range(400):
+            loop.server.step()
+            loop.server.rest(0.001)
+        assert context.read(buffer) == b"unharmed"
+    finally:
+        loop.close()

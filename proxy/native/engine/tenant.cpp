@@ -26,8 +26,13 @@ std::int64_t now_ns() {
 Tenant::Tenant(Device& device, std::string called, Segment at, Words* shared)
     : words(shared), segment(at), name(std::move(called)), objects(device) {
   bytes_.resize(2 * kTakeBytes);
+  begin();
+}
+
+void Tenant::begin() {
   seen_ = barren_ = words->tail;
   departed_ = words->issued;
+  at_ = end_ = 0;
 }
 
 Tenant::~Tenant() {

@@ -71,6 +71,8 @@ class Tenant {
  public:
   Tenant(Device& device, std::string name, Segment segment, Words* words);
   ~Tenant();
+  // Goes on from where the words say, in a session that nothing was taken from here.
+  void begin();
   Tenant(const Tenant&) = delete;
   Tenant& operator=(const Tenant&) = delete;
 

@@ -127,12 +127,12 @@ def snapshot(root: Path, program: str, store: Address) -> list[tuple[str, str]]:
     ]
 
 
-def drop(root: Path, program: str) -> None:
-    """End all sessions; for a program that is dead."""
+def bury(root: Path, program: str) -> None:
+    """End the sessions that a dead process of this name left; other processes may have it too."""
     for each in sessions(root, program):
-        with suppress(HalError, ProxyError):
-            Control(root, each.server).drop(each.session)
-        _note_path(root, each.session).unlink(missing_ok=True)
+        if each.state == "orphaned":
+            with suppress(HalError, ProxyError):
+                Control(root, each.server).drop(each.session)
 
 
 # ---- inner

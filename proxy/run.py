@@ -97,7 +97,7 @@ def run(
     with ExitStack() as ending:
         servers = [_serve(root, uri, keep, ending, told) for uri in _wanted(root, devices)]
         variables = environment(root, servers, name, program.devices or len(servers))
-        ending.callback(programs.drop, root, name)
+        ending.callback(programs.bury, root, name)
         return _execute(program.command, os.environ | variables)
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -87,7 +86,16 @@ def test_signals_reach_the_program(machine: Machine) -> None:
     assert ended(process)[0] == 5
 
 
-def test_sessions_of_a_program_that_crashed_are_dropped(machine: Machine) -> None:
+def test_sessions_of_a_program_that_crashed_are_dropped_and_no_others(machine: Machine) -> None:
+    living = (
+        "import pyopencl as cl\n"
+        "c = cl.Context(cl.get_platforms()[0].get_devices()[:1])\n"
+        "print('up', flush=True)\n"
+        "input()\n"
+    )
+    other = machine.under("-c", living, name="crashed", stdin=subprocess.PIPE)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "up\n"
     source = (
         "import os, pyopencl as cl\n"
         "c = cl.Context(cl.get_platforms()[0].get_devices()[:1])\n"
@@ -95,11 +103,9 @@ def test_sessions_of_a_program_that_crashed_are_dropped(machine: Machine) -> Non
     )
     process = haltere(machine.root, "run", "--name", "crashed", "--", sys.executable, "-c", source)
     assert ended(process)[0] == -signal.SIGKILL
-    for _ in range(100):
-        if not programs.sessions(machine.root, "crashed"):
-            break
-        time.sleep(0.05)
-    assert programs.sessions(machine.root, "crashed") == []
+    left = [(found.session, found.pid) for found in programs.sessions(machine.root, "crashed")]
+    assert left == [("crashed", other.pid)]
+    assert other.communicate("\n", timeout=TIMEOUT_S) == ("", "")
 
 
 def test_jobs_lists_programs_without_a_service(machine: Machine) -> None:

@@ -76,7 +76,8 @@ def test_large_transfers_images_and_held_commands_survive_moves(
     program = machine.under(BULK, "40", name="bulk")
     assert read_line(program) == "1"
     for target in ("second", "first", "second", "first"):
-        assert programs.move(machine.root, "bulk", target, tmp_path) == ["bulk"]
+        ((session, _),) = programs.move(machine.root, "bulk", target, tmp_path)
+        assert session == "bulk"
         assert read_line(program).isdecimal()
     assert rest_of(program)[-1] == lines_of(native)[-1]
 

@@ -123,7 +123,7 @@ def _serve(root: Path, uri: str, keep: bool, ending: ExitStack, told: Callable[[
     for paths, info in running_servers(root):
         if uri in (paths.name, info.device.uri):
             if not paths.opencl_values.exists():
-                raise UsageError(f"{uri} is no OpenCL device: OpenCL programs cannot use it")
+                raise _not_served(uri)
             return paths.name
     told(f"starting a server of {uri}")
     server = spawn(uri, root, tied=not keep)
@@ -131,8 +131,15 @@ def _serve(root: Path, uri: str, keep: bool, ending: ExitStack, told: Callable[[
         ending.callback(server.stop)
     if not ServerPaths.under(root, server.paths.name).opencl_values.exists():
         server.stop()
-        raise UsageError(f"{uri} is no OpenCL device: OpenCL programs cannot use it")
+        raise _not_served(uri)
     return server.paths.name
+
+
+def _not_served(uri: str) -> UsageError:
+    return UsageError(
+        f"{uri} is not served by the native engine, which OpenCL programs need: it is no OpenCL "
+        "device, or haltere was not built for this release (install it again)"
+    )
 
 
 def _execute(command: Sequence[str], variables: Mapping[str, str]) -> int:

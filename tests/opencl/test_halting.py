@@ -12,6 +12,7 @@ from hal.errors import UsageError
 from proxy import programs
 
 STEPS = str(PROGRAMS.with_name("workers") / "steps.py")
+COUNT = "2000"  # steps: some seconds, longer than any of these moves
 BULK = str(PROGRAMS.with_name("workers") / "bulk.py")
 FORKS = str(PROGRAMS.with_name("workers") / "forks.py")
 CONTEXTS = """
@@ -25,7 +26,7 @@ input()
 
 @pytest.fixture(scope="module")
 def undisturbed() -> str:
-    return lines_of(start((STEPS, "300"), {}))[-1]
+    return lines_of(start((STEPS, COUNT), {}))[-1]
 
 
 def read_line(process: subprocess.Popen[str]) -> str:
@@ -42,7 +43,7 @@ def rest_of(process: subprocess.Popen[str]) -> list[str]:
 def test_a_halted_program_goes_on_elsewhere(
     machine: Machine, undisturbed: str, tmp_path: Path
 ) -> None:
-    program = machine.under(STEPS, "300", name="halted")
+    program = machine.under(STEPS, COUNT, name="halted")
     assert read_line(program) == "10"
     notes = programs.halt(machine.root, "halted", tmp_path)
     assert [(note.session, note.server) for note in notes] == [("halted", "first")]
@@ -59,7 +60,7 @@ def test_a_halted_program_goes_on_elsewhere(
 def test_a_program_is_moved_to_and_fro_without_saying_where_it_is(
     machine: Machine, undisturbed: str, tmp_path: Path
 ) -> None:
-    program = machine.under(STEPS, "300", name="moved")
+    program = machine.under(STEPS, COUNT, name="moved")
     for line, target in (("10", "second"), ("20", "first"), ("30", "second")):
         while read_line(program) != line:
             pass
@@ -72,20 +73,22 @@ def test_a_program_is_moved_to_and_fro_without_saying_where_it_is(
 def test_large_transfers_images_and_held_commands_survive_moves(
     machine: Machine, tmp_path: Path
 ) -> None:
-    native = start((BULK, "40"), {})
-    program = machine.under(BULK, "40", name="bulk")
+    enough = tmp_path / "enough"
+    program = machine.under(BULK, "10000", str(enough), name="bulk")
     assert read_line(program) == "1"
     for target in ("second", "first", "second", "first"):
-        ((session, _),) = programs.move(machine.root, "bulk", target, tmp_path)
+        ((session, _),) = programs.move(machine.root, "bulk", target, tmp_path / "store")
         assert session == "bulk"
         assert read_line(program).isdecimal()
-    assert rest_of(program)[-1] == lines_of(native)[-1]
+    enough.touch()
+    *_, turns, found = rest_of(program)
+    assert found == lines_of(start((BULK, turns), {}))[-1]
 
 
 def test_a_program_that_cannot_be_resumed_there_goes_on_where_it_was(
     machine: Machine, undisturbed: str, tmp_path: Path
 ) -> None:
-    program = machine.under(STEPS, "300", name="kept")
+    program = machine.under(STEPS, COUNT, name="kept")
     assert read_line(program) == "10"
     with pytest.raises(Exception, match="nowhere"):
         programs.move(machine.root, "kept", "nowhere", tmp_path)

@@ -1,10 +1,11 @@
-"""Large transfers, maps, images and several queues on their way all the time; prints turns, then a
-hash of all that was read."""
+"""Large transfers, maps, images and several queues on their way all the time, for so many turns or
+until a file is there; prints each turn's number, then a hash of all that was read."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyopencl as cl
@@ -36,6 +37,8 @@ image = cl.create_image(context, mf.READ_WRITE, form, shape=(64, 64))
 pixels = np.zeros((64, 64, 4), np.uint8)
 found = hashlib.sha256()
 for turn in range(int(sys.argv[1])):
+    if len(sys.argv) > 2 and Path(sys.argv[2]).exists():
+        break
     wrote = cl.enqueue_copy(queue, buffer, data, is_blocking=False)
     alter.set_args(buffer, np.uint32(turn))
     gate = cl.UserEvent(context)

@@ -72,8 +72,8 @@ def test_a_program_is_moved_to_and_fro_without_saying_where_it_is(
 def test_large_transfers_images_and_held_commands_survive_moves(
     machine: Machine, tmp_path: Path
 ) -> None:
-    native = start((BULK, "40"), {})
-    program = machine.under(BULK, "40", name="bulk")
+    native = start((BULK, "200"), {})
+    program = machine.under(BULK, "200", name="bulk")
     assert read_line(program) == "1"
     for target in ("second", "first", "second", "first"):
         ((session, _),) = programs.move(machine.root, "bulk", target, tmp_path)

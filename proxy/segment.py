@@ -94,6 +94,14 @@ class Asleep(IntEnum):
     FOR_SEQ = 2  # or for the end of the session
 
 
+class Rest(IntEnum):
+    """Whether the server must be woken for a record."""
+
+    AWAKE = 0
+    ASLEEP = 1
+    DOZING = 2  # it looks by itself within 0.1 ms: only who waits for it need wake it
+
+
 class Cell:
     """One 64-bit word of the header."""
 

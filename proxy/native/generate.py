@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 from proxy import records, segment, wire
-from proxy.segment import Asleep, Line, State
+from proxy.segment import Asleep, Line, Rest, State
 
 TABLE = Path(__file__).with_name("table.hpp")
 
@@ -79,7 +79,7 @@ def _constants() -> list[str]:
     }
     lines = [f"inline constexpr std::uint64_t {k} = {v:#x}ull;" for k, v in words.items()]
     lines += [f"inline constexpr std::size_t {k} = {v};" for k, v in sizes.items()]
-    for enum in (Line, State, Asleep):
+    for enum in (Line, State, Asleep, Rest):
         members = ", ".join(f"{member.name} = {member.value}" for member in enum)
         lines += ["", f"enum class {enum.__name__} : std::uint64_t {{ {members} }};"]
     return lines

@@ -34,6 +34,8 @@ enum class State : std::uint64_t { NEW = 0, RUNNING = 1, SUSPENDED = 2, ENDED = 
 
 enum class Asleep : std::uint64_t { NO = 0, FOR_ANYTHING = 1, FOR_SEQ = 2 };
 
+enum class Rest : std::uint64_t { AWAKE = 0, ASLEEP = 1, DOZING = 2 };
+
 struct Alloc {
   static constexpr std::uint16_t operation = 1;
   std::uint64_t buffer{};

@@ -2,6 +2,7 @@
 
 #include <linux/futex.h>
 #include <sched.h>
+#include <sys/prctl.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -9,8 +10,15 @@
 namespace haltere {
 namespace {
 
-constexpr u64 kBatch = 64;          // commands of one session in a turn
+constexpr u64 kBatch = 64;           // commands of one session in a turn
 constexpr std::size_t kWaitv = 128;  // FUTEX_WAITV_MAX
+
+// While programs enqueue and wait for nothing, the server looks now and then instead of being woken
+// by every record, which costs more than most records do.
+constexpr std::int64_t kGlanceNs = 10'000;     // polls so long first, for who is about to wait
+constexpr std::int64_t kDozeNs = 50'000;
+constexpr std::int64_t kDrowsyNs = 1'000'000;  // it dozes for so long after it last had something to do
+constexpr unsigned long kTimerSlackNs = 1'000;  // Linux's own is as long as a doze
 
 // Rung by drivers' threads when a command is done. Never freed: a callback may come late.
 std::atomic<std::uint32_t> g_device_bell;
@@ -30,28 +38,27 @@ class Loop {
       : engine_(engine), tenants_(tenants), count_(std::min(count, kWaitv - 2)), page_bell_(page_bell) {}
 
   Why run(std::uint32_t page_seen, std::int64_t limit_ns) {
-    std::int64_t now = now_ns(), poll_until = now + engine_.poll_ns;
+    std::int64_t now = now_ns();
     const std::int64_t until = now + limit_ns;
     while (true) {
       look();
       const bool progress = round(now);
-      if (python_) return Why::kPython;
       now = now_ns();
+      if (progress) engine_.busy_ns = now;
+      if (python_) return Why::kPython;
       if (limit_ns == 0) return progress ? Why::kProgress : Why::kTime;
       if (load(page_bell_) != page_seen) return Why::kPython;
       if (now >= until) return Why::kTime;
-      if (progress) {
-        poll_until = now + engine_.poll_ns;
-        continue;
-      }
-      if (flying() && now < poll_until) {
+      if (progress) continue;
+      const bool awaited = flying() && waited_for();
+      if (flying() && now < engine_.busy_ns + (awaited ? engine_.poll_ns : kGlanceNs)) {
         sched_yield();
         now = now_ns();
         continue;
       }
-      if (!sleep(now, until, page_seen)) return Why::kInterrupted;
+      const bool doze = !awaited && now < engine_.busy_ns + kDrowsyNs;
+      if (!(doze ? nap(now, until, page_seen) : sleep(now, until, page_seen))) return Why::kInterrupted;
       now = now_ns();
-      poll_until = now + engine_.poll_ns;
     }
   }
 
@@ -86,6 +93,20 @@ class Loop {
     return std::any_of(tenants_, tenants_ + count_, [](const Tenant* tenant) { return !tenant->flights.empty(); });
   }
 
+  // Somebody sleeps until the device is done with something.
+  bool waited_for() const {
+    return std::any_of(tenants_, tenants_ + count_, [](const Tenant* tenant) {
+      return tenant->segment.get(Line::CLIENT_ASLEEP) != static_cast<u64>(Asleep::NO);
+    });
+  }
+
+  bool nap(std::int64_t now, std::int64_t until, std::uint32_t page_seen) {
+    rest(Rest::DOZING);
+    if (flying() && waited_for()) return rest(Rest::AWAKE), true;  // it saw a server that was awake
+    return wait(std::min(until, now + kDozeNs), page_seen);
+  }
+
+  // False: a signal arrived.
   bool sleep(std::int64_t now, std::int64_t until, std::uint32_t page_seen) {
     if (engine_.watchdog_ns && flying()) until = std::min(until, now + engine_.watchdog_ns / 4);
     for (std::size_t i = 0; i < count_; ++i) {
@@ -95,8 +116,17 @@ class Loop {
       const int status = engine_.device.cl->clSetEventCallback(tenant.flights.front().event, CL_COMPLETE, ring, nullptr);
       if (status != CL_SUCCESS) until = std::min(until, now + 1'000'000);
     }
-    for (std::size_t i = 0; i < count_; ++i) tenants_[i]->segment.set(Line::SERVER_ASLEEP, 1);
+    rest(Rest::ASLEEP);
+    return wait(until, page_seen);
+  }
+
+  void rest(Rest how) {
+    for (std::size_t i = 0; i < count_; ++i)
+      tenants_[i]->segment.set(Line::SERVER_ASLEEP, static_cast<u64>(how));
     std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
+
+  bool wait(std::int64_t until, std::uint32_t page_seen) {
     std::size_t used = 0;
     const auto add = [&](const void* address, std::uint32_t seen) {
       waiters_[used++] = {seen, reinterpret_cast<std::uintptr_t>(address), FUTEX_32, 0};
@@ -109,7 +139,7 @@ class Loop {
     const bool interrupted = found < 0 && errno == EINTR;
     if (found < 0 && errno != EAGAIN && errno != ETIMEDOUT && errno != EINTR)
       sleep_on(&g_device_bell, device_seen_, 500'000);  // a kernel without futex_waitv: look often
-    for (std::size_t i = 0; i < count_; ++i) tenants_[i]->segment.set(Line::SERVER_ASLEEP, 0);
+    rest(Rest::AWAKE);
     return !interrupted;
   }
 
@@ -127,6 +157,7 @@ class Loop {
 
 Why serve(Engine& engine, Tenant* const* tenants, std::size_t count, const std::uint32_t* page_bell,
           std::uint32_t page_seen, std::int64_t limit_ns) {
+  [[maybe_unused]] static thread_local const int sharp = prctl(PR_SET_TIMERSLACK, kTimerSlackNs);
   return Loop(engine, tenants, count, page_bell).run(page_seen, limit_ns);
 }
 

@@ -18,6 +18,7 @@ constexpr std::int64_t kBackpressure = 600 * kSecond;
 constexpr std::int64_t kAttach = 60 * kSecond;
 constexpr std::int64_t kClose = 5 * kSecond;
 constexpr std::size_t kFailuresKept = 4096;
+constexpr std::size_t kUrgentBytes = 64 << 10;  // writes from this size on begin at once
 
 std::int64_t now_ns() {
   timespec now;
@@ -113,7 +114,7 @@ Number Session::put_encoded(std::string& record) {
   if (!put_now(record) && !block([&] { return put_now(record); }, kBackpressure))
     throw Failure(CL_OUT_OF_RESOURCES, "the ring stayed full: the device does not keep up");
   sent_.store(number, std::memory_order_release);
-  ring_server();
+  ring_server(!stirred_.exchange(true, std::memory_order_relaxed));
   return number;
 }
 
@@ -133,9 +134,10 @@ bool Session::put_now(const std::string& record) {
   return true;
 }
 
-void Session::ring_server() {
+void Session::ring_server(bool wait) {
   bump(segment_.bell(Line::BELL));
-  if (segment_.get(Line::SERVER_ASLEEP)) wake(bell_address(segment_, Line::BELL));
+  const auto rest = static_cast<Rest>(segment_.get(Line::SERVER_ASLEEP));
+  if (rest == Rest::ASLEEP || (rest == Rest::DOZING && wait)) wake(bell_address(segment_, Line::BELL));
 }
 
 Number Session::write(std::uint64_t buffer, std::uint64_t offset, const void* data, std::size_t nbytes) {
@@ -175,6 +177,7 @@ Region Session::stage(std::size_t nbytes) {
 Number Session::wrote(Number number, const Region& region) {
   const std::lock_guard lock(state_);
   writes_.push_back({number, region, {}});
+  if (region.nbytes >= kUrgentBytes) ring_server(true);
   return number;
 }
 
@@ -271,6 +274,7 @@ bool Session::wait(Number number, std::int64_t timeout_ns) {
     const Number wanted = signal_after(number).value_or(0);
     done = block([&] { return retired(number); }, timeout_ns, wanted);
   }
+  stirred_.store(false, std::memory_order_relaxed);
   look();
   return done;
 }
@@ -298,7 +302,10 @@ bool Session::block(Ready&& ready, std::int64_t timeout_ns, Number wanted) {
     if (ready()) return true;
     check_alive();
     if (left <= 0) return false;
-    if (!waiter) waiter.emplace(*this, wanted);
+    if (!waiter) {
+      waiter.emplace(*this, wanted);
+      ring_server(true);
+    }
     sleep_on(bell_address(segment_, Line::EVENT), seen, std::min(left, kTick));
     const std::int64_t now = now_ns();
     if (segment_.get(Line::STATE) != static_cast<std::uint64_t>(State::SUSPENDED))
@@ -353,7 +360,7 @@ std::string Session::Dialogue::ask_encoded(Number after) {
   std::memcpy(segment.base() + kRequestAt, record_.data(), record_.size());
   segment.set(Line::REQUEST_AFTER, after);
   segment.set(Line::REQUEST, number);
-  session.ring_server();
+  session.ring_server(true);
   session.block([&] { return segment.get(Line::REPLY) == number; }, kAsLongAsItLives);
   const Bytes reply = record_at(segment.base() + kReplyAt, kReplyBytes);
   if (const auto failed = read_as<Failed>(reply))
@@ -401,7 +408,7 @@ Clock Session::clock_of(const std::string& reply) {
 void Session::leave() {
   if (foreign()) return;
   segment_.set(Line::CLOSED, 1);
-  ring_server();
+  ring_server(true);
   if (segment_.get(Line::STATE) == static_cast<std::uint64_t>(State::SUSPENDED))
     unlink((root_ + "/parked/" + name_).c_str());
 }

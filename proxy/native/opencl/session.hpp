@@ -6,6 +6,7 @@
 // device holds none. While the session is suspended the clock stands still.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -53,6 +54,14 @@ class Session {
   std::mutex& order() { return order_; }
   Number sent() const { return sent_.load(std::memory_order_acquire); }
   std::size_t chunk_bytes() const { return chunk_bytes_; }
+
+  // A write whose bytes are copied is done, as far as the program can tell, if nothing else was under
+  // way before it. `calm`: nothing is but such writes, and nothing ever failed.
+  bool calm() const {
+    return std::max(calm_.load(), segment_.get(Line::RETIRED)) >= sent() && segment_.get(Line::ERRORS) == 0;
+  }
+  void stay_calm() { calm_ = sent(); }  // what was put since calm() is such a write
+  bool calm_up_to(Number number) const { return number <= calm_.load(); }
 
   template <class Record>
   Number put(const Record& record) {
@@ -130,7 +139,7 @@ class Session {
   Number wrote(Number number, const Region& region);
   Number reading(Number number, const Region& region, const Spread& target);
   bool put_now(const std::string& record);
-  void ring_server();
+  void ring_server(bool wait = false);  // `wait`: it must not doze on
   void collect_locked();
   void note_errors_locked();
   std::optional<Number> signal_after(Number number);
@@ -156,6 +165,8 @@ class Session {
   bool timing_ = false;
   std::uint64_t head_ = 0, room_end_ = 0;
   std::atomic<Number> sent_{0};
+  std::atomic<bool> stirred_{false};  // records came since the last wait: the server may doze over more
+  std::atomic<Number> calm_{0};
 
   std::mutex state_;
   Arena arena_{1};

@@ -38,8 +38,18 @@ cl_int CL_API_CALL write(cl_command_queue queue, cl_mem buffer, cl_bool blocking
       patient.blocking = true;
       enqueue(patient, {buffer}, issue);
     } else {
-      enqueue(order, {buffer}, issue);
-      if (out && blocking != CL_FALSE) (*out)->complete_for_host = true;
+      enqueue(order, {buffer}, [issue, blocking](Session& session) {
+        const bool calm = blocking != CL_FALSE && session.calm();
+        const Number last = issue(session);
+        if (calm) session.stay_calm();
+        return last;
+      });
+      if (!out || blocking == CL_FALSE) return CL_SUCCESS;
+      _cl_event& event = **out;
+      if (!event.timed && event.resolved() && queue->context->session->calm_up_to(event.last))
+        event.settled = CL_COMPLETE;
+      else
+        event.complete_for_host = true;
     }
   })
 }

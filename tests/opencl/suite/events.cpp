@@ -353,3 +353,34 @@ CASE(tens_of_thousands_of_events_do_not_pile_up) {
   for (cl_event event : kept) OK(clReleaseEvent(event));
   add.show_result();
 }
+
+CASE(a_blocking_write_is_over_and_so_is_what_came_before_it) {
+  Host host;
+  Adder add(host);
+  cl_kernel slow = host.kernel(
+      "kernel void slow(global int* a) { for (int i = 0; i < 20000000; ++i) a[0] = a[0] * 3 + i; }", "slow");
+  set_args(slow, add.buffer);
+  OK(clFinish(host.queue));
+  const auto write = [&](cl_int value) {
+    cl_event event;
+    OK(clEnqueueWriteBuffer(host.queue, add.buffer, CL_TRUE, 4, sizeof value, &value, 0, nullptr, &event));
+    return event;
+  };
+  const std::size_t one = 1;
+  cl_event running;
+  std::vector<cl_event> writes;
+  for (cl_int at = 0; at < 50; ++at) {
+    writes.push_back(write(at));  // into a queue with nothing in it but such writes
+    HOLDS(status(writes.back()) == CL_COMPLETE);
+  }
+  OK(clEnqueueNDRangeKernel(host.queue, slow, 1, nullptr, &one, nullptr, 0, nullptr, &running));
+  for (cl_int at = 50; at < 53; ++at) {
+    writes.push_back(write(at));  // behind a kernel
+    OK(clWaitForEvents(1, &writes.back()));
+    HOLDS(status(running) == CL_COMPLETE);
+  }
+  add.show_result();
+  writes.push_back(running);
+  for (cl_event event : writes) OK(clReleaseEvent(event));
+  OK(clReleaseKernel(slow));
+}

@@ -184,7 +184,7 @@ def weigh(
     weight: Annotated[int, typer.Argument(help="Quanta in a turn of it, 1 to 100.")],
     device: Annotated[str, typer.Option(help="Device behind a running proxy, e.g. opencl:0.")],
 ) -> None:
-    """Give a session a larger or smaller share of the FPGA that it shares with others."""
+    """Give a session a larger or smaller share of the device that it shares with others."""
     from proxy.control import Control
     from proxy.paths import default_root
 

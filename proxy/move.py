@@ -55,6 +55,19 @@ def move(
     return _Move(root, session, source, target, store, timeout_s).run(rounds)
 
 
+def left_behind(root: Path, session: str, store: Address) -> str | None:
+    """The checkpoint of a suspension of which nobody was told: server or caller died before."""
+    path = suspended_file(root, session)
+    if path is None:
+        return None
+    with suppress(CheckpointRefused, ProxyError, OSError):
+        segment = Segment.open(path)
+        cut = segment[Line.CUT]
+        segment.close()
+        return Store(store).find(f"{cut:016x}")
+    return None
+
+
 class _Move:
     def __init__(
         self, root: Path, session: str, source: str, target: str, store: Address, timeout_s: float
@@ -104,7 +117,7 @@ class _Move:
         try:
             return self._old.store("suspend", self._session, self._address, self._timeout_s)
         except ServerGone as error:
-            checkpoint = self._left_behind()
+            checkpoint = left_behind(self._root, self._session, self._address)
             if checkpoint is None:
                 newest = self._made[-1] if self._made else "none"
                 raise ServerGone(
@@ -112,18 +125,6 @@ class _Move:
                     f"checkpoint from before: {newest} ({error})"
                 ) from error
             return Stored(checkpoint, 0, 0, 0, 0, 0, 0.0)
-
-    def _left_behind(self) -> str | None:
-        """The checkpoint of a suspension whose server died before it could say so."""
-        path = suspended_file(self._root, self._session)
-        if path is None:
-            return None
-        with suppress(CheckpointRefused, ProxyError, OSError):
-            segment = Segment.open(path)
-            cut = segment[Line.CUT]
-            segment.close()
-            return Store(self._address).find(f"{cut:016x}")
-        return None
 
     def _resume(self, stored: Stored) -> Moved:
         checkpoint = stored.checkpoint

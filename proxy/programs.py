@@ -17,7 +17,7 @@ from proxy.control import Control
 from proxy.errors import ProxyError, RemoteProtocolError
 from proxy.info import running_servers
 from proxy.liveness import ProcessId
-from proxy.move import ROUNDS, Moved
+from proxy.move import ROUNDS, Moved, left_behind
 from proxy.move import move as move_session
 from proxy.paths import checked_name, parked, write_atomically
 from proxy.segment import Line, Segment
@@ -76,16 +76,24 @@ def halt(root: Path, program: str, store: Address) -> list[Note]:
             _write_note(root, note)
     except BaseException:
         for note in notes:
-            _resume(root, note, note.server)
+            with suppress(HalError, ProxyError):  # it stays halted; the first error is what is told
+                _resume(root, note, note.server)
         raise
     return notes
 
 
-def resume(root: Path, program: str, target: str | None = None) -> list[tuple[str, str]]:
+def resume(
+    root: Path, program: str, target: str | None = None, store: Address | None = None
+) -> list[tuple[str, str]]:
     """Go on with all halted sessions, where they were or on `target`: (session, server) of each.
-    What cannot be resumed stays halted. Raises UsageError."""
-    _known(root, program)
+    What cannot be resumed stays halted. `store`: where the checkpoint of a session is whose halt
+    or move was interrupted before it left a note. Raises UsageError."""
+    found = _known(root, program)
     notes = [note for note in _notes(root) if _of(program, note.session)]
+    noted = {note.session for note in notes}
+    for each in found:
+        if each.state == "halted" and each.session not in noted:
+            notes.append(_note_of(root, each, store))
     if not notes:
         raise UsageError(f"{program!r} is not halted")
     done = []
@@ -218,6 +226,17 @@ def _notes(root: Path) -> list[Note]:
         else:  # resumed by other means, or its program is dead
             path.unlink(missing_ok=True)
     return found
+
+
+def _note_of(root: Path, found: Found, store: Address | None) -> Note:
+    checkpoint = None if store is None else left_behind(root, found.session, store)
+    if store is None or checkpoint is None:
+        where = "any store" if store is None else address_of(store)
+        raise UsageError(
+            f"{found.session!r} is halted, but its checkpoint is not in {where}: name the store "
+            f"that it was halted to (haltere resume --store)"
+        )
+    return Note(found.session, found.server, checkpoint, address_of(store), 0, 0)
 
 
 def _resume(root: Path, note: Note, server: str) -> None:

@@ -143,11 +143,31 @@ def proxy(
         typer.Option(help="Checkpoint every named session so often, in seconds."),
     ] = None,
     store: cli_store.Store = cli_store.DEFAULT_STORE,
+    name: Annotated[
+        str | None, typer.Option(help="What programs call it; default: the device.")
+    ] = None,
+    kernel_s: Annotated[
+        float | None, typer.Option(help="So long may a kernel take; its session ends. 0: any time.")
+    ] = None,
+    quantum_ms: Annotated[
+        float | None, typer.Option(help="Slice of an OpenCL device that is shared. 0: no slices.")
+    ] = None,
+    session_bytes: Annotated[
+        int | None, typer.Option(help="Of the device's memory, at most so much a session.")
+    ] = None,
 ) -> None:
     """Serve a device to other processes; programs open it as proxy:DEVICE. Ctrl-C ends it."""
     from proxy.main import main as serve_device
 
     options = [] if quantum_cycles is None else ["--quantum-cycles", str(quantum_cycles)]
+    for option, value in (
+        ("--name", name),
+        ("--kernel-s", kernel_s),
+        ("--quantum-ms", quantum_ms),
+        ("--session-bytes", session_bytes),
+    ):
+        if value is not None:
+            options += [option, str(value)]
     if checkpoint_every is not None:
         options += ["--checkpoint-every", str(checkpoint_every), "--store", store]
     raise typer.Exit(serve_device(["--device", device, *options]))
@@ -184,7 +204,7 @@ def weigh(
     weight: Annotated[int, typer.Argument(help="Quanta in a turn of it, 1 to 100.")],
     device: Annotated[str, typer.Option(help="Device behind a running proxy, e.g. opencl:0.")],
 ) -> None:
-    """Give a session a larger or smaller share of the FPGA that it shares with others."""
+    """Give a session a larger or smaller share of the device that it shares with others."""
     from proxy.control import Control
     from proxy.paths import default_root
 

@@ -64,13 +64,16 @@ def resume(
     target: Annotated[
         str | None, typer.Option("--to", help="Device of the same part; default: where it was.")
     ] = None,
+    store: Annotated[
+        str, typer.Option(help="Where its checkpoint is, if its halt or move was interrupted.")
+    ] = DEFAULT_STORE,
 ) -> None:
     """Let a halted program go on."""
     from proxy import programs
     from proxy.paths import default_root
 
     with console.status(f"resuming {name}"):
-        done = programs.resume(default_root(), name, target)
+        done = programs.resume(default_root(), name, target, store)
     for session, server in done:
         console.print(f"{session} goes on on {server}")
 
@@ -108,7 +111,7 @@ def snapshot(name: Name, store: Store = DEFAULT_STORE) -> None:
     from proxy import programs
     from proxy.paths import default_root
 
-    with console.status(f"halting and saving {name}"):
+    with console.status(f"saving {name}"):
         taken = programs.snapshot(default_root(), name, store)
     for session, checkpoint in taken:
         console.print(f"{session} {checkpoint}")

@@ -10,6 +10,7 @@ from opencl_machine import PROGRAMS, TIMEOUT_S, Machine, lines_of, start
 
 from hal.errors import UsageError
 from proxy import programs
+from proxy.control import Control
 
 STEPS = str(PROGRAMS.with_name("workers") / "steps.py")
 COUNT = "2000"  # steps: some seconds, longer than any of these moves
@@ -55,6 +56,20 @@ def test_a_halted_program_goes_on_elsewhere(
     assert rest_of(program)[-1] == undisturbed
     with pytest.raises(UsageError, match="no program 'halted'"):
         programs.resume(machine.root, "halted")
+
+
+def test_a_halt_that_was_interrupted_before_its_note_is_resumed_all_the_same(
+    machine: Machine, undisturbed: str, tmp_path: Path
+) -> None:
+    program = machine.under(STEPS, "300", name="unnoted")
+    assert read_line(program) == "10"
+    Control(machine.root, "first").suspend("unnoted", tmp_path / "store")
+    assert [found.state for found in programs.sessions(machine.root, "unnoted")] == ["halted"]
+    with pytest.raises(UsageError, match=r"its checkpoint is not in .*elsewhere"):
+        programs.resume(machine.root, "unnoted", store=tmp_path / "elsewhere")
+    resumed = programs.resume(machine.root, "unnoted", "second", tmp_path / "store")
+    assert resumed == [("unnoted", "second")]
+    assert rest_of(program)[-1] == undisturbed
 
 
 def test_a_program_is_moved_to_and_fro_without_saying_where_it_is(

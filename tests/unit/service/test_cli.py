@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,13 @@ def haltere(*args: str, env: dict[str, str] | None = None) -> subprocess.Complet
         [sys.executable, "-m", "service.cli", *args],
         capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **(env or {})},
     )  # fmt: skip
+
+
+def wait_until(happened: Callable[[], bool], timeout_s: float = 60) -> None:
+    end = time.monotonic() + timeout_s
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -102,3 +111,27 @@ def _start(env: dict[str, str], folder: Path) -> subprocess.Popen[str]:
         [sys.executable, "-c", PROGRAM],
         env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder,
     )  # fmt: skip
+
+
+def test_a_server_is_given_its_name_and_bounds(tmp_path: Path) -> None:
+    env = {**os.environ, "HALTERE_PROXY_ROOT": str(tmp_path)}
+    bounds = ("--kernel-s", "2", "--quantum-ms", "0", "--session-bytes", "4096")
+    with subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "proxy", "opencl:0", "--name", "small", *bounds],
+        env=env,
+    ) as server:
+        try:
+            wait_until(lambda: (tmp_path / "servers" / "small" / "info.json").exists())
+            source = (
+                "from hal import open_device\n"
+                "with open_device('proxy:small') as device, device.open_context() as context:\n"
+                "    context.alloc(8192)\n"
+                "    context.finish()\n"
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", source], env=env, capture_output=True, text=True, timeout=60
+            )
+            assert done.returncode == 1
+            assert "OutOfMemory" in done.stderr
+        finally:
+            server.terminate()

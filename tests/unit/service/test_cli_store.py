@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +91,15 @@ def test_damage_is_told_and_repaired(checkpoints: list[str], tmp_path: Path) -> 
     assert f"checkpoint {checkpoints[0]} needs" in said
     haltere("rm", *checkpoints, *store)
     assert said_of(0, tmp_path)
+
+
+def test_the_store_lies_where_the_service_keeps_its_state(tmp_path: Path) -> None:
+    source = (
+        "from service.cli_store import DEFAULT_STORE; from service.settings import Settings; "
+        "print(DEFAULT_STORE == str(Settings().state_dir / 'store'), DEFAULT_STORE)"
+    )
+    for given in ({"HALTERE_STATE_DIR": str(tmp_path)}, {}):
+        plain = {k: v for k, v in os.environ.items() if k != "HALTERE_STATE_DIR"}
+        said = subprocess.check_output([sys.executable, "-c", source], env=plain | given, text=True)
+        assert said.split()[0] == "True", said
+        assert not given or said.split()[1] == str(tmp_path / "store")

@@ -143,6 +143,9 @@ def proxy(
         typer.Option(help="Checkpoint every named session so often, in seconds."),
     ] = None,
     store: cli_store.Store = cli_store.DEFAULT_STORE,
+    restarts: Annotated[
+        int, typer.Option(help="Start another server when one is killed, at most so often.")
+    ] = 0,
 ) -> None:
     """Serve a device to other processes; programs open it as proxy:DEVICE. Ctrl-C ends it."""
     from proxy.main import main as serve_device
@@ -150,6 +153,7 @@ def proxy(
     options = [] if quantum_cycles is None else ["--quantum-cycles", str(quantum_cycles)]
     if checkpoint_every is not None:
         options += ["--checkpoint-every", str(checkpoint_every), "--store", store]
+    options += ["--restarts", str(restarts)]
     raise typer.Exit(serve_device(["--device", device, *options]))
 
 

@@ -1,8 +1,9 @@
 """Checkpoints that nobody asks for: of every named session that moved on, every so often.
 
 They are ordinary ones, most of them read while the session runs. Of each session the newest is
-kept; the one before goes when the next is there. When a server dies, what its sessions did since
-then is lost, and no more: a resume from the newest lets another worker go on from there.
+kept; the one before goes when the next is there. From each on, what the session does is logged
+(`redo_log`), so that a server which replaces this one can do it again; where it can not, a death
+costs what was done since the newest checkpoint, from which another worker can go on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proxy.desk import Reply
+from proxy.redo import begin_log
+from proxy.redo_log import EARLY_BYTES
 from proxy.store import Address, address_of
 from proxy.suspend import Suspend
 
@@ -56,10 +59,15 @@ class Automatic:
     def _is_due(self, name: str, served: Served) -> bool:
         newest, tenant = self._newest.get(name), served.tenant
         since = self._begun_s if newest is None else newest.at
-        if time.monotonic() - since < self._every_s:
+        log = tenant.redo
+        every_s = self._every_s / (10 if log is not None and log.used_bytes > EARLY_BYTES else 1)
+        if time.monotonic() - since < every_s:
             return False
         stands = (tenant.half.issued, tenant.replied)
         return newest is None or stands != (newest.issued, newest.replied)
+
+    def took_up(self, name: str, record: str) -> None:
+        self._newest[name] = _Newest(record, -1, -1, time.monotonic())
 
     def done(self, name: str, answer: Reply | None) -> None:
         """`answer`: None if it failed, which is tried again in its time."""
@@ -82,7 +90,9 @@ class OneOf:
 
     def __init__(self, whose: Automatic, server: Server, name: str, store: str) -> None:
         self._whose = whose
+        self._server = server
         self._name = name
+        self._store = store
         request = {"do": "snapshot", "session": name, "store": store, "timeout_s": HALT_S}
         self._inner = Suspend(server, "", request)
 
@@ -95,5 +105,16 @@ class OneOf:
             self._whose.done(self._name, None)
             return {}
         if answer is not None:
+            self._keep_log(str(answer["checkpoint"]))
             self._whose.done(self._name, answer)
         return answer
+
+    def _keep_log(self, record: str) -> None:
+        """Nothing was taken since the checkpoint: the next look at the ring comes after this."""
+        tenant = self._server.session(self._name).tenant
+        try:
+            begin_log(tenant, self._server.paths.redo / self._name, record, self._store)
+        except OSError as error:
+            tenant.drop_log()
+            sys.stderr.write(f"what {self._name!r} does is not kept for a new server: {error}\n")
+            sys.stderr.flush()

@@ -44,7 +44,8 @@ class Calls:
             return False
         if self._tenant.half.issued < segment[Line.REQUEST_AFTER]:
             return False
-        stated, call = wire.decode(segment.read_request())
+        request = segment.read_request()
+        stated, call = wire.decode(request)
         if stated != number or isinstance(call, records.Command):
             raise RemoteProtocolError(f"call {number}: found {type(call).__name__} {stated}")
         try:
@@ -52,6 +53,7 @@ class Calls:
             if answer is None:
                 return False
             reply: Reply = answer
+            self._tenant.note_call(number, call, request)
         except HalError as error:
             reply = to_record(error)
         self._deadline = self._wanted = None
@@ -61,6 +63,10 @@ class Calls:
         segment[Line.REPLY] = number
         self._tenant.wake()
         return True
+
+    def redo(self, call: records.Record) -> None:
+        """One that changed something. Raises HalError."""
+        self._do(call)
 
     def _do(self, call: records.Record) -> Done | Clock | None:
         """The answer, None if the call must wait."""

@@ -8,8 +8,10 @@ Not thread-safe: one thread, or the caller's own lock, per session.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +49,9 @@ PARK_LIMIT_S = 24 * 3600.0  # nobody is suspended for ever
 BACKPRESSURE_S = 600.0  # as long as the hal waits for anything; gateways choose less
 CALL_TIMEOUT_S = 600.0
 
+RESTART_S = 60.0  # a dead server that another can replace is waited for so long
+RESTART_VARIABLE = "HALTERE_RESTART_S"
+
 Idle = Callable[[int, float], None]  # (what was seen of the event word, at most so long)
 
 
@@ -56,6 +61,15 @@ class Transfer:
 
     region: Region
     into: memoryview | None = None
+
+
+def restart_s() -> float:
+    """HALTERE_RESTART_S, in seconds; what is no such number counts as none given."""
+    with suppress(ValueError):
+        given = float(os.environ.get(RESTART_VARIABLE, ""))
+        if 0 <= given < 1e9:
+            return given
+    return RESTART_S
 
 
 class Channel:
@@ -84,6 +98,7 @@ class Channel:
         self._calls = segment[Line.REQUEST]
         self._fault: HalError | ProxyError | None = None
         self._looked_at = time.monotonic()
+        self._gone_at: float | None = None  # since when no server has the session
 
     @property
     def sent(self) -> int:
@@ -215,23 +230,34 @@ class Channel:
             self._idle(seen, min(give_up - now, TICK_S))
             segment[Line.CLIENT_ASLEEP] = Asleep.NO
             before, now = now, time.monotonic()
-            if segment[Line.STATE] == State.SUSPENDED:
+            if segment[Line.STATE] == State.SUSPENDED or self._gone_at is not None:
                 if now - begun > PARK_LIMIT_S:
                     raise LeaseExpired(f"the session was suspended for more than {PARK_LIMIT_S} s")
                 if timeout_s >= POLL_S:
                     give_up += now - before
 
     def _check_alive(self, now: float) -> None:
-        state = self.segment[Line.STATE]
+        segment = self.segment
+        state = segment[Line.STATE]
         if state == State.ENDED:
-            raise from_record(self.segment.read_error(END_AT, END_BYTES)[1])
-        if state == State.SUSPENDED or now - self._looked_at < TICK_S:
+            raise from_record(segment.read_error(END_AT, END_BYTES)[1])
+        recoverable = segment[Line.RECOVERABLE] and not segment[Line.CLOSED]
+        if state == State.SUSPENDED and not recoverable:
+            return
+        if now - self._looked_at < TICK_S:
             return
         self._looked_at = now
         name = self._named()
         if holder_lives(ServerPaths.under(self._root, name).lock):
+            self._gone_at = None
             return
-        if self.segment[Line.STATE] not in (State.SUSPENDED, State.ENDED):
+        if recoverable:  # another server may redo what this one did, and nothing is lost
+            self._gone_at = now if self._gone_at is None else self._gone_at
+            if now - self._gone_at < restart_s():
+                return
+        elif segment[Line.STATE] == State.SUSPENDED:
+            return
+        if segment[Line.STATE] != State.ENDED:
             raise ServerGone(
                 f"the server of {name} died; what it held is lost. Start it again and begin anew, "
                 "or resume from a checkpoint"

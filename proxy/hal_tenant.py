@@ -16,12 +16,13 @@ from collections.abc import Sequence
 
 from hal.errors import DeviceTimeout, HalError, Unsupported, UsageError
 from hal.types import Preemption, Seq
-from proxy import records
+from proxy import records, wire
 from proxy.errors import to_record
 from proxy.fabric import Fabric
 from proxy.known import ANYTHING, ChangeCount
 from proxy.objects import Objects
 from proxy.pending import Pending
+from proxy.redo_log import Kind, RedoLog
 from proxy.ring import Consumer
 from proxy.segment import ERROR_AT, ERROR_BYTES, Line, Segment
 from proxy.session import Flight, ServerHalf
@@ -54,6 +55,7 @@ class HalTenant(Tenant):
         self._objects = Objects(self.context)
         self._dirty = True  # something to publish
         self._slow = False  # the last bulk transfer was not done at once
+        self._reading: deque[tuple[int, int, int]] = deque()  # number, arena range: not logged yet
 
     def begin(self, half: ServerHalf, tail: int) -> None:
         segment = self.segment
@@ -168,7 +170,12 @@ class HalTenant(Tenant):
             return
         self.check_epoch()
         half, segment = self.half, self.segment
+        while self._reading and self._reading[0][0] <= half.retired:
+            number, offset, nbytes = self._reading.popleft()
+            self.note(Kind.READ, number, b"", self.arena_range(offset, nbytes))
         error = half.take_error()
+        if error is not None:
+            self.void_log()  # that it was told cannot be redone
         if error is not None and segment[Line.ERRORS_SEEN] >= self._told_errors:
             failed = to_record(error, sticky=self.fault is not None)
             segment.write_error(ERROR_AT, ERROR_BYTES, failed, half.failed)
@@ -182,6 +189,20 @@ class HalTenant(Tenant):
 
     def touched(self) -> None:
         self._dirty = True
+
+    def drive(self) -> None:
+        self.take_commands(WINDOW)
+        self.pump(BULK_PUMP_S)
+        self.publish()
+
+    def rebind(self, segment: Segment) -> None:
+        before, self.segment = self.segment, segment
+        self.begin(self.half, self.tail)
+        before.close()
+
+    def keep(self, log: RedoLog | None) -> None:
+        super().keep(log)
+        self._reading.clear()
 
     def release(self) -> None:
         self.fabric.forget(self)
@@ -225,6 +246,8 @@ class HalTenant(Tenant):
         if self._backlog:
             payload = self._backlog.popleft().payload
         else:
+            if self.redo is not None:
+                self._note(command)
             self.consumer.release(self.half.take())
         if isinstance(command, records.Signal):
             self.half.signalled(command.seq)
@@ -244,6 +267,15 @@ class HalTenant(Tenant):
             self.half.fail(UsageError(f"{type(command).__name__} not possible: {error!r}"))
             self.half.settled()
         return isinstance(command, records.Read | records.Write) and command.nbytes >= BULK_BYTES
+
+    def _note(self, command: records.Command) -> None:
+        """Before the worker can see that it was taken."""
+        number = self.half.issued + 1
+        source, target = records.arena_source(command), records.arena_target(command)
+        payload = b"" if source is None else self.arena_range(*source)
+        self.note(Kind.COMMAND, number, wire.encode(number, command), payload)
+        if target is not None and target[1]:
+            self._reading.append((number, *target))
 
     def hoist_allocs(self) -> bool:
         waiting = [item.command for item in self.waiting()]

@@ -13,6 +13,7 @@ from pathlib import Path
 from hal.errors import HalError
 from hal.registry import open_device
 from proxy.fabric import QUANTUM_CYCLES
+from proxy.keeper import keep
 from proxy.limits import KERNEL_S, QUANTUM_MS, Limits
 from proxy.paths import CORE_VARIABLE, QUANTUM_VARIABLE, default_root
 from proxy.server import CORES, REATTACH_S, Server
@@ -52,9 +53,21 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--store", help="folder or URL of the checkpoint store")
     parser.add_argument("--tied-to", type=int, help="stop when this process is gone")
+    parser.add_argument(
+        "--restarts",
+        type=int,
+        default=0,
+        metavar="N",
+        help="start another server when one is killed, at most so often",
+    )
     given = parser.parse_args(argv)
     if given.checkpoint_every is not None and (given.checkpoint_every <= 0 or not given.store):
         parser.error("--checkpoint-every needs a time above 0, and a --store")
+    if given.restarts > 0:
+        if given.tied_to is not None:
+            parser.error("--restarts and --tied-to: one of them")
+        options = sys.argv[1:] if argv is None else argv
+        return keep([*options, "--restarts", "0"], given.restarts)  # of two the last counts
     reuse_memory()
     try:
         device = open_device(given.device)

@@ -19,12 +19,14 @@ from proxy.errors import AnyError, RemoteProtocolError, to_record
 from proxy.fabric import Fabric
 from proxy.limits import Limits
 from proxy.pending import Pending
+from proxy.redo_log import RedoLog
 from proxy.replay import BufferEntry, ImageEntry, ReplayLog
 from proxy.ring import Consumer
 from proxy.segment import Line, Segment
 from proxy.session import Flight, ServerHalf
 from proxy.tenant import Holdings, Tenant
 
+DRIVEN = 64  # records taken at once of a session that is redone
 LAST_TIMEOUT_S = 10.0  # of a server that stops: a kernel that still runs then is abandoned
 _STALE, _VIOLATION = -1, -2
 
@@ -324,7 +326,13 @@ class NativeTenant(Tenant):
 
     def take_commands(self, limit: int) -> bool:
         """The engine takes them, in its own rounds: this publishes, and raises what ends it."""
-        turn = self.library.tenant_turn(self.at)
+        return self._turn(0)
+
+    def drive(self) -> None:
+        self._turn(DRIVEN)
+
+    def _turn(self, limit: int) -> bool:
+        turn = self.library.tenant_turn(self.at, limit)
         if turn == _VIOLATION:
             raise self.library.failure()
         if turn == _STALE:
@@ -352,6 +360,20 @@ class NativeTenant(Tenant):
 
     def touched(self) -> None:
         self.words.dirty = 1
+
+    def rebind(self, segment: Segment) -> None:
+        before, self.segment = self.segment, segment
+        words = self.words
+        half = ServerHalf(words.issued, words.completed)
+        half.newest_seq = words.newest_seq
+        self.library.tenant_rebind(self.at, segment.address)
+        self.begin(half, words.tail)
+        before.close()
+
+    def keep(self, log: RedoLog | None) -> None:
+        address, size = (None, 0) if log is None else (log.address, log.size_bytes)
+        self.library.tenant_keep(self.at, address, size)
+        super().keep(log)
 
     def comes_to_rest(self) -> bool:
         self.take_commands(0)

@@ -6,6 +6,7 @@
                          /bell       one page: its doorbell
                          /incoming/  session files put here by workers, by rename
                          /sessions/  session files it serves
+                         /redo/      what its sessions did since their checkpoints
                          /control/   control requests and replies, by rename
     <root>/parked/                   session files of suspended sessions
 
@@ -94,11 +95,15 @@ class ServerPaths:
         return self.home / "sessions"
 
     @property
+    def redo(self) -> Path:
+        return self.home / "redo"
+
+    @property
     def control(self) -> Path:
         return self.home / "control"
 
     def create(self) -> None:
-        for folder in (self.incoming, self.sessions, self.control, parked(self.root)):
+        for folder in (self.incoming, self.sessions, self.redo, self.control, parked(self.root)):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 

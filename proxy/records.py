@@ -477,3 +477,13 @@ def arena_source(command: Record) -> tuple[int, int] | None:
         case WriteRect():
             return command.arena, command.width * command.height * command.depth
     return None
+
+
+def arena_target(command: Record) -> tuple[int, int] | None:
+    """Offset and size of what a command reads into the arena, None for one that does not."""
+    match command:
+        case Read() | ReadImage():
+            return command.arena, command.nbytes
+        case ReadRect():
+            return command.arena, command.width * command.height * command.depth
+    return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hal.errors import DeviceTimeout, StateError
 from proxy import checkpoint, snapshot
 from proxy.desk import Reply
-from proxy.errors import CheckpointRefused, StoreBusy, from_wire
+from proxy.errors import CheckpointRefused, StoreBusy
 from proxy.info import running_servers
 from proxy.liveness import ProcessId
 from proxy.paths import checked_name, parked
@@ -188,19 +188,11 @@ class Resume:
         return segment
 
     def _recreate(self, tenant: Tenant) -> None:
-        shot = self._checkpoint.snapshot
-        objects = tenant.objects
         prepared = self._prepared or Prepared(tenant)
         for _ in prepared.become(self._checkpoint):
             pass
         self._uploaded_bytes = prepared.uploaded_bytes
-        tenant.load_hidden(shot.hidden or b"", shot.position.last_seq)
-        tenant.inbox[:] = shot.inbox
-        tenant.outbox = shot.outbox
-        tenant.halted = shot.position.halted
-        objects.hoisted = set(shot.position.hoisted)
-        tenant.queue_up(shot.backlog)
-        tenant.half.error = None if shot.error is None else from_wire(shot.error)
+        snapshot.put_back(self._checkpoint.snapshot, tenant)
 
     def _take_over(self, tenant: Tenant) -> None:
         """The rename out of `parked` is the claim: of many servers one succeeds. It overwrites

@@ -77,6 +77,7 @@ class Line(IntEnum):
     EVENT = 26  # S: futex word, the worker sleeps on it
     SERVER_ASLEEP = 27  # S
     CUT = 28  # S: which suspension the file was parked by, see operations
+    RECOVERABLE = 29  # S: 1 while a new server could redo what this one did, see redo
 
 
 class State(IntEnum):

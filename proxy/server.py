@@ -34,6 +34,7 @@ from proxy.native_tenant import LAST_TIMEOUT_S, NativeTenant, reap
 from proxy.operations import Operation, begin
 from proxy.paths import ServerPaths, checked_name, discard, parked, write_atomically
 from proxy.prepare import Prepared, drop_forgotten, drop_prepared
+from proxy.redo import Redo
 from proxy.segment import Line, Segment, State, refuse
 from proxy.session import ServerHalf
 from proxy.store import Address, Step, Store
@@ -99,6 +100,7 @@ class Server:
         self.stores: dict[str, Store] = {}
         self.prepared: dict[str, Prepared] = {}  # by session
         self.afterwards: list[Callable[[], None]] = []  # once control's answers are sent
+        self.redoing: dict[str, Redo] = {}  # by session
         self._reattach_s = reattach_s
         self._operations: list[Operation] = []
         self._automatic = (
@@ -246,6 +248,8 @@ class Server:
             if old.tenant.worker.is_alive():
                 raise UsageError(f"session {name!r} is in use on {self.paths.name}; choose another")
             self.end(old, LeaseExpired(f"session {name!r} was begun anew"))
+        if name in self.redoing:
+            raise UsageError(f"session {name!r} is being taken up again; choose another")
         sleeper = parked(self.paths.root) / name
         if sleeper.exists():
             segment = Segment.open(sleeper)
@@ -256,6 +260,7 @@ class Server:
     def serve(self, tenant: Tenant, path: Path) -> None:
         """The tenant is this server's from now on; its worker is told."""
         segment = tenant.segment
+        segment[Line.RECOVERABLE] = int(tenant.redo is not None and not tenant.redo.is_void)
         segment[Line.SERVER_PID] = self._identity.pid
         segment[Line.SERVER_START] = self._identity.start_ticks
         segment.write_home(self.paths.name)
@@ -347,18 +352,48 @@ class Server:
             for path in folder.iterdir():
                 with suppress(ProxyError, OSError):  # not a session file, or of another release
                     segment = Segment.open(path)
+                    if self._redo(path, segment):
+                        continue
                     if segment[Line.STATE] == State.SUSPENDED:  # its checkpoint stands
                         path.rename(parked(self.paths.root) / path.name)
                         continue
                     refuse(segment, gone)
                 discard(path)
+        for path in self.paths.redo.iterdir():
+            if path.name not in self.redoing:
+                discard(path)
         for path in self.paths.control.iterdir():
             discard(path)
+
+    def _redo(self, path: Path, segment: Segment) -> bool:
+        """True if the session's end is decided: it is being redone, or was told why not."""
+        worker = ProcessId(segment[Line.CLIENT_PID], segment[Line.CLIENT_START])
+        if path.parent != self.paths.sessions or not Redo.is_possible(segment):
+            return False
+        if segment[Line.STATE] == State.ENDED or not worker.is_alive():
+            return False
+        try:
+            redo = Redo(self, path, segment)
+        except ServerGone as error:
+            segment[Line.RECOVERABLE] = 0
+            refuse(segment, error)
+            discard(path)
+            return True
+        self.redoing[path.name] = redo
+        self._operations.append(redo)
+        return True
+
+    def took_up(self, name: str, record: str) -> None:
+        """A session goes on that another server had; `record`: its newest checkpoint."""
+        if self._automatic is not None:
+            self._automatic.took_up(name, record)
 
     def close(self) -> None:
         """Tell everybody, release the device."""
         for served in tuple(self.served.values()):
             self.end(served, ServerGone(f"the server of {self.paths.name} was stopped"))
+        for redo in tuple(self.redoing.values()):
+            redo.give_up(ServerGone(f"the server of {self.paths.name} was stopped"))
         for name in tuple(self.prepared):
             drop_prepared(self, name)
         self.paths.info.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from hal.types import Overlay, Seq
 from proxy import records
-from proxy.errors import to_wire
+from proxy.errors import from_wire, to_wire
 from proxy.pending import Pending
 from proxy.replay import ReplayLog
 from proxy.segment import Line
@@ -56,6 +56,17 @@ class Snapshot:
     inbox: bytes
     outbox: bytes
     error: dict[str, str] | None  # not told to the worker yet
+
+
+def put_back(snapshot: Snapshot, tenant: Tenant) -> None:
+    """All that is not its objects or numbers, into a tenant that has those. Raises HalError."""
+    tenant.load_hidden(snapshot.hidden or b"", snapshot.position.last_seq)
+    tenant.inbox[:] = snapshot.inbox
+    tenant.outbox = snapshot.outbox
+    tenant.halted = snapshot.position.halted
+    tenant.objects.hoisted = set(snapshot.position.hoisted)
+    tenant.queue_up(snapshot.backlog)
+    tenant.half.error = None if snapshot.error is None else from_wire(snapshot.error)
 
 
 Piece = Callable[[int, int, int], bytes]  # (buffer, offset, size) -> bytes

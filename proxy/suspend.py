@@ -137,6 +137,7 @@ class Suspend:
         tenant.check_epoch()
         tenant.segment[Line.CUT] = cut_of(record)
         tenant.segment[Line.STATE] = State.SUSPENDED
+        tenant.drop_log()  # whoever resumes it goes on from the checkpoint
         self._server.store_step("park")
         try:
             served.path.rename(parked(self._server.paths.root) / tenant.name)

@@ -20,6 +20,7 @@ from proxy.fabric import Fabric
 from proxy.known import ANYTHING, ChangeCount, Known
 from proxy.liveness import ProcessId
 from proxy.pending import Pending
+from proxy.redo_log import Kind, RedoLog
 from proxy.replay import ReplayLog
 from proxy.segment import END_AT, END_BYTES, Asleep, Line, Segment, State
 from proxy.session import Flight, Progress, ServerHalf
@@ -93,6 +94,7 @@ class Tenant(ABC):
         self.inbox = bytearray()
         self.outbox = b""
         self.known = Known()
+        self.redo: RedoLog | None = None
 
     # ---- what a kind of tenant does
 
@@ -216,6 +218,54 @@ class Tenant(ABC):
     def release(self) -> None:
         """Give back what the session holds on the device. Its file is left as it is."""
 
+    @abstractmethod
+    def drive(self) -> None:
+        """Take, work, publish: of a session that the server's loop does not have."""
+
+    @abstractmethod
+    def rebind(self, segment: Segment) -> None:
+        """Go on with another file, all that was put in this one being done; this one is closed."""
+
+    # ---- what a new server would need to do it again
+
+    def keep(self, log: RedoLog | None) -> None:
+        """What is done from now on goes to `log`."""
+        before, self.redo = self.redo, log
+        if before is not None:
+            before.close()
+        self.segment[Line.RECOVERABLE] = int(log is not None and not log.is_void)
+
+    def void_log(self) -> None:
+        """Something was done that cannot be done again."""
+        if self.redo is not None:
+            self.redo.void()
+            self.segment[Line.RECOVERABLE] = 0
+
+    def drop_log(self) -> None:
+        """Of a session that this server has no more."""
+        if self.redo is not None:
+            self.redo.path.unlink(missing_ok=True)
+            self.keep(None)
+
+    def note_call(self, number: int, call: records.Record, request: bytes) -> None:
+        """A call was done, of which the worker does not know yet."""
+        payload: bytes | memoryview = b""
+        match call:
+            case records.Fetch() | records.Peek() | records.Times():
+                return
+            case records.Append():
+                payload = self.arena_range(call.arena, call.nbytes)
+            case records.Load() | records.Kernels() | records.Describe():
+                pass
+            case _:
+                self.void_log()
+                return
+        self.note(Kind.CALL, number, request, payload)
+
+    def note(self, kind: Kind, number: int, record: bytes, payload: bytes | memoryview) -> None:
+        if self.redo is not None and not self.redo.append(kind, number, record, payload):
+            self.segment[Line.RECOVERABLE] = 0
+
     # ---- identity
 
     @property
@@ -247,6 +297,7 @@ class Tenant(ABC):
     def end(self, reason: AnyError) -> None:
         """Tell the worker that it is over, unless someone newer serves it; release the device."""
         if self.segment[Line.EPOCH] == self.epoch:
+            self.drop_log()
             self.segment.write_error(END_AT, END_BYTES, to_record(reason))
             self.segment[Line.STATE] = State.ENDED
             self.segment.event.ring()

@@ -155,6 +155,9 @@ def proxy(
     session_bytes: Annotated[
         int | None, typer.Option(help="Of the device's memory, at most so much a session.")
     ] = None,
+    restarts: Annotated[
+        int, typer.Option(help="Start another server when one is killed, at most so often.")
+    ] = 0,
 ) -> None:
     """Serve a device to other processes; programs open it as proxy:DEVICE. Ctrl-C ends it."""
     from proxy.main import main as serve_device
@@ -170,6 +173,7 @@ def proxy(
             options += [option, str(value)]
     if checkpoint_every is not None:
         options += ["--checkpoint-every", str(checkpoint_every), "--store", store]
+    options += ["--restarts", str(restarts)]
     raise typer.Exit(serve_device(["--device", device, *options]))
 
 

@@ -106,9 +106,16 @@ API bool haltere_tenant_close(Tenant* tenant, u64 timeout_us) {
 
 API void haltere_tenant_begin(Tenant* tenant) { tenant->begin(); }
 
-// Lands what is done, publishes, and says what ended the session if something did.
-API int haltere_tenant_turn(Tenant* tenant) {
-  const Turn turn = tenant->turn(0, 0);
+// `log`: a mapped redo log, or null for none.
+API void haltere_tenant_keep(Tenant* tenant, std::uint8_t* log, u64 nbytes) { tenant->keep(RedoLog(log, nbytes)); }
+
+API void haltere_tenant_rebind(Tenant* tenant, std::uint8_t* base) {
+  tenant->rebind(Segment(base, tenant->segment.ring_bytes(), tenant->segment.arena_bytes()));
+}
+
+// Takes at most `limit` records, lands what is done, publishes, and says what ended the session if something did.
+API int haltere_tenant_turn(Tenant* tenant, u64 limit) {
+  const Turn turn = tenant->turn(limit, kMaxWindow);
   if (turn == Turn::kViolation) g_failure = {"remote_protocol_error", tenant->violation, 0};
   return static_cast<int>(turn);
 }

@@ -326,8 +326,9 @@ def test_named_sessions_that_moved_on_are_checkpointed_and_the_newest_is_kept(ro
 
 
 def test_what_a_server_that_was_killed_had_checkpointed_by_itself_goes_on_elsewhere(
-    fleet: Fleet, tmp_path: Path
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HALTERE_RESTART_S", "0")
     server = spawn(
         "cpu:0", fleet.root, tied=True, checkpoint_every_s=0.05, store=tmp_path / "store"
     )

@@ -35,6 +35,15 @@ void Tenant::begin() {
   at_ = end_ = 0;
 }
 
+void Tenant::keep(RedoLog log) {
+  redo_ = log;
+  reading_.clear();
+}
+
+void Tenant::rebind(Segment at) {
+  segment = at;
+}
+
 Tenant::~Tenant() {
   const auto* cl = objects.device.cl;
   for (const Flight& flight : flights) cl->clReleaseEvent(flight.event);
@@ -129,11 +138,14 @@ void Tenant::do_record() {
                                llu(words->issued))};
         if (own) ++words->issued;
         if constexpr (Record::operation == Signal::operation) {
+          if (own && redo_.on()) note(number, record);
           signalled(record.seq);
         } else {
           if (fault_of) throw *fault_of;
           Commands commands(*this);
-          if (commands.run(record))
+          const bool handed = commands.run(record);
+          if (own && redo_.on()) note(number, record);
+          if (handed)
             handed_ = true;
           else
             settled();
@@ -263,10 +275,33 @@ void Tenant::fail(Refused why) {
   words->dirty = true;
 }
 
+// What was done with a record, before the worker can see that it was: for whoever must do it again.
+template <class Record>
+void Tenant::note(u64 number, const Record& record) {
+  const u64 nbytes = arena_bytes_of(record);
+  const std::uint8_t* payload = nullptr;
+  if constexpr (requires { record.arena; }) {
+    if (nbytes) payload = arena(record.arena, nbytes);
+    if constexpr (kReads<Record>)
+      if (nbytes) reading_.push_back({number, record.arena, nbytes});
+  }
+  redo_.append(segment, RedoLog::kCommand, number, record_, payload, kReads<Record> ? 0 : nbytes);
+}
+
+void Tenant::note_reads() {
+  while (!reading_.empty() && reading_.front().number <= words->retired) {
+    const Reading& done = reading_.front();
+    redo_.append(segment, RedoLog::kRead, done.number, {}, arena(done.arena, done.nbytes), done.nbytes);
+    reading_.pop_front();
+  }
+}
+
 bool Tenant::publish() {
   if (!words->dirty) return true;
   if (segment.get(Line::EPOCH) != words->epoch) return false;
+  note_reads();
   if (error) {
+    redo_.end(segment);  // that it was told cannot be redone
     if (segment.get(Line::ERRORS_SEEN) >= words->errors_told) {
       write_failed(segment.base() + kErrorAt, kErrorBytes, words->failed, *error, words->fault != 0);
       segment.set(Line::ERRORS, ++words->errors_told);

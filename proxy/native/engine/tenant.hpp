@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "objects.hpp"
+#include "redo.hpp"
 
 namespace haltere {
 
@@ -99,6 +100,10 @@ class Tenant {
   void push(Bytes record, Bytes payload);
   void fail(Refused error);
   Clock clock_of(u64 number);
+  // Keeps what it takes and reads there from now on.
+  void keep(RedoLog log);
+  // Goes on with another file, in which everything was done that was done in this one.
+  void rebind(Segment at);
   // Waits until nothing is on its way; false: time was over.
   bool drain(std::int64_t timeout_ns);
 
@@ -121,6 +126,9 @@ class Tenant {
   bool fill();
   bool next();
   void do_record();
+  template <class Record>
+  void note(u64 number, const Record& record);
+  void note_reads();
   void signalled(u64 seq);
   void settled();
   void depart();
@@ -145,6 +153,11 @@ class Tenant {
   bool last_ = false;    // nothing comes behind the flights of a queue that failed
   bool timed_next_ = false;
   std::deque<TimedEvent> timed_{};
+  struct Reading {
+    u64 number, arena, nbytes;
+  };
+  RedoLog redo_{};
+  std::deque<Reading> reading_{};  // what the log has not got yet
 };
 
 std::int64_t now_ns();

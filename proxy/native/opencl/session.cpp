@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "rendezvous.hpp"
@@ -15,6 +16,7 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kTick = kSecond / 10;  // longest sleep between two looks at the server's life
 constexpr std::int64_t kParkLimit = 24 * 3600 * kSecond;
 constexpr std::int64_t kBackpressure = 600 * kSecond;
+constexpr std::int64_t kRestart = 60 * kSecond;
 constexpr std::int64_t kAttach = 60 * kSecond;
 constexpr std::int64_t kClose = 5 * kSecond;
 constexpr std::size_t kFailuresKept = 4096;
@@ -24,6 +26,14 @@ std::int64_t now_ns() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return now.tv_sec * kSecond + now.tv_nsec;
+}
+
+// How long to wait for another server when one died that can be replaced: HALTERE_RESTART_S.
+std::int64_t restart_ns() {
+  const char* given = std::getenv("HALTERE_RESTART_S");
+  char* end = nullptr;
+  const double seconds = given ? std::strtod(given, &end) : 0;
+  return given && end != given && seconds >= 0 && seconds < 1e9 ? static_cast<std::int64_t>(seconds * 1e9) : kRestart;
 }
 
 // The record at `at`, as far as its own length says; empty if that cannot be.
@@ -308,7 +318,7 @@ bool Session::block(Ready&& ready, std::int64_t timeout_ns, Number wanted) {
     }
     sleep_on(bell_address(segment_, Line::EVENT), seen, std::min(left, kTick));
     const std::int64_t now = now_ns();
-    if (segment_.get(Line::STATE) != static_cast<std::uint64_t>(State::SUSPENDED))
+    if (segment_.get(Line::STATE) != static_cast<std::uint64_t>(State::SUSPENDED) && !gone_at_ns_)
       left -= now - before;
     else if (now - begun > kParkLimit)
       lost("it was suspended for more than a day");
@@ -323,12 +333,21 @@ void Session::check_alive() {
     lost("ended: " + (found ? std::string(found->second.message.text()) : "no reason given"));
   }
   const std::int64_t now = now_ns();
-  if (state == State::SUSPENDED || now - looked_at_ns_.load(std::memory_order_relaxed) < kTick) return;
+  const bool recoverable = segment_.get(Line::RECOVERABLE) && !segment_.get(Line::CLOSED);
+  if (state == State::SUSPENDED && !recoverable) return;
+  if (now - looked_at_ns_.load(std::memory_order_relaxed) < kTick) return;
   looked_at_ns_.store(now, std::memory_order_relaxed);
   const std::string server = home();
-  if (holder_lives(server_home(root_, server) + "/lock")) return;
+  if (holder_lives(server_home(root_, server) + "/lock")) {
+    if (gone_at_ns_.exchange(0)) tell("session " + name_ + ": another server of " + server + " goes on");
+    return;
+  }
   const auto again = static_cast<State>(segment_.get(Line::STATE));
-  if (again == State::SUSPENDED || again == State::ENDED || home() != server) return;
+  if ((again == State::SUSPENDED && !recoverable) || again == State::ENDED || home() != server) return;
+  std::int64_t none = 0;
+  if (recoverable && gone_at_ns_.compare_exchange_strong(none, now))
+    tell("session " + name_ + ": the server of " + server + " died; waiting for another");
+  if (recoverable && now - gone_at_ns_ < restart_ns()) return;
   looked_at_ns_.store(0, std::memory_order_relaxed);
   lost("the server of " + server + " died; what it held is lost");
 }

@@ -177,6 +177,7 @@ class Session {
   cl_int fault_ = CL_SUCCESS;  // one that stays
   std::vector<Waiter*> waiters_;
   std::atomic<std::int64_t> looked_at_ns_{0};
+  std::atomic<std::int64_t> gone_at_ns_{0};  // since when no server has it, 0: one does
   std::atomic<bool> told_{true};  // of its end; nobody has it before it is taken up
 };
 

@@ -1,0 +1,328 @@
+"""A server is killed and another started: its workers see a stall, or one error, nothing wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mix_worker import WORDS, expected, image
+from proxy_fleet import Fleet, read_until, result_of
+
+from hal import Context, Grid, ScalarArg, list_devices
+from hal.context import Buffer
+from hal.errors import HalError
+from proxy.client import connect
+from proxy.errors import CheckpointRefused, ReplayDiverged, ServerGone
+from proxy.info import running_servers
+from proxy.launcher import spawn
+from proxy.paths import ServerPaths
+from proxy.redo_log import FIRST, VOID, Begun, Kind, RedoLog, read
+
+SOON_S = 20.0
+STEPS = 3000
+PRESENT = {info.uri for info in list_devices()}
+CORES = [
+    pytest.param("cpu:0", None, id="cpu"),
+    *(
+        pytest.param(
+            "opencl:0",
+            core,
+            id=core,
+            marks=pytest.mark.skipif("opencl:0" not in PRESENT, reason="opencl:0 is not present"),
+        )
+        for core in ("native", "python")
+    ),
+]
+
+
+def start(fleet: Fleet, device: str, core: str | None, store: Path, every_s: float) -> None:
+    fleet.servers[device] = spawn(
+        device, fleet.root, tied=True, core=core, checkpoint_every_s=every_s, store=store
+    )
+
+
+def until_kept(fleet: Fleet, device: str, session: str) -> Path:
+    """The session's redo log, once there is one."""
+    path = ServerPaths.under(fleet.root, device).redo / session
+    give_up = time.monotonic() + SOON_S
+    while not path.exists():
+        assert time.monotonic() < give_up, (path.parent.parent / "log").read_text()
+        time.sleep(0.01)
+    return path
+
+
+@pytest.mark.parametrize(("device", "core"), CORES)
+@pytest.mark.parametrize("every_s", [0.05, 1000.0])
+def test_a_worker_whose_server_is_killed_ends_as_if_it_were_not(
+    fleet: Fleet, tmp_path: Path, device: str, core: str | None, every_s: float
+) -> None:
+    """With frequent checkpoints kills fall into some; with one only, much is redone, repeatedly."""
+    start(fleet, device, core, tmp_path / "store", 0.05)
+    worker = fleet.worker(device, "job", STEPS)
+    until_kept(fleet, device, "job")
+    for kill in range(4):
+        read_until(worker, f"step {(kill + 2) * 150}")
+        for _ in range(1 + kill % 2):  # the second time perhaps while it redoes
+            fleet.servers[device].kill()
+            start(fleet, device, core, tmp_path / "store", every_s)
+    assert result_of(worker) == expected(STEPS)
+
+
+def opened(fleet: Fleet, store: Path) -> tuple[Context, Buffer, Path]:
+    """A session whose log has begun and that has another server now, of which no checkpoint will
+    come for long."""
+    start(fleet, "cpu:0", None, store, 0.02)
+    context = connect("cpu:0", fleet.root, "job").open_context()
+    buffer = context.alloc(4096)
+    context.write(buffer, b"a" * 4096)
+    context.finish()
+    log = until_kept(fleet, "cpu:0", "job")
+    restart(fleet, store)
+    context.finish()
+    return context, buffer, log
+
+
+def restart(fleet: Fleet, store: Path) -> None:
+    fleet.servers["cpu:0"].kill()
+    start(fleet, "cpu:0", None, store, 1000.0)
+
+
+def test_what_was_loaded_written_read_and_freed_since_the_checkpoint_is_redone(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    context, buffer, log = opened(fleet, tmp_path)
+    program = context.load(image(context.caps.formats))
+    spare, gone = context.alloc(4 * WORDS), context.alloc(64)
+    context.free(gone)
+    context.write(spare, bytes(4 * WORDS))
+    context.launch(program, "churn", (spare.arg(), spare.arg(), ScalarArg.u32(1)), Grid((WORDS,)))
+    before = context.read(spare)
+    context.write(buffer, b"b" * 4096)
+    context.finish()
+    found = read(log)
+    assert found is not None
+    assert {entry.kind for entry in found[1]} == set(Kind)
+    for _ in range(3):  # each time from the same checkpoint
+        restart(fleet, tmp_path)
+        assert context.read(spare) == before
+        assert context.read(buffer) == b"b" * 4096
+    args = (spare.arg(), spare.arg(), ScalarArg.u32(2))
+    context.launch(program, "churn", args, Grid((WORDS,)))
+    assert context.read(spare) != before
+    assert context.alloc(64).handle > spare.handle
+    context.close()
+
+
+def test_commands_put_while_no_server_lives_are_done_by_the_next(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    context, buffer, _ = opened(fleet, tmp_path)
+    fleet.servers["cpu:0"].kill()
+    context.write(buffer, b"c" * 4096)
+    assert not context.wait(context.signal(), 0.3)  # a poll returns in time
+    start(fleet, "cpu:0", None, tmp_path, 1000.0)
+    assert context.read(buffer) == b"c" * 4096
+    context.close()
+
+
+def damage(log: Path, how: str) -> None:
+    whole = bytearray(log.read_bytes())
+    found = read(log)
+    assert found is not None
+    length = int.from_bytes(whole[8:16], "little")
+    if how == "torn":
+        whole = whole[: FIRST + length // 2]
+    elif how == "garbage":
+        whole[FIRST : FIRST + length] = b"\xa5" * length
+    elif how == "deadly":  # word 4
+        whole[32] = 3
+    elif how == "short":  # the newest entry is missing, as if its server had not kept it
+        last = found[1][-1]
+        whole[8:16] = (length - 32 - len(last.record) - len(last.payload)).to_bytes(8, "little")
+    else:  # a read that gave other bytes
+        at = whole.index(b"z" * 4096, whole.index(b"z" * 4096, FIRST) + 4096)
+        whole[at + 7] ^= 1
+    log.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "says"),
+    [
+        ("torn", ServerGone, "damaged"),
+        ("deadly", ServerGone, "3 servers were killed"),
+        ("garbage", ServerGone, "damaged"),
+        ("short", ReplayDiverged, "the redo log"),
+        ("read", ReplayDiverged, "gave other bytes"),
+    ],
+)
+def test_a_log_that_does_not_fit_is_an_error(
+    fleet: Fleet, tmp_path: Path, how: str, error: type[Exception], says: str
+) -> None:
+    context, buffer, log = opened(fleet, tmp_path)
+    context.write(buffer, b"z" * 4096)
+    context.finish()
+    assert context.read(buffer) == b"z" * 4096
+    fleet.servers["cpu:0"].kill()
+    damage(log, how)
+    start(fleet, "cpu:0", None, tmp_path, 1000.0)
+    with pytest.raises(error, match=says):
+        context.finish()
+    assert not log.exists()
+    with connect("cpu:0", fleet.root, "job") as device, device.open_context() as another:
+        another.finish()  # the server and the name are as good as new
+
+
+@pytest.mark.parametrize("why", ["full", "an error"])
+def test_what_cannot_be_redone_is_an_error_at_once(fleet: Fleet, tmp_path: Path, why: str) -> None:
+    context, buffer, log = opened(fleet, tmp_path)
+    if why == "full":
+        large = context.alloc(8 << 20)
+        for _ in range(9):
+            context.write(large, bytes(8 << 20))
+    else:
+        program = context.load(image(context.caps.formats))
+        context.launch(program, "none such", (buffer.arg(),), Grid((1,)))
+    with suppress(HalError):
+        context.finish()
+    assert int.from_bytes(log.read_bytes()[8:16], "little") == VOID
+    fleet.servers["cpu:0"].kill()
+    begun = time.monotonic()
+    with pytest.raises(ServerGone, match="died"):
+        context.finish()
+    assert time.monotonic() - begun < SOON_S
+
+
+def test_nobody_waits_longer_than_was_asked_for(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HALTERE_RESTART_S", "0.5")
+    context, _, _ = opened(fleet, tmp_path)
+    fleet.servers["cpu:0"].kill()
+    with pytest.raises(ServerGone, match="died"):
+        context.finish()
+
+
+CRASHING = """
+import os, signal, sys
+from pathlib import Path
+from hal import open_device
+from proxy.server import Server
+
+root, store, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+
+def step(name):
+    global left
+    if any((root / "servers" / "cpu:0" / "redo").glob("[!.]*")):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+device = open_device("cpu:0")
+Server(root, "cpu:0", device, store_step=step, checkpoint_every_s=0.02, store=store).run()
+"""
+
+
+@pytest.mark.parametrize("fatal", range(5))
+def test_a_server_killed_while_it_stores_a_checkpoint_is_replaced(
+    fleet: Fleet, tmp_path: Path, fatal: int
+) -> None:
+    arguments = [str(fleet.root), str(tmp_path / "store"), str(fatal)]
+    process = subprocess.Popen([sys.executable, "-c", CRASHING, *arguments])
+    give_up = time.monotonic() + SOON_S
+    while not running_servers(fleet.root):
+        assert process.poll() is None and time.monotonic() < give_up
+        time.sleep(0.01)
+    worker = fleet.worker("cpu:0", "job", 5000)
+    process.wait(SOON_S)
+    start(fleet, "cpu:0", None, tmp_path / "store", 0.05)
+    assert result_of(worker) == expected(5000)
+
+
+@given(
+    entries=st.lists(
+        st.tuples(
+            st.sampled_from(Kind), st.integers(0, 2**64 - 1), st.binary(max_size=40), st.binary()
+        ),
+        max_size=20,
+    ),
+    cut=st.integers(0, 4096),
+)
+def test_a_log_gives_back_what_was_kept_and_of_a_torn_one_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+    entries: list[tuple[Kind, int, bytes, bytes]],
+    cut: int,
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "redo" / "job"
+    begun = Begun(7, "id", "store")
+    log = RedoLog.create(path, begun, 8192)
+    kept = [entry for entry in entries if log.append(*entry)]
+    used = log.used_bytes
+    found = read(path)
+    if kept != entries:
+        assert log.is_void
+        assert found is None
+    else:
+        assert found == (begun, kept)
+    log.close()
+    os.truncate(path, FIRST + cut)
+    if found is not None and cut < used:
+        with pytest.raises(CheckpointRefused, match="damaged"):
+            read(path)
+
+
+def test_a_kept_server_is_started_again_when_it_is_killed_and_its_worker_goes_on(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    options = ["--root", str(fleet.root), "--device", "cpu:0", "--restarts", "2"]
+    options += ["--checkpoint-every", "0.05", "--store", str(tmp_path)]
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "proxy.server", *options], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        pid = 0
+        for restart in range(3):
+            pid = another_server(fleet, pid)
+            if restart == 0:
+                worker = fleet.worker("cpu:0", "job", STEPS)
+                until_kept(fleet, "cpu:0", "job")
+            if restart < 2:
+                os.kill(pid, signal.SIGKILL)
+        assert result_of(worker) == expected(STEPS)
+        keeper.terminate()  # a stop is no crash
+        _, err = keeper.communicate(timeout=SOON_S)
+        assert keeper.returncode == 0
+        assert err.count("killed by signal 9; starting another") == 2
+        assert not running_servers(fleet.root)
+    finally:
+        keeper.kill()
+        keeper.wait()
+
+
+def another_server(fleet: Fleet, before: int) -> int:
+    """The process that serves, once it is another than `before`."""
+    give_up = time.monotonic() + SOON_S
+    while True:
+        for _, info in running_servers(fleet.root):
+            if info.pid != before:
+                return info.pid
+        assert time.monotonic() < give_up, "no other server came"
+        time.sleep(0.01)
+
+
+def test_a_server_that_is_killed_too_often_stays_dead() -> None:
+    dying = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    code = f"from proxy.keeper import keep; raise SystemExit(keep([], 2, {dying!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=SOON_S, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("killed by signal 9") == 3
+    assert "that was the last" in done.stderr

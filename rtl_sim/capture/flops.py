@@ -103,7 +103,7 @@ class Flops:
                 for variable, register in zip(self._variables, registers, strict=True)
             },
         }
-        copied = [*self._variables, *([PADDING] if self._padding else [])]
+        copied = [*self._variables[: self._chained], *([PADDING] if self._padding else [])]
         self._was = {variable: scope.reserve(f"{variable}$was") for variable in copied}
         self._sources = {
             spot: self._at(lane, row + 1)

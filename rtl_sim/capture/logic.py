@@ -111,7 +111,8 @@ def _table(cell: Cell, scope: Scope) -> Iterator[str]:
     name = scope.reserve("sp_table")
     image = "".join(map(str, words[::-1]))
     sizes = {"WIDTH": f"{width:b}", "SIZE": f"{len(words) // width:b}", "OFFSET": "0"}
-    yield from declare_memory(replace(cell, params={**sizes, "INIT": image}), name)
+    rom = replace(cell, params={**sizes, "WR_PORTS": "0", "INIT": image})
+    yield from declare_memory(rom, name)
     yield _assign(scope, cell.pins["Y"], f"{identifier(name)}[{scope.render(cell.pins['S'])}]")
 
 

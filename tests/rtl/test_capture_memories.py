@@ -14,7 +14,7 @@ from rtl_sim.capture import CaptureResult, Options, capture, netlist, readers, y
 from rtl_sim.capture.staging import Staged
 from rtl_sim.design import Design
 from rtl_sim.statemap import StateMap
-from rtl_sim.verilated.halting import HaltablePlayer
+from rtl_sim.verilated.halting import HaltablePlayer, build_haltable
 from rtl_sim.verilated.player import Player, build_player
 
 SINGLE = """
@@ -166,7 +166,7 @@ def test_a_port_of_several_words_is_one_of_as_many_ports(
     state_map = StateMap.parse(result.state_map.read_bytes())
     random = np.random.default_rng(3)
     original = Player(build_player([tmp_path / "t.v"], "t"))
-    halted = HaltablePlayer(build_player([result.verilog], "t"), state_map, noise=random)
+    halted = HaltablePlayer(build_haltable([result.verilog], "t"), state_map, noise=random)
     with original, halted:
         rows = random.integers(0, 1 << 32, (4000, original.in_words), np.uint32)
         clock = original.port("clk").first

@@ -183,7 +183,7 @@ def test_messages_are_those_of_the_original_and_none_comes_while_frozen(
     result = captured(MESSAGES, suffix, tmp_path, Options(lanes=3))
     assert not result.report.warnings
     state_map = StateMap.parse(result.state_map.read_bytes())
-    library = build_player([result.verilog], "t")
+    library = build_haltable([result.verilog], "t")
     with (
         Player(build_player([tmp_path / f"t{suffix}"], "t")) as player,
         HaltablePlayer(library, state_map, noise=np.random.default_rng(5)) as halted,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -94,6 +95,8 @@ def run(
         raise UsageError(f"{program.devices} devices asked for: at least one")
     name = session_name(program)
     driver()  # before anything is started
+    if shutil.which(program.command[0]) is None and not Path(program.command[0]).exists():
+        raise UsageError(f"{program.command[0]}: no such program")
     with ExitStack() as ending:
         servers = [_serve(root, uri, keep, ending, told) for uri in _wanted(root, devices)]
         variables = environment(root, servers, name, program.devices or len(servers))

@@ -17,6 +17,7 @@ from opencl_machine import PROGRAMS, TIMEOUT_S, Machine
 from opencl_sides import HERE, Side, finish
 
 from proxy.launcher import ServerProcess, spawn
+from proxy.segment import Line, Segment
 
 STEPS = HERE / "workers" / "steps.py"
 TRAIN = HERE.parents[1] / "examples" / "train_tinygrad.py"
@@ -50,7 +51,8 @@ def again(root: Path, tmp_path: Path) -> Iterator[Again]:
 
 def until_kept(server: ServerProcess, session: str) -> None:
     give_up = time.monotonic() + TIMEOUT_S
-    while not (server.paths.redo / session).exists():
+    home = server.paths.sessions / session
+    while not (home.exists() and Segment.open(home)[Line.RECOVERABLE]):
         assert time.monotonic() < give_up
         time.sleep(0.01)
 

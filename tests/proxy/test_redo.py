@@ -25,6 +25,7 @@ from proxy.info import running_servers
 from proxy.launcher import spawn
 from proxy.paths import ServerPaths
 from proxy.redo_log import FIRST, VOID, Begun, Kind, RedoLog, read
+from proxy.segment import Line, Segment
 
 SOON_S = 20.0
 STEPS = 3000
@@ -53,7 +54,8 @@ def until_kept(fleet: Fleet, device: str, session: str) -> Path:
     """The session's redo log, once there is one."""
     path = ServerPaths.under(fleet.root, device).redo / session
     give_up = time.monotonic() + SOON_S
-    while not path.exists():
+    home = ServerPaths.under(fleet.root, device).sessions / session
+    while not (path.exists() and Segment.open(home)[Line.RECOVERABLE]):
         assert time.monotonic() < give_up, (path.parent.parent / "log").read_text()
         time.sleep(0.01)
     return path

@@ -230,3 +230,41 @@ def test_a_saved_state_goes_on_in_another_session(opencl_loop: Loopback) -> None
         other.finish()
         with pytest.raises(StateError):
             other.load_state(b"HALTPXS1 of nothing", context.last_seq)
+
+
+# ---- what a checkpoint need not read again
+
+
+def test_only_what_a_command_may_write_to_counts_as_changed(native_loop: Loopback) -> None:
+    speaker = Speaker(native_loop, "job")
+    program = speaker.program(SOURCE)
+    first, second, third = (speaker.buffer(64) for _ in range(3))
+    flat, over = speaker.handle(), speaker.handle()
+    speaker.put(image(flat, 0x10F1, 2, 1), image(over, 0x10F6, 4, buffer=third))
+    speaker.done()
+    tenant = native_loop.server.served["job"].tenant
+    assert isinstance(tenant, NativeTenant)
+    where = (BufferArg(Handle(second)),)
+    commands: list[tuple[records.Command, set[int]]] = [
+        (records.WriteInline(first, 0, b"x"), {first}),
+        (records.Read(first, 0, 8, 0), set()),
+        (records.Copy(first, 0, second, 0, 8), {second}),
+        (records.Fill(third, 0, 8, b"x"), {third}),
+        (records.CopyRect(first, third, 0, 0, 0, 0, 0, 0, 4, 1, 1, 0, 0, 0, 0), {third}),
+        (records.FillImage(flat, 0, 0, 0, 1, 1, 1, bytes(16)), {flat}),
+        (records.FillImage(over, 0, 0, 0, 1, 1, 1, bytes(16)), {over, third}),
+        (records.CopyImageToBuffer(flat, first, 0, 0, 0, 1, 1, 1, 0), {first}),
+        (records.Launch(program, "where", where, (2,), ()), {second}),
+        (records.Launch(program, "where", where, (2,), ()), {second}),
+        (records.Signal(1), set()),
+    ]
+    for command, changed in commands:
+        before = tenant.changes.count
+        speaker.put(command)
+        speaker.done()
+        handles = (first, second, third, flat, over)
+        found = {handle for handle in handles if tenant.changes.newest(handle) > before}
+        assert found == changed, command
+    speaker.put(records.Free(first))
+    speaker.done()
+    assert tenant.changes.newest(first) == 0

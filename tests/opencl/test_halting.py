@@ -61,7 +61,7 @@ def test_a_halted_program_goes_on_elsewhere(
 def test_a_halt_that_was_interrupted_before_its_note_is_resumed_all_the_same(
     machine: Machine, undisturbed: str, tmp_path: Path
 ) -> None:
-    program = machine.under(STEPS, "300", name="unnoted")
+    program = machine.under(STEPS, COUNT, name="unnoted")
     assert read_line(program) == "10"
     Control(machine.root, "first").suspend("unnoted", tmp_path / "store")
     assert [found.state for found in programs.sessions(machine.root, "unnoted")] == ["halted"]

@@ -98,7 +98,7 @@ def test_busy_sessions_have_the_device_as_their_weights_say(
     for spinner, weight in zip(spinners, weights, strict=True):
         weigh(loop, spinner.tenant.name, weight)
         spinner.tenant.draining = True  # until all have work
-        spinner.launch(130)
+        spinner.launch(600)
     before = [spinner.tenant.device_ns for spinner in spinners]
     for spinner in spinners:
         spinner.tenant.draining = False

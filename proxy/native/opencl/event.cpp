@@ -83,20 +83,33 @@ Clock times(Session& session, Number command) {
   return Session::clock_of(dialogue.ask(Times{command}));
 }
 
+Clock clock_of(_cl_event& event) {
+  {
+    const std::lock_guard lock(event.context->graph);
+    if (event.clock) return *event.clock;
+  }
+  Session& session = *event.context->session;
+  Clock clock{};
+  if (event.timed) {
+    clock = times(session, event.first);
+    if (event.last != event.first) {
+      const std::uint64_t ended_ns = times(session, event.last).ended_ns;
+      clock = ended_ns ? Clock{clock.queued_ns, clock.submitted_ns, clock.started_ns, ended_ns} : Clock{};
+    }
+  } else if (event.behind) {
+    const std::uint64_t then = times(session, event.behind).ended_ns;
+    clock = {then, then, then, then};
+  }
+  const std::lock_guard lock(event.context->graph);
+  return event.clock.emplace(clock);
+}
+
 cl_int CL_API_CALL profiling(cl_event event, cl_profiling_info query, std::size_t room, void* into, std::size_t* size_ret) {
   HALTERE_CODE({
     check(valid(event), CL_INVALID_EVENT);
     check(event->queue && event->queue->profiling() && event->status() == CL_COMPLETE, CL_PROFILING_INFO_NOT_AVAILABLE);
     const Answer answer(room, into, size_ret);
-    Session& session = *event->context->session;
-    Clock clock{};
-    if (event->timed) {
-      clock = times(session, event->first);
-      if (event->last != event->first) clock.ended_ns = times(session, event->last).ended_ns;
-    } else if (event->behind) {
-      const std::uint64_t then = times(session, event->behind).ended_ns;
-      clock = {then, then, then, then};
-    }
+    const Clock clock = clock_of(*event);
     switch (query) {
       case CL_PROFILING_COMMAND_QUEUED: answer.value(cl_ulong{clock.queued_ns}); break;
       case CL_PROFILING_COMMAND_SUBMIT: answer.value(cl_ulong{clock.submitted_ns}); break;

@@ -272,6 +272,7 @@ struct _cl_event : haltere::Object<9> {
     void* data;
   };
   std::vector<Callback> callbacks;  // until it is issued or settled
+  std::optional<haltere::Clock> clock;  // asked for once: another server would not know its parts
 
   // Nothing has to be held in the client for it any more.
   bool resolved() const { return settled.load(std::memory_order_acquire) != kOpen || last.load(std::memory_order_acquire); }

@@ -94,11 +94,11 @@ def test_busy_sessions_have_the_device_as_their_weights_say(
     serve: Serve, weights: tuple[int, int]
 ) -> None:
     loop = serve(SLICES)
-    spinners = [Spinner(loop, "a", 300_000), Spinner(loop, "b", 700_000)]
+    spinners = [Spinner(loop, "a", 1_500_000), Spinner(loop, "b", 3_500_000)]
     for spinner, weight in zip(spinners, weights, strict=True):
         weigh(loop, spinner.tenant.name, weight)
         spinner.tenant.draining = True  # until all have work
-        spinner.launch(600)
+        spinner.launch(130)
     before = [spinner.tenant.device_ns for spinner in spinners]
     for spinner in spinners:
         spinner.tenant.draining = False

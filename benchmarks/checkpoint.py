@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from _machine import machine_facts
+from _machine import report
 
 from hal import Context, Device
 from proxy.client import connect
@@ -263,15 +263,9 @@ def main() -> None:
     reuse_memory()
     rows = measure(given.device, given.mib * MIB, given.rounds, given.disk)
     found = {"benchmark": "checkpoint", "device": given.device, "mib": given.mib}
-    report = json.dumps(
-        found | {"rows": [asdict(each) for each in rows], "machine": machine_facts()}, indent=1
-    )
     print(f"checkpoints of {given.mib} MiB on {given.device}, best of {given.rounds} rounds")
     print(table(rows))
-    if given.json is not None:
-        given.json.write_text(report + "\n")
-    else:
-        print(report)
+    report({**found, "rows": [asdict(each) for each in rows]}, given.json)
 
 
 if __name__ == "__main__":

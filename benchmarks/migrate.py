@@ -12,7 +12,6 @@ takes on the same file system. At the end the buffers must hold what the kernels
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -22,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from _machine import machine_facts
+from _machine import report
 
 from hal import Grid, ProgramImage
 from proxy.client import connect
@@ -167,16 +166,11 @@ def main() -> None:
     found = {
         "benchmark": "migrate", "device": given.device, "mib": given.mib, "hot_mib": given.hot_mib,
         "ratio": round(ahead / stopped, 4), "rows": [asdict(row) for row in rows],
-        "machine": machine_facts(),
     }  # fmt: skip
     print(f"a job of {given.mib} MiB, {given.hot_mib} of them hot, on {given.device}")
     print(table(rows))
     print(f"pause, copied ahead against suspended and resumed: {ahead / stopped:.3f} (medians)")
-    report = json.dumps(found, indent=1)
-    if given.json is not None:
-        given.json.write_text(report + "\n")
-    else:
-        print(report)
+    report(found, given.json)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyopencl
-from _machine import machine_facts
+from _machine import report
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -174,11 +174,7 @@ def main() -> None:
     for net, by_side in digests.items():
         same = by_side["native"] == by_side["proxied"]
         print(f"weights of {net}: {by_side['native']}, {'equal' if same else 'DIFFERENT'}")
-    text = json.dumps({"machine": machine_facts(), "opencl_ratio": rows, "weights": digests})
-    if given.json:
-        given.json.write_text(text)
-    else:
-        print(text)
+    report({"opencl_ratio": rows, "weights": digests}, given.json)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ what the server says of the device's time of each is compared with its due share
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import threading
@@ -19,7 +18,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from _machine import machine_facts
+from _machine import report
 
 from hal import Buffer, Context, Device, Grid, Program, ProgramImage, ScalarArg
 from hal.types import Seq
@@ -160,13 +159,7 @@ def main() -> None:
     for row in rows:
         print(f"weight {row['weight']}: share {row['share']}, due {row['due']}")
     found = {"benchmark": "opencl_sharing", "device": given.device, "quantum_ms": given.quantum_ms}
-    report = json.dumps(
-        found | {"efficiency": speed, "shares": rows, "machine": machine_facts()}, indent=1
-    )
-    if given.json is not None:
-        given.json.write_text(report + "\n")
-    else:
-        print(report)
+    report({**found, "efficiency": speed, "shares": rows}, given.json)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ or after the table.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -20,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from _machine import machine_facts
+from _machine import report
 
 from hal import Buffer, Context, Device, Grid, Program, ProgramImage, open_device
 from proxy.client import connect
@@ -169,13 +168,9 @@ def main() -> None:
     given = parser.parse_args()
     rows = measure(given.device, given.rounds)
     found = {"benchmark": "proxy_ratio", "device": given.device, "rounds": given.rounds}
-    report = json.dumps(found | {"rows": rows, "machine": machine_facts()}, indent=1)
     print(f"proxied against direct on {given.device}, medians of {given.rounds} rounds")
     print(table(rows))
-    if given.json is not None:
-        given.json.write_text(report + "\n")
-    else:
-        print(report)
+    report({**found, "rows": rows}, given.json)
 
 
 if __name__ == "__main__":

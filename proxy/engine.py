@@ -24,18 +24,9 @@ _PROGRESS = 3  # of serve
 BUFFER, IMAGE, PROGRAM, SAMPLER = 1, 2, 3, 4  # kinds of Live
 
 
-_WORDS = (
-    "issued", "retired", "completed", "newest_seq", "tail", "epoch", "replied", "asked",
-    "errors_told", "failed", "has_error", "fault", "halted", "draining", "flights", "kernels",
-    "backlog", "weight", "limit_bytes", "used_bytes", "launches", "device_ns", "dirty", "overdue",
-    "changes",
-)  # fmt: skip
-
-
 class Words(ctypes.Structure):
     """What both sides know of a session: native/engine/tenant.hpp says what each is."""
 
-    _fields_ = tuple((name, _u64) for name in _WORDS)
     issued: int
     retired: int
     completed: int
@@ -56,11 +47,11 @@ class Words(ctypes.Structure):
     weight: int
     limit_bytes: int
     used_bytes: int
-    launches: int
     device_ns: int
     dirty: int
     overdue: int
     changes: int
+    _fields_ = tuple((name, _u64) for name in __annotations__)
 
 
 class Live(ctypes.Structure):

@@ -16,13 +16,13 @@ from hal.errors import HalError, StateError, Unsupported, UsageError
 from proxy import checkpoint
 from proxy.checkpoint import Checkpoint
 from proxy.desk import Reply
-from proxy.errors import CheckpointRefused, StoreBusy
+from proxy.errors import CheckpointRefused
 from proxy.known import PIECE_BYTES
 from proxy.paths import checked_name
 from proxy.rendezvous import session_file
 from proxy.segment import Line, Segment
 from proxy.session import ServerHalf
-from proxy.suspend import store_of
+from proxy.suspend import hold, store_of
 from proxy.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -101,12 +101,8 @@ class Prepare:
             raise StateError(f"{self._server.paths.name} prepares for {self._name!r} already")
         try:
             if self._steps is None:
-                try:
-                    self._held.enter_context(self._store.reading())
-                except StoreBusy:
-                    if time.monotonic() < self._deadline:
-                        return None
-                    raise
+                if hold(self._held, self._store.reading(), self._deadline) is None:
+                    return None
                 prepared = self._one_for(self._checkpoint.snapshot.position.nonce)
                 prepared.busy = True
                 self._before = prepared.uploaded_bytes

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hal.errors import DeviceTimeout, StateError
 from proxy import checkpoint, snapshot
 from proxy.desk import Reply
-from proxy.errors import CheckpointRefused, StoreBusy
+from proxy.errors import CheckpointRefused
 from proxy.info import running_servers
 from proxy.liveness import ProcessId
 from proxy.paths import checked_name, parked
@@ -21,7 +21,7 @@ from proxy.prepare import Prepared, check_part
 from proxy.rendezvous import suspended_file
 from proxy.ring import Producer
 from proxy.segment import Line, Segment
-from proxy.suspend import cut_of, store_of
+from proxy.suspend import cut_of, hold, store_of
 from proxy.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -53,8 +53,11 @@ class Resume:
     def poll(self) -> Reply | None:
         try:
             self._check_not_running()
-            if not self._hold_store():
-                return None
+            if not self._is_held:
+                held = hold(self._held, self._store.reading(), self._deadline)
+                self._is_held = held is not None
+                if not self._is_held:
+                    return None
             tenant = self._tenant or self._open()
             self._tenant = tenant
             if tenant.overlay is not None and not tenant.acquire_fabric():
@@ -85,18 +88,6 @@ class Resume:
                 self._path.rename(parked(self._server.paths.root) / self._name)
         elif self._owned:
             self._path.unlink(missing_ok=True)
-
-    def _hold_store(self) -> bool:
-        """Nothing of it is removed meanwhile."""
-        if not self._is_held:
-            try:
-                self._held.enter_context(self._store.reading())
-            except StoreBusy:
-                if time.monotonic() < self._deadline:
-                    return False
-                raise
-            self._is_held = True
-        return True
 
     def _check(self) -> None:
         position = self._checkpoint.snapshot.position

@@ -26,7 +26,6 @@ from proxy.paths import ROOT_VARIABLE, SESSION_VARIABLE, ServerPaths, checked_na
 
 DEVICES_VARIABLE = "HALTERE_DEVICES"
 KIND = "opencl:"
-NOT_FOUND_STATUS = 127  # as shells say it
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -96,7 +95,7 @@ def run(
     name = session_name(program)
     driver()  # before anything is started
     if shutil.which(program.command[0]) is None and not Path(program.command[0]).exists():
-        raise UsageError(f"{program.command[0]}: no such program")
+        raise _no_such(program.command)
     with ExitStack() as ending:
         servers = [_serve(root, uri, keep, ending, told) for uri in _wanted(root, devices)]
         variables = environment(root, servers, name, program.devices or len(servers))
@@ -145,11 +144,15 @@ def _not_served(uri: str) -> UsageError:
     )
 
 
+def _no_such(command: Sequence[str]) -> UsageError:
+    return UsageError(f"{command[0]}: no such program")
+
+
 def _execute(command: Sequence[str], variables: Mapping[str, str]) -> int:
     try:
         process = subprocess.Popen(command, env=variables)
     except FileNotFoundError as error:
-        raise UsageError(f"{command[0]}: no such program") from error
+        raise _no_such(command) from error
     except PermissionError as error:
         raise UsageError(f"{command[0]}: not a program that may be run") from error
     # the terminal sends its interrupts to the program too: waiting for it is all we do

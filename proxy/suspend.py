@@ -6,8 +6,8 @@ Until the last step (one rename) everything is as it was, whatever goes wrong.
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, TypeVar
 
 from hal.errors import DeviceTimeout, StateError, UsageError
 from proxy import checkpoint, snapshot
@@ -23,6 +23,8 @@ from proxy.tenant import Tenant
 if TYPE_CHECKING:
     from proxy.server import Served, Server
 
+T = TypeVar("T")
+
 STORES = 8  # whose indexes one server remembers
 
 
@@ -36,6 +38,17 @@ def store_of(server: Server, request: Reply) -> Store:
             server.stores.clear()
         server.stores[address] = Store(address, server.store_step)
     return server.stores[address]
+
+
+def hold(held: ExitStack, access: AbstractContextManager[T], deadline: float) -> T | None:
+    """Enter a store's `reading` or `writing`; None: it is busy, ask again. Raises StoreBusy when
+    time is over."""
+    try:
+        return held.enter_context(access)
+    except StoreBusy:
+        if time.monotonic() < deadline:
+            return None
+        raise
 
 
 def cut_of(record: str) -> int:
@@ -80,12 +93,9 @@ class Suspend:
     def _poll(self, served: Served) -> Reply | None:
         in_time = time.monotonic() < self._deadline
         if self._batch is None:
-            try:
-                self._batch = self._held.enter_context(self._store.writing())
-            except StoreBusy:
-                if in_time:
-                    return None
-                raise
+            self._batch = hold(self._held, self._store.writing(), self._deadline)
+            if self._batch is None:
+                return None
         tenant = served.tenant
         if self._sweep is None:
             self._sweep = Sweep(tenant, self._batch, ahead=not self._release)

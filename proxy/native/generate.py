@@ -22,12 +22,6 @@ _TYPES = {
     tuple[int, ...]: "Sizes",
     tuple[records.AnyArg, ...]: "Args",
 }
-_KINDS = (
-    ("is_command", records.Command),
-    ("is_call", records.Call),
-    ("is_reply", records.Reply),
-    ("is_description", records.Description),
-)
 
 
 def table() -> str:
@@ -72,8 +66,6 @@ def _constants() -> list[str]:
         "kReplyAt": segment.REPLY_AT,
         "kReplyBytes": segment.REPLY_BYTES,
         "kRingAt": segment.RING_AT,
-        "kMaxRingBytes": segment.MAX_RING_BYTES,
-        "kMaxArenaBytes": segment.MAX_ARENA_BYTES,
         "kMaxRecordBytes": wire.MAX_RECORD_BYTES,
         "kInlineBytes": wire.INLINE_BYTES,
     }
@@ -107,15 +99,10 @@ def _struct(operation: int, kind: type[records.Record]) -> list[str]:
 
 
 def _visit() -> list[str]:
-    lines = []
-    for name, union in _KINDS:
-        numbers = [n for n, kind in records.OPERATIONS.items() if kind in union.__args__]
-        lines += [
-            f"constexpr bool {name}(std::uint16_t operation) {{",
-            f"  return operation >= {min(numbers)} && operation <= {max(numbers)};",
-            "}",
-        ]
-    lines += [
+    lines = [
+        "constexpr bool is_command(std::uint16_t operation) {",
+        f"  return operation < {records.FIRST_CALL};",
+        "}",
         "",
         "// Decodes one whole record and calls then(number, record). False: malformed.",
         "template <class Then>",

@@ -23,8 +23,6 @@ inline constexpr std::size_t kRequestBytes = 8192;
 inline constexpr std::size_t kReplyAt = 16384;
 inline constexpr std::size_t kReplyBytes = 65536;
 inline constexpr std::size_t kRingAt = 81920;
-inline constexpr std::size_t kMaxRingBytes = 16777216;
-inline constexpr std::size_t kMaxArenaBytes = 1073741824;
 inline constexpr std::size_t kMaxRecordBytes = 65536;
 inline constexpr std::size_t kInlineBytes = 2048;
 
@@ -556,16 +554,7 @@ struct DeviceValue {
 };
 
 constexpr bool is_command(std::uint16_t operation) {
-  return operation >= 1 && operation <= 23;
-}
-constexpr bool is_call(std::uint16_t operation) {
-  return operation >= 32 && operation <= 43;
-}
-constexpr bool is_reply(std::uint16_t operation) {
-  return operation >= 64 && operation <= 66;
-}
-constexpr bool is_description(std::uint16_t operation) {
-  return operation >= 96 && operation <= 99;
+  return operation < 32;
 }
 
 // Decodes one whole record and calls then(number, record). False: malformed.

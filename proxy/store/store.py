@@ -210,10 +210,10 @@ class Store:
     # ---- writing
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> Iterator[Store]:
         """Nothing is collected meanwhile. Raises StoreBusy."""
         with self.files.lock(exclusive=False):
-            yield
+            yield self
 
     @contextmanager
     def writing(self) -> Iterator[Batch]:

@@ -37,7 +37,6 @@ struct Words {
   u64 weight;       // share of the device when others want it too
   u64 limit_bytes;  // of the device's memory
   u64 used_bytes;
-  u64 launches;
   u64 device_ns;  // that the device worked for it
   u64 dirty;      // something is to be published
   u64 overdue;    // the command that the device has been at for too long, 0: none

@@ -83,7 +83,7 @@ def _value(hint: Any, value: JsonValue) -> Any:
             return tuple(_value(inner, item) for item in value)
         return tuple(tuple(item) if isinstance(item, list) else item for item in value)
     simple = (hint,) if isinstance(hint, type) else get_args(hint)
-    wanted = tuple(kind for kind in simple if kind in (int, str, bool))
+    wanted = tuple(kind for kind in simple if kind in (int, str, bool, float))
     if wanted and value is not None and type(value) not in wanted:
         raise ValueError(f"{value!r} where {hint} belongs")
     return value

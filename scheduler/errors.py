@@ -11,6 +11,7 @@ SchedulerError
  |- InvalidPlan         fatal    a policy gave out what is not free
  |- JournalDamaged      fatal    a record in the middle of a journal does not match its CRC
  |- JournalTooNew       caller   the journal was written by a newer version
+ |- TraceDamaged        caller   a row of a trace or of a cluster's description cannot be read
  `- JournalDiverged     fatal    replaying the events gave other commands than were recorded
 """
 
@@ -71,6 +72,11 @@ class InvalidTransition(SchedulerError):
 
 class InvalidPlan(SchedulerError):
     code = "invalid_plan"
+
+
+class TraceDamaged(SchedulerError):
+    code = "trace_damaged"
+    disposition = "caller"
 
 
 class JournalDamaged(SchedulerError):

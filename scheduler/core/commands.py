@@ -24,6 +24,17 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Resize:
+    """Let the running job go on with `slices` instead of those it has; what it loses is free when
+    this is answered. Its ranks stay as many as they are.
+    Answer: JobResized, or ResizeFailed: it goes on as it was."""
+
+    job: int
+    epoch: int
+    slices: tuple[Slice, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Halt the job, commit a checkpoint, release its slices.
     Answer: JobCheckpointed or CheckpointFailed."""
@@ -50,4 +61,4 @@ class WakeAt:
     at_us: int
 
 
-Command = Start | Checkpoint | Release | WakeAt
+Command = Start | Resize | Checkpoint | Release | WakeAt

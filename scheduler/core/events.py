@@ -99,6 +99,27 @@ class CheckpointFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class JobResized:
+    """The job runs on the slices that it was told; the others are released."""
+
+    at_us: int
+    job: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeFailed:
+    """A Resize did not succeed; the job goes on with the slices it had."""
+
+    at_us: int
+    job: int
+    epoch: int
+    code: str
+    disposition: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobExited:
     """The worker ended. `message`: its last words, when the exit code is not 0."""
 
@@ -118,7 +139,15 @@ class LeaseReleased:
     epoch: int
 
 
-JobEvent = JobStarted | StartFailed | JobCheckpointed | CheckpointFailed | JobExited
+JobEvent = (
+    JobStarted
+    | StartFailed
+    | JobResized
+    | ResizeFailed
+    | JobCheckpointed
+    | CheckpointFailed
+    | JobExited
+)
 Event = (
     DeviceAdded
     | DeviceLost

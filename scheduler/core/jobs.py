@@ -15,6 +15,7 @@ class JobState(StrEnum):
     QUEUED = "queued"  # waits, and will start from the beginning
     STARTING = "starting"
     RUNNING = "running"
+    RESIZING = "resizing"  # holds its old slices and its new ones
     CHECKPOINTING = "checkpointing"  # being halted; still holds its slices
     PREEMPTED = "preempted"  # waits, and will go on from its checkpoint
     MIGRATING = "migrating"  # starting with a checkpoint
@@ -47,15 +48,16 @@ class Job:
 
     epoch           number of the current or last attempt; only grows
     listening       False once that attempt was ended by Release: its late events are dropped
-    slices          held now
+    slices          held now; first those it runs on
+    target, kept    while it is being resized: slices that it will have, that it has had
     part            of the devices that can take its checkpoint; empty while it has none
     started_us      when it last began to run
     idle_until_us   not to be placed before (its last start failed)
     keep_until_us   not to be evicted before (halting it failed)
     pinned          it cannot be halted at all
     avoid           devices it was told to stay away from
-    evicted_for     the job it was last halted for; 0 if none
-    lost            a device it holds that was lost while a command to it was under way
+    evicted_for     the job it was last halted or shrunk for; 0 if none
+    lost            devices it holds that were lost while a command to it was under way
     reason          why it failed
     """
 
@@ -66,6 +68,8 @@ class Job:
     epoch: int = 0
     listening: bool = False
     slices: tuple[Slice, ...] = ()
+    target: tuple[Slice, ...] = ()
+    kept: tuple[Slice, ...] = ()
     part: str = ""
     checkpoint: str = ""
     started_us: int = 0
@@ -76,10 +80,12 @@ class Job:
     avoid: tuple[str, ...] = ()
     start_failures: int = 0
     checkpoint_failures: int = 0
+    resize_failures: int = 0
+    resizes: int = 0
     preemptions: int = 0
     restarts: int = 0
     evicted_for: int = 0
-    lost: str = ""
+    lost: tuple[str, ...] = ()
     reason: str = ""
     story: tuple[str, ...] = ()
 

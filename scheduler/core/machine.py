@@ -27,7 +27,7 @@ from scheduler.core.events import (
     TimePassed,
 )
 from scheduler.core.jobs import Job, JobState, Lease
-from scheduler.core.plan import Blocker, Evict, Place, Plan
+from scheduler.core.plan import Blocker, Decision, Place, Plan, Resize
 from scheduler.core.transitions import TRANSITIONS, Params, Surroundings
 from scheduler.core.values import Device, Slice
 from scheduler.core.view import View, suits
@@ -161,6 +161,8 @@ class Machine:
                 raise InvalidPlan(f"{decision} names a job that does not exist")
             if isinstance(decision, Place):
                 self._check_place(job, decision)
+            elif isinstance(decision, Resize):
+                self._check_resize(job, decision)
             commands += self._tell(job, decision)
         self.waiting = dict(plan.waiting)
         if plan.wake_at_us is not None and plan.wake_at_us <= self.now_us:
@@ -171,23 +173,42 @@ class Machine:
         return tuple(commands)
 
     def _check_place(self, job: Job, place: Place) -> None:
-        wanted = f"{place} of {job.spec.count} for job {job.id}"
-        if len(set(place.slices)) != job.spec.count or len(place.slices) != job.spec.count:
-            raise InvalidPlan(f"{wanted}: a gang gets all its slices at once, each of them once")
+        wanted = f"{place} for job {job.id}"
+        self._check_count(job, place.slices, wanted)
         for item in place.slices:
-            device = self._devices.get(item.device)
-            if device is None or not device.up or item.index not in range(device.slice_count):
-                raise InvalidPlan(f"{wanted}: {item} does not exist or is down")
-            if item in self._leases:
-                raise InvalidPlan(f"{wanted}: {item} is held, {self._leases[item]}")
-            if not suits(job.spec, device) or job.part not in ("", device.part):
-                raise InvalidPlan(f"{wanted}: {item} is of another kind, name or part")
+            self._check_free(job, item, wanted)
         if len({self._devices[item.device].part for item in place.slices}) != 1:
             raise InvalidPlan(f"{wanted}: slices of several parts")
 
+    def _check_resize(self, job: Job, resize: Resize) -> None:
+        wanted = f"{resize} for job {job.id}, which has {len(job.slices)}"
+        self._check_count(job, resize.slices, wanted)
+        for item in resize.slices:
+            if item not in job.slices:
+                self._check_free(job, item, wanted)
+        if set(resize.slices) == set(job.slices):
+            raise InvalidPlan(f"{wanted}: nothing would change")
+
+    def _check_count(self, job: Job, slices: tuple[Slice, ...], wanted: str) -> None:
+        spec = job.spec
+        if not spec.least <= len(slices) <= spec.most or len(set(slices)) != len(slices):
+            raise InvalidPlan(
+                f"{wanted}: a gang of {spec.least} to {spec.most} gets all its slices at once, "
+                "each of them once"
+            )
+
+    def _check_free(self, job: Job, item: Slice, wanted: str) -> None:
+        device = self._devices.get(item.device)
+        if device is None or not device.up or item.index not in range(device.slice_count):
+            raise InvalidPlan(f"{wanted}: {item} does not exist or is down")
+        if item in self._leases:
+            raise InvalidPlan(f"{wanted}: {item} is held, {self._leases[item]}")
+        if not suits(job.spec, device) or job.part not in ("", device.part):
+            raise InvalidPlan(f"{wanted}: {item} is of another kind, name or part")
+
     # ---- transitions
 
-    def _tell(self, job: Job, trigger: Event | Place | Evict) -> tuple[Command, ...]:
+    def _tell(self, job: Job, trigger: Event | Decision) -> tuple[Command, ...]:
         transition = TRANSITIONS.get((job.state, type(trigger)))
         if transition is None:
             raise InvalidTransition(
@@ -215,13 +236,14 @@ class Machine:
             self._releasing[before.id, before.epoch] = lease
             for held in before.slices:
                 self._leases[held] = lease
-        elif before.slices and not after.slices:
-            for held in before.slices:
-                del self._leases[held]
-        elif after.slices and not before.slices:
-            lease = Lease(after.id, after.epoch, after.slices)
-            for taken in after.slices:
-                self._leases[taken] = lease
+            return
+        if after.slices is before.slices:
+            return
+        lease = Lease(after.id, after.epoch, after.slices)
+        for let_go in set(before.slices).difference(after.slices):
+            del self._leases[let_go]
+        for taken in after.slices:
+            self._leases[taken] = lease
 
     def _put(self, job: Job) -> None:
         self._jobs[job.id] = job

@@ -28,6 +28,19 @@ class Evict:
     for_job: int
 
 
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Let the running job go on with these slices: of its part, no fewer than its least, no more
+    than its most. Those it does not hold must be free. `for_job`: in whose favour it shrinks."""
+
+    job: int
+    slices: tuple[Slice, ...]
+    for_job: int = 0
+
+
+Decision = Place | Evict | Resize
+
+
 class Why(StrEnum):
     """Why an acceptable slice cannot be had now. `jobs` of the blocker are those it names."""
 
@@ -70,9 +83,9 @@ Waiting = tuple[tuple[int, tuple[Blocker, ...]], ...]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Evictions and placements, in the order to carry them out; `waiting` has one entry for each
+    """Evictions, placements and resizings, in the order to carry them out; `waiting` has one entry for each
     job that is left waiting; `wake_at_us` is when to plan again if nothing else happens."""
 
-    decisions: tuple[Place | Evict, ...] = ()
+    decisions: tuple[Decision, ...] = ()
     waiting: Waiting = ()
     wake_at_us: int | None = None

@@ -13,9 +13,11 @@ slice table: the machine derives who holds what from `Job.slices` and the comman
       |   '--StartFailed-----'                                             |
       '--------------------------- JobCheckpointed ------------------------'
 
+    running --Resize--> resizing --JobResized | ResizeFailed--> running
+
     any but the terminal ones --JobExited--> succeeded | failed,  --CancelRequested--> cancelled
     running --DeviceLost--> preempted | queued | failed, as Job.spec.recovery says
-    starting, migrating, checkpointing --DeviceLost--> stay and note it (`Job.lost`): the answer to
+    starting, migrating, resizing, checkpointing --DeviceLost--> stay and note it (`Job.lost`): the answer to
         the command in flight decides (it is certain to come, and a checkpoint may have been
         committed in time)
 """
@@ -26,6 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from scheduler.core import commands
 from scheduler.core.commands import Checkpoint, Command, Release, Start
 from scheduler.core.events import (
     CancelRequested,
@@ -33,11 +36,13 @@ from scheduler.core.events import (
     DeviceLost,
     JobCheckpointed,
     JobExited,
+    JobResized,
     JobStarted,
+    ResizeFailed,
     StartFailed,
 )
 from scheduler.core.jobs import Job, JobState
-from scheduler.core.plan import Evict, Place
+from scheduler.core.plan import Evict, Place, Resize
 from scheduler.core.values import Recovery
 
 
@@ -98,13 +103,58 @@ def _start_failed(job: Job, event: StartFailed, around: Surroundings) -> Outcome
     job = job.but(
         state=JobState.PREEMPTED if went_on else JobState.QUEUED,
         slices=(),
-        lost="",
+        lost=(),
         part=job.part if went_on else "",
         start_failures=failures,
         idle_until_us=around.now_us + around.params.backoff(failures - 1),
         avoid=tuple(sorted({*job.avoid, *shun})),
     )
     return job, ()
+
+
+def _resize(job: Job, decision: Resize, around: Surroundings) -> Outcome:
+    """Until it is answered the job holds both: its old slices, then those that are new."""
+    held = (*job.slices, *(item for item in decision.slices if item not in job.slices))
+    job = job.but(
+        state=JobState.RESIZING,
+        slices=held,
+        target=decision.slices,
+        evicted_for=decision.for_job,
+        kept=job.slices,
+    )
+    return job, (commands.Resize(job.id, job.epoch, decision.slices),)
+
+
+def _resized(job: Job, event: JobResized, around: Surroundings) -> Outcome:
+    job = job.but(
+        state=JobState.RUNNING,
+        slices=job.target,
+        target=(),
+        kept=(),
+        evicted_for=0,
+        resize_failures=0,
+        resizes=job.resizes + 1,
+    )
+    return _recover(job, around) if _fell(job) else (job.but(lost=()), ())
+
+
+def _resize_failed(job: Job, event: ResizeFailed, around: Surroundings) -> Outcome:
+    failures = job.resize_failures + 1
+    job = job.but(
+        state=JobState.RUNNING,
+        slices=job.kept,
+        target=(),
+        kept=(),
+        evicted_for=0,
+        resize_failures=failures,
+        keep_until_us=around.now_us + around.params.backoff(failures - 1),
+    )
+    return _recover(job, around) if _fell(job) else (job.but(lost=()), ())
+
+
+def _fell(job: Job) -> bool:
+    """A device was lost while it was resized: was it one of those it has now?"""
+    return any(item.device in job.lost for item in job.slices)
 
 
 def _evict(job: Job, decision: Evict, around: Surroundings) -> Outcome:
@@ -117,7 +167,7 @@ def _checkpointed(job: Job, event: JobCheckpointed, around: Surroundings) -> Out
         state=JobState.PREEMPTED,
         checkpoint=event.checkpoint,
         slices=(),
-        lost="",
+        lost=(),
         checkpoint_failures=0,
         preemptions=job.preemptions + 1,
     )
@@ -159,27 +209,33 @@ def _stay(job: Job, event: object, around: Surroundings) -> Outcome:
 
 
 def _note_loss(job: Job, event: DeviceLost, around: Surroundings) -> Outcome:
-    return job.but(lost=event.device), ()
+    return job.but(lost=(*job.lost, event.device)), ()
 
 
 def _lost(job: Job, event: DeviceLost, around: Surroundings) -> Outcome:
-    return _recover(job.but(lost=event.device), around)
+    return _recover(job.but(lost=(*job.lost, event.device)), around)
 
 
 def _recover(job: Job, around: Surroundings) -> Outcome:
     """End an attempt whose device is gone, and go back as far as the job allows."""
     how = job.running_lost_with_device
     if how is Recovery.FAIL:
-        return _fail(job, f"device {job.lost} was lost while the job ran on it", around)
+        return _fail(job, f"device {_named(job)} was lost while the job ran on it", around)
     if job.restarts >= around.params.max_restarts:
         return _fail(
-            job, f"device {job.lost} was lost; already started again {job.restarts} times", around
+            job, f"device {_named(job)} was lost; already started again {job.restarts} times", around
         )
     release = Release(job.id, job.epoch)
-    job = job.but(listening=False, slices=(), lost="", restarts=job.restarts + 1)
+    job = job.but(
+        listening=False, slices=(), target=(), kept=(), lost=(), restarts=job.restarts + 1
+    )
     if how is Recovery.CHECKPOINT:
         return job.but(state=JobState.PREEMPTED), (release,)
     return job.but(state=JobState.QUEUED, checkpoint="", part="", pinned=False), (release,)
+
+
+def _named(job: Job) -> str:
+    return ", ".join(job.lost)
 
 
 def _fail(job: Job, reason: str, around: Surroundings) -> Outcome:
@@ -188,7 +244,9 @@ def _fail(job: Job, reason: str, around: Surroundings) -> Outcome:
 
 def _end(job: Job, state: JobState, reason: str, around: Surroundings) -> Outcome:
     release = Release(job.id, job.epoch, final=True)
-    job = job.but(state=state, listening=False, slices=(), lost="", reason=reason)
+    job = job.but(
+        state=state, listening=False, slices=(), target=(), kept=(), lost=(), reason=reason
+    )
     return job.but(ended_us=around.now_us), (release,)
 
 
@@ -205,6 +263,12 @@ TRANSITIONS: dict[tuple[JobState, type], Transition] = {
     (_S.RUNNING, JobExited): _exited,
     (_S.RUNNING, CancelRequested): _cancel,
     (_S.RUNNING, DeviceLost): _lost,
+    (_S.RUNNING, Resize): _resize,
+    (_S.RESIZING, JobResized): _resized,
+    (_S.RESIZING, ResizeFailed): _resize_failed,
+    (_S.RESIZING, JobExited): _exited,
+    (_S.RESIZING, CancelRequested): _cancel,
+    (_S.RESIZING, DeviceLost): _note_loss,
     (_S.CHECKPOINTING, JobCheckpointed): _checkpointed,
     (_S.CHECKPOINTING, CheckpointFailed): _checkpoint_failed,
     (_S.CHECKPOINTING, JobExited): _exited,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from itertools import pairwise
 
 from scheduler.errors import Infeasible
 
@@ -41,7 +42,11 @@ class JobSpec:
 
     device_kind  the kind of device, e.g. "opencl"
     argv         the worker process; None asks for a *lease*: the worker is the caller's own code
-    count        slices that the job needs, all at once or not at all (a gang)
+    count        slices that the job asks for, all at once or not at all (a gang): its world size
+    least, most  slices that it can be shrunk to and make use of; 0: `count`. Its world size stays:
+                 on fewer slices its ranks take turns
+    curve        (slices, speed) beyond `count`, whose speed is 1; between two points a straight line
+    speeds       (part, speed) of parts that differ; a part that is not named is as the first, or 1
     devices      accept these devices only; empty accepts every device of the kind
     recovery     default: RESTART for a process, FAIL for a lease
     """
@@ -54,6 +59,10 @@ class JobSpec:
     env: Sequence[tuple[str, str]] = ()
     cwd: str = ""
     count: int = 1
+    least: int = 0
+    most: int = 0
+    curve: Sequence[tuple[int, float]] = ()
+    speeds: Sequence[tuple[str, float]] = ()
     devices: Sequence[str] = ()
     recovery: str = ""
 
@@ -74,10 +83,12 @@ class JobSpec:
                 fix(self, "argv", tuple(self.argv))
             fix(self, "env", tuple((key, value) for key, value in self.env))
             fix(self, "devices", tuple(self.devices))
+            fix(self, "curve", tuple((int(slices), float(speed)) for slices, speed in self.curve))
+            fix(self, "speeds", tuple((part, float(speed)) for part, speed in self.speeds))
         except (TypeError, ValueError) as error:
             raise Infeasible(
                 f"job {self.name!r}: argv and devices are sequences of strings, env one of pairs "
-                f"of strings ({error})"
+                f"of strings, curve and speeds of pairs with numbers ({error})"
             ) from error
         default = Recovery.FAIL if self.argv is None else Recovery.RESTART
         try:
@@ -117,6 +128,23 @@ class JobSpec:
             raise Infeasible(f"a job's name and tenant have 1 to {MAX_NAME} characters each")
         if not isinstance(self.count, int) or not 1 <= self.count <= MAX_COUNT:
             raise Infeasible(f"job {self.name!r}: count {self.count} is not 1 to {MAX_COUNT}")
+        fix = object.__setattr__
+        fix(self, "least", self.least or self.count)
+        fix(self, "most", self.most or self.count)
+        if not 1 <= self.least <= self.count <= self.most <= MAX_COUNT:
+            raise Infeasible(
+                f"job {self.name!r}: least {self.least}, count {self.count} and most {self.most} "
+                f"must rise, from 1 to {MAX_COUNT}"
+            )
+        points = (self.count, *(slices for slices, _ in self.curve))
+        rates = (1.0, *(speed for _, speed in self.curve))
+        if not (_rises(points) and all(0 < x <= 1e6 for x in rates) and list(rates) == sorted(rates)):
+            raise Infeasible(
+                f"job {self.name!r}: the points {self.curve} of its curve must rise from "
+                f"({self.count}, 1.0)"
+            )
+        if not all(isinstance(part, str) and 0 < speed <= 1e6 for part, speed in self.speeds):
+            raise Infeasible(f"job {self.name!r}: speeds are pairs of a part and a number above 0")
         if self.argv is not None and not self.argv:
             raise Infeasible(f"job {self.name!r}: argv is empty; None asks for a lease")
         if self.argv is None and self.recovery is not Recovery.FAIL:
@@ -124,6 +152,10 @@ class JobSpec:
                 f"job {self.name!r}: a lease's worker is its caller's own code, which nobody else "
                 "can start again; its recovery must be 'fail'"
             )
+
+
+def _rises(points: Sequence[int]) -> bool:
+    return all(a < b for a, b in pairwise(points))
 
 
 def _encodes(word: str) -> bool:

@@ -14,7 +14,13 @@ from scheduler.core.view import View
 from scheduler.policies.explain import audit
 from scheduler.policies.ledger import protected_until_us
 
-HOLDING = (JobState.STARTING, JobState.RUNNING, JobState.CHECKPOINTING, JobState.MIGRATING)
+HOLDING = (
+    JobState.STARTING,
+    JobState.RUNNING,
+    JobState.RESIZING,
+    JobState.CHECKPOINTING,
+    JobState.MIGRATING,
+)
 
 
 def broken(machine: Machine, min_run_us: int) -> list[str]:
@@ -50,8 +56,14 @@ def _leases(machine: Machine) -> Iterator[str]:
 
 def _gangs(machine: Machine) -> Iterator[str]:
     for job in machine.jobs.values():
-        if len(job.slices) != (job.spec.count if job.state in HOLDING else 0):
-            yield f"job {job.id} is {job.state}, asked for {job.spec.count}, has {job.slices}"
+        least, most = (job.spec.least, job.spec.most) if job.state in HOLDING else (0, 0)
+        runs_on = job.target or job.slices
+        if not least <= len(runs_on) <= most:
+            yield f"job {job.id} is {job.state}, asked for {least} to {most}, has {runs_on}"
+        if bool(job.target) != (job.state is JobState.RESIZING):
+            yield f"job {job.id} is {job.state} and is to have {job.target}"
+        if job.target and set(job.slices) != {*job.kept, *job.target}:
+            yield f"job {job.id} goes from {job.kept} to {job.target}, but holds {job.slices}"
         parts = {machine.devices[item.device].part for item in job.slices}
         if parts - {job.part}:
             yield f"job {job.id} of part {job.part!r} holds slices of {sorted(parts)}"

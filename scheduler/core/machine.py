@@ -26,6 +26,7 @@ from scheduler.core.events import (
     LeaseReleased,
     TimePassed,
 )
+from scheduler.core.free import Free
 from scheduler.core.jobs import Job, JobState, Lease
 from scheduler.core.plan import Blocker, Decision, Place, Plan, Resize
 from scheduler.core.transitions import TRANSITIONS, Params, Surroundings
@@ -47,6 +48,8 @@ class Machine:
         self._devices: dict[str, Device] = {}
         self._leases: dict[Slice, Lease] = {}
         self._releasing: dict[tuple[int, int], Lease] = {}
+        self._free = Free()
+        self._changed: dict[int, None] = {}  # jobs, since the last plan
         self._wake_at_us: int | None = None
 
     @property
@@ -69,7 +72,12 @@ class Machine:
     def view(self) -> View:
         """The cluster now. It looks into the machine's own tables: use it before the next event."""
         return View(
-            self.now_us, self.devices, MappingProxyType(self._alive), MappingProxyType(self._leases)
+            self.now_us,
+            self.devices,
+            MappingProxyType(self._alive),
+            MappingProxyType(self._leases),
+            self._free,
+            tuple(self._changed),
         )
 
     # ---- events
@@ -105,9 +113,9 @@ class Machine:
     def _add_device(self, event: DeviceAdded) -> tuple[Command, ...]:
         known = self._devices.get(event.device)
         assert known is None or not known.up, f"{event.device} was added while it is up"
-        self._devices[event.device] = Device(
-            event.device, event.kind, event.part, event.slice_count
-        )
+        device = Device(event.device, event.kind, event.part, event.slice_count)
+        self._devices[event.device] = device
+        self._free.add(device, {i.index for i in device.slices if i in self._leases} if known else ())
         return ()
 
     def _lose_device(self, event: DeviceLost) -> tuple[Command, ...]:
@@ -118,6 +126,7 @@ class Machine:
         self._devices[event.device] = Device(
             device.uri, device.kind, device.part, device.slice_count, up=False
         )
+        self._free.remove(device)
         holders = [
             job
             for job in self._alive.values()
@@ -133,7 +142,7 @@ class Machine:
                 "for, or twice"
             )
         for held in lease.slices:
-            del self._leases[held]
+            self._let_go(held)
         return ()
 
     def _report(self, event: JobEvent) -> tuple[Command, ...]:
@@ -155,6 +164,7 @@ class Machine:
     def apply(self, plan: Plan) -> tuple[Command, ...]:
         """Carry a plan out. Nothing is trusted: a slice that is not free is InvalidPlan."""
         commands: list[Command] = []
+        self._changed.clear()  # what the plan itself changes counts for the next one
         for decision in plan.decisions:
             job = self._jobs.get(decision.job)
             if job is None:
@@ -241,12 +251,19 @@ class Machine:
             return
         lease = Lease(after.id, after.epoch, after.slices)
         for let_go in set(before.slices).difference(after.slices):
-            del self._leases[let_go]
+            self._let_go(let_go)
         for taken in after.slices:
+            if taken not in self._leases:
+                self._free.take(taken)
             self._leases[taken] = lease
+
+    def _let_go(self, item: Slice) -> None:
+        del self._leases[item]
+        self._free.give(item)
 
     def _put(self, job: Job) -> None:
         self._jobs[job.id] = job
+        self._changed[job.id] = None
         if job.state.terminal:
             self._alive.pop(job.id, None)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from scheduler.core.free import Free
 from scheduler.core.jobs import Job, Lease
 from scheduler.core.values import Device, JobSpec, Slice
 
@@ -13,12 +14,16 @@ from scheduler.core.values import Device, JobSpec, Slice
 class View:
     """devices  by URI, in the order they were first seen
     jobs      those that have not ended, by id
-    leases    by slice; a slice without an entry is free"""
+    leases    by slice; a slice without an entry is free
+    free      free slices, by kind and part
+    changed   jobs that changed since the plan before; those that ended are no longer in `jobs`"""
 
     now_us: int
     devices: Mapping[str, Device]
     jobs: Mapping[int, Job]
     leases: Mapping[Slice, Lease]
+    free: Free
+    changed: tuple[int, ...]
 
     @property
     def waiting(self) -> tuple[Job, ...]:

@@ -27,6 +27,7 @@ def broken(machine: Machine, min_run_us: int) -> list[str]:
     view = machine.view()
     return [
         *_leases(machine),
+        *_free(machine),
         *_gangs(machine),
         *_tiers(machine),
         *_queue(view, min_run_us),
@@ -52,6 +53,23 @@ def _leases(machine: Machine) -> Iterator[str]:
         down = [item for item in job.slices if not machine.devices[item.device].up]
         if job.state is JobState.RUNNING and (down or job.lost):
             yield f"job {job.id} runs on {down}, which was lost"
+
+
+def _free(machine: Machine) -> Iterator[str]:
+    """The index of free slices says what the leases say."""
+    free = machine.view().free
+    counts: dict[tuple[str, str], int] = {}
+    for device in machine.devices.values():
+        key = (device.kind, device.part)
+        counts.setdefault(key, 0)
+        if device.up:
+            counts[key] += sum(item not in machine.leases for item in device.slices)
+    for (kind, part), count in counts.items():
+        picked = free.pick(kind, part, count + 1)
+        if free.count(kind, part) != count or len(set(picked)) != count:
+            yield f"{count} slices of {part} are free, the index has {free.count(kind, part)}"
+        if any(item in machine.leases for item in picked):
+            yield f"the index offers {picked}, of which some are held"
 
 
 def _gangs(machine: Machine) -> Iterator[str]:

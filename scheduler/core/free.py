@@ -1,0 +1,134 @@
+"""Free slices, kept up to date slice by slice, so that nobody has to look at every device.
+
+Devices of one kind and part stand in buckets by how many free slices they have, in the order in
+which they were first seen. Choosing costs a look at a few buckets, however many devices there
+are.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterator
+from heapq import heappop, heappush
+
+from scheduler.core.values import Device, Slice
+
+
+class _Part:
+    def __init__(self) -> None:
+        self.buckets: dict[int, list[int]] = {}  # free slices -> ordinals of devices, rising
+        self.total = 0
+        self.capacity = 0
+
+
+class Free:
+    def __init__(self) -> None:
+        self._ordinals: dict[str, int] = {}
+        self._devices: list[Device] = []
+        self._indices: list[list[int]] = []  # of a device's free slices: a heap
+        self._counts: list[int] = []
+        self._parts: dict[tuple[str, str], _Part] = {}
+
+    # ---- kept by the machine
+
+    def add(self, device: Device, held: Collection[int]) -> None:
+        """A device that came up; slices of it are perhaps held still, by index."""
+        ordinal = self._ordinals.setdefault(device.uri, len(self._ordinals))
+        if ordinal == len(self._devices):
+            self._devices.append(device)
+            self._indices.append([])
+            self._counts.append(0)
+        free = [index for index in range(device.slice_count) if index not in held]
+        self._devices[ordinal], self._indices[ordinal] = device, free
+        self._counts[ordinal] = len(free)
+        part = self._part(device)
+        part.capacity += device.slice_count
+        self._enter(part, ordinal)
+
+    def remove(self, device: Device) -> None:
+        """A device that was lost: what is let go on it is not free."""
+        ordinal = self._ordinals[device.uri]
+        part = self._part(device)
+        part.capacity -= device.slice_count
+        self._leave(part, ordinal)
+        self._counts[ordinal] = -1
+        self._indices[ordinal] = []
+
+    def take(self, item: Slice) -> None:
+        ordinal = self._ordinals[item.device]
+        part = self._part(self._devices[ordinal])
+        self._leave(part, ordinal)
+        indices = self._indices[ordinal]
+        if indices[0] == item.index:
+            heappop(indices)
+        else:
+            indices.remove(item.index)
+            indices.sort()
+        self._counts[ordinal] -= 1
+        self._enter(part, ordinal)
+
+    def give(self, item: Slice) -> None:
+        ordinal = self._ordinals[item.device]
+        if self._counts[ordinal] < 0:
+            return  # lost meanwhile
+        part = self._part(self._devices[ordinal])
+        self._leave(part, ordinal)
+        heappush(self._indices[ordinal], item.index)
+        self._counts[ordinal] += 1
+        self._enter(part, ordinal)
+
+    def _part(self, device: Device) -> _Part:
+        return self._parts.setdefault((device.kind, device.part), _Part())
+
+    def _enter(self, part: _Part, ordinal: int) -> None:
+        count = self._counts[ordinal]
+        part.total += count
+        insort(part.buckets.setdefault(count, []), ordinal)
+
+    def _leave(self, part: _Part, ordinal: int) -> None:
+        count = self._counts[ordinal]
+        part.total -= count
+        bucket = part.buckets[count]
+        del bucket[bisect_left(bucket, ordinal)]
+        if not bucket:
+            del part.buckets[count]
+
+    # ---- for policies
+
+    def parts(self, kind: str) -> tuple[str, ...]:
+        """Parts of which there are or were devices of that kind, in the order first seen."""
+        return tuple(part for found, part in self._parts if found == kind)
+
+    def count(self, kind: str, part: str) -> int:
+        return self._parts[kind, part].total
+
+    def capacity(self, kind: str, part: str) -> int:
+        """Slices of devices that are up, held or not."""
+        return self._parts[kind, part].capacity
+
+    def pick(self, kind: str, part: str, need: int) -> tuple[Slice, ...]:
+        """`need` free slices on as few devices as possible: those that fit best, else the emptiest
+        first. Shorter if there are fewer."""
+        found: list[Slice] = []
+        for ordinal, count in self._emptiest(self._parts[kind, part], need):
+            wanted = min(count, need - len(found))
+            uri = self._devices[ordinal].uri
+            found += (Slice(uri, index) for index in sorted(self._indices[ordinal])[:wanted])
+        return tuple(found)
+
+    def _emptiest(self, part: _Part, need: int) -> Iterator[tuple[int, int]]:
+        """Devices and how many slices to take of each."""
+        left = need
+        sizes = sorted((size for size in part.buckets if size), reverse=True)
+        for size in sizes:
+            bucket = part.buckets[size]
+            whole = min(left // size, len(bucket))
+            for ordinal in bucket[:whole]:
+                yield ordinal, size
+            left -= whole * size
+            if left == 0:
+                return
+            if whole < len(bucket):  # the rest fits on one of these, or of those with less free
+                best = min(fitting for fitting in sizes if fitting >= left)
+                yield part.buckets[best][whole if best == size else 0], left
+                return

@@ -8,7 +8,8 @@ are.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from heapq import heappop, heappush
 
 from scheduler.core.values import Device, Slice
@@ -95,6 +96,18 @@ class Free:
 
     # ---- for policies
 
+    @contextmanager
+    def trial(self) -> Iterator[Trial]:
+        """What is taken in it counts as held until its end."""
+        trial = Trial(self)
+        try:
+            yield trial
+        finally:
+            trial.undo()
+
+    def any(self) -> bool:
+        return any(part.total for part in self._parts.values())
+
     def parts(self, kind: str) -> tuple[str, ...]:
         """Parts of which there are or were devices of that kind, in the order first seen."""
         return tuple(part for found, part in self._parts if found == kind)
@@ -132,3 +145,21 @@ class Free:
                 best = min(fitting for fitting in sizes if fitting >= left)
                 yield part.buckets[best][whole if best == size else 0], left
                 return
+
+
+class Trial:
+    """Free slices as they would be if a plan were carried out."""
+
+    def __init__(self, free: Free) -> None:
+        self._free = free
+        self._taken: list[Slice] = []
+        self.any, self.count, self.pick = free.any, free.count, free.pick
+
+    def take(self, slices: Iterable[Slice]) -> None:
+        for item in slices:
+            self._free.take(item)
+            self._taken.append(item)
+
+    def undo(self) -> None:
+        for item in self._taken:
+            self._free.give(item)

@@ -79,7 +79,7 @@ def openb(path: Path) -> Trace:
                 count,
                 "openb",
                 row.whole("gpu_milli", 1, 1000),
-                tuple(dict.fromkeys(row.text("gpu_spec").split("|"))) if row.text("gpu_spec") else (),
+                tuple(dict.fromkeys(filter(None, row.text("gpu_spec").split("|")))),
                 OPENB_TIERS[row.text("qos")],
             )
         )

@@ -1,0 +1,197 @@
+"""The books of a policy that follows changes: who waits, who runs, at what level, since when.
+
+They are brought up to date by what changed since the last plan, so a plan costs little more than
+that, however many jobs there are.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from scheduler.core.jobs import Job, JobState
+from scheduler.core.values import JobSpec, Tier
+from scheduler.core.view import View
+
+S = 1_000_000
+Key = tuple[int, int]  # tier's rank, level
+Pool = tuple[str, str]  # kind, part
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One job in the books. Times in microseconds, service in slice-microseconds."""
+
+    job: Job
+    key: Key
+    seen: JobState | None = None  # under which it is entered; None: not at all
+    slices: int = 0
+    since_us: int = 0
+    service_us: int = 0
+    ran_us: int = 0
+    changed_us: int = 0
+    stamp: int = 0  # of its next rise of level
+
+    @property
+    def spec(self) -> JobSpec:
+        return self.job.spec
+
+    @property
+    def pool(self) -> Pool:
+        """Of the slices it holds."""
+        return self.job.spec.device_kind, self.job.part
+
+
+@dataclass(slots=True)
+class Queues:
+    """Jobs by tier and level, and within by number: the order in which they came."""
+
+    by_key: dict[Key, list[int]] = field(default_factory=dict)
+    keys: list[Key] = field(default_factory=list)
+
+    def add(self, key: Key, number: int) -> None:
+        queue = self.by_key.get(key)
+        if queue is None:
+            queue = self.by_key[key] = []
+            insort(self.keys, key)
+        insort(queue, number)
+
+    def remove(self, key: Key, number: int) -> None:
+        queue = self.by_key[key]
+        del queue[bisect_left(queue, number)]
+        if not queue:
+            del self.by_key[key]
+            del self.keys[bisect_left(self.keys, key)]
+
+    def first_to_last(self) -> Iterator[tuple[Key, int]]:
+        for key in tuple(self.keys):
+            for number in tuple(self.by_key[key]):
+                yield key, number
+
+    def last_to(self, key: Key) -> Iterator[tuple[Key, int]]:
+        """Those that stand behind `key`, the last one first."""
+        for behind in reversed(self.keys):
+            if behind <= key:
+                return
+            for number in reversed(self.by_key[behind]):
+                yield behind, number
+
+
+class Books:
+    """`first_level_s`, `level_ratio`: slice-seconds of service at which a level rises first, and
+    by how much more it takes for each next."""
+
+    def __init__(self, first_level_s: int, level_ratio: int) -> None:
+        self.entries: dict[int, Entry] = {}
+        self.waiting = Queues()
+        self.running = Queues()
+        self.grown: dict[int, None] = {}
+        self.shrunk: dict[int, None] = {}
+        self.leaving: dict[int, int] = {}  # job -> slices it is about to let go
+        self._rises: list[tuple[int, int, int]] = []  # when, job, stamp
+        self._thresholds = [first_level_s * S]
+        self._ratio = level_ratio
+
+    def follow(self, view: View) -> None:
+        for number in view.changed:
+            self._follow(view, number)
+        while self._rises and self._rises[0][0] <= view.now_us:
+            _, number, stamp = heapq.heappop(self._rises)
+            entry = self.entries.get(number)
+            if entry is not None and entry.stamp == stamp:
+                self._rise(view.now_us, entry)
+
+    def next_rise_us(self) -> int | None:
+        while self._rises:
+            at_us, number, stamp = self._rises[0]
+            entry = self.entries.get(number)
+            if entry is not None and entry.stamp == stamp:
+                return at_us
+            heapq.heappop(self._rises)
+        return None
+
+    def _follow(self, view: View, number: int) -> None:
+        job = view.jobs.get(number)
+        entry = self.entries.get(number)
+        if entry is None:
+            if job is None:
+                return
+            entry = self.entries[number] = Entry(job, (job.rank, 0))
+        self._count(view.now_us, entry)
+        self._take_out(entry)
+        if job is None:
+            del self.entries[number]
+            return
+        before, entry.job = entry.job, job
+        holds = len(job.target or job.slices)
+        if job.state is JobState.RUNNING and (
+            before.state is not JobState.RUNNING or holds != entry.slices
+        ):
+            entry.changed_us = view.now_us
+        entry.slices = holds
+        entry.seen = job.state
+        if job.state.waiting:
+            self.waiting.add(entry.key, number)
+        elif job.state is JobState.RUNNING:
+            self.running.add(entry.key, number)
+            if holds > job.spec.count:
+                self.grown[number] = None
+            elif holds < job.spec.count:
+                self.shrunk[number] = None
+        elif job.state is JobState.CHECKPOINTING:
+            self.leaving[number] = len(job.slices)
+        elif job.state is JobState.RESIZING:
+            self.leaving[number] = len(job.slices) - len(job.target)
+        self._foretell(view.now_us, entry)
+
+    def _take_out(self, entry: Entry) -> None:
+        if entry.seen is None:
+            return
+        number = entry.job.id
+        if entry.seen.waiting:
+            self.waiting.remove(entry.key, number)
+        elif entry.seen is JobState.RUNNING:
+            self.running.remove(entry.key, number)
+            self.grown.pop(number, None)
+            self.shrunk.pop(number, None)
+        self.leaving.pop(number, None)
+        entry.seen = None
+
+    def _count(self, now_us: int, entry: Entry) -> None:
+        passed = now_us - entry.since_us
+        entry.service_us += passed * entry.slices
+        entry.ran_us += passed if entry.slices else 0
+        entry.since_us = now_us
+
+    def _level(self, service_us: int) -> int:
+        while self._thresholds[-1] <= service_us:
+            self._thresholds.append(self._thresholds[-1] * self._ratio)
+        level = 0
+        while self._thresholds[level] <= service_us:
+            level += 1
+        return level
+
+    def _foretell(self, now_us: int, entry: Entry) -> None:
+        """When the level rises next, if it goes on as now."""
+        entry.stamp += 1
+        if entry.slices and entry.spec.tier is Tier.BASIC:
+            level = self._level(entry.service_us)
+            left = self._thresholds[level] - entry.service_us
+            at_us = now_us + -(-left // entry.slices)
+            heapq.heappush(self._rises, (at_us, entry.job.id, entry.stamp))
+
+    def _rise(self, now_us: int, entry: Entry) -> None:
+        self._count(now_us, entry)
+        key = (entry.job.rank, self._level(entry.service_us))
+        if key != entry.key:
+            seen = entry.seen
+            if seen is not None and seen.waiting:
+                self.waiting.remove(entry.key, entry.job.id)
+                self.waiting.add(key, entry.job.id)
+            elif seen is JobState.RUNNING:
+                self.running.remove(entry.key, entry.job.id)
+                self.running.add(key, entry.job.id)
+            entry.key = key
+        self._foretell(now_us, entry)
+

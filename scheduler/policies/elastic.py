@@ -1,0 +1,252 @@
+"""Elastic: least attained service, shrinking before evicting, growing into what is idle.
+
+*Order.* Jobs stand by tier, then by level, then first come, first served. A job's level rises with
+the device time it has had (attained service in slice-seconds, after Tiresias' 2D-LAS): durations
+are heavy-tailed, so whoever has had little is likely to need little. Jobs of a guaranteed tier have
+no level; they are served before all others and are not halted for each other.
+
+*Room.* For each waiting job in turn: free slices; else what jobs hold beyond what they asked
+for; else from jobs that stand behind it, from the last one on: it is shrunk if that will do,
+else halted. Slices about to be free are counted, and kept for those they were meant for. A job that
+can run on less than it asks for takes what is left.
+
+*Idle slices.* What nobody waits for goes to jobs that were shrunk, then to jobs that can use more
+than they asked for and have run for a while: growing costs a stop, and most jobs are short.
+
+All of it is kept in books that follow the view's changes: a plan costs little more than what
+changed, however many jobs and devices there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scheduler.core.free import Trial
+from scheduler.core.plan import Decision, Evict, Place, Plan, Resize
+from scheduler.core.speed import relative
+from scheduler.core.values import Slice
+from scheduler.core.view import View
+from scheduler.policies.books import Books, Entry, Key, Pool, S
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticParams:
+    """first_level_s  slice-seconds of service after which a job's level rises for the first time
+    level_ratio    by how much more it takes for each next level
+    min_run_s      a job is left alone for so long after it was started or resized
+    settle_s       a job is given slices back, or more than it asked for, not before so long after
+                   its last change
+    grow_after_s   and has run for so long: until then it is likely to end soon
+    grow_share     the least that growing must bring, of what the job holds
+    look_s         how often idle slices are looked at
+    """
+
+    first_level_s: int = 480
+    level_ratio: int = 4
+    min_run_s: int = 60
+    settle_s: int = 300
+    grow_after_s: int = 900
+    grow_share: float = 0.25
+    look_s: int = 60
+
+
+class Elastic:
+    def __init__(self, params: ElasticParams | None = None) -> None:
+        self.params = params or ElasticParams()
+        self._books = Books(self.params.first_level_s, self.params.level_ratio)
+        self._looked_us = 0  # at idle slices
+
+    def plan(self, view: View) -> Plan:
+        self._books.follow(view)
+        with view.free.trial() as free:
+            this = _Round(self._books, self.params, view, free)
+            this.serve()
+            if view.now_us >= self._looked_us + self.params.look_s * S and this.idle():
+                self._looked_us = view.now_us
+                this.give_back()
+                if not self._books.waiting.keys:
+                    this.grow()
+        return Plan(tuple(this.decisions), (), self._wake(view, this.wakes))
+
+    def _wake(self, view: View, wakes: list[int]) -> int | None:
+        """The next rise of a level; and a look now and then, while somebody waits or runs."""
+        rise_us = self._books.next_rise_us()
+        if rise_us is not None:
+            wakes.append(rise_us)
+        if self._books.waiting.keys or self._books.running.keys:
+            wakes.append(view.now_us + self.params.look_s * S)
+        return min(wakes, default=None)
+
+
+class _Round:
+    """One plan. `coming`: slices about to be free that are not yet spoken for, by pool."""
+
+    def __init__(self, books: Books, params: ElasticParams, view: View, free: Trial) -> None:
+        self.books = books
+        self.params = params
+        self.view = view
+        self.free = free
+        self.decisions: list[Decision] = []
+        self.wakes: list[int] = []
+        self.touched: set[int] = set()  # running jobs that are halted or resized by this plan
+        self.coming: dict[Pool, int] = {}
+        for number, slices in books.leaving.items():
+            pool = books.entries[number].pool
+            self.coming[pool] = self.coming.get(pool, 0) + slices
+
+    def idle(self) -> bool:
+        return self.free.any()
+
+    # ---- who waits
+
+    def serve(self) -> None:
+        stuck = 1 << 30  # the least that somebody needed and could not have: nobody behind can
+        for key, number in self.books.waiting.first_to_last():
+            entry = self.books.entries[number]
+            if entry.spec.least >= stuck:
+                continue
+            if entry.job.idle_until_us > self.view.now_us:
+                self.wakes.append(entry.job.idle_until_us)
+                continue
+            if not self._serve_one(key, entry):
+                stuck = entry.spec.least
+                if stuck == 1:
+                    return
+
+    def _serve_one(self, key: Key, entry: Entry) -> bool:
+        """False if it can have nothing, now or soon."""
+        spec, pools = entry.spec, self._pools(entry)
+        for pool in pools:
+            if self.free.count(*pool) >= spec.count:
+                self._place(entry, pool, spec.count)
+                return True
+        for pool in pools:
+            if self._make_room(key, entry, pool):
+                return True
+        return False
+
+    def _make_room(self, key: Key, entry: Entry, pool: Pool) -> bool:
+        spec = entry.spec
+        at_hand = self.free.count(*pool) + self.coming.get(pool, 0)
+        if at_hand < spec.count:
+            at_hand += self._reclaim(key, entry, pool, spec.count - at_hand, spec.least - at_hand)
+        free = self.free.count(*pool)
+        if at_hand < spec.count and spec.least <= free:
+            self._place(entry, pool, free)
+            return True
+        if at_hand < spec.least:
+            return False
+        kept = min(free, spec.count)
+        self.free.take(self.free.pick(*pool, kept))
+        self.coming[pool] = max(0, self.coming.get(pool, 0) - (spec.count - kept))
+        return True
+
+    def _pools(self, entry: Entry) -> list[Pool]:
+        """Where it can run, the fastest first; with a checkpoint, where that can be restored."""
+        spec, part = entry.spec, entry.job.part
+        parts = (part,) if part else self.view.free.parts(spec.device_kind)
+        fastest = sorted(parts, key=lambda part: -relative(spec, part))
+        return [
+            (spec.device_kind, part)
+            for part in fastest
+            if self.view.free.capacity(spec.device_kind, part) >= spec.least
+        ]
+
+    def _place(self, entry: Entry, pool: Pool, slices: int) -> None:
+        chosen = self.free.pick(*pool, slices)
+        self.free.take(chosen)
+        self.decisions.append(Place(entry.job.id, chosen))
+
+    # ---- whose slices
+
+    def _reclaim(self, key: Key, entry: Entry, pool: Pool, short: int, least: int) -> int:
+        """Have others let go of up to `short` slices and perhaps some more, if that brings `least`
+        or more. Returns how many."""
+        found: list[tuple[Entry, int]] = []
+        gained = 0
+        for victim, slices in self._victims(key, pool):
+            rest = short - gained
+            if slices == victim.slices and rest > slices - victim.spec.least:
+                take = slices  # shrinking it will not do
+            else:
+                take = min(slices, rest)
+            found.append((victim, take))
+            gained += take
+            if gained >= short:
+                break
+        if gained < max(least, 1):
+            return 0
+        for victim, take in found:
+            self.touched.add(victim.job.id)
+            keep = victim.slices - take
+            if keep == 0:
+                self.decisions.append(Evict(victim.job.id, entry.job.id))
+            else:
+                self._shrink(victim, keep, entry.job.id)
+        self.coming[pool] = self.coming.get(pool, 0) + gained
+        return gained
+
+    def _victims(self, key: Key, pool: Pool) -> Iterator[tuple[Entry, int]]:
+        """Running jobs and how much of them may be taken: first what they hold beyond what they
+        asked for, from whoever has most of it; then from those that stand behind."""
+        grown = [self.books.entries[number] for number in self.books.grown]
+        for entry in sorted(grown, key=lambda e: (e.key, e.job.id), reverse=True):
+            if entry.pool == pool and self._may_be_taken(entry):
+                yield entry, entry.slices - entry.spec.count
+        for _, number in self.books.running.last_to(key):
+            entry = self.books.entries[number]
+            if entry.pool == pool and number not in self.books.grown and self._may_be_taken(entry):
+                yield entry, entry.slices
+
+    def _may_be_taken(self, entry: Entry) -> bool:
+        job = entry.job
+        rested_us = entry.changed_us + self.params.min_run_s * S
+        if job.id in self.touched or job.pinned:
+            return False
+        return max(rested_us, job.keep_until_us) <= self.view.now_us
+
+    def _shrink(self, entry: Entry, keep: int, for_job: int) -> None:
+        self.decisions.append(Resize(entry.job.id, _together(entry.job.slices, keep), for_job))
+
+    # ---- idle slices
+
+    def give_back(self) -> None:
+        """To jobs on fewer slices than they asked for, those that stand first first."""
+        shrunk = [self.books.entries[number] for number in self.books.shrunk]
+        for entry in sorted(shrunk, key=lambda e: (e.key, e.job.id)):
+            self._extend(entry, entry.spec.count)
+
+    def grow(self) -> None:
+        """To jobs that can use more than they asked for, the least grown first."""
+        entries = [self.books.entries[n] for _, n in self.books.running.first_to_last()]
+        able = [
+            entry
+            for entry in entries
+            if entry.spec.count <= entry.slices < entry.spec.most
+            and entry.ran_us >= self.params.grow_after_s * S
+        ]
+        for entry in sorted(able, key=lambda e: (e.slices / e.spec.count, e.key, e.job.id)):
+            self._extend(entry, entry.spec.most)
+
+    def _extend(self, entry: Entry, most: int) -> None:
+        settled = entry.changed_us + self.params.settle_s * S <= self.view.now_us
+        if entry.job.id in self.touched or not settled:
+            return
+        more = min(most - entry.slices, self.free.count(*entry.pool))
+        little = entry.slices + more < most and more < entry.slices * self.params.grow_share
+        if more < 1 or little:
+            return
+        chosen = self.free.pick(*entry.pool, more)
+        self.free.take(chosen)
+        self.touched.add(entry.job.id)
+        self.decisions.append(Resize(entry.job.id, (*entry.job.slices, *chosen)))
+
+
+def _together(slices: tuple[Slice, ...], keep: int) -> tuple[Slice, ...]:
+    """`keep` of the slices, on as few devices as possible."""
+    on: dict[str, list[Slice]] = {}
+    for item in slices:
+        on.setdefault(item.device, []).append(item)
+    ordered = sorted(on.values(), key=lambda items: -len(items))
+    return tuple(item for items in ordered for item in items)[:keep]

@@ -1,0 +1,1 @@
+"""The simulator: the same machine, policies and loop, with an executor in simulated time."""

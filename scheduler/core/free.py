@@ -108,6 +108,10 @@ class Free:
     def any(self) -> bool:
         return any(part.total for part in self._parts.values())
 
+    def pools(self) -> tuple[tuple[str, str], ...]:
+        """Kinds and parts of which there are or were devices, in the order first seen."""
+        return tuple(self._parts)
+
     def parts(self, kind: str) -> tuple[str, ...]:
         """Parts of which there are or were devices of that kind, in the order first seen."""
         return tuple(part for found, part in self._parts if found == kind)

@@ -115,7 +115,9 @@ class Machine:
         assert known is None or not known.up, f"{event.device} was added while it is up"
         device = Device(event.device, event.kind, event.part, event.slice_count)
         self._devices[event.device] = device
-        self._free.add(device, {i.index for i in device.slices if i in self._leases} if known else ())
+        self._free.add(
+            device, {i.index for i in device.slices if i in self._leases} if known else ()
+        )
         return ()
 
     def _lose_device(self, event: DeviceLost) -> tuple[Command, ...]:

@@ -17,9 +17,9 @@ slice table: the machine derives who holds what from `Job.slices` and the comman
 
     any but the terminal ones --JobExited--> succeeded | failed,  --CancelRequested--> cancelled
     running --DeviceLost--> preempted | queued | failed, as Job.spec.recovery says
-    starting, migrating, resizing, checkpointing --DeviceLost--> stay and note it (`Job.lost`): the answer to
-        the command in flight decides (it is certain to come, and a checkpoint may have been
-        committed in time)
+    starting, migrating, resizing, checkpointing --DeviceLost--> stay and note it (`Job.lost`): the
+        answer to the command in flight decides (it is certain to come, and a checkpoint may have
+        been committed in time)
 """
 
 from __future__ import annotations
@@ -223,7 +223,9 @@ def _recover(job: Job, around: Surroundings) -> Outcome:
         return _fail(job, f"device {_named(job)} was lost while the job ran on it", around)
     if job.restarts >= around.params.max_restarts:
         return _fail(
-            job, f"device {_named(job)} was lost; already started again {job.restarts} times", around
+            job,
+            f"device {_named(job)} was lost; already started again {job.restarts} times",
+            around,
         )
     release = Release(job.id, job.epoch)
     job = job.but(

@@ -45,7 +45,7 @@ class JobSpec:
     count        slices that the job asks for, all at once or not at all (a gang): its world size
     least, most  slices that it can be shrunk to and make use of; 0: `count`. Its world size stays:
                  on fewer slices its ranks take turns
-    curve        (slices, speed) beyond `count`, whose speed is 1; between two points a straight line
+    curve        (slices, speed) beyond `count`, whose speed is 1; a straight line between points
     speeds       (part, speed) of parts that differ; a part that is not named is as the first, or 1
     devices      accept these devices only; empty accepts every device of the kind
     recovery     default: RESTART for a process, FAIL for a lease
@@ -138,7 +138,9 @@ class JobSpec:
             )
         points = (self.count, *(slices for slices, _ in self.curve))
         rates = (1.0, *(speed for _, speed in self.curve))
-        if not (_rises(points) and all(0 < x <= 1e6 for x in rates) and list(rates) == sorted(rates)):
+        if not (
+            _rises(points) and all(0 < x <= 1e6 for x in rates) and list(rates) == sorted(rates)
+        ):
             raise Infeasible(
                 f"job {self.name!r}: the points {self.curve} of its curve must rise from "
                 f"({self.count}, 1.0)"

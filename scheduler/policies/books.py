@@ -19,6 +19,7 @@ S = 1_000_000
 Key = tuple[int, int]  # tier's rank, level
 Pool = tuple[str, str]  # kind, part
 
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """One job in the books. Times in microseconds, service in slice-microseconds."""
@@ -80,9 +81,10 @@ class Queues:
 
 class Books:
     """`first_level_s`, `level_ratio`: slice-seconds of service at which a level rises first, and
-    by how much more it takes for each next."""
+    by how much more it takes for each next. `first_run_s`: but no level rises before the job has
+    had so long on what it asked for, or gangs would lose their place within moments."""
 
-    def __init__(self, first_level_s: int, level_ratio: int) -> None:
+    def __init__(self, first_level_s: int, level_ratio: int, first_run_s: int = 0) -> None:
         self.entries: dict[int, Entry] = {}
         self.waiting = Queues()
         self.running = Queues()
@@ -92,6 +94,7 @@ class Books:
         self._rises: list[tuple[int, int, int]] = []  # when, job, stamp
         self._thresholds = [first_level_s * S]
         self._ratio = level_ratio
+        self._first_run_us = first_run_s * S
 
     def follow(self, view: View) -> None:
         for number in view.changed:
@@ -164,26 +167,29 @@ class Books:
         entry.ran_us += passed if entry.slices else 0
         entry.since_us = now_us
 
-    def _level(self, service_us: int) -> int:
-        while self._thresholds[-1] <= service_us:
-            self._thresholds.append(self._thresholds[-1] * self._ratio)
-        level = 0
-        while self._thresholds[level] <= service_us:
+    def _level(self, entry: Entry) -> tuple[int, int]:
+        """Its level, and the service at which that rises."""
+        level, rises_us = 0, self._thresholds[0]
+        if entry.service_us < entry.spec.count * self._first_run_us:
+            return 0, max(rises_us, entry.spec.count * self._first_run_us)
+        while rises_us <= entry.service_us:
             level += 1
-        return level
+            if level == len(self._thresholds):
+                self._thresholds.append(rises_us * self._ratio)
+            rises_us = self._thresholds[level]
+        return level, rises_us
 
     def _foretell(self, now_us: int, entry: Entry) -> None:
         """When the level rises next, if it goes on as now."""
         entry.stamp += 1
         if entry.slices and entry.spec.tier is Tier.BASIC:
-            level = self._level(entry.service_us)
-            left = self._thresholds[level] - entry.service_us
-            at_us = now_us + -(-left // entry.slices)
+            _, rises_us = self._level(entry)
+            at_us = now_us + -(-(rises_us - entry.service_us) // entry.slices)
             heapq.heappush(self._rises, (at_us, entry.job.id, entry.stamp))
 
     def _rise(self, now_us: int, entry: Entry) -> None:
         self._count(now_us, entry)
-        key = (entry.job.rank, self._level(entry.service_us))
+        key = (entry.job.rank, self._level(entry)[0])
         if key != entry.key:
             seen = entry.seen
             if seen is not None and seen.waiting:
@@ -194,4 +200,3 @@ class Books:
                 self.running.add(key, entry.job.id)
             entry.key = key
         self._foretell(now_us, entry)
-

@@ -34,27 +34,33 @@ from scheduler.policies.books import Books, Entry, Key, Pool, S
 class ElasticParams:
     """first_level_s  slice-seconds of service after which a job's level rises for the first time
     level_ratio    by how much more it takes for each next level
+    first_run_s    but it does not rise before the job has had what it asked for so long
     min_run_s      a job is left alone for so long after it was started or resized
     settle_s       a job is given slices back, or more than it asked for, not before so long after
                    its last change
     grow_after_s   and has run for so long: until then it is likely to end soon
     grow_share     the least that growing must bring, of what the job holds
+    spare_share    of a pool's slices that nobody grows into, so that those who come start at once
     look_s         how often idle slices are looked at
     """
 
     first_level_s: int = 480
     level_ratio: int = 4
-    min_run_s: int = 60
+    first_run_s: int = 300
+    min_run_s: int = 20
     settle_s: int = 300
-    grow_after_s: int = 900
+    grow_after_s: int = 300
     grow_share: float = 0.25
+    spare_share: float = 0.125
     look_s: int = 60
 
 
 class Elastic:
     def __init__(self, params: ElasticParams | None = None) -> None:
         self.params = params or ElasticParams()
-        self._books = Books(self.params.first_level_s, self.params.level_ratio)
+        self._books = Books(
+            self.params.first_level_s, self.params.level_ratio, self.params.first_run_s
+        )
         self._looked_us = 0  # at idle slices
 
     def plan(self, view: View) -> Plan:
@@ -121,10 +127,7 @@ class _Round:
             if self.free.count(*pool) >= spec.count:
                 self._place(entry, pool, spec.count)
                 return True
-        for pool in pools:
-            if self._make_room(key, entry, pool):
-                return True
-        return False
+        return any(self._make_room(key, entry, pool) for pool in pools)
 
     def _make_room(self, key: Key, entry: Entry, pool: Pool) -> bool:
         spec = entry.spec
@@ -227,13 +230,17 @@ class _Round:
             and entry.ran_us >= self.params.grow_after_s * S
         ]
         for entry in sorted(able, key=lambda e: (e.slices / e.spec.count, e.key, e.job.id)):
-            self._extend(entry, entry.spec.most)
+            self._extend(entry, entry.spec.most, self._spare(entry.pool))
 
-    def _extend(self, entry: Entry, most: int) -> None:
+    def _spare(self, pool: Pool) -> int:
+        """Slices that nobody grows into, so that those who come start at once."""
+        return int(self.view.free.capacity(*pool) * self.params.spare_share)
+
+    def _extend(self, entry: Entry, most: int, spare: int = 0) -> None:
         settled = entry.changed_us + self.params.settle_s * S <= self.view.now_us
         if entry.job.id in self.touched or not settled:
             return
-        more = min(most - entry.slices, self.free.count(*entry.pool))
+        more = min(most - entry.slices, self.free.count(*entry.pool) - spare)
         little = entry.slices + more < most and more < entry.slices * self.params.grow_share
         if more < 1 or little:
             return

@@ -38,6 +38,7 @@ class SimExecutor:
     def __init__(self, costs: Costs, parts: dict[str, str], work_us: Callable[[int], int]) -> None:
         self.costs = costs
         self.now_us = 0
+        self.ended = 0  # jobs
         self._parts = parts
         self._work_us = work_us
         self._heap: list[tuple[int, int, Made]] = []
@@ -106,7 +107,9 @@ class SimExecutor:
         cost = self.costs.grow_us if grows else self.costs.shrink_us
         self._after(resize.job, cost, events.JobResized)
 
-    def _after(self, number: int, cost_us: int, answer: Callable[[int, int, int], events.Event]) -> None:
+    def _after(
+        self, number: int, cost_us: int, answer: Callable[[int, int, int], events.Event]
+    ) -> None:
         """The job runs on after the cost, and the answer comes then."""
         job = self._jobs[number]
         version, epoch = job.version, job.epoch
@@ -131,6 +134,7 @@ class SimExecutor:
             if job.version != version:
                 return None
             self._stand(job)
+            self.ended += 1
             return events.JobExited(at, number, epoch, 0)
 
         self.at(job.since_us + -(-job.left_us * FULL_PPM // ppm), end)

@@ -1,6 +1,6 @@
 """What must hold after every step, whatever happened: a list of complaints, empty when all is well.
 
-Written against the machine's tables alone; it knows `Tiered` only by what it promises.
+Written against the machine's tables alone; of a policy it knows only what that promises.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ HOLDING = (
 )
 
 
+def broken_tables(machine: Machine) -> list[str]:
+    """What must hold whatever the policy."""
+    return [*_leases(machine), *_free(machine), *_gangs(machine)]
+
+
 def broken(machine: Machine, min_run_us: int) -> list[str]:
+    """And under `Tiered`."""
     view = machine.view()
     return [
-        *_leases(machine),
-        *_free(machine),
-        *_gangs(machine),
+        *broken_tables(machine),
         *_tiers(machine),
         *_queue(view, min_run_us),
         *audit(view, machine.waiting),

@@ -1,0 +1,267 @@
+"""Policies that are an order: the jobs that stand first get what they ask for, the others nothing.
+
+These are what the literature compares with. Gangs are rigid here: a job has all that it asked for,
+or nothing. They know no part that is faster than another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from scheduler.core.jobs import JobState
+from scheduler.core.plan import Decision, Evict, Place, Plan
+from scheduler.core.view import View
+from scheduler.policies.books import Books, Entry, Pool, S
+from scheduler.policies.history import History
+
+Room = dict[Pool, int]  # slices that nobody was promised
+
+
+class Ordered:
+    """A subclass says in which order, and whether running jobs are halted for those before them."""
+
+    halts = False
+    look_s = 0  # how often the order changes by itself; 0: when something happens
+
+    def __init__(self) -> None:
+        self.books = Books(first_level_s=480, level_ratio=4)
+
+    def order(self, view: View) -> Iterable[Entry]:
+        """Everybody; the default is by tier, then first come, first served."""
+        return sorted(self.books.entries.values(), key=lambda entry: entry.job.order)
+
+    def choose(self, view: View, entries: Iterable[Entry], room: Room) -> dict[int, Pool]:
+        """Of those that wait (and may be halted), in order: who is to hold slices of which pool.
+        The default stops at the first that does not fit, so that no gang is passed."""
+        chosen: dict[int, Pool] = {}
+        for entry in entries:
+            pool = fitting(entry, room)
+            if pool is None:
+                break
+            room[pool] -= entry.spec.count
+            chosen[entry.job.id] = pool
+        return chosen
+
+    def plan(self, view: View) -> Plan:
+        self.books.follow(view)
+        decisions: list[Decision] = []
+        with view.free.trial() as free:
+            chosen = self._chosen(view)
+            waiting = [n for n in chosen if self.books.entries[n].job.state.waiting]
+            for number in waiting:
+                need = self.books.entries[number].spec.count
+                if free.count(*chosen[number]) >= need:
+                    slices = free.pick(*chosen[number], need)
+                    free.take(slices)
+                    decisions.append(Place(number, slices))
+            if self.halts and waiting:
+                decisions += (
+                    Evict(entry.job.id, waiting[0])
+                    for entry in self.books.entries.values()
+                    if self._may_be_halted(view, entry) and entry.job.id not in chosen
+                )
+        return Plan(tuple(decisions), (), self._wake(view))
+
+    def _chosen(self, view: View) -> dict[int, Pool]:
+        room = {pool: view.free.capacity(*pool) for pool in view.free.pools()}
+        entries: list[Entry] = []
+        for entry in self.order(view):
+            job = entry.job
+            if self._may_be_halted(view, entry):
+                entries.append(entry)
+            elif job.state.waiting:
+                if job.idle_until_us <= view.now_us:
+                    entries.append(entry)
+            elif job.slices:
+                room[entry.pool] -= len(job.slices)  # what is held stays held
+        return self.choose(view, entries, room)
+
+    def _may_be_halted(self, view: View, entry: Entry) -> bool:
+        job = entry.job
+        return (
+            self.halts
+            and job.state is JobState.RUNNING
+            and not job.pinned
+            and job.keep_until_us <= view.now_us
+        )
+
+    def _wake(self, view: View) -> int | None:
+        waiting = [e.job for e in self.books.entries.values() if e.job.state.waiting]
+        wakes = [job.idle_until_us for job in waiting if job.idle_until_us > view.now_us]
+        rise_us = self.books.next_rise_us()
+        if self.halts and rise_us is not None:
+            wakes.append(rise_us)
+        if self.look_s and waiting:
+            wakes.append(view.now_us + self.look_s * S)
+        return min(wakes, default=None)
+
+
+class Fifo(Ordered):
+    """First come, first served. Nobody is passed, nobody is halted."""
+
+
+class LeastAttained(Ordered):
+    """Tiresias' discretized 2D-LAS: by level of attained service, then first come, first served."""
+
+    halts = True
+
+    def order(self, view: View) -> Sequence[Entry]:
+        return sorted(
+            self.books.entries.values(),
+            key=lambda entry: (*entry.key, entry.job.state.waiting, entry.job.id),
+        )
+
+    def choose(self, view: View, entries: Iterable[Entry], room: Room) -> dict[int, Pool]:
+        return passing(entries, room)
+
+
+class Backfill(Ordered):
+    """EASY: jobs may pass a gang that waits if, by what is expected of them, that does not make it
+    wait longer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history = Expected()
+
+    def plan(self, view: View) -> Plan:
+        self.history.follow(view, self.books)
+        return super().plan(view)
+
+    def choose(self, view: View, entries: Iterable[Entry], room: Room) -> dict[int, Pool]:
+        entries = list(entries)
+        chosen = super().choose(view, entries, room)
+        behind = entries[len(chosen) :]
+        if not behind:
+            return chosen
+        head, pool, at_us = behind[0], None, 0
+        for candidate in pools_of(head, room):
+            found_us = self._free_at(view, candidate, head.spec.count - room[candidate], chosen)
+            if found_us is not None and (pool is None or found_us < at_us):
+                pool, at_us = candidate, found_us
+        spare = dict(room)  # what is left of each pool when the head starts
+        if pool is not None:
+            spare[pool] = self._free_until(view, pool, at_us, chosen) + room[pool]
+            spare[pool] -= head.spec.count
+        for entry in behind[1:]:
+            found = fitting(entry, room)
+            if found is None:
+                continue
+            ends_us = view.now_us + self.history.left_us(view, entry)
+            if found == pool and ends_us > at_us:
+                if spare[found] < entry.spec.count:
+                    continue
+                spare[found] -= entry.spec.count
+            room[found] -= entry.spec.count
+            chosen[entry.job.id] = found
+        return chosen
+
+    def _ends(self, view: View, pool: Pool, chosen: dict[int, Pool]) -> list[tuple[int, int]]:
+        """When whoever holds slices of the pool, or is about to, is expected to let them go."""
+        holders = [
+            entry
+            for entry in self.books.entries.values()
+            if (entry.pool if entry.job.slices else chosen.get(entry.job.id)) == pool
+        ]
+        return sorted(
+            (view.now_us + self.history.left_us(view, entry), entry.slices or entry.spec.count)
+            for entry in holders
+        )
+
+    def _free_at(self, view: View, pool: Pool, short: int, chosen: dict[int, Pool]) -> int | None:
+        for at_us, slices in self._ends(view, pool, chosen):
+            short -= slices
+            if short <= 0:
+                return at_us
+        return None
+
+    def _free_until(self, view: View, pool: Pool, at_us: int, chosen: dict[int, Pool]) -> int:
+        return sum(n for end_us, n in self._ends(view, pool, chosen) if end_us <= at_us)
+
+
+class FinishTimeFairness(Ordered):
+    """Themis: whoever is worst off comes first, by the completion time to be expected over what an
+    equal share of the pool would give."""
+
+    halts = True
+    look_s = 360  # as Gavel's rounds
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history = Expected()
+        self._ordered_us = -1
+        self._rank: dict[int, float] = {}
+
+    def plan(self, view: View) -> Plan:
+        self.history.follow(view, self.books)
+        return super().plan(view)
+
+    def order(self, view: View) -> Sequence[Entry]:
+        if self._ordered_us < 0 or view.now_us >= self._ordered_us + self.look_s * S:
+            self._ordered_us, self._rank = view.now_us, {}
+        for entry in self.books.entries.values():
+            if entry.job.id not in self._rank:
+                self._rank[entry.job.id] = self._rho(view, entry)
+        return sorted(
+            self.books.entries.values(),
+            key=lambda e: (e.job.rank, -self._rank[e.job.id], e.job.id),
+        )
+
+    def choose(self, view: View, entries: Iterable[Entry], room: Room) -> dict[int, Pool]:
+        return passing(entries, room)
+
+    def _rho(self, view: View, entry: Entry) -> float:
+        left_us = self.history.left_us(view, entry)
+        had_us = self.history.had_us(view, entry)
+        present_us = view.now_us - entry.job.submitted_us
+        demand = sum(found.spec.count for found in self.books.entries.values())
+        capacity = sum(view.free.capacity(*pool) for pool in view.free.pools())
+        contention = max(1.0, demand / max(1, capacity))
+        return (present_us + left_us * contention) / ((had_us + left_us) * contention or 1)
+
+
+class Expected:
+    """What is expected of each job, by `History`, in microseconds of its full speed."""
+
+    def __init__(self) -> None:
+        self._history = History()
+
+    def follow(self, view: View, books: Books) -> None:
+        """To be called before the books forget who ended."""
+        for number in view.changed:
+            entry = books.entries.get(number)
+            if entry is not None and number not in view.jobs:
+                had_us = self.had_us(view, entry)
+                self._history.ended(entry.spec.tenant, entry.spec.count, had_us / S)
+
+    def had_us(self, view: View, entry: Entry) -> int:
+        service_us = entry.service_us + (view.now_us - entry.since_us) * entry.slices
+        return service_us // entry.spec.count
+
+    def left_us(self, view: View, entry: Entry) -> int:
+        had_s = self.had_us(view, entry) / S
+        return round(self._history.expect_s(entry.spec.tenant, entry.spec.count, had_s) * S)
+
+
+def pools_of(entry: Entry, room: Room) -> list[Pool]:
+    """Pools that can ever hold it; with a checkpoint, those of its part."""
+    return [
+        pool
+        for pool in room
+        if pool[0] == entry.spec.device_kind and entry.job.part in ("", pool[1])
+    ]
+
+
+def fitting(entry: Entry, room: Room) -> Pool | None:
+    found = (pool for pool in pools_of(entry, room) if room[pool] >= entry.spec.count)
+    return next(found, None)
+
+
+def passing(entries: Iterable[Entry], room: Room) -> dict[int, Pool]:
+    """In order, but those that fit pass those that do not."""
+    chosen: dict[int, Pool] = {}
+    for entry in entries:
+        pool = fitting(entry, room)
+        if pool is not None:
+            room[pool] -= entry.spec.count
+            chosen[entry.job.id] = pool
+    return chosen

@@ -1,0 +1,112 @@
+"""Clusters to simulate: nodes of devices, in a word or in a file.
+
+A word: `16x4xV100,10x2xK80`, so many nodes of so many devices of a type. A TOML file:
+
+    kind = "gpu"
+    [[nodes]]
+    name = "rack-a"        # its nodes are rack-a-0, rack-a-1, ...
+    count = 16
+    devices = 4
+    type = "V100"
+
+A node is one device of the machine's, with a slice for each accelerator in it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scheduler.core.values import MAX_COUNT
+from scheduler.errors import TraceDamaged
+
+MAX_NODES = 1 << 21
+_WORD = re.compile(r"(\d+)x(\d+)x([A-Za-z0-9_.-]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    name: str
+    count: int
+    devices: int
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    name: str
+    nodes: tuple[Nodes, ...]
+    kind: str = "gpu"
+
+    @property
+    def devices(self) -> int:
+        return sum(group.count * group.devices for group in self.nodes)
+
+    def each(self) -> list[tuple[str, int, str]]:
+        """Name, devices and type of every node."""
+        return [
+            (f"{group.name}-{index}", group.devices, group.type)
+            for group in self.nodes
+            for index in range(group.count)
+        ]
+
+
+def read_cluster(spec: str) -> Cluster:
+    """A cluster by word or by the path of a file. Raises TraceDamaged, which names what is wrong."""
+    words = [word for word in spec.split(",") if word]
+    found = [_WORD.fullmatch(word.strip()) for word in words]
+    if words and all(found):
+        groups = [
+            Nodes(f"node{index}", int(m[1]), int(m[2]), m[3])
+            for index, m in enumerate(m for m in found if m)
+        ]
+        return _checked(spec, Cluster(spec, tuple(groups)))
+    path = Path(spec)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TraceDamaged(
+            f"cluster {spec!r} is neither nodes x devices x type (16x4xV100,...) nor a file that "
+            f"can be read: {error.strerror}"
+        ) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise TraceDamaged(f"cluster {spec}: no TOML ({error})") from error
+    rows = table.get("nodes")
+    if not isinstance(rows, list) or not rows:
+        raise TraceDamaged(f"cluster {spec}: no [[nodes]]")
+    groups = [_group(spec, index, row) for index, row in enumerate(rows)]
+    kind = table.get("kind", "gpu")
+    if not isinstance(kind, str) or not kind:
+        raise TraceDamaged(f"cluster {spec}: kind {kind!r} is no word")
+    return _checked(spec, Cluster(path.stem, tuple(groups), kind))
+
+
+def _group(spec: str, index: int, row: Any) -> Nodes:
+    where = f"cluster {spec}, nodes {index + 1}"
+    if not isinstance(row, dict):
+        raise TraceDamaged(f"{where}: no table")
+    wanted = {"name": str, "count": int, "devices": int, "type": str}
+    unknown = sorted(set(row) - set(wanted))
+    if unknown:
+        raise TraceDamaged(f"{where}: unknown {', '.join(unknown)}; known: {', '.join(wanted)}")
+    for key, kind in wanted.items():
+        if type(row.get(key)) is not kind:
+            raise TraceDamaged(f"{where}: {key} is {row.get(key)!r}, no {kind.__name__}")
+    return Nodes(row["name"], row["count"], row["devices"], row["type"])
+
+
+def _checked(spec: str, cluster: Cluster) -> Cluster:
+    for group in cluster.nodes:
+        if not (0 < group.count <= MAX_NODES and 0 < group.devices <= MAX_COUNT and group.type):
+            raise TraceDamaged(
+                f"cluster {spec}: {group} needs 1 to {MAX_NODES} nodes of 1 to {MAX_COUNT} devices"
+            )
+    names = [group.name for group in cluster.nodes]
+    if len(set(names)) != len(names) or sum(g.count for g in cluster.nodes) > MAX_NODES:
+        raise TraceDamaged(
+            f"cluster {spec}: names that occur twice, or more than {MAX_NODES} nodes"
+        )
+    return cluster

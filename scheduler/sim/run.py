@@ -1,0 +1,100 @@
+"""One simulated run, from a trace and a cluster to figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from scheduler.core import events
+from scheduler.core.jobs import Job, JobState
+from scheduler.core.machine import Machine
+from scheduler.core.values import JobSpec
+from scheduler.loop import Loop, Recorder
+from scheduler.policies.policy import Policy
+from scheduler.sim.cluster import Cluster
+from scheduler.sim.costs import Costs
+from scheduler.sim.executor import SimExecutor
+from scheduler.sim.measure import Done, Figures, figures
+from scheduler.traces.trace import Trace
+
+S = 1_000_000
+REPORT_STEPS = 512  # between two calls of `progress`
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    figures: Figures
+    done: tuple[Done, ...]
+    failed: int  # jobs that did not succeed
+    steps: int
+    cpu_s: float
+    machine: Machine
+
+
+def simulate(
+    trace: Trace,
+    jobs: Sequence[JobSpec],
+    cluster: Cluster,
+    policy: Policy,
+    costs: Costs,
+    recorders: Sequence[Recorder] = (),
+    progress: Callable[[int], None] = lambda ended: None,
+) -> Result:
+    """`jobs`: one for each of the trace's. `progress` is told how many have ended."""
+    began = time.process_time()
+    executor = executor_of(trace, jobs, cluster, costs)
+    machine = Machine()
+    loop = Loop(machine, policy, executor, recorders)
+    steps = 0
+    while loop.step():
+        steps += 1
+        if steps % REPORT_STEPS == 0:
+            progress(executor.ended)
+    progress(executor.ended)
+    done = tuple(
+        _done(job, trace.jobs[job.id - 1].duration_s)
+        for job in machine.jobs.values()
+        if job.state is JobState.SUCCEEDED
+    )
+    return Result(
+        figures(done, cluster.devices),
+        done,
+        len(machine.jobs) - len(done),
+        steps,
+        time.process_time() - began,
+        machine,
+    )
+
+
+def executor_of(
+    trace: Trace, jobs: Sequence[JobSpec], cluster: Cluster, costs: Costs
+) -> SimExecutor:
+    """Devices are there from the beginning; jobs come when the trace says."""
+    nodes = cluster.each()
+    executor = SimExecutor(
+        costs,
+        {uri: part for uri, _, part in nodes},
+        lambda number: max(1, round(trace.jobs[number - 1].duration_s * S)),
+    )
+    executor.feed(
+        events.DeviceAdded(0, uri, cluster.kind, part, devices) for uri, devices, part in nodes
+    )
+    executor.feed(
+        events.JobSubmitted(round(item.submitted_s * S), number, spec)
+        for number, (item, spec) in enumerate(zip(trace.jobs, jobs, strict=True), 1)
+    )
+    return executor
+
+
+def _done(job: Job, duration_s: float) -> Done:
+    assert job.ended_us is not None
+    return Done(
+        job.submitted_us / S,
+        job.started_us / S,
+        job.ended_us / S,
+        duration_s,
+        job.spec.count,
+        job.preemptions,
+        job.resizes,
+    )

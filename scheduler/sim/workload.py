@@ -1,0 +1,92 @@
+"""From a trace to jobs: what traces do not say is drawn from a seed, and said.
+
+No public trace tells which jobs could have been resized, or how they would have scaled. `Elasticity`
+says what is assumed; a run's report repeats it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scheduler.core.values import JobSpec, Tier
+from scheduler.traces.trace import Trace, TraceJob
+
+
+@dataclass(frozen=True, slots=True)
+class Elasticity:
+    """share     of jobs that can be resized, chosen by the seed
+    growth    a job can use up to so many times the devices it asked for
+    exponent  its speed is (devices / devices asked for) ** exponent beyond what it asked for: 0.8 is
+              87 % of the ideal for each doubling
+    """
+
+    share: float = 1.0
+    growth: int = 2
+    exponent: float = 0.8
+
+
+RIGID = Elasticity(share=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """Shares of premium and standard jobs, chosen by the seed; all others are basic. Where the
+    trace has a tier, that counts."""
+
+    premium: float = 0.0
+    standard: float = 0.0
+
+
+def jobs_of(
+    trace: Trace,
+    kind: str,
+    largest: int,
+    elasticity: Elasticity,
+    tiers: Tiers,
+    seed: int,
+) -> list[JobSpec]:
+    """One job for each of the trace. `largest`: the most devices that any job can have; a gang
+    that asked for more asks for that."""
+    drawn = random.Random(seed)
+    return [_job(job, kind, largest, elasticity, tiers, drawn) for job in trace.jobs]
+
+
+def _job(
+    job: TraceJob,
+    kind: str,
+    largest: int,
+    elasticity: Elasticity,
+    tiers: Tiers,
+    drawn: random.Random,
+) -> JobSpec:
+    resizable, place = drawn.random() < elasticity.share, drawn.random()
+    count = min(job.count, largest)
+    most = min(count * elasticity.growth, largest) if resizable else count
+    tier = job.tier
+    if tier is None:
+        tier = Tier.BASIC
+        if place < tiers.premium + tiers.standard:
+            tier = Tier.PREMIUM if place < tiers.premium else Tier.STANDARD
+    return JobSpec(
+        job.name,
+        job.tenant,
+        tier,
+        kind,
+        argv=("simulated",),
+        count=count,
+        least=1 if resizable else count,
+        most=most,
+        curve=tuple(_curve(count, most, elasticity.exponent)),
+        recovery="checkpoint",
+    )
+
+
+def _curve(count: int, most: int, exponent: float) -> Sequence[tuple[int, float]]:
+    """Points at each doubling, and the last."""
+    points = [count << n for n in range(1, max(1, math.ceil(math.log2(most / count))))]
+    if most > count:
+        points.append(most)
+    return [(point, (point / count) ** exponent) for point in points]

@@ -1,0 +1,179 @@
+"""The elastic policy on small clusters in simulated time, with every invariant after every step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler.core import events
+from scheduler.core.jobs import Job, JobState
+from scheduler.core.machine import Machine
+from scheduler.core.values import JobSpec
+from scheduler.journal import Step, replay
+from scheduler.loop import Loop
+from scheduler.policies.elastic import Elastic, ElasticParams
+from scheduler.sim.costs import FREE, Costs
+from scheduler.sim.executor import SimExecutor
+from scheduler.testing.invariants import broken_tables
+
+S = 1_000_000
+
+
+def spec(count: int, least: int = 0, most: int = 0, tier: str = "basic") -> JobSpec:
+    curve = ((most, 1.8),) if most > count else ()
+    return JobSpec(
+        "j",
+        "t",
+        tier,
+        "gpu",
+        ("train",),
+        count=count,
+        least=least,
+        most=most,
+        curve=curve,
+        recovery="checkpoint",
+    )
+
+
+class Steps:
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+
+    def record(self, events: Sequence, commands: Sequence) -> None:
+        self.steps.append(Step(tuple(events), tuple(commands)))
+
+
+def run(
+    jobs: Sequence[tuple[float, float, JobSpec]],
+    nodes: Sequence[int] = (4,),
+    costs: Costs = FREE,
+    params: ElasticParams | None = None,
+    lost: Sequence[tuple[float, float, int]] = (),
+) -> tuple[Machine, Steps]:
+    """jobs: (submitted, duration, spec); lost: (from, to, node). Seconds."""
+    parts = {f"n{i}": "v100" for i in range(len(nodes))}
+    executor = SimExecutor(costs, parts, lambda number: round(jobs[number - 1][1] * S))
+    executor.feed(
+        events.DeviceAdded(0, uri, "gpu", "v100", slices)
+        for uri, slices in zip(parts, nodes, strict=True)
+    )
+    executor.feed(
+        events.JobSubmitted(round(at * S) + 1, number, asked)
+        for number, (at, _, asked) in enumerate(jobs, 1)
+    )
+    for since, until, node in lost:
+        executor.feed([events.DeviceLost(round(since * S) + 2, f"n{node}", "told so")])
+        executor.feed(
+            [events.DeviceAdded(round(until * S) + 2, f"n{node}", "gpu", "v100", nodes[node])]
+        )
+    machine, steps = Machine(), Steps()
+    loop = Loop(machine, Elastic(params), executor, [steps])
+    while loop.step():
+        assert not broken_tables(machine)
+    return machine, steps
+
+
+def ended_s(job: Job) -> float:
+    assert job.state is JobState.SUCCEEDED and job.ended_us is not None
+    return job.ended_us / S
+
+
+def test_a_newcomer_takes_slices_from_whoever_has_had_most() -> None:
+    machine, _ = run([(0, 5000, spec(4)), (1000, 100, spec(4))])
+    old, new = machine.jobs.values()
+    assert ended_s(new) < 1101 and old.preemptions == 1
+    assert 5099 < ended_s(old) < 5101
+
+
+def test_a_gang_that_can_shrink_is_shrunk_and_given_back_what_it_lost() -> None:
+    machine, _ = run([(0, 5000, spec(4, least=1)), (1000, 100, spec(2))])
+    old, new = machine.jobs.values()
+    assert old.preemptions == 0 and old.resizes == 2
+    assert ended_s(new) < 1101
+    assert 5000 < ended_s(old) < 5300  # half its speed for 100 s, and until it is looked at
+
+
+def test_who_asked_for_more_than_there_is_left_starts_on_less() -> None:
+    machine, _ = run([(0, 1000, spec(3)), (10, 1000, spec(2, least=1))])
+    second = machine.jobs[2]
+    assert second.resizes == 1 and second.preemptions == 0
+    assert ended_s(second) < 2000
+
+
+def test_idle_slices_go_to_who_can_use_them_and_come_back_to_who_asks() -> None:
+    machine, _steps = run(
+        [(0, 10_000, spec(2, most=4)), (5000, 100, spec(2))], params=ElasticParams(spare_share=0)
+    )
+    grown, new = machine.jobs.values()
+    assert ended_s(grown) < 7000 and grown.resizes >= 2
+    assert ended_s(new) < 5101
+
+
+def test_slices_are_spared_for_newcomers() -> None:
+    machine, _ = run(
+        [(0, 10_000, spec(2, most=8))], nodes=(8,), params=ElasticParams(spare_share=0.5)
+    )
+    assert machine.jobs[1].resizes == 1
+    assert 10_000 > ended_s(machine.jobs[1]) > 5_600
+
+
+def test_a_guaranteed_tier_is_served_before_basic_jobs_and_not_halted_for_its_own() -> None:
+    machine, _ = run(
+        [
+            (0, 5000, spec(4, tier="standard")),
+            (1, 5000, spec(4, tier="standard")),
+            (2, 10, spec(4)),
+        ]
+    )
+    first, second, basic = machine.jobs.values()
+    assert first.preemptions == second.preemptions == 0
+    assert ended_s(second) > 9999 and ended_s(basic) > ended_s(second)
+
+
+def test_a_lost_node_costs_the_work_since_the_checkpoint_at_most() -> None:
+    machine, _ = run(
+        [(0, 5000, spec(4)), (1000, 100, spec(4))], lost=[(2000, 2500, 0)], costs=Costs()
+    )
+    old, _ = machine.jobs.values()
+    assert old.restarts == 1 and ended_s(old) < 2500 + 4300
+
+
+def test_the_same_workload_gives_the_same_commands_and_a_replay_too() -> None:
+    jobs = [(i * 37.0, 100.0 + 61 * (i % 17), spec(1 << i % 3, least=1)) for i in range(40)]
+    _, first = run(jobs, nodes=(4, 4), costs=Costs())
+    _, second = run(jobs, nodes=(4, 4), costs=Costs())
+    assert first.steps == second.steps
+    replay(first.steps, Machine(), Elastic())
+
+
+specs = st.builds(
+    lambda count, least, most, tier: spec(
+        count, max(1, count - least), count * most, "basic" if most > 1 else tier
+    ),
+    st.sampled_from((1, 1, 2, 3, 4, 8)),
+    st.integers(0, 7),
+    st.sampled_from((1, 2)),
+    st.sampled_from(("basic", "standard", "premium")),
+)
+workloads = st.lists(
+    st.tuples(st.floats(0, 3000), st.floats(0, 4000), specs), min_size=1, max_size=25
+)
+losses = st.lists(st.tuples(st.floats(0, 4000), st.floats(1, 3000)), max_size=3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(workloads, losses, st.booleans())
+def test_whatever_comes_all_jobs_end_and_nothing_is_held_twice(
+    workload: list[tuple[float, float, JobSpec]], lost: list[tuple[float, float]], free: bool
+) -> None:
+    times, down = [], 0.0
+    for since, length in lost:  # one node, lost and back again in turn
+        times.append((down + since, down + since + length, 1))
+        down += since + length + 1
+    machine, _ = run(
+        sorted(workload, key=lambda job: job[0]), (8, 4), FREE if free else Costs(), lost=times
+    )
+    for job in machine.jobs.values():
+        assert job.state is JobState.SUCCEEDED or job.restarts > 2, job.story

@@ -1,0 +1,71 @@
+"""The index of free slices against a plain set."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.core.free import Free
+from scheduler.core.values import Device, Slice
+
+DEVICES = (
+    Device("a:0", "gpu", "v100", 4),
+    Device("a:1", "gpu", "v100", 2),
+    Device("a:2", "gpu", "v100", 4),
+    Device("b:0", "gpu", "k80", 1),
+)
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("pick"), st.sampled_from(("v100", "k80")), st.integers(1, 12)),
+        st.tuples(st.just("give"), st.integers(0, 30), st.just(0)),
+        st.tuples(st.just("lose"), st.integers(0, 3), st.just(0)),
+    ),
+    max_size=40,
+)
+
+
+@given(steps)
+def test_it_holds_what_is_free_and_picks_only_that(script: list[tuple[str, object, int]]) -> None:
+    free = Free()
+    up = list(DEVICES)
+    for device in DEVICES:
+        free.add(device, ())
+    held: list[Slice] = []
+    for what, which, count in script:
+        if what == "pick":
+            chosen = free.pick("gpu", str(which), count)
+            there = [s for d in up if d.part == which for s in d.slices if s not in held]
+            assert len(chosen) == min(count, len(there)) == len(set(chosen))
+            assert set(chosen) <= set(there)
+            with free.trial() as trial:
+                trial.take(chosen)
+                assert trial.count("gpu", str(which)) == len(there) - len(chosen)
+            assert free.count("gpu", str(which)) == len(there)
+            for item in chosen:
+                free.take(item)
+            held += chosen
+        elif what == "give" and held:
+            item = held.pop(int(str(which)) % len(held))
+            free.give(item)
+        elif what == "lose":
+            device = DEVICES[int(str(which))]
+            if device in up:
+                up.remove(device)
+                free.remove(device)
+            else:
+                up.append(device)
+                free.add(device, {s.index for s in held if s.device == device.uri})
+    for part in ("v100", "k80"):
+        assert free.capacity("gpu", part) == sum(d.slice_count for d in up if d.part == part)
+
+
+def test_a_gang_takes_as_few_devices_as_it_can_and_the_one_that_fits_best() -> None:
+    free = Free()
+    for device in DEVICES:
+        free.add(device, ())
+    assert {item.device for item in free.pick("gpu", "v100", 2)} == {"a:1"}
+    assert {item.device for item in free.pick("gpu", "v100", 3)} == {"a:0"}
+    assert {item.device for item in free.pick("gpu", "v100", 6)} == {"a:0", "a:1"}
+    assert {item.device for item in free.pick("gpu", "v100", 8)} == {"a:0", "a:2"}
+    assert len(free.pick("gpu", "v100", 11)) == 10

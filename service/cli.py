@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service import cli_program, cli_store
+from service import cli_program, cli_simulate, cli_store
 
 app = typer.Typer(
     name="haltere",
@@ -26,6 +26,7 @@ bundle = typer.Typer(no_args_is_help=True, help="Overlay bundles: make, verify, 
 app.add_typer(bundle, name="bundle")
 app.add_typer(cli_store.app, name="store")
 cli_program.add_to(app)
+app.command()(cli_simulate.simulate)
 
 console = Console()
 

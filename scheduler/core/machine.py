@@ -50,6 +50,7 @@ class Machine:
         self._releasing: dict[tuple[int, int], Lease] = {}
         self._free = Free()
         self._changed: dict[int, None] = {}  # jobs, since the last plan
+        self._waiting_count = 0
         self._wake_at_us: int | None = None
 
     @property
@@ -78,6 +79,7 @@ class Machine:
             MappingProxyType(self._leases),
             self._free,
             tuple(self._changed),
+            self._waiting_count,
         )
 
     # ---- events
@@ -264,6 +266,8 @@ class Machine:
         self._free.give(item)
 
     def _put(self, job: Job) -> None:
+        before = self._jobs.get(job.id)
+        self._waiting_count += job.state.waiting - (before is not None and before.state.waiting)
         self._jobs[job.id] = job
         self._changed[job.id] = None
         if job.state.terminal:

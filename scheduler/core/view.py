@@ -16,7 +16,8 @@ class View:
     jobs      those that have not ended, by id
     leases    by slice; a slice without an entry is free
     free      free slices, by kind and part
-    changed   jobs that changed since the plan before; those that ended are no longer in `jobs`"""
+    changed   jobs that changed since the plan before; those that ended are no longer in `jobs`
+    waiting_count  how many jobs wait for slices"""
 
     now_us: int
     devices: Mapping[str, Device]
@@ -24,6 +25,7 @@ class View:
     leases: Mapping[Slice, Lease]
     free: Free
     changed: tuple[int, ...]
+    waiting_count: int
 
     @property
     def waiting(self) -> tuple[Job, ...]:

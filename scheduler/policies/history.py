@@ -1,8 +1,8 @@
 """How long jobs are likely to take, from those that ended: no policy is told the truth.
 
 Durations are counted in octaves (powers of two of seconds of service per slice asked for), by
-tenant and size, by size, and over all. A job that has run for `t` is one of those that lasted longer
-than `t`: what is expected of it is their mean, less `t`. The narrowest of the three tables
+tenant and size, by size, and over all. A job that has run for `t` is one of those that lasted
+longer than `t`: what is expected of it is their mean, less `t`. The narrowest of the three tables
 that has seen enough of such jobs is asked.
 """
 

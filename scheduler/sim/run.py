@@ -38,14 +38,14 @@ def simulate(
     cluster: Cluster,
     policy: Policy,
     costs: Costs,
-    recorders: Sequence[Recorder] = (),
+    recorders: Callable[[Machine], Sequence[Recorder]] = lambda machine: (),
     progress: Callable[[int], None] = lambda ended: None,
 ) -> Result:
     """`jobs`: one for each of the trace's. `progress` is told how many have ended."""
     began = time.process_time()
     executor = executor_of(trace, jobs, cluster, costs)
     machine = Machine()
-    loop = Loop(machine, policy, executor, recorders)
+    loop = Loop(machine, policy, executor, recorders(machine))
     steps = 0
     while loop.step():
         steps += 1

@@ -52,3 +52,13 @@ def halves(trace: Trace, at: float = 0.5) -> tuple[Trace, Trace]:
         in_order(f"{trace.name} before {at:.0%}", (j for j in trace.jobs if j.submitted_s < cut)),
         in_order(f"{trace.name} after {at:.0%}", (j for j in trace.jobs if j.submitted_s >= cut)),
     )
+
+
+WINDOWS = {"w1": W1}
+
+
+def window_named(name: str) -> Selection:
+    try:
+        return WINDOWS[name]
+    except KeyError:
+        raise TraceDamaged(f"window {name!r} is none of {', '.join(WINDOWS)}") from None

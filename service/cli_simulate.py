@@ -1,0 +1,149 @@
+"""`haltere simulate`: a trace on a simulated cluster under one or several policies."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TaskID
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from scheduler.core.machine import Machine
+    from scheduler.loop import Recorder
+
+console = Console()
+
+
+def simulate(
+    trace: Annotated[
+        str, typer.Option(help="A trace's file, or FORMAT:FILE (philly, itp, openb).")
+    ],
+    cluster: Annotated[
+        str, typer.Option(help="nodes x devices x type, e.g. 16x4xV100,10x2xK80; or a TOML file.")
+    ] = "16x4xV100",
+    policy: Annotated[
+        list[str] | None, typer.Option(help="elastic, las, ftf, backfill, fifo, tiered; several.")
+    ] = None,
+    window: Annotated[
+        str, typer.Option(help="w1: the part of the Philly trace that others measured.")
+    ] = "",
+    jobs: Annotated[int, typer.Option(help="Only the first so many jobs; 0: all.")] = 0,
+    elastic: Annotated[float, typer.Option(help="Share of jobs that can be resized.")] = 1.0,
+    growth: Annotated[int, typer.Option(help="Such a job can use so many times its devices.")] = 2,
+    exponent: Annotated[
+        float, typer.Option(help="Its speed beyond: (devices / asked) ^ this.")
+    ] = 0.8,
+    premium: Annotated[float, typer.Option(help="Share of premium jobs.")] = 0.0,
+    standard: Annotated[float, typer.Option(help="Share of standard jobs.")] = 0.0,
+    free_halting: Annotated[
+        bool, typer.Option("--free-halting", help="Charge nothing for halting and resizing.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of what the trace does not say.")] = 1,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for report.json and report.png of each policy.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Figures as JSON.")] = False,
+) -> None:
+    """Simulate a cluster's scheduler on a trace, with the code that decides on the live pool."""
+    from scheduler.policies.named import policy as policy_by_name
+    from scheduler.sim.cluster import read_cluster
+    from scheduler.sim.costs import FREE, Costs
+    from scheduler.sim.run import simulate as run
+    from scheduler.sim.workload import Elasticity, Tiers, jobs_of
+    from scheduler.timeline import Timeline
+    from scheduler.traces.readers import read
+    from scheduler.traces.select import Selection, window_named
+    from service import sim_report
+
+    wanted = policy or ["elastic"]
+    policies = {name: policy_by_name(name) for name in wanted}
+    fleet = read_cluster(cluster)
+    chosen = read(trace)
+    if window:
+        chosen = window_named(window).of(chosen)
+    if jobs:
+        chosen = Selection(count=min(jobs, len(chosen.jobs))).of(chosen)
+    elasticity = Elasticity(elastic, growth, exponent)
+    tiers = Tiers(premium, standard)
+    costs = FREE if free_halting else Costs()
+    largest = max(
+        sum(group.count * group.devices for group in fleet.nodes if group.type == kind)
+        for kind in {group.type for group in fleet.nodes}
+    )
+    specs = jobs_of(chosen, fleet.kind, largest, elasticity, tiers, seed)
+    assumed: dict[str, Any] = {
+        "trace": chosen.name,
+        "jobs": len(specs),
+        "devices": fleet.devices,
+        "offered_load": round(chosen.offered_load(fleet.devices), 3),
+        "elasticity": asdict(elasticity),
+        "tiers": asdict(tiers),
+        "costs": asdict(costs),
+        "seed": seed,
+    }
+    found: dict[str, Any] = {}
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        for name, by in policies.items():
+            task = progress.add_task(name, total=len(specs))
+            use: list[Any] = []
+            timeline = Timeline()
+            result = run(
+                chosen,
+                specs,
+                fleet,
+                by,
+                costs,
+                partial(_watch, use, timeline),
+                partial(_progress, progress, task),
+            )
+            found[name] = {**asdict(result.figures), "cpu_s": result.cpu_s, "failed": result.failed}
+            if report is not None:
+                title = f"{chosen.name} on {cluster}, {name}"
+                sim_report.write(
+                    report / name, title, assumed, result, use[0], timeline.spans(), fleet.devices
+                )
+    if as_json:
+        print(json.dumps({"assumed": assumed, "figures": found}, indent=1))
+        return
+    console.print(_table(assumed, found))
+    if report is not None:
+        console.print(f"pictures and JSON: {report}/POLICY/report.png, report.json")
+
+
+def _watch(use: list[Any], timeline: Any, machine: Machine) -> tuple[Recorder, ...]:
+    from scheduler.sim.history import UseOverTime
+
+    use.append(UseOverTime(machine))
+    return use[0], timeline
+
+
+def _progress(progress: Progress, task: TaskID, ended: int) -> None:
+    progress.update(task, completed=ended)
+
+
+def _table(assumed: dict[str, Any], found: dict[str, Any]) -> Table:
+    halting = "charged" if assumed["costs"]["restore_us"] else "free"
+    table = Table(
+        title=f"{assumed['jobs']} jobs of {assumed['trace']} on {assumed['devices']} devices, "
+        f"offered load {assumed['offered_load']}, halting {halting}"
+    )
+    columns = ("policy", "average h", "p50 h", "p99 h", "makespan h", "unfair %", "worst rho")
+    for column in (*columns, "halts a job", "resizes a job", "CPU s"):
+        table.add_column(column, justify="left" if column == "policy" else "right")
+    for name, f in found.items():
+        table.add_row(
+            name,
+            *(f"{f[key]:.2f}" for key in ("average_h", "p50_h", "p99_h", "makespan_h")),
+            f"{100 * f['unfair']:.1f}",
+            f"{f['worst_rho']:.2f}",
+            f"{f['preemptions_per_job']:.2f}",
+            f"{f['resizes_per_job']:.2f}",
+            f"{f['cpu_s']:.1f}",
+        )
+    return table

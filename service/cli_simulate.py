@@ -130,12 +130,15 @@ def _progress(progress: Progress, task: TaskID, ended: int) -> None:
 def _table(assumed: dict[str, Any], found: dict[str, Any]) -> Table:
     halting = "charged" if assumed["costs"]["restore_us"] else "free"
     table = Table(
+        caption="completion times; unfair: rho > 1, and the worst; halts and resizes a job",
         title=f"{assumed['jobs']} jobs of {assumed['trace']} on {assumed['devices']} devices, "
-        f"offered load {assumed['offered_load']}, halting {halting}"
+        f"offered load {assumed['offered_load']}, halting {halting}",
     )
-    columns = ("policy", "average h", "p50 h", "p99 h", "makespan h", "unfair %", "worst rho")
-    for column in (*columns, "halts a job", "resizes a job", "CPU s"):
-        table.add_column(column, justify="left" if column == "policy" else "right")
+    columns = ("policy", "avg h", "p50 h", "p99 h", "all h", "unfair %", "worst")
+    for column in (*columns, "halts", "resizes", "CPU s"):
+        table.add_column(
+            column, justify="left" if column == "policy" else "right", no_wrap=column == "policy"
+        )
     for name, f in found.items():
         table.add_row(
             name,

@@ -84,7 +84,7 @@ Waiting = tuple[tuple[int, tuple[Blocker, ...]], ...]
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Evictions, placements and resizings, in the order to carry them out; `waiting` has one entry
-    for each job that is left waiting; `wake_at_us` is when to plan again if nothing else happens."""
+    for each job that is left waiting; `wake_at_us`: when to plan again if nothing else happens."""
 
     decisions: tuple[Decision, ...] = ()
     waiting: Waiting = ()

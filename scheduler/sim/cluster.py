@@ -55,7 +55,7 @@ class Cluster:
 
 
 def read_cluster(spec: str) -> Cluster:
-    """A cluster by word or by the path of a file. Raises TraceDamaged, which names what is wrong."""
+    """A cluster by word or by a file's path. Raises TraceDamaged, which names what is wrong."""
     words = [word for word in spec.split(",") if word]
     found = [_WORD.fullmatch(word.strip()) for word in words]
     if words and all(found):
@@ -106,7 +106,5 @@ def _checked(spec: str, cluster: Cluster) -> Cluster:
             )
     names = [group.name for group in cluster.nodes]
     if len(set(names)) != len(names) or sum(g.count for g in cluster.nodes) > MAX_NODES:
-        raise TraceDamaged(
-            f"cluster {spec}: names that occur twice, or more than {MAX_NODES} nodes"
-        )
+        raise TraceDamaged(f"cluster {spec}: a name twice, or more than {MAX_NODES} nodes")
     return cluster

@@ -1,7 +1,7 @@
 """From a trace to jobs: what traces do not say is drawn from a seed, and said.
 
-No public trace tells which jobs could have been resized, or how they would have scaled. `Elasticity`
-says what is assumed; a run's report repeats it.
+No public trace tells which jobs could have been resized, or how they would have scaled.
+`Elasticity` says what is assumed; a run's report repeats it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from scheduler.traces.trace import Trace, TraceJob
 class Elasticity:
     """share     of jobs that can be resized, chosen by the seed
     growth    a job can use up to so many times the devices it asked for
-    exponent  its speed is (devices / devices asked for) ** exponent beyond what it asked for: 0.8 is
-              87 % of the ideal for each doubling
+    exponent  its speed beyond what it asked for is (devices / devices asked for) ** exponent: 0.8
+              is 87 % of the ideal for each doubling
     """
 
     share: float = 1.0

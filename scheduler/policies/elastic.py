@@ -49,9 +49,9 @@ class ElasticParams:
     first_run_s: int = 300
     min_run_s: int = 20
     settle_s: int = 300
-    grow_after_s: int = 300
+    grow_after_s: int = 900
     grow_share: float = 0.25
-    spare_share: float = 0.125
+    spare_share: float = 0.0625
     look_s: int = 60
 
 

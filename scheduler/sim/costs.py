@@ -13,6 +13,8 @@ class Costs:
 
     The defaults are what Singularity (Shukla et al., 2022) published for jobs of 8 to 16 V100: a
     migration 28 to 64 s in all, about half of it each way; scaling down 31 to 69 s, up 30 to 75 s.
+    What a job loses by shrinking is free once its state is out of it, as when it is halted; the
+    job itself runs again after `shrink_us`.
     A first start costs nothing: the traces' durations hold it already.
     """
 

@@ -105,21 +105,32 @@ class SimExecutor:
         self._stand(job)
         job.slices = len(resize.slices)
         cost = self.costs.grow_us if grows else self.costs.shrink_us
-        self._after(resize.job, cost, events.JobResized)
+        answered = cost if grows else min(cost, self.costs.checkpoint_us)
+        self._after(resize.job, cost, events.JobResized, answered)
 
     def _after(
-        self, number: int, cost_us: int, answer: Callable[[int, int, int], events.Event]
+        self,
+        number: int,
+        cost_us: int,
+        answer: Callable[[int, int, int], events.Event],
+        answered_us: int | None = None,
     ) -> None:
-        """The job runs on after the cost, and the answer comes then."""
+        """The job runs on after the cost; the answer comes then, or earlier."""
         job = self._jobs[number]
         version, epoch = job.version, job.epoch
 
         def run(at: int) -> events.Event | None:
-            if job.version != version:
-                return None  # ended or released meanwhile
-            self._run(number, job)
-            return answer(at, number, epoch)
+            if job.version == version:  # else halted, ended or released meanwhile
+                self._run(number, job)
+                if answered_us is None or answered_us == cost_us:
+                    return answer(at, number, epoch)
+            return None
 
+        def tell(at: int) -> events.Event | None:
+            return answer(at, number, epoch) if job.version == version else None
+
+        if answered_us is not None and answered_us < cost_us:
+            self.at(self.now_us + answered_us, tell)
         self.at(self.now_us + cost_us, run)
 
     def _run(self, number: int, job: Running) -> None:

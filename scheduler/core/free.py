@@ -158,6 +158,7 @@ class Trial:
         self._free = free
         self._taken: list[Slice] = []
         self.any, self.count, self.pick = free.any, free.count, free.pick
+        self.capacity, self.pools = free.capacity, free.pools
 
     def take(self, slices: Iterable[Slice]) -> None:
         for item in slices:

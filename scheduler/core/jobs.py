@@ -51,6 +51,7 @@ class Job:
     slices          held now; first those it runs on
     target, kept    while it is being resized: slices that it will have, that it has had
     part            of the devices that can take its checkpoint; empty while it has none
+    admitted_us     since when its tier's promise counts; None: not yet, or nothing is promised
     started_us      when it last began to run
     idle_until_us   not to be placed before (its last start failed)
     keep_until_us   not to be evicted before (halting it failed)
@@ -72,6 +73,7 @@ class Job:
     kept: tuple[Slice, ...] = ()
     part: str = ""
     checkpoint: str = ""
+    admitted_us: int | None = None
     started_us: int = 0
     ended_us: int | None = None
     idle_until_us: int = 0

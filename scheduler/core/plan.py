@@ -38,7 +38,14 @@ class Resize:
     for_job: int = 0
 
 
-Decision = Place | Evict | Resize
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """From now on the queued job is promised what its tier promises."""
+
+    job: int
+
+
+Decision = Admit | Place | Evict | Resize
 
 
 class Why(StrEnum):

@@ -42,7 +42,7 @@ from scheduler.core.events import (
     StartFailed,
 )
 from scheduler.core.jobs import Job, JobState
-from scheduler.core.plan import Evict, Place, Resize
+from scheduler.core.plan import Admit, Evict, Place, Resize
 from scheduler.core.values import Recovery
 
 
@@ -70,6 +70,10 @@ class Surroundings:
 
 Outcome = tuple[Job, tuple[Command, ...]]
 Transition = Callable[[Job, Any, Surroundings], Outcome]
+
+
+def _admit(job: Job, decision: Admit, around: Surroundings) -> Outcome:
+    return job.but(admitted_us=around.now_us), ()
 
 
 def _place(job: Job, decision: Place, around: Surroundings) -> Outcome:
@@ -254,6 +258,7 @@ def _end(job: Job, state: JobState, reason: str, around: Surroundings) -> Outcom
 
 _S = JobState
 TRANSITIONS: dict[tuple[JobState, type], Transition] = {
+    (_S.QUEUED, Admit): _admit,
     (_S.QUEUED, Place): _place,
     (_S.QUEUED, CancelRequested): _cancel_waiting,
     (_S.STARTING, JobStarted): _started,

@@ -25,7 +25,7 @@ class Tier(StrEnum):
     BASIC = "basic"
 
 
-_RANKS: dict[str, int] = {"premium": 0, "standard": 1, "basic": 2}
+RANKS: dict[str, int] = {"premium": 0, "standard": 1, "basic": 2}  # 0 is the highest
 
 
 class Recovery(StrEnum):
@@ -103,7 +103,7 @@ class JobSpec:
     @property
     def rank(self) -> int:
         """0 is the highest tier."""
-        return _RANKS[self.tier]
+        return RANKS[self.tier]
 
     def _check_words(self) -> None:
         """A process cannot be given other words, and neither a journal nor a path can hold them."""

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from scheduler.core.jobs import Job, JobState
+from scheduler.core.speed import speed_ppm
 from scheduler.core.values import JobSpec, Tier
 from scheduler.core.view import View
+from scheduler.policies.guarantee import PROMISES, Allowance
 
 S = 1_000_000
 Key = tuple[int, int]  # tier's rank, level
@@ -33,10 +35,18 @@ class Entry:
     ran_us: int = 0
     changed_us: int = 0
     stamp: int = 0  # of its next rise of level
+    allowance: Allowance | None = None  # once it is admitted to a guaranteed tier
 
     @property
     def spec(self) -> JobSpec:
         return self.job.spec
+
+    @property
+    def speed_ppm(self) -> int:
+        """Of what it asked for; 0 while it is started, halted or resized."""
+        if self.seen is not JobState.RUNNING:
+            return 0
+        return speed_ppm(self.job.spec, self.slices, self.job.part)
 
     @property
     def pool(self) -> Pool:
@@ -91,6 +101,7 @@ class Books:
         self.grown: dict[int, None] = {}
         self.shrunk: dict[int, None] = {}
         self.leaving: dict[int, int] = {}  # job -> slices it is about to let go
+        self.promised_ppm: dict[str, int] = {}  # kind -> slices set aside for admitted jobs
         self._rises: list[tuple[int, int, int]] = []  # when, job, stamp
         self._thresholds = [first_level_s * S]
         self._ratio = level_ratio
@@ -104,6 +115,16 @@ class Books:
             entry = self.entries.get(number)
             if entry is not None and entry.stamp == stamp:
                 self._rise(view.now_us, entry)
+
+    def admit(self, entry: Entry) -> None:
+        """From now on its tier's promise is kept."""
+        entry.allowance = Allowance(PROMISES[Tier(entry.spec.tier)])
+        kind = entry.spec.device_kind
+        self.promised_ppm[kind] = self.promised_ppm.get(kind, 0) + set_aside_ppm(entry.spec)
+
+    def _release(self, entry: Entry) -> None:
+        if entry.allowance is not None:
+            self.promised_ppm[entry.spec.device_kind] -= set_aside_ppm(entry.spec)
 
     def next_rise_us(self) -> int | None:
         while self._rises:
@@ -121,12 +142,15 @@ class Books:
             if job is None:
                 return
             entry = self.entries[number] = Entry(job, (job.rank, 0))
-        self._count(view.now_us, entry)
+        self.count(view.now_us, entry)
         self._take_out(entry)
         if job is None:
+            self._release(entry)
             del self.entries[number]
             return
         before, entry.job = entry.job, job
+        if job.admitted_us is not None and entry.allowance is None:
+            self.admit(entry)
         holds = len(job.target or job.slices)
         if job.state is JobState.RUNNING and (
             before.state is not JobState.RUNNING or holds != entry.slices
@@ -161,8 +185,11 @@ class Books:
         self.leaving.pop(number, None)
         entry.seen = None
 
-    def _count(self, now_us: int, entry: Entry) -> None:
+    def count(self, now_us: int, entry: Entry) -> None:
+        """Bring what it had and what it lost up to date."""
         passed = now_us - entry.since_us
+        if entry.allowance is not None:
+            entry.allowance.spend(passed, entry.speed_ppm)
         entry.service_us += passed * entry.slices
         entry.ran_us += passed if entry.slices else 0
         entry.since_us = now_us
@@ -188,7 +215,7 @@ class Books:
             heapq.heappush(self._rises, (at_us, entry.job.id, entry.stamp))
 
     def _rise(self, now_us: int, entry: Entry) -> None:
-        self._count(now_us, entry)
+        self.count(now_us, entry)
         key = (entry.job.rank, self._level(entry)[0])
         if key != entry.key:
             seen = entry.seen
@@ -200,3 +227,8 @@ class Books:
                 self.running.add(key, entry.job.id)
             entry.key = key
         self._foretell(now_us, entry)
+
+
+def set_aside_ppm(spec: JobSpec) -> int:
+    """Millionths of a slice that an admitted job takes out of what can be promised."""
+    return spec.count * PROMISES[Tier(spec.tier)].share_ppm

@@ -5,6 +5,11 @@ the device time it has had (attained service in slice-seconds, after Tiresias' 2
 are heavy-tailed, so whoever has had little is likely to need little. Jobs of a guaranteed tier have
 no level; they are served before all others and are not halted for each other.
 
+*Guarantees.* A premium or standard job is admitted, first come first served within its tier, as soon
+as what is promised to all fits the slices there are less a reserve. From then on it has an
+allowance of lost time (`guarantee.py`). Admitted jobs take from basic ones; if that is not enough,
+standard jobs take turns: who has less left takes from who has clearly more.
+
 *Room.* For each waiting job in turn: free slices; else what jobs hold beyond what they asked
 for; else from jobs that stand behind it, from the last one on: it is shrunk if that will do,
 else halted. Slices about to be free are counted, and kept for those they were meant for. A job that
@@ -23,11 +28,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scheduler.core.free import Trial
-from scheduler.core.plan import Decision, Evict, Place, Plan, Resize
-from scheduler.core.speed import relative
-from scheduler.core.values import Slice
+from scheduler.core.plan import Admit, Decision, Evict, Place, Plan, Resize
+from scheduler.core.speed import FULL_PPM, relative
+from scheduler.core.values import RANKS, Slice, Tier
 from scheduler.core.view import View
-from scheduler.policies.books import Books, Entry, Key, Pool, S
+from scheduler.policies.books import Books, Entry, Key, Pool, S, set_aside_ppm
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class ElasticParams:
     grow_after_s   and has run for so long: until then it is likely to end soon
     grow_share     the least that growing must bring, of what the job holds
     spare_share    of a pool's slices that nobody grows into, so that those who come start at once
+    reserve_share  of all slices that are never promised: for what fails
+    turn_s         by how much more lost time a job must have left to be halted for its equal
     look_s         how often idle slices are looked at
     """
 
@@ -52,6 +59,8 @@ class ElasticParams:
     grow_after_s: int = 900
     grow_share: float = 0.25
     spare_share: float = 0.0625
+    reserve_share: float = 0.02
+    turn_s: int = 180
     look_s: int = 60
 
 
@@ -67,6 +76,7 @@ class Elastic:
         self._books.follow(view)
         with view.free.trial() as free:
             this = _Round(self._books, self.params, view, free)
+            this.serve_guaranteed()
             this.serve()
             if view.now_us >= self._looked_us + self.params.look_s * S and this.idle():
                 self._looked_us = view.now_us
@@ -106,11 +116,54 @@ class _Round:
 
     # ---- who waits
 
+    def serve_guaranteed(self) -> None:
+        for rank in (Tier.PREMIUM, Tier.STANDARD):
+            key = (RANKS[rank], 0)
+            self._restore(key)
+            waiting = [self.books.entries[n] for n in self.books.waiting.by_key.get(key, ())]
+            for entry in waiting:
+                self.books.count(self.view.now_us, entry)
+                if entry.allowance is None and not self._admit(entry):
+                    break
+            admitted = [entry for entry in waiting if entry.allowance is not None]
+            for entry in sorted(admitted, key=lambda e: (_left_us(e), e.job.id)):
+                if entry.job.idle_until_us > self.view.now_us:
+                    self.wakes.append(entry.job.idle_until_us)
+                else:
+                    self._serve_one(key, entry)
+
+    def _admit(self, entry: Entry) -> bool:
+        kind = entry.spec.device_kind
+        there = sum(self.free.capacity(*pool) for pool in self.free.pools() if pool[0] == kind)
+        limit_ppm = there * round((1 - self.params.reserve_share) * FULL_PPM)
+        if self.books.promised_ppm.get(kind, 0) + set_aside_ppm(entry.spec) > limit_ppm:
+            return False
+        self.books.admit(entry)
+        self.decisions.append(Admit(entry.job.id))
+        return True
+
+    def _restore(self, key: Key) -> None:
+        """Admitted jobs that run on less than they asked for."""
+        for number in tuple(self.books.shrunk):
+            entry = self.books.entries[number]
+            if entry.key != key or number in self.touched or not self._may_be_taken(entry):
+                continue
+            missing = entry.spec.count - entry.slices
+            short = missing - self.free.count(*entry.pool)
+            if short > 0:
+                short -= self.coming.get(entry.pool, 0)
+                if short > 0:
+                    self.touched.add(number)  # it is not to be its own victim
+                    self._reclaim(key, entry, entry.pool, short, short)
+                    self.touched.discard(number)
+            if self.free.count(*entry.pool) >= missing:
+                self._extend(entry, entry.spec.count)
+
     def serve(self) -> None:
         stuck = 1 << 30  # the least that somebody needed and could not have: nobody behind can
         for key, number in self.books.waiting.first_to_last():
             entry = self.books.entries[number]
-            if entry.spec.least >= stuck:
+            if key[0] < RANKS[Tier.BASIC] or entry.spec.least >= stuck:
                 continue
             if entry.job.idle_until_us > self.view.now_us:
                 self.wakes.append(entry.job.idle_until_us)
@@ -168,7 +221,7 @@ class _Round:
         or more. Returns how many."""
         found: list[tuple[Entry, int]] = []
         gained = 0
-        for victim, slices in self._victims(key, pool):
+        for victim, slices in self._victims(key, entry, pool):
             rest = short - gained
             if slices == victim.slices and rest > slices - victim.spec.least:
                 take = slices  # shrinking it will not do
@@ -190,9 +243,10 @@ class _Round:
         self.coming[pool] = self.coming.get(pool, 0) + gained
         return gained
 
-    def _victims(self, key: Key, pool: Pool) -> Iterator[tuple[Entry, int]]:
+    def _victims(self, key: Key, taker: Entry, pool: Pool) -> Iterator[tuple[Entry, int]]:
         """Running jobs and how much of them may be taken: first what they hold beyond what they
-        asked for, from whoever has most of it; then from those that stand behind."""
+        asked for; then from those that stand behind; then, for an admitted job, from its equals
+        that can better bear it."""
         grown = [self.books.entries[number] for number in self.books.grown]
         for entry in sorted(grown, key=lambda e: (e.key, e.job.id), reverse=True):
             if entry.pool == pool and self._may_be_taken(entry):
@@ -200,7 +254,24 @@ class _Round:
         for _, number in self.books.running.last_to(key):
             entry = self.books.entries[number]
             if entry.pool == pool and number not in self.books.grown and self._may_be_taken(entry):
+                if entry.allowance is None or self._can_bear(entry, taker):
+                    yield entry, entry.slices
+        if taker.allowance is None:
+            return
+        equals = [self.books.entries[n] for n in self.books.running.by_key.get(key, ())]
+        for entry in sorted(equals, key=lambda e: (-self._left_us(e), e.job.id)):
+            if entry.pool == pool and self._may_be_taken(entry) and self._can_bear(entry, taker):
                 yield entry, entry.slices
+
+    def _left_us(self, entry: Entry) -> int:
+        self.books.count(self.view.now_us, entry)
+        return _left_us(entry)
+
+    def _can_bear(self, entry: Entry, taker: Entry) -> bool:
+        """An admitted job may be halted if that breaks no promise to it: for a higher tier as long
+        as it has a turn's time left, for an equal if it has that much more left."""
+        left_us = self._left_us(entry) - self.params.turn_s * S
+        return left_us >= (self._left_us(taker) if taker.key == entry.key else 0)
 
     def _may_be_taken(self, entry: Entry) -> bool:
         job = entry.job
@@ -218,7 +289,8 @@ class _Round:
         """To jobs on fewer slices than they asked for, those that stand first first."""
         shrunk = [self.books.entries[number] for number in self.books.shrunk]
         for entry in sorted(shrunk, key=lambda e: (e.key, e.job.id)):
-            self._extend(entry, entry.spec.count)
+            if self._settled(entry):
+                self._extend(entry, entry.spec.count)
 
     def grow(self) -> None:
         """To jobs that can use more than they asked for, the least grown first."""
@@ -228,6 +300,7 @@ class _Round:
             for entry in entries
             if entry.spec.count <= entry.slices < entry.spec.most
             and entry.ran_us >= self.params.grow_after_s * S
+            and self._settled(entry)
         ]
         for entry in sorted(able, key=lambda e: (e.slices / e.spec.count, e.key, e.job.id)):
             self._extend(entry, entry.spec.most, self._spare(entry.pool))
@@ -236,9 +309,11 @@ class _Round:
         """Slices that nobody grows into, so that those who come start at once."""
         return int(self.view.free.capacity(*pool) * self.params.spare_share)
 
+    def _settled(self, entry: Entry) -> bool:
+        return entry.changed_us + self.params.settle_s * S <= self.view.now_us
+
     def _extend(self, entry: Entry, most: int, spare: int = 0) -> None:
-        settled = entry.changed_us + self.params.settle_s * S <= self.view.now_us
-        if entry.job.id in self.touched or not settled:
+        if entry.job.id in self.touched:
             return
         more = min(most - entry.slices, self.free.count(*entry.pool) - spare)
         little = entry.slices + more < most and more < entry.slices * self.params.grow_share
@@ -248,6 +323,11 @@ class _Round:
         self.free.take(chosen)
         self.touched.add(entry.job.id)
         self.decisions.append(Resize(entry.job.id, (*entry.job.slices, *chosen)))
+
+
+def _left_us(entry: Entry) -> int:
+    """Lost time that an admitted job can bear."""
+    return entry.allowance.left_us if entry.allowance is not None else 0
 
 
 def _together(slices: tuple[Slice, ...], keep: int) -> tuple[Slice, ...]:

@@ -6,13 +6,20 @@ from collections.abc import Callable
 
 from scheduler.errors import Infeasible
 from scheduler.policies.elastic import Elastic
-from scheduler.policies.ordered import Backfill, Fifo, FinishTimeFairness, LeastAttained
+from scheduler.policies.ordered import (
+    Backfill,
+    Fifo,
+    FinishTimeFairness,
+    LeastAttained,
+    Priority,
+)
 from scheduler.policies.policy import Policy
 from scheduler.policies.tiered import Tiered
 
 POLICIES: dict[str, Callable[[], Policy]] = {
     "elastic": Elastic,
     "tiered": Tiered,
+    "priority": Priority,
     "fifo": Fifo,
     "backfill": Backfill,
     "las": LeastAttained,

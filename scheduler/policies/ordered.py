@@ -100,6 +100,16 @@ class Fifo(Ordered):
     """First come, first served. Nobody is passed, nobody is halted."""
 
 
+class Priority(Ordered):
+    """Plain priorities: by tier, then first come first served; lower tiers are halted for higher
+    ones. What most clusters run."""
+
+    halts = True
+
+    def choose(self, view: View, entries: Iterable[Entry], room: Room) -> dict[int, Pool]:
+        return passing(entries, room)
+
+
 class LeastAttained(Ordered):
     """Tiresias' discretized 2D-LAS: by level of attained service, then first come, first served."""
 

@@ -5,8 +5,8 @@ the device time it has had (attained service in slice-seconds, after Tiresias' 2
 are heavy-tailed, so whoever has had little is likely to need little. Jobs of a guaranteed tier have
 no level; they are served before all others and are not halted for each other.
 
-*Guarantees.* A premium or standard job is admitted, first come first served within its tier, as soon
-as what is promised to all fits the slices there are less a reserve. From then on it has an
+*Guarantees.* A premium or standard job is admitted, first come first served within its tier, as
+soon as what is promised to all fits the slices there are less a reserve. From then on it has an
 allowance of lost time (`guarantee.py`). Admitted jobs take from basic ones; if that is not enough,
 standard jobs take turns: who has less left takes from who has clearly more.
 
@@ -253,9 +253,9 @@ class _Round:
                 yield entry, entry.slices - entry.spec.count
         for _, number in self.books.running.last_to(key):
             entry = self.books.entries[number]
-            if entry.pool == pool and number not in self.books.grown and self._may_be_taken(entry):
-                if entry.allowance is None or self._can_bear(entry, taker):
-                    yield entry, entry.slices
+            fits = entry.pool == pool and number not in self.books.grown
+            if fits and self._may_be_taken(entry) and self._can_bear(entry, taker):
+                yield entry, entry.slices
         if taker.allowance is None:
             return
         equals = [self.books.entries[n] for n in self.books.running.by_key.get(key, ())]
@@ -270,6 +270,8 @@ class _Round:
     def _can_bear(self, entry: Entry, taker: Entry) -> bool:
         """An admitted job may be halted if that breaks no promise to it: for a higher tier as long
         as it has a turn's time left, for an equal if it has that much more left."""
+        if entry.allowance is None:
+            return True
         left_us = self._left_us(entry) - self.params.turn_s * S
         return left_us >= (self._left_us(taker) if taker.key == entry.key else 0)
 

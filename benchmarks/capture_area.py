@@ -6,13 +6,16 @@ DESIGN is a name of the corpus (`tests/rtl/corpus`) or a `design.toml` elsewhere
 of the corpus that capture takes. Synthesised by Yosys for Xilinx 7 and iCE40, the design as written
 and the captured one by the same flow. `lut` counts LUTs of logic, LUT RAM and shift registers.
 Beside them stand the factors of the project's first prototype. A design that is refused says why.
-Prints JSON; large designs take many minutes.
+Prints JSON, and each line of it to standard error once it is known; large designs take many minutes
+(`nice`). What was synthesised before, as the design as written for every option, is not again.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -59,14 +62,15 @@ def main() -> None:
     parser.add_argument("--freeze", choices=FREEZE, action="append")
     options = parser.parse_args()
     modes: Sequence[Literal["enable", "gate"]] = options.freeze or FREEZE
-    table: dict[str, object] = {}
+    table: dict[str, dict[str, object]] = {}
     for name in options.designs:
         design = load_design(CORPUS / name / "design.toml" if name in known else Path(name))
-        table[name] = {
-            f"{freeze}, W = {lanes}": measure(design, Options(lanes=lanes, freeze=freeze))
-            for freeze in modes
-            for lanes in options.lanes or LANES
-        }
+        rows = table[name] = {}
+        for freeze, lanes in itertools.product(modes, options.lanes or LANES):
+            row = rows[f"{freeze}, W = {lanes}"] = measure(
+                design, Options(lanes=lanes, freeze=freeze)
+            )
+            print(f"{name}, {freeze}, W = {lanes}: {json.dumps(row)}", file=sys.stderr, flush=True)
     facts = {"machine": machine_facts(), "prototype_lut_factor": PROTOTYPE_LUT}
     print(json.dumps({**facts, "capture_area": table}, indent=1))
 

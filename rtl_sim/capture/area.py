@@ -3,20 +3,26 @@
 The same flow for a design as written and for its captured form, so that their ratio says what
 being haltable costs. Two families: Xilinx 7 (6-input LUTs, shift registers in LUTs, resets and
 enables as pins of a flip-flop) and iCE40 (4-input LUTs, none of that). Takes minutes for large
-designs, which is why nobody calls it unasked.
+designs, which is why nobody calls it unasked, and why what was counted once is remembered.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from rtl_sim import cache
 from rtl_sim.capture import yosys
 from rtl_sim.capture.errors import ToolError
+
+# A pipelined FFT of 1,024 points takes ten minutes where nobody else works.
+TIMEOUT_S: Final = 3600.0
 
 Family = Literal["xilinx", "ice40"]
 FAMILIES: Final[tuple[Family, ...]] = ("xilinx", "ice40")
@@ -25,6 +31,7 @@ _FLOWS: Final[Mapping[Family, str]] = {
     "xilinx": "synth_xilinx -family xc7 -flatten -noiopad",
     "ice40": "synth_ice40",
 }
+_COUNTS: Final = "stat.json"
 # Pattern of primitives -> LUTs that one takes. Those of a LUT RAM by its ports and depth.
 _LOGIC: Final = ((r"LUT\d|INV|SB_LUT4", 1),)
 _SHIFT: Final = ((r"SRL.*", 1),)
@@ -85,15 +92,20 @@ def synthesise(
 ) -> Area:
     """Area of the design that the Yosys commands `load` read in `work`.
 
+    Remembered under the text of the design: with other options the original is the same.
     Raises ToolError or ElaborationError as `yosys.run` does.
     """
-    report = work / f"{name}.{family}.json"
-    yosys.run(
-        [*load, f"{_FLOWS[family]} -top {top}", f"tee -q -o {report.name} stat -json"],
-        work,
-        f"{name}.{family}",
-    )
-    return counted(_primitives(report))
+    flow = [*load, f"{_FLOWS[family]} -top {top}"]
+
+    def build(place: Path) -> None:
+        counts = [f"tee -q -o {name}.{family}.json stat -json"]
+        yosys.run([*flow, *counts], work, f"{name}.{family}", TIMEOUT_S)
+        shutil.copyfile(work / f"{name}.{family}.json", place / _COUNTS)
+
+    files = [work / word for word in " ".join(load).split() if (work / word).is_file()]
+    texts = [file.read_bytes() for file in files]
+    key = cache.digest_of(metadata.version("pyosys"), *flow, *texts)
+    return counted(_primitives(cache.entry("area", key, build) / _COUNTS))
 
 
 def counted(cells: Mapping[str, int]) -> Area:

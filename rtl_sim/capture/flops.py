@@ -30,7 +30,7 @@ from rtl_sim.capture.netlist import Bit, Bits, Cell
 from rtl_sim.capture.scope import Scope, constant, identifier, slice_of, span
 from rtl_sim.capture.state import State
 from rtl_sim.capture.sums import Sum
-from rtl_sim.capture.updates import Choices, Updates, under
+from rtl_sim.capture.updates import Choices, Updates, cascade, under
 
 PADDING: Final = "sp_padding"
 # A reset pin is shared by the flip-flops of a slice; for fewer bits it is one more input of a LUT.
@@ -241,45 +241,40 @@ class Flops:
 
     def _process(self, control: _Control, guard: _Guard, wishes: Sequence[_Wish]) -> Iterator[str]:
         members = [wish.register for wish in wishes]
-        events, branches = [control.edge], []
+        events, arms = [control.edge], []
         for text, label, value in ((control.reset, "sp_arst", "0"), (control.set, "sp_aset", "1")):
             if text:
                 name = identifier(self._scope.reserve(label))
                 yield f"  wire {name} = sp_run && {text};"
                 events.append(f"posedge {name}")
-                branches += [f"    if ({name}) begin"]
-                branches += [f"      {line}" for line in self._constants(members, value)]
-                branches += ["    end else"]
+                arms.append((name, list(self._constants(members, value))))
+        asynchronous = bool(arms)
         yield f"  always @({' or '.join(events)})"
-        yield from branches
         if guard.reset:
             acts = " && ".join(filter(None, ("sp_run", guard.enable, guard.reset)))
-            yield f"    if ({acts}) begin"
-            for wish in wishes:
-                value = self._scope.render(wish.reset)
-                yield f"      {identifier(self._variables[wish.register])} <= {value};"
-            yield "    end else"
+            values = [
+                f"{identifier(self._variables[wish.register])} <= {self._scope.render(wish.reset)};"
+                for wish in wishes
+            ]
+            arms.append((acts, values))
         updates = list(self._updates.emit([(wish.register, wish.data) for wish in wishes]))
         if guard.enable:
             updates = list(under(f"if ({guard.enable})", updates))
         if control.bank >= 0:
             words = {index: (identifier(self._variables[index]), self._registers[index].width)
                      for index in members}  # fmt: skip
-            first = "sp_run", updates
-            second = (
-                f"else if ({self._banks.selected(control.bank)})",
-                list(self._banks.writes(words)),
-            )
+            written = list(self._banks.writes(words))
+            arms += [("sp_run", updates), (self._banks.selected(control.bank), written)]
         elif self._domains.gated:  # the clock stands still unless sp_run or sp_scan, never both
-            first, second = ("sp_scan", list(self._shift(members))), ("else", updates)
+            arms += [("sp_scan", list(self._shift(members))), ("", updates)]
         else:
-            first = "sp_run", updates
-            second = "else if (sp_scan)", list(self._shift(members))
-        yield f"    if ({first[0]}) begin"
-        yield from (f"      {line}" for line in first[1])
-        yield f"    end {second[0]} begin"
-        yield from (f"      {line}" for line in second[1])
-        yield "    end"
+            arms += [("sp_run", updates), ("sp_scan", list(self._shift(members)))]
+            if asynchronous and [self._registers[index].width for index in members] == [1]:
+                # Said in full, all of it is one expression (`under`): jumps on set and reset of
+                # single bits cost a simulator more than what they spare.
+                name = identifier(self._variables[members[0]])
+                arms.append(("", [f"{name} <= {name};"]))
+        yield from (f"    {line}" for line in cascade(arms))
 
     def _constants(self, members: Sequence[int], value: str) -> Iterator[str]:
         """All members to their ARST_VALUE, or to `value` in every bit where they have none."""
@@ -296,13 +291,13 @@ class Flops:
         if not members:
             return
         yield f"  always @(posedge {self._domains.primary})"
-        yield "    if (!sp_run && sp_scan) begin"
-        yield from (f"      {line}" for line in self._shift(members))
-        yield "    end else if (!sp_run) begin"
-        for index in members:
-            taken = self._scope.render(self._registers[index].idle)
-            yield f"      {identifier(self._variables[index])} <= {taken};"
-        yield "    end"
+        taken = [
+            f"{identifier(self._variables[index])} <= "
+            f"{self._scope.render(self._registers[index].idle)};"
+            for index in members
+        ]
+        arms = [("!sp_run && sp_scan", list(self._shift(members))), ("!sp_run", taken)]
+        yield from (f"    {line}" for line in cascade(arms))
 
     def _condition(self, cell: Cell, pin: str) -> str:
         """The text that is true while `pin` acts; "" where the cell has no such pin."""

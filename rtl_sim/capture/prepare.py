@@ -5,6 +5,7 @@
 - Writes to a word that an index chooses get an enable a word (`dynamic.py`).
 - A register whose bits are loaded by different multiplexers is cut where they meet: each part then
   has an update of its own.
+- A shift to the right by a negative number (`q[n] <= d` is one) is one to the left.
 - Registers of small ROMs become flip-flops (`readregs.py`).
 - Cells that nothing reads any more are dropped.
 """
@@ -26,7 +27,27 @@ _CONTROLS = ("SET", "CLR")
 
 
 def prepare(module: Module) -> Module:
-    return cut_registers(drop_unread(join_enables(release_small_roms(module))))
+    return cut_registers(drop_unread(join_enables(unturn_shifts(release_small_roms(module)))))
+
+
+def unturn_shifts(module: Module) -> Module:
+    negated = {
+        cell.pins["Y"]: cell.pins["A"][:-1]
+        for cell in module.cells
+        if cell.kind == "$neg"
+        and cell.flag("A_SIGNED")
+        and cell.pins["A"][-1] == "0"
+        and 1 < len(cell.pins["A"]) <= len(cell.pins["Y"])
+    }
+
+    def turned(cell: Cell) -> Cell:
+        amount = negated.get(cell.pins["B"]) if cell.kind == "$shift" else None
+        if amount is None or cell.flag("A_SIGNED") or not cell.flag("B_SIGNED"):
+            return cell
+        params = {**cell.params, "B_SIGNED": "0", "B_WIDTH": f"{len(amount):b}"}
+        return replace(cell, kind="$shl", params=params, pins={**cell.pins, "B": amount})
+
+    return replace(module, cells=tuple(map(turned, module.cells)))
 
 
 def join_enables(module: Module) -> Module:

@@ -81,6 +81,10 @@ def read(design: Design, staged: Staged, work: Path, assertions: bool = True) ->
     for reader in order:
         try:
             raw, warnings = reader(design, staged, top, work, assertions)
+            if reader is _by_slang:
+                lost = [each for module in raw.values() for each in refuse.reset_alone(module)]
+                if lost:
+                    raise CaptureRefused(top, lost)
             refuse.check_raw(raw, top)
             if signed and reader is _by_yosys:
                 warnings = [*warnings, _ZEROS]

@@ -38,6 +38,39 @@ _MEMORY_KINDS: Final = frozenset(
 )
 
 
+def reset_alone(module: Module) -> Iterator[Refusal]:
+    """Bits that slang's reader has lost: only an asynchronous reset ever gives them a value.
+
+    It drives them by their initial value, or by X. A constant that the RTL gives a part of a
+    variable looks alike, but is no X, and such a variable has no initial value.
+    """
+    reset = {
+        bit
+        for cell in module.cells
+        if cell.kind in ("$adff", "$adffe", "$dffsr", "$dffsre")
+        for bit in cell.pins["Q"]
+    }
+    fixed = {
+        bit: value
+        for cell in module.cells
+        if cell.kind == "$buf"
+        for bit, value in zip(cell.pins["Y"], cell.pins["A"], strict=True)
+        if isinstance(value, str)
+    }
+    for net in module.nets:
+        if not net.public or reset.isdisjoint(net.bits):
+            continue
+        started = "init" in net.attributes
+        lost = [n for n, bit in enumerate(net.bits) if bit in fixed]
+        if lost and (started or any(fixed[net.bits[n]] == "x" for n in lost)):
+            which = ", ".join(map(str, lost))
+            why = (
+                f"has bits ({which}) that at most its asynchronous reset gives a value, which "
+                "the reader of SystemVerilog leaves out: assign them at the clock's edge too"
+            )
+            yield Refusal("reset-alone", net.name, why)
+
+
 def check_raw(modules: Mapping[str, Module], top: str) -> None:
     """Refuse constructs that a look at single cells and ports shows."""
     found = [refusal for module in modules.values() for refusal in _raw(module, modules)]

@@ -193,6 +193,22 @@ class Updates:
 
 
 def under(head: str, body: Sequence[str]) -> Iterator[str]:
+    """`body` under a condition, in a block only where it needs one.
+
+    Of branches that give one register its value Verilator makes one expression, without a jump to
+    guess, but not of branches in blocks: those are still there when it looks.
+    """
+    if len(body) == 1 and not body[0].startswith("if "):
+        yield head
+        yield f"  {body[0]}"
+        return
     yield f"{head} begin"
     yield from (f"  {line}" for line in body)
     yield "end"
+
+
+def cascade(arms: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
+    """The first of `arms` whose condition holds; "" always does."""
+    for number, (condition, body) in enumerate(arms):
+        words = ("else" if number else "", f"if ({condition})" if condition else "")
+        yield from under(" ".join(filter(None, words)), body)

@@ -119,3 +119,43 @@ def test_registers_that_cannot_be_held_are_refused_with_their_line(
     assert any(
         refusal.kind == kind and f"t.v:{line}" in refusal.where for refusal in caught.value.refusals
     ), caught.value
+
+
+HALF_RESET = """\
+module t(input clk, rst, input [1:0] d, output [7:0] q, output [3:0] p);
+  {before}
+  reg [7:0] whole; reg [3:0] started = 5;
+  always @(posedge clk or posedge rst) if (rst) whole <= 8'h59; else whole[1:0] <= {value};
+  always @(posedge clk or posedge rst) if (rst) started <= 10; else if (d[1]) started[3] <= d[0];
+  assign q = whole, p[2:0] = started[3:1], p[3] = started[0];
+endmodule
+"""
+
+
+def test_bits_that_only_an_asynchronous_reset_writes_are_what_it_says(tmp_path: Path) -> None:
+    """slang's reader loses them; Yosys's does not."""
+    source = tmp_path / "t.sv"
+    source.write_text(HALF_RESET.format(before="", value="d"))
+    design = Design((source,), "t", clocks=("clk",), resets={"rst": 1})
+    results = tuple(capture(design, tmp_path / str(n), Options(lanes=n)) for n in (32, 3))
+    assert results[0].report.flop_bits == 12
+    moves_like(build_player([source], "t"), libraries(results, "t"), design, 3)
+
+
+def test_such_bits_are_refused_where_no_other_reader_knows_the_text(tmp_path: Path) -> None:
+    source = tmp_path / "t.sv"
+    macro = "let same(x) = x;"
+    source.write_text(HALF_RESET.format(before=macro, value="same(d)"))
+    with pytest.raises(CaptureRefused) as error:
+        capture(Design((source,), "t"), tmp_path / "out")
+    assert {refusal.kind for refusal in error.value.refusals} == {"reset-alone"}
+
+
+def test_a_variable_with_a_constant_part_beside_a_register_is_no_such_thing(tmp_path: Path) -> None:
+    source = tmp_path / "t.sv"
+    source.write_text("""module t(input clk, rst, d, output logic [7:0] q);
+      let same(x) = x;
+      assign q[7:1] = 7'h12;
+      always_ff @(posedge clk or posedge rst) if (rst) q[0] <= 1; else q[0] <= same(d);
+    endmodule""")
+    assert capture(Design((source,), "t"), tmp_path / "out").report.flop_bits == 1

@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -41,6 +41,13 @@ class RemoteFiles:
         end = None if size is None else offset + size
         data: bytes = self._fs.cat_file(f"{self._root}/{name}", start=offset, end=end)
         return data
+
+    def read_into(self, name: str, offset: int, views: Sequence[memoryview]) -> bool:
+        size = sum(view.nbytes for view in views)
+        data = memoryview(self.read(name, offset, size))
+        for view in views if data.nbytes == size else ():
+            view[:], data = data[: view.nbytes], data[view.nbytes :]
+        return data.nbytes == 0
 
     def list(self, folder: str) -> dict[str, Stat]:
         found = {}

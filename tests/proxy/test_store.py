@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import subprocess
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from hal.errors import UsageError
 from proxy.errors import CheckpointRefused, StoreBusy
 from proxy.store import Address, Store, address_of
-from proxy.store.blobs import digest_of, pack, unpack
+from proxy.store.blobs import HEADER, RAW, Packed, digest_of, mark_of, pack, unpack
 from proxy.store.garbage import collect, usage, verify
 
 PLACES = ("disk", "memory")
@@ -63,9 +64,9 @@ contents = st.one_of(
 @settings(max_examples=60)
 def test_a_blob_comes_back_as_it_was_however_it_is_packed(data: bytes) -> None:
     digest = digest_of(data)
-    head, stored = pack(data, digest)
-    assert bytes(unpack(b"".join((head, stored)), digest, deep=True)) == data
-    assert len(stored) <= len(data)
+    packed = pack(data, digest, mark_of(data))
+    assert bytes(unpack(b"".join((packed.head, packed.stored)), digest, deep=True)) == data
+    assert len(packed.stored) <= len(data) == packed.size
 
 
 @given(st.lists(contents, max_size=5), st.randoms(use_true_random=False))
@@ -76,12 +77,14 @@ def test_what_was_put_is_read_by_another_process_s_store(
     root = tmp_path_factory.mktemp("store")
     digests = put(Store(root), *data)
     wanted = chance.sample(range(len(data)), len(data))
-    found = Store(root).get_all([digests[i] for i in wanted])
-    Store(root).refresh()
+    found = Store(root).get_runs([digests[i]] for i in wanted)
     other = Store(root)
     other.refresh()
     assert [bytes(view) for view in found] == [data[i] for i in wanted]
     assert all(other.has(digest) for digest in digests)
+    whole = bytearray(sum(map(len, data)))
+    Store(root).read_into([digests[i] for i in wanted], memoryview(whole))
+    assert whole == b"".join(data[i] for i in wanted)
 
 
 def test_the_same_bytes_are_stored_once_whoever_puts_them(address: Address) -> None:
@@ -107,7 +110,20 @@ def test_a_store_holds_many_packs(address: Address, monkeypatch: pytest.MonkeyPa
     digests = put(Store(address), *data)
     store = Store(address)
     assert len(store.files.list("packs")) == 5
-    assert [bytes(found) for found in store.get_all(digests)] == data
+    assert b"".join(store.get_all(digests)) == b"".join(data)
+
+
+def test_what_was_named_by_sha256_is_read_and_verified_as_ever(address: Address) -> None:
+    data = noise(5000)
+    name = hashlib.sha256(data).hexdigest()
+    head = HEADER.pack(b"HBLB", RAW, 5000, 5000, mark_of(data), bytes.fromhex(name))
+    with Store(address).writing() as batch:
+        batch.add([Packed(name, head, data, 5000)])
+        batch.commit(name.encode())
+    store = Store(address)
+    (found,) = store.get_all([name])
+    assert found == store.get(name) == data
+    assert verify(store, names).damaged == ()
 
 
 # ---- damage
@@ -124,8 +140,27 @@ def test_a_damaged_blob_is_refused_by_name_and_stored_anew_when_put_again(
     store = Store(tmp_path)
     with pytest.raises(CheckpointRefused, match=rf"(?s){digest}.*--repair"):
         store.get(digest)
+    with pytest.raises(CheckpointRefused, match=digest):
+        Store(tmp_path).read_into([digest], memoryview(bytearray(2000)))
     put(store, data)
     assert Store(tmp_path).get(digest) == store.get(digest) == data
+
+
+def test_of_a_blob_that_is_there_twice_the_whole_copy_is_read(tmp_path: Path) -> None:
+    data = [noise(2000, seed) for seed in range(3)]
+    one, other = Store(tmp_path), Store(tmp_path)
+    with one.writing() as batch, other.writing() as same:  # neither knows of the other's
+        digests = [batch.put(each) for each in data]
+        for each in data:
+            same.put(each)
+        batch.commit(b"one")
+        same.commit(b"other")
+    for path in (tmp_path / "packs").iterdir():
+        whole = path.read_bytes()
+        spoil(path, "flip")
+        for _ in range(2):  # whichever it looks at first
+            assert b"".join(Store(tmp_path).get_all(digests)) == b"".join(data)
+        path.write_bytes(whole)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "missing", "empty", "header", "folder"])

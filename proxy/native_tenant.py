@@ -374,8 +374,10 @@ class NativeTenant(Tenant):
         before.close()
 
     def keep(self, log: RedoLog | None) -> None:
-        address, size = (None, 0) if log is None else (log.address, log.size_bytes)
-        self.library.tenant_keep(self.at, address, size)
+        if log is None:
+            self.library.tenant_keep(self.at, None, 0, -1, 0)
+        else:
+            self.library.tenant_keep(self.at, log.address, log.log_bytes, log.fd, log.offset)
         super().keep(log)
 
     def comes_to_rest(self) -> bool:

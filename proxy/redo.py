@@ -1,4 +1,5 @@
-"""Going on with a session whose server died: from its newest checkpoint, doing again what it did.
+"""Going on with a session whose server died: doing again what it did since its newest checkpoint,
+or since it began if there is none.
 
 All that is redone happens in a file of its own that nobody else sees. Only when it came out as
 before, read by read, does the tenant take up the worker's file, whose ring, arena and words are as
@@ -22,7 +23,7 @@ from proxy.prepare import Prepared, check_part
 from proxy.redo_log import Begun, Entry, Kind, RedoLog, read
 from proxy.ring import Producer
 from proxy.segment import ERROR_AT, ERROR_BYTES, Line, Segment, State, refuse
-from proxy.snapshot import Position
+from proxy.session import ServerHalf
 from proxy.suspend import store_of
 from proxy.tenant import Tenant
 
@@ -34,11 +35,21 @@ MAX_ATTEMPTS = 3  # servers that a session may take along when what it does kill
 STALL_S = 600.0  # without progress: given up
 
 
-def begin_log(tenant: Tenant, path: Path, record: str, store: str) -> None:
-    """From the checkpoint just taken on, what the session does is kept. Raises OSError."""
-    if tenant.stops_anywhere or tenant.overlay is not None or tenant.backlog:
-        return  # its state between two records is more than its buffers
-    tenant.keep(RedoLog.create(path, Begun(tenant.segment[Line.NONCE], record, store)))
+def is_redoable(tenant: Tenant) -> bool:
+    """Its state between two records is its buffers, and no more."""
+    return not (tenant.stops_anywhere or tenant.overlay is not None or tenant.backlog)
+
+
+def begin_log(tenant: Tenant, path: Path, record: str = "", store: str = "") -> None:
+    """From the checkpoint just taken on, or from the session's beginning, what it does is kept.
+    Raises OSError."""
+    if not is_redoable(tenant):
+        tenant.drop_log()
+    elif tenant.redo is None:
+        tenant.keep(RedoLog.create(path, Begun(tenant.segment[Line.NONCE], record, store)))
+    else:
+        tenant.redo.begin(record, store)
+        tenant.keep(tenant.redo)
 
 
 class Redo:
@@ -60,7 +71,7 @@ class Redo:
         except (ProxyError, OSError) as error:
             raise self._gone(error) from error
         if found is None:
-            raise self._gone("more happened since its checkpoint than the redo log keeps")
+            raise self._gone("what it did since its checkpoint, or its beginning, was not kept")
         self._begun, self._entries = found
         if self._begun.nonce != segment[Line.NONCE]:
             raise self._gone("the redo log is of another session of that name")
@@ -109,12 +120,12 @@ class Redo:
     # ---- doing it again
 
     def _redo(self) -> Iterator[None]:
-        cut = yield from self._restore()
+        number = yield from self._restore()
         tenant, scratch = self._opened(), self._opened().segment
         put = Producer(scratch.ring, scratch.cell(Line.HEAD), scratch.cell(Line.TAIL))
         delivered = {e.number: e.payload for e in self._entries if e.kind == Kind.READ}
         undelivered: dict[int, tuple[int, bytes]] = {}
-        number, answered = cut.issued, self._segment[Line.REPLY]
+        answered = self._segment[Line.REPLY]
         seen = self._segment[Line.RETIRED]
         for entry in self._entries:
             if entry.kind == Kind.CALL:
@@ -144,7 +155,11 @@ class Redo:
         assert self._tenant is not None, "restored first"
         return self._tenant
 
-    def _restore(self) -> Generator[None, None, Position]:
+    def _restore(self) -> Generator[None, None, int]:
+        """The record at which the log begins."""
+        if not self._begun.checkpoint:
+            self._open(ServerHalf(), 0)
+            return 0
         store = store_of(self._server, {"store": self._begun.store})
         give_up = time.monotonic() + STALL_S
         while True:
@@ -152,24 +167,28 @@ class Redo:
                 with store.reading():
                     found = checkpoint.read(self._begun.checkpoint, store)
                     yield from self._recreate(found)
-                    return found.snapshot.position
+                    return found.snapshot.position.issued
             except StoreBusy:
                 if time.monotonic() > give_up:
                     raise
                 yield
 
-    def _recreate(self, found: Checkpoint) -> Iterator[None]:
-        server, segment, shot = self._server, self._segment, found.snapshot
-        position = shot.position
-        if (position.session, position.nonce) != (self.name, segment[Line.NONCE]):
-            raise ReplayDiverged(f"checkpoint {found.id} is of another session")
-        check_part(server, found)
+    def _open(self, half: ServerHalf, tail: int) -> Tenant:
         self._scratch.unlink(missing_ok=True)
-        scratch = Segment.create(self._scratch, segment.ring_bytes, segment.arena_bytes)
+        sizes = self._segment.ring_bytes, self._segment.arena_bytes
+        scratch = Segment.create(self._scratch, *sizes)
         self._scratch.unlink()
-        scratch[Line.HEAD] = scratch[Line.TAIL] = position.tail
-        half = snapshot.half_of(shot)
-        self._tenant = tenant = server.open_tenant(self.name, scratch, half, position.tail)
+        scratch[Line.HEAD] = scratch[Line.TAIL] = tail
+        self._tenant = self._server.open_tenant(self.name, scratch, half, tail)
+        return self._tenant
+
+    def _recreate(self, found: Checkpoint) -> Iterator[None]:
+        shot = found.snapshot
+        position = shot.position
+        if (position.session, position.nonce) != (self.name, self._segment[Line.NONCE]):
+            raise ReplayDiverged(f"checkpoint {found.id} is of another session")
+        check_part(self._server, found)
+        tenant = self._open(snapshot.half_of(shot), position.tail)
         tenant.weight = position.weight
         yield from Prepared(tenant).become(found)
         snapshot.put_back(shot, tenant)
@@ -221,12 +240,14 @@ class Redo:
         tenant.epoch = segment[Line.EPOCH] + 1
         segment[Line.EPOCH] = tenant.epoch
         segment[Line.TAIL] = tenant.tail
-        tenant.keep(log)
         log.attempts = 0
+        tenant.keep(log)
         tenant.touched()
         tenant.publish()
         del self._server.redoing[self.name]
         self._server.serve(tenant, self._path)
+        if not self._server.logs:
+            tenant.drop_log()  # nobody would come after this server
         self._server.took_up(self.name, self._begun.checkpoint)
 
 

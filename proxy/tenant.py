@@ -231,7 +231,7 @@ class Tenant(ABC):
     def keep(self, log: RedoLog | None) -> None:
         """What is done from now on goes to `log`."""
         before, self.redo = self.redo, log
-        if before is not None:
+        if before is not None and before is not log:
             before.close()
         self.segment[Line.RECOVERABLE] = int(log is not None and not log.is_void)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hal.errors import HalError
 from hal.registry import open_device
+from proxy.errors import ProxyError
 from proxy.fabric import QUANTUM_CYCLES
 from proxy.keeper import keep
 from proxy.limits import KERNEL_S, QUANTUM_MS, Limits
@@ -91,15 +92,16 @@ def main(argv: list[str] | None = None) -> int:
             store=given.store or "",
             redo=given.redo,
         )
-    except HalError as error:
+    except (HalError, ProxyError) as error:
         sys.stderr.write(f"{error.code}: {error}\n")
         return 1
 
     def stop(signum: int, frame: object) -> None:
         server.stopping = True
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(signum, stop)
     if given.tied_to is not None:
         threading.Thread(target=_watch, args=(server, given.tied_to), daemon=True).start()
     server.run()

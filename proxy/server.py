@@ -24,10 +24,18 @@ from proxy.automatic import Automatic
 from proxy.calls import Calls
 from proxy.doorbell import fence, sleep_on_any
 from proxy.engine import Engine, Library
-from proxy.errors import AnyError, LeaseExpired, ProxyError, ServerFault, ServerGone, StaleEpoch
+from proxy.errors import (
+    AnyError,
+    LeaseExpired,
+    LocalProtocolError,
+    ProxyError,
+    ServerFault,
+    ServerGone,
+    StaleEpoch,
+)
 from proxy.fabric import QUANTUM_CYCLES, Fabric
 from proxy.hal_tenant import HalTenant
-from proxy.info import ServerInfo
+from proxy.info import ServerInfo, read_info
 from proxy.limits import Limits
 from proxy.liveness import LifeLock, ProcessId
 from proxy.native_tenant import LAST_TIMEOUT_S, NativeTenant, reap
@@ -88,7 +96,7 @@ class Server:
         default if there are checkpoints."""
         self.paths = ServerPaths.under(root, name)
         self.paths.create()
-        self._lock = LifeLock(self.paths.lock)
+        self._lock = self._locked()
         self.device = device
         self.fabric = Fabric(device, quantum_cycles)
         self._limits = limits or Limits()
@@ -356,6 +364,18 @@ class Server:
             _foreseen(error, "an answer")
 
     # ---- life
+
+    def _locked(self) -> LifeLock:
+        """Raises LocalProtocolError if another server has this name."""
+        try:
+            return LifeLock(self.paths.lock)
+        except LocalProtocolError:
+            other = read_info(self.paths.info)
+            whose = "" if other is None else f" by pid {other.pid}"
+            raise LocalProtocolError(
+                f"{self.paths.name} is served already{whose} under {self.paths.root}: stop that "
+                "server first (kill it, or Ctrl-C where it runs), or serve by another --name"
+            ) from None
 
     def _clear_leftovers(self) -> None:
         """Of a server that died here: its sessions are lost, and their workers should know."""

@@ -6,6 +6,7 @@ log holds; a session that logs too much for that has them ever less often, and i
 kept. A named session may have them every so often, too: its worker may die, and another go on.
 They are ordinary ones, most of them read while the session runs. Of each session the newest is
 kept; the one before goes when the next is there, the last one of a session without a name with it.
+When they have left much garbage in their store, it is collected.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from threading import Thread
 from typing import TYPE_CHECKING
 
+from proxy.checkpoint import blobs_of
 from proxy.desk import Reply
+from proxy.errors import StoreBusy
 from proxy.redo import begin_log, is_redoable
 from proxy.redo_log import EARLY_BYTES
-from proxy.store import Address, address_of
+from proxy.store import Address, Store, address_of, garbage
 from proxy.suspend import Suspend
 from proxy.tenant import Tenant
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 HALT_S = 60.0  # a session that reaches no halting point in that time is left for the next time
 SHARE = 10  # checkpoints for the log's sake take at most a tenth of the time
 PAUSE_S, MAX_PAUSE_S = 0.5, 60.0  # between those of a session whose log did not last from one on
+GARBAGE_BYTES = 1 << 30  # so much may have been stored, or twice what a session has, since the last
 
 
 @dataclass(slots=True)
@@ -59,6 +64,8 @@ class Automatic:
         self._begun_s = time.monotonic()
         self._kept: dict[str, _Kept] = {}
         self._running = False
+        self._added_bytes = 0  # to the store, since its garbage was collected
+        self._collecting: Thread | None = None
 
     def begin(self, tenant: Tenant) -> None:
         """A session that did nothing yet is logged from now on."""
@@ -133,7 +140,28 @@ class Automatic:
             kept.stood = _stand(served.tenant)
             if before != kept.checkpoint:
                 self._forget(before)
+            self._added_bytes += int(answer["stored_bytes"])
+            if self._added_bytes > max(GARBAGE_BYTES, 2 * int(answer["buffer_bytes"])):
+                self._collect()
         kept.at = now
+
+    def _collect(self) -> None:
+        """Aside: it takes as long as writing anew what of old packs is needed. Checkpoints wait."""
+        if self._collecting is not None and self._collecting.is_alive():
+            return
+
+        def collect() -> None:
+            try:
+                garbage.collect(Store(self._address), blobs_of)
+                self._added_bytes = 0
+            except StoreBusy:
+                pass  # after the next checkpoint, perhaps
+            except Exception as error:  # noqa: BLE001  # the store is larger than it need be
+                self._added_bytes = 0
+                _say(f"garbage in {self._address} was not collected: {error}")
+
+        self._collecting = Thread(target=collect, daemon=True)
+        self._collecting.start()
 
     def _forget(self, checkpoint: str) -> None:
         if checkpoint and self._address in self._server.stores:

@@ -7,8 +7,12 @@ proxy touched, and that a failure on the way leaves everything able to go on.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,8 @@ from hal.workload import prepare
 from proxy import checkpoint, operations
 from proxy.client import ProxyContext, connect
 from proxy.errors import CheckpointRefused, LeaseExpired, ServerGone
+from proxy.info import running_servers
+from proxy.launcher import spawn
 from proxy.loopback import Loopback
 from proxy.reattach import reattach
 from proxy.segment import Line
@@ -393,6 +399,7 @@ def test_a_server_killed_at_a_durable_step_leaves_a_whole_checkpoint_or_none(
 
 # ---- devices that stop at any cycle
 
+SOON_S = 30.0
 FPGA = needs("fpga-sim:0", "fpga-sim:1")
 
 
@@ -433,6 +440,50 @@ def test_a_kernel_halted_in_its_midst_finishes_on_another_device(fleet: Fleet, s
         fleet.control("fpga-sim:1").resume("job", cut, store)
         assert context.wait(seq, 120.0)
         assert tuple(map(bytes, outputs)) == test.expected
+
+
+@FPGA
+def test_a_killed_server_of_an_fpga_is_an_error_and_its_newest_checkpoint_goes_on(
+    fleet: Fleet, store: Path
+) -> None:
+    """Another server comes, but no log is kept of what a fabric does."""
+    test = fpga_test("npu-nano", "long")
+    fleet.servers["fpga-sim:0"] = spawn(
+        "fpga-sim:0", fleet.root, tied=True, checkpoint_every_s=0.1, store=store, restarts=1
+    )
+    device = connect("fpga-sim:0", fleet.root, "job")
+    device.configure(test.overlay)
+    context = device.open_context()
+    work = prepare(context, test)
+    work.launch()
+    context.finish()
+    expected = [context.read(buffer) for buffer in work.outputs]
+    assert tuple(expected) == test.expected
+    cut = await_checkpoint(store, context.last_seq)
+    (info,) = [info for _, info in running_servers(fleet.root)]
+    os.kill(info.pid, signal.SIGKILL)
+    begun = time.monotonic()
+    with pytest.raises(ServerGone, match=r"died.*begin anew, or resume from a checkpoint"):
+        context.finish()
+    assert time.monotonic() - begun < SOON_S
+    fleet.start("fpga-sim:1")
+    fleet.control("fpga-sim:1").resume("job", cut, store)
+    found = reattach("fpga-sim:1", "job", fleet.root)
+    contents = [found.context.read(buffer) for buffer in found.buffers]
+    assert all(output in contents for output in expected)
+    found.context.close()
+
+
+def await_checkpoint(store: Path, seq: int) -> str:
+    """The one in which the session's newest seq is done, once the server has stored it."""
+    give_up = time.monotonic() + SOON_S
+    while True:
+        for record in Store(store).records():
+            with suppress(CheckpointRefused):  # it has just been replaced
+                if checkpoint.read(record, Store(store)).snapshot.position.completed >= seq:
+                    return record
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
 
 
 @FPGA

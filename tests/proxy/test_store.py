@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,8 +34,6 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Address]
         return
     url = f"memory://{tmp_path.name}-{os.getpid()}/store"
     yield url
-    import fsspec
-
     fsspec.filesystem("memory").rm(url.removeprefix("memory:/"), recursive=True)
 
 
@@ -409,6 +410,40 @@ def test_garbage_is_not_collected_while_someone_writes_or_restores(address: Addr
         put(store, b"x")
     collect(Store(address), names)
     assert Store(address).get(old) == noise(3000)
+
+
+def test_a_lease_ends_with_who_held_it_or_on_another_machine_with_time() -> None:
+    url = f"memory://leases-{os.getpid()}/store"
+    store = Store(url)
+    put(store, b"something")
+    files = fsspec.filesystem("memory")
+    left = f"{url.removeprefix('memory:/')}/leases/user-left"
+    with store.writing():
+        (lease,) = files.ls(f"{url.removeprefix('memory:/')}/leases", detail=False)
+        held = json.loads(files.cat_file(lease))
+    for changed, is_held in (
+        ({}, True),
+        ({"start": held["start"] + 1}, False),  # another process of the same number
+        ({"on": "elsewhere", "start": 0}, True),
+        ({"on": "elsewhere", "until": time.time() - 1}, False),
+    ):
+        files.pipe_file(left, json.dumps(held | changed).encode())
+        if is_held:
+            with pytest.raises(StoreBusy):
+                collect(store, names)
+        else:
+            collect(store, names)
+
+
+def test_a_bucket_that_is_not_there_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of object stores the first part of a path is one; here of a file system in memory."""
+    store = Store(f"memory://bucket-{os.getpid()}/store")
+    root = store.files._root.removeprefix("/")  # type: ignore[attr-defined]
+    monkeypatch.setattr(store.files, "_root", root)
+    with pytest.raises(FileNotFoundError, match=f"no 'bucket-{os.getpid()}': make that bucket"):
+        put(store, b"something")
+    fsspec.filesystem("memory").mkdir(f"/bucket-{os.getpid()}")
+    put(store, b"something")
 
 
 def test_two_writers_of_one_store_both_commit(address: Address) -> None:

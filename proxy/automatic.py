@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from proxy.checkpoint import blobs_of
 from proxy.desk import Reply
 from proxy.errors import StoreBusy
-from proxy.redo import begin_log, is_redoable
+from proxy.redo import begin_log
 from proxy.redo_log import EARLY_BYTES
 from proxy.store import Address, Store, address_of, garbage
 from proxy.suspend import Suspend
@@ -105,7 +105,7 @@ class Automatic:
 
     def _is_due(self, tenant: Tenant) -> bool:
         kept, now = self._of(tenant), time.monotonic()
-        if self.logs and is_redoable(tenant) and now >= kept.not_before:
+        if self.logs and now >= kept.not_before and not tenant.backlog:
             log = tenant.redo
             if log is None or log.used_bytes > EARLY_BYTES:
                 return True

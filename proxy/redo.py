@@ -35,15 +35,10 @@ MAX_ATTEMPTS = 3  # servers that a session may take along when what it does kill
 STALL_S = 600.0  # without progress: given up
 
 
-def is_redoable(tenant: Tenant) -> bool:
-    """Its state between two records is its buffers, and no more."""
-    return not (tenant.stops_anywhere or tenant.overlay is not None or tenant.backlog)
-
-
 def begin_log(tenant: Tenant, path: Path, record: str = "", store: str = "") -> None:
     """From the checkpoint just taken on, or from the session's beginning, what it does is kept.
     Raises OSError."""
-    if not is_redoable(tenant):
+    if tenant.backlog:  # it is of no ring that a new server would find
         tenant.drop_log()
     elif tenant.redo is None:
         tenant.keep(RedoLog.create(path, Begun(tenant.segment[Line.NONCE], record, store)))
@@ -93,7 +88,8 @@ class Redo:
         until = time.monotonic() + SLICE_S
         try:
             while time.monotonic() < until:
-                next(self._steps)
+                if next(self._steps):
+                    return None
         except StopIteration:
             return {}
         except Exception as error:
@@ -119,7 +115,8 @@ class Redo:
 
     # ---- doing it again
 
-    def _redo(self) -> Iterator[None]:
+    def _redo(self) -> Iterator[bool]:
+        """True: there is nothing to do in this turn."""
         number = yield from self._restore()
         tenant, scratch = self._opened(), self._opened().segment
         put = Producer(scratch.ring, scratch.cell(Line.HEAD), scratch.cell(Line.TAIL))
@@ -131,7 +128,7 @@ class Redo:
             if entry.kind == Kind.CALL:
                 if entry.number <= answered:  # else it waits in the request area
                     yield from self._until(Line.ISSUED, number)
-                    _call(tenant, entry)
+                    yield from self._call(tenant, entry)
             elif entry.kind == Kind.COMMAND:
                 number += 1
                 command = _command(entry, number)
@@ -147,7 +144,7 @@ class Redo:
                     self._compare(number, again, delivered.get(number), number <= seen)
                     if number > seen:
                         undelivered[number] = (target[0], again)
-                yield
+                yield False
         yield from self._until(Line.RETIRED, number)
         self._take_over(tenant, undelivered, delivered.keys())
 
@@ -155,7 +152,7 @@ class Redo:
         assert self._tenant is not None, "restored first"
         return self._tenant
 
-    def _restore(self) -> Generator[None, None, int]:
+    def _restore(self) -> Generator[bool, None, int]:
         """The record at which the log begins."""
         if not self._begun.checkpoint:
             self._open(ServerHalf(), 0)
@@ -171,7 +168,7 @@ class Redo:
             except StoreBusy:
                 if time.monotonic() > give_up:
                     raise
-                yield
+                yield True
 
     def _open(self, half: ServerHalf, tail: int) -> Tenant:
         self._scratch.unlink(missing_ok=True)
@@ -182,7 +179,7 @@ class Redo:
         self._tenant = self._server.open_tenant(self.name, scratch, half, tail)
         return self._tenant
 
-    def _recreate(self, found: Checkpoint) -> Iterator[None]:
+    def _recreate(self, found: Checkpoint) -> Iterator[bool]:
         shot = found.snapshot
         position = shot.position
         if (position.session, position.nonce) != (self.name, self._segment[Line.NONCE]):
@@ -190,10 +187,14 @@ class Redo:
         check_part(self._server, found)
         tenant = self._open(snapshot.half_of(shot), position.tail)
         tenant.weight = position.weight
-        yield from Prepared(tenant).become(found)
+        tenant.overlay = shot.overlay
+        while tenant.overlay is not None and not tenant.acquire_fabric():
+            yield True
+        for _ in Prepared(tenant).become(found):
+            yield False
         snapshot.put_back(shot, tenant)
 
-    def _step(self) -> Iterator[None]:
+    def _step(self) -> Iterator[bool]:
         tenant = self._opened()
         tenant.drive()
         if tenant.segment[Line.ERRORS]:
@@ -202,14 +203,31 @@ class Redo:
                 f"session {self.name!r}: its server died, and what had succeeded there failed when "
                 f"another did it again: {failed.message}. Resume from a checkpoint"
             )
-        yield
+        yield False
 
-    def _until(self, line: Line, number: int) -> Iterator[None]:
+    def _until(self, line: Line, number: int) -> Iterator[bool]:
         segment, stalled_at = self._opened().segment, time.monotonic() + STALL_S
         while segment[line] < number:
             if time.monotonic() > stalled_at:
                 raise DeviceTimeout(f"record {number} was not done again in {STALL_S} s")
             yield from self._step()
+
+    def _call(self, tenant: Tenant, entry: Entry) -> Iterator[bool]:
+        call = wire.decode(entry.record)[1]
+        if isinstance(call, records.Append):
+            if call.first:
+                tenant.inbox.clear()
+            tenant.inbox += entry.payload
+            return
+        calls = Calls(tenant)
+        try:
+            while not calls.redo(call):
+                tenant.drive()
+                yield True
+        except HalError as error:
+            raise ReplayDiverged(
+                f"{type(call).__name__} failed when it was done again: {error}"
+            ) from error
 
     def _compare(self, number: int, again: bytes, before: bytes | None, is_due: bool) -> None:
         if before is None and is_due:
@@ -259,18 +277,3 @@ def _command(entry: Entry, number: int) -> records.Command:
     if source is not None and source[1] != len(entry.payload):
         raise ReplayDiverged(f"record {number} lacks its bytes in the redo log")
     return command
-
-
-def _call(tenant: Tenant, entry: Entry) -> None:
-    call = wire.decode(entry.record)[1]
-    if isinstance(call, records.Append):
-        if call.first:
-            tenant.inbox.clear()
-        tenant.inbox += entry.payload
-        return
-    try:
-        Calls(tenant).redo(call)
-    except HalError as error:
-        raise ReplayDiverged(
-            f"{type(call).__name__} failed when it was done again: {error}"
-        ) from error

@@ -255,7 +255,7 @@ class Tenant(ABC):
                 return
             case records.Append():
                 payload = self.arena_range(call.arena, call.nbytes)
-            case records.Load() | records.Kernels() | records.Describe():
+            case records.Load() | records.Kernels() | records.Describe() | records.Configure():
                 pass
             case _:
                 self.void_log()

@@ -78,7 +78,6 @@ class Line(IntEnum):
     SERVER_ASLEEP = 27  # S
     CUT = 28  # S: which suspension the file was parked by, see operations
     RECOVERABLE = 29  # S: 1 while a new server could redo what this one did, see redo
-    LOGGED = 30  # S: 1 if this server may log what the session does: all bytes go by the arena
 
 
 class State(IntEnum):

@@ -280,7 +280,6 @@ class Server:
         """The tenant is this server's from now on; its worker is told."""
         segment = tenant.segment
         segment[Line.RECOVERABLE] = int(tenant.redo is not None and not tenant.redo.is_void)
-        segment[Line.LOGGED] = int(self.logs)
         segment[Line.SERVER_PID] = self._identity.pid
         segment[Line.SERVER_START] = self._identity.start_ticks
         segment.write_home(self.paths.name)

@@ -5,7 +5,7 @@ hal carries them to whatever device HALTERE_DEVICE names. Try it on another one,
 
     HALTERE_DEVICE=opencl:1 python examples/train_digits.py
 
-or through a proxy (`python -m proxy.server --device opencl:0`), where the run can be halted and
+or through a proxy (`haltere proxy opencl:0`), where the run can be halted and
 moved while it goes on:
 
     HALTERE_DEVICE=proxy:opencl:0 python examples/train_digits.py

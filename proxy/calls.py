@@ -64,9 +64,9 @@ class Calls:
         self._tenant.wake()
         return True
 
-    def redo(self, call: records.Record) -> None:
-        """One that changed something. Raises HalError."""
-        self._do(call)
+    def redo(self, call: records.Record) -> bool:
+        """One that changed something; False: it must wait. Raises HalError."""
+        return self._do(call) is not None
 
     def _do(self, call: records.Record) -> Done | Clock | None:
         """The answer, None if the call must wait."""

@@ -66,7 +66,7 @@ def reply(paths: ServerPaths, page: ServerPage, request_id: str, answer: Reply |
 def ask(paths: ServerPaths, request: Reply, timeout_s: float) -> Reply:
     """The server's answer. Raises what it raised; ServerGone, ControlTimeout."""
     if not holder_lives(paths.lock):
-        raise ServerGone(f"no server runs at {paths.home}: start one (python -m proxy.server)")
+        raise ServerGone(f"no server of {paths.name} runs: start one (haltere proxy)")
     page = ServerPage(paths)
     request_id = os.urandom(8).hex()
     answer = paths.control / f"{request_id}.reply"

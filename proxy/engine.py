@@ -81,7 +81,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "tenant_open": (_at, (_at, _text, _at, _u64, _u64, _at)),
     "tenant_close": (_bool, (_at, _u64)),
     "tenant_turn": (_int, (_at, _u64)),
-    "tenant_keep": (None, (_at, _at, _u64)),
+    "tenant_keep": (None, (_at, _at, _u64, _int, _u64)),
     "tenant_rebind": (None, (_at, _at)),
     "tenant_kernel": (_text, (_at,)),
     "tenant_error": (_bool, (_at,)),

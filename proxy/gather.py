@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from proxy.known import CHUNK_BYTES, PIECE_BYTES, ChangeCount, Chunk, Known
 from proxy.snapshot import Piece
 from proxy.store import Batch
-from proxy.store.blobs import Bytes, digest_of, mark_of, pack
+from proxy.store.blobs import Bytes, Packed, digest_of, mark_of, pack
 from proxy.store.pipeline import ahead
 
 Where = tuple[int, int, int]  # buffer, offset, size
-Packed = tuple[bytes, Bytes]
 Found = tuple[Where, int, Bytes]  # and the count of changes at which it was read
 
 
@@ -63,15 +62,13 @@ def put(found: Iterable[Found], known: Known, batch: Batch) -> tuple[int, int]:
     """Name and store it; the bytes that were read, and those that were not known. Raises what
     iterating raises, and OSError."""
 
-    def name(item: Found) -> tuple[Where, Chunk, list[Packed | None], int]:
+    def name(item: Found) -> tuple[Where, Chunk, list[Packed], int]:
         where, count, data = item
         return where, *_named(data, count, known.chunk(*where[:2]), batch)
 
     read_bytes = changed_bytes = 0
     for where, chunk, packed, changed in ahead(batch.store.threads, name, found):
-        for digest, each, size in zip(chunk.digests, packed, _sizes(where[2]), strict=True):
-            if each is not None:
-                batch.add(digest, each, size)
+        batch.add(packed)
         known.remember(*where[:2], chunk)
         read_bytes += where[2]
         changed_bytes += changed
@@ -100,26 +97,24 @@ def names(sizes: dict[int, int], known: Known) -> dict[int, list[str]]:
 
 def _named(
     data: Bytes, count: int, before: Chunk | None, batch: Batch
-) -> tuple[Chunk, list[Packed | None], int]:
-    """On one of the store's threads: the chunk, and of each piece what must be added."""
+) -> tuple[Chunk, list[Packed], int]:
+    """On one of the store's threads: the chunk, and what must be added."""
     view = memoryview(data)
-    digests, marks, packed = [], [], list[Packed | None]()
+    digests, marks, packed = [], [], list[Packed]()
     changed = 0
     for index, size in enumerate(_sizes(view.nbytes)):
         piece = view[index * PIECE_BYTES : index * PIECE_BYTES + size]
         mark = mark_of(piece)
-        found = None
         if before is not None and before.marks[index : index + 1] == (mark,):
             digest = before.digests[index]
         else:
             digest = digest_of(piece)
         if not batch.has(digest):
-            found = pack(piece, digest)
+            packed.append(pack(piece, digest, mark))
         if before is None or before.digests[index] != digest:
             changed += size
         digests.append(digest)
         marks.append(mark)
-        packed.append(found)
     return Chunk(count, tuple(digests), tuple(marks)), packed, changed
 
 

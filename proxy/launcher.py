@@ -12,7 +12,7 @@ from hal.types import DeviceInfo
 from proxy.errors import ServerGone
 from proxy.info import PREFIX, read_info
 from proxy.limits import Limits
-from proxy.liveness import holder_lives
+from proxy.liveness import holder_lives, parent_of
 from proxy.paths import ServerPaths
 from proxy.store import Address, address_of
 
@@ -23,7 +23,7 @@ LOG_TAIL_BYTES = 2000
 
 
 class ServerProcess:
-    """A server that we started."""
+    """A server that we started, or who keeps it."""
 
     def __init__(self, process: subprocess.Popen[bytes], paths: ServerPaths) -> None:
         self._process = process
@@ -70,14 +70,17 @@ def spawn(
     limits: Limits | None = None,
     checkpoint_every_s: float | None = None,
     store: Address = "",
+    restarts: int = 0,
 ) -> ServerProcess:
     """Start a server and wait until it serves. `name`: what workers call it, if not the device's
     URI (two servers may share a device). `tied`: it stops when this process is gone.
     `quantum_cycles`: see proxy.fabric. `core`, `limits`: see proxy.server. `checkpoint_every_s`,
-    `store`: see proxy.automatic. Raises ServerGone with the end of its log."""
+    `store`: see proxy.automatic. `restarts`: others that a keeper starts when one was killed, see
+    proxy.keeper. Raises ServerGone with the end of its log."""
     paths = ServerPaths.under(root, name or device_uri)
     paths.create()
-    command = [sys.executable, "-m", "proxy.server", "--root", str(root.absolute())]
+    command = [sys.executable, "-m", "proxy.keeper" if restarts else "proxy.server"]
+    command += ["--root", str(root.absolute())]
     command += ["--device", device_uri, "--name", paths.name]
     if quantum_cycles is not None:
         command += ["--quantum-cycles", str(quantum_cycles)]
@@ -88,7 +91,11 @@ def spawn(
         if limits.session_bytes is not None:
             command += ["--session-bytes", str(limits.session_bytes)]
     if checkpoint_every_s is not None:
-        command += ["--checkpoint-every", str(checkpoint_every_s), "--store", address_of(store)]
+        command += ["--checkpoint-every", str(checkpoint_every_s)]
+    if store:
+        command += ["--store", address_of(store)]
+    if restarts:
+        command += ["--restarts", str(restarts)]
     if tied:
         command += ["--tied-to", str(os.getpid())]
     with paths.log.open("ab") as log:
@@ -99,7 +106,8 @@ def spawn(
     give_up = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < give_up:
         info = read_info(paths.info)
-        if info is not None and info.pid == process.pid and holder_lives(paths.lock):
+        is_ours = info is not None and process.pid in (info.pid, parent_of(info.pid))
+        if is_ours and holder_lives(paths.lock):
             return server
         if process.poll() is not None:
             break

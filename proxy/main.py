@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hal.errors import HalError
 from hal.registry import open_device
+from proxy.errors import ProxyError
 from proxy.fabric import QUANTUM_CYCLES
 from proxy.keeper import keep
 from proxy.limits import KERNEL_S, QUANTUM_MS, Limits
@@ -51,6 +52,13 @@ def main(argv: list[str] | None = None) -> int:
         metavar="S",
         help="checkpoint every session that has a name, so often, into --store",
     )
+    parser.add_argument(
+        "--redo",
+        action=argparse.BooleanOptionalAction,
+        help="keep in memory what sessions do, so that a server started when this one was killed "
+        "goes on with them; when that grows long, a checkpoint goes to --store (default: with "
+        "--checkpoint-every)",
+    )
     parser.add_argument("--store", help="folder or URL of the checkpoint store")
     parser.add_argument("--tied-to", type=int, help="stop when this process is gone")
     parser.add_argument(
@@ -58,16 +66,17 @@ def main(argv: list[str] | None = None) -> int:
         type=int,
         default=0,
         metavar="N",
-        help="start another server when one is killed, at most so often",
+        help="start another server when one is killed, at most so often; implies --redo, by "
+        "default with a store that goes at the end",
     )
     given = parser.parse_args(argv)
-    if given.checkpoint_every is not None and (given.checkpoint_every <= 0 or not given.store):
-        parser.error("--checkpoint-every needs a time above 0, and a --store")
+    if given.checkpoint_every is not None and given.checkpoint_every <= 0:
+        parser.error("--checkpoint-every needs a time above 0")
     if given.restarts > 0:
-        if given.tied_to is not None:
-            parser.error("--restarts and --tied-to: one of them")
         options = sys.argv[1:] if argv is None else argv
-        return keep([*options, "--restarts", "0"], given.restarts)  # of two the last counts
+        return keep(options, given.restarts, given.store, given.tied_to)
+    if (given.redo or given.checkpoint_every is not None) and not given.store:
+        parser.error("--checkpoint-every and --redo need a --store")
     reuse_memory()
     try:
         device = open_device(given.device)
@@ -81,16 +90,18 @@ def main(argv: list[str] | None = None) -> int:
             limits=Limits(given.quantum_ms, given.kernel_s, given.session_bytes),
             checkpoint_every_s=given.checkpoint_every,
             store=given.store or "",
+            redo=given.redo,
         )
-    except HalError as error:
+    except (HalError, ProxyError) as error:
         sys.stderr.write(f"{error.code}: {error}\n")
         return 1
 
     def stop(signum: int, frame: object) -> None:
         server.stopping = True
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(signum, stop)
     if given.tied_to is not None:
         threading.Thread(target=_watch, args=(server, given.tied_to), daemon=True).start()
     server.run()

@@ -10,6 +10,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 
+import numpy as np
+
 from hal.errors import DeviceFault, DeviceTimeout, HalError, StateError
 from hal.types import ProgramImage
 from proxy import engine as native
@@ -24,6 +26,7 @@ from proxy.replay import BufferEntry, ImageEntry, ReplayLog
 from proxy.ring import Consumer
 from proxy.segment import Line, Segment
 from proxy.session import Flight, ServerHalf
+from proxy.store.runs import room
 from proxy.tenant import Holdings, Tenant
 
 DRIVEN = 64  # records taken at once of a session that is redone
@@ -171,7 +174,7 @@ class NativeObjects(Holdings):
                 library.check(library.create_image(at, _values(image)))
 
     def fill(self, handle: int, offset: int, data: memoryview) -> None:
-        self._tenant.transfer(handle, offset, bytearray(data), write=True)
+        self._tenant.transfer(handle, offset, data, write=True)
 
     def settle(self) -> None:
         """Each transfer is done when it returns."""
@@ -371,8 +374,10 @@ class NativeTenant(Tenant):
         before.close()
 
     def keep(self, log: RedoLog | None) -> None:
-        address, size = (None, 0) if log is None else (log.address, log.size_bytes)
-        self.library.tenant_keep(self.at, address, size)
+        if log is None:
+            self.library.tenant_keep(self.at, None, 0, -1, 0)
+        else:
+            self.library.tenant_keep(self.at, log.address, log.log_bytes, log.fd, log.offset)
         super().keep(log)
 
     def comes_to_rest(self) -> bool:
@@ -431,19 +436,17 @@ class NativeTenant(Tenant):
                 )
             )
 
-    def peek(self, handle: int, offset: int, nbytes: int) -> bytes:
-        into = bytearray(nbytes)
+    def peek(self, handle: int, offset: int, nbytes: int) -> memoryview:
+        into = room(nbytes)
         self.transfer(handle, offset, into, write=False)
-        return bytes(into)
+        return into
 
-    def transfer(self, handle: int, offset: int, data: bytearray, write: bool) -> None:
-        if not data:
+    def transfer(self, handle: int, offset: int, data: memoryview, write: bool) -> None:
+        if not data.nbytes:
             return
-        view = (ctypes.c_char * len(data)).from_buffer(data)
+        at = np.frombuffer(data, np.uint8).ctypes.data
         self.library.check(
-            self.library.transfer(
-                self.at, handle, offset, len(data), ctypes.addressof(view), int(write)
-            )
+            self.library.transfer(self.at, handle, offset, data.nbytes, at, int(write))
         )
 
     def undone(self) -> bytes:

@@ -17,7 +17,7 @@ from proxy import checkpoint
 from proxy.checkpoint import Checkpoint
 from proxy.desk import Reply
 from proxy.errors import CheckpointRefused
-from proxy.known import PIECE_BYTES
+from proxy.known import CHUNK_BYTES, PIECE_BYTES
 from proxy.paths import checked_name
 from proxy.rendezvous import session_file
 from proxy.segment import Line, Segment
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from proxy.server import Server
 
 SLICE_S = 0.01  # other sessions wait for so long at most, and for one more piece
-SETTLE_PIECES = 32  # uploads that may be under way: each holds a copy of its piece
+SETTLE_RUNS = 4  # uploads that may be under way: each holds up to CHUNK_BYTES
 PREPARED_S = 600.0  # what nobody came for is dropped
 
 
@@ -63,16 +63,28 @@ class Prepared:
         before, self._pieces = self._pieces, {}  # nothing is known of it until all is here
         todo = []
         for handle, digests in wanted.pieces.items():
-            there = before.get(handle, [])
-            for index, digest in enumerate(digests):
-                if there[index : index + 1] != [digest]:
-                    todo.append((handle, index, digest))
-        contents = wanted.store.get_all(digest for _, _, digest in todo)
-        for (handle, index, _), piece in zip(todo, contents, strict=True):
-            self.tenant.objects.fill(handle, index * PIECE_BYTES, piece)
-            self.uploaded_bytes += piece.nbytes
+            for first, run in _runs(digests, before.get(handle, [])):
+                todo.append((handle, first * PIECE_BYTES, run))
+        contents = wanted.store.get_runs(run for _, _, run in todo)
+        for (handle, offset, _), data in zip(todo, contents, strict=True):
+            self.tenant.objects.fill(handle, offset, data)
+            self.uploaded_bytes += data.nbytes
             yield
         self._pieces = wanted.pieces
+
+
+def _runs(wanted: list[str], there: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """The pieces that differ: each run of them, of a chunk at most, and the index it begins at."""
+    run: list[str] = []
+    for index, digest in enumerate(wanted):
+        differs = there[index : index + 1] != [digest]
+        if run and (not differs or len(run) == CHUNK_BYTES // PIECE_BYTES):
+            yield index - len(run), run
+            run = []
+        if differs:
+            run.append(digest)
+    if run:
+        yield len(wanted) - len(run), run
 
 
 class Prepare:
@@ -113,7 +125,7 @@ class Prepare:
             until = time.monotonic() + SLICE_S
             for count, _ in enumerate(self._steps):
                 late = time.monotonic() >= until
-                if late or count % SETTLE_PIECES == 0:
+                if late or count % SETTLE_RUNS == 0:
                     prepared.tenant.objects.settle()
                 if late:
                     return None

@@ -1,4 +1,5 @@
-"""Going on with a session whose server died: from its newest checkpoint, doing again what it did.
+"""Going on with a session whose server died: doing again what it did since its newest checkpoint,
+or since it began if there is none.
 
 All that is redone happens in a file of its own that nobody else sees. Only when it came out as
 before, read by read, does the tenant take up the worker's file, whose ring, arena and words are as
@@ -22,7 +23,7 @@ from proxy.prepare import Prepared, check_part
 from proxy.redo_log import Begun, Entry, Kind, RedoLog, read
 from proxy.ring import Producer
 from proxy.segment import ERROR_AT, ERROR_BYTES, Line, Segment, State, refuse
-from proxy.snapshot import Position
+from proxy.session import ServerHalf
 from proxy.suspend import store_of
 from proxy.tenant import Tenant
 
@@ -34,11 +35,16 @@ MAX_ATTEMPTS = 3  # servers that a session may take along when what it does kill
 STALL_S = 600.0  # without progress: given up
 
 
-def begin_log(tenant: Tenant, path: Path, record: str, store: str) -> None:
-    """From the checkpoint just taken on, what the session does is kept. Raises OSError."""
-    if tenant.stops_anywhere or tenant.overlay is not None or tenant.backlog:
-        return  # its state between two records is more than its buffers
-    tenant.keep(RedoLog.create(path, Begun(tenant.segment[Line.NONCE], record, store)))
+def begin_log(tenant: Tenant, path: Path, record: str = "", store: str = "") -> None:
+    """From the checkpoint just taken on, or from the session's beginning, what it does is kept.
+    Raises OSError."""
+    if tenant.backlog:  # it is of no ring that a new server would find
+        tenant.drop_log()
+    elif tenant.redo is None:
+        tenant.keep(RedoLog.create(path, Begun(tenant.segment[Line.NONCE], record, store)))
+    else:
+        tenant.redo.begin(record, store)
+        tenant.keep(tenant.redo)
 
 
 class Redo:
@@ -60,7 +66,7 @@ class Redo:
         except (ProxyError, OSError) as error:
             raise self._gone(error) from error
         if found is None:
-            raise self._gone("more happened since its checkpoint than the redo log keeps")
+            raise self._gone("what it did since its checkpoint, or its beginning, was not kept")
         self._begun, self._entries = found
         if self._begun.nonce != segment[Line.NONCE]:
             raise self._gone("the redo log is of another session of that name")
@@ -82,7 +88,8 @@ class Redo:
         until = time.monotonic() + SLICE_S
         try:
             while time.monotonic() < until:
-                next(self._steps)
+                if next(self._steps):
+                    return None
         except StopIteration:
             return {}
         except Exception as error:
@@ -108,19 +115,20 @@ class Redo:
 
     # ---- doing it again
 
-    def _redo(self) -> Iterator[None]:
-        cut = yield from self._restore()
+    def _redo(self) -> Iterator[bool]:
+        """True: there is nothing to do in this turn."""
+        number = yield from self._restore()
         tenant, scratch = self._opened(), self._opened().segment
         put = Producer(scratch.ring, scratch.cell(Line.HEAD), scratch.cell(Line.TAIL))
         delivered = {e.number: e.payload for e in self._entries if e.kind == Kind.READ}
         undelivered: dict[int, tuple[int, bytes]] = {}
-        number, answered = cut.issued, self._segment[Line.REPLY]
+        answered = self._segment[Line.REPLY]
         seen = self._segment[Line.RETIRED]
         for entry in self._entries:
             if entry.kind == Kind.CALL:
                 if entry.number <= answered:  # else it waits in the request area
                     yield from self._until(Line.ISSUED, number)
-                    _call(tenant, entry)
+                    yield from self._call(tenant, entry)
             elif entry.kind == Kind.COMMAND:
                 number += 1
                 command = _command(entry, number)
@@ -136,7 +144,7 @@ class Redo:
                     self._compare(number, again, delivered.get(number), number <= seen)
                     if number > seen:
                         undelivered[number] = (target[0], again)
-                yield
+                yield False
         yield from self._until(Line.RETIRED, number)
         self._take_over(tenant, undelivered, delivered.keys())
 
@@ -144,7 +152,11 @@ class Redo:
         assert self._tenant is not None, "restored first"
         return self._tenant
 
-    def _restore(self) -> Generator[None, None, Position]:
+    def _restore(self) -> Generator[bool, None, int]:
+        """The record at which the log begins."""
+        if not self._begun.checkpoint:
+            self._open(ServerHalf(), 0)
+            return 0
         store = store_of(self._server, {"store": self._begun.store})
         give_up = time.monotonic() + STALL_S
         while True:
@@ -152,29 +164,37 @@ class Redo:
                 with store.reading():
                     found = checkpoint.read(self._begun.checkpoint, store)
                     yield from self._recreate(found)
-                    return found.snapshot.position
+                    return found.snapshot.position.issued
             except StoreBusy:
                 if time.monotonic() > give_up:
                     raise
-                yield
+                yield True
 
-    def _recreate(self, found: Checkpoint) -> Iterator[None]:
-        server, segment, shot = self._server, self._segment, found.snapshot
-        position = shot.position
-        if (position.session, position.nonce) != (self.name, segment[Line.NONCE]):
-            raise ReplayDiverged(f"checkpoint {found.id} is of another session")
-        check_part(server, found)
+    def _open(self, half: ServerHalf, tail: int) -> Tenant:
         self._scratch.unlink(missing_ok=True)
-        scratch = Segment.create(self._scratch, segment.ring_bytes, segment.arena_bytes)
+        sizes = self._segment.ring_bytes, self._segment.arena_bytes
+        scratch = Segment.create(self._scratch, *sizes)
         self._scratch.unlink()
-        scratch[Line.HEAD] = scratch[Line.TAIL] = position.tail
-        half = snapshot.half_of(shot)
-        self._tenant = tenant = server.open_tenant(self.name, scratch, half, position.tail)
+        scratch[Line.HEAD] = scratch[Line.TAIL] = tail
+        self._tenant = self._server.open_tenant(self.name, scratch, half, tail)
+        return self._tenant
+
+    def _recreate(self, found: Checkpoint) -> Iterator[bool]:
+        shot = found.snapshot
+        position = shot.position
+        if (position.session, position.nonce) != (self.name, self._segment[Line.NONCE]):
+            raise ReplayDiverged(f"checkpoint {found.id} is of another session")
+        check_part(self._server, found)
+        tenant = self._open(snapshot.half_of(shot), position.tail)
         tenant.weight = position.weight
-        yield from Prepared(tenant).become(found)
+        tenant.overlay = shot.overlay
+        while tenant.overlay is not None and not tenant.acquire_fabric():
+            yield True
+        for _ in Prepared(tenant).become(found):
+            yield False
         snapshot.put_back(shot, tenant)
 
-    def _step(self) -> Iterator[None]:
+    def _step(self) -> Iterator[bool]:
         tenant = self._opened()
         tenant.drive()
         if tenant.segment[Line.ERRORS]:
@@ -183,14 +203,31 @@ class Redo:
                 f"session {self.name!r}: its server died, and what had succeeded there failed when "
                 f"another did it again: {failed.message}. Resume from a checkpoint"
             )
-        yield
+        yield False
 
-    def _until(self, line: Line, number: int) -> Iterator[None]:
+    def _until(self, line: Line, number: int) -> Iterator[bool]:
         segment, stalled_at = self._opened().segment, time.monotonic() + STALL_S
         while segment[line] < number:
             if time.monotonic() > stalled_at:
                 raise DeviceTimeout(f"record {number} was not done again in {STALL_S} s")
             yield from self._step()
+
+    def _call(self, tenant: Tenant, entry: Entry) -> Iterator[bool]:
+        call = wire.decode(entry.record)[1]
+        if isinstance(call, records.Append):
+            if call.first:
+                tenant.inbox.clear()
+            tenant.inbox += entry.payload
+            return
+        calls = Calls(tenant)
+        try:
+            while not calls.redo(call):
+                tenant.drive()
+                yield True
+        except HalError as error:
+            raise ReplayDiverged(
+                f"{type(call).__name__} failed when it was done again: {error}"
+            ) from error
 
     def _compare(self, number: int, again: bytes, before: bytes | None, is_due: bool) -> None:
         if before is None and is_due:
@@ -221,12 +258,14 @@ class Redo:
         tenant.epoch = segment[Line.EPOCH] + 1
         segment[Line.EPOCH] = tenant.epoch
         segment[Line.TAIL] = tenant.tail
-        tenant.keep(log)
         log.attempts = 0
+        tenant.keep(log)
         tenant.touched()
         tenant.publish()
         del self._server.redoing[self.name]
         self._server.serve(tenant, self._path)
+        if not self._server.logs:
+            tenant.drop_log()  # nobody would come after this server
         self._server.took_up(self.name, self._begun.checkpoint)
 
 
@@ -238,18 +277,3 @@ def _command(entry: Entry, number: int) -> records.Command:
     if source is not None and source[1] != len(entry.payload):
         raise ReplayDiverged(f"record {number} lacks its bytes in the redo log")
     return command
-
-
-def _call(tenant: Tenant, entry: Entry) -> None:
-    call = wire.decode(entry.record)[1]
-    if isinstance(call, records.Append):
-        if call.first:
-            tenant.inbox.clear()
-        tenant.inbox += entry.payload
-        return
-    try:
-        Calls(tenant).redo(call)
-    except HalError as error:
-        raise ReplayDiverged(
-            f"{type(call).__name__} failed when it was done again: {error}"
-        ) from error

@@ -24,7 +24,9 @@ def find_server(device_uri: str, root: Path) -> tuple[ServerPaths, ServerInfo]:
         if paths.name == name:
             return paths, info
     running = ", ".join(paths.name for paths, _ in servers) or "none"
-    raise DeviceLost(f"no server of {name!r} runs under {root}; running: {running}")
+    raise DeviceLost(
+        f"no server of {name!r} runs under {root}: start one (haltere proxy); running: {running}"
+    )
 
 
 def put_down(
@@ -37,7 +39,9 @@ def put_down(
         _sign(segment)
         temporary.rename(paths.incoming / f"{name}~{os.urandom(6).hex()}")
     except FileNotFoundError as error:
-        raise ServerGone(f"no server has ever run at {paths.home}: start one") from error
+        raise ServerGone(
+            f"no server of {paths.name} has ever run: start one (haltere proxy)"
+        ) from error
     ServerPage(paths).bell.ring()
     return segment
 

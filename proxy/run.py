@@ -38,6 +38,19 @@ class Program:
     devices: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How the servers that are started outlive a `kill -9`: so many others come after each. By
+    default checkpoints are taken as what is to be redone grows, into a store of the server's."""
+
+    restarts: int = 1
+    checkpoint_every_s: float | None = None
+    store: str = ""
+
+
+KEPT = Kept()
+
+
 def driver() -> Path:
     """The OpenCL driver that is built beside this file. Raises LocalProtocolError."""
     folder = Path(__file__).with_name("native")
@@ -83,21 +96,24 @@ def run(
     program: Program,
     devices: Sequence[str] = (),
     keep: bool = False,
+    kept: Kept = KEPT,
     told: Callable[[str], None] = lambda line: None,
 ) -> int:
     """Runs the program on the servers of `devices`, or on all of OpenCL devices; its exit status,
-    negative: the signal that ended it. `keep`: servers started for it stay. `told` is given what
-    is done, line by line. Raises UsageError, DeviceLost, ServerGone."""
+    negative: the signal that ended it. `keep`: servers started for it stay. `kept`: how they are.
+    `told` is given what is done, line by line. Raises UsageError, DeviceLost, ServerGone."""
     if not program.command:
         raise UsageError("no program given: haltere run -- PROGRAM ARGUMENTS...")
     if program.devices is not None and program.devices < 1:
         raise UsageError(f"{program.devices} devices asked for: at least one")
+    if kept.checkpoint_every_s is not None and not (kept.restarts and kept.checkpoint_every_s > 0):
+        raise UsageError("--checkpoint-every: a time above 0, with --restarts 1 or more")
     name = session_name(program)
     driver()  # before anything is started
     if shutil.which(program.command[0]) is None and not Path(program.command[0]).exists():
         raise _no_such(program.command)
     with ExitStack() as ending:
-        servers = [_serve(root, uri, keep, ending, told) for uri in _wanted(root, devices)]
+        servers = [_serve(root, uri, keep, kept, ending, told) for uri in _wanted(root, devices)]
         variables = environment(root, servers, name, program.devices or len(servers))
         ending.callback(programs.bury, root, name)
         return _execute(program.command, os.environ | variables)
@@ -120,7 +136,14 @@ def _wanted(root: Path, given: Sequence[str]) -> list[str]:
     return found
 
 
-def _serve(root: Path, uri: str, keep: bool, ending: ExitStack, told: Callable[[str], None]) -> str:
+def _serve(
+    root: Path,
+    uri: str,
+    keep: bool,
+    kept: Kept,
+    ending: ExitStack,
+    told: Callable[[str], None],
+) -> str:
     """The name of a server of this device (or by this name), started if there is none."""
     for paths, info in running_servers(root):
         if uri in (paths.name, info.device.uri):
@@ -128,7 +151,14 @@ def _serve(root: Path, uri: str, keep: bool, ending: ExitStack, told: Callable[[
                 raise _not_served(uri)
             return paths.name
     told(f"starting a server of {uri}")
-    server = spawn(uri, root, tied=not keep)
+    server = spawn(
+        uri,
+        root,
+        tied=not keep,
+        checkpoint_every_s=kept.checkpoint_every_s,
+        store=kept.store,
+        restarts=kept.restarts,
+    )
     if not keep:
         ending.callback(server.stop)
     if not ServerPaths.under(root, server.paths.name).opencl_values.exists():

@@ -24,10 +24,18 @@ from proxy.automatic import Automatic
 from proxy.calls import Calls
 from proxy.doorbell import fence, sleep_on_any
 from proxy.engine import Engine, Library
-from proxy.errors import AnyError, LeaseExpired, ProxyError, ServerFault, ServerGone, StaleEpoch
+from proxy.errors import (
+    AnyError,
+    LeaseExpired,
+    LocalProtocolError,
+    ProxyError,
+    ServerFault,
+    ServerGone,
+    StaleEpoch,
+)
 from proxy.fabric import QUANTUM_CYCLES, Fabric
 from proxy.hal_tenant import HalTenant
-from proxy.info import ServerInfo
+from proxy.info import ServerInfo, read_info
 from proxy.limits import Limits
 from proxy.liveness import LifeLock, ProcessId
 from proxy.native_tenant import LAST_TIMEOUT_S, NativeTenant, reap
@@ -80,13 +88,15 @@ class Server:
         limits: Limits | None = None,
         checkpoint_every_s: float | None = None,
         store: Address = "",
+        redo: bool | None = None,
     ) -> None:
         """`store_step`: see Store. `quantum_cycles`: see Fabric. `core`: "native" or "python", who
         does commands; by default the native engine, where it knows the device. `limits`: its.
-        `checkpoint_every_s`: see Automatic; into `store`."""
+        `checkpoint_every_s`: see Automatic; into `store`. `redo`: what sessions do is logged, by
+        default if there are checkpoints."""
         self.paths = ServerPaths.under(root, name)
         self.paths.create()
-        self._lock = LifeLock(self.paths.lock)
+        self._lock = self._locked()
         self.device = device
         self.fabric = Fabric(device, quantum_cycles)
         self._limits = limits or Limits()
@@ -104,7 +114,9 @@ class Server:
         self._reattach_s = reattach_s
         self._operations: list[Operation] = []
         self._automatic = (
-            None if checkpoint_every_s is None else Automatic(self, store, checkpoint_every_s)
+            Automatic(self, store, checkpoint_every_s, redo is not False)
+            if redo or checkpoint_every_s is not None
+            else None
         )
         self._page = desk.ServerPage(self.paths)
         self._look_at = self._sweep_at = 0.0
@@ -113,6 +125,11 @@ class Server:
         if self._engine is not None:
             write_atomically(self.paths.opencl_values, self._engine.values())
         write_atomically(self.paths.info, self.info.to_json())
+
+    @property
+    def logs(self) -> bool:
+        """What sessions do is kept for another server."""
+        return self._automatic is not None and self._automatic.logs
 
     # ---- the loop
 
@@ -233,6 +250,8 @@ class Server:
             segment[Line.EPOCH] = 1
             tenant = self.open_tenant(name, segment, ServerHalf())
             home = self.paths.sessions / name
+            if self._automatic is not None:
+                self._automatic.begin(tenant)
             path.rename(home)
             self.serve(tenant, home)
         except Exception as error:  # noqa: BLE001  # a stranger's file ends nobody
@@ -345,6 +364,18 @@ class Server:
 
     # ---- life
 
+    def _locked(self) -> LifeLock:
+        """Raises LocalProtocolError if another server has this name."""
+        try:
+            return LifeLock(self.paths.lock)
+        except LocalProtocolError:
+            other = read_info(self.paths.info)
+            whose = "" if other is None else f" by pid {other.pid}"
+            raise LocalProtocolError(
+                f"{self.paths.name} is served already{whose} under {self.paths.root}: stop that "
+                "server first (kill it, or Ctrl-C where it runs), or serve by another --name"
+            ) from None
+
     def _clear_leftovers(self) -> None:
         """Of a server that died here: its sessions are lost, and their workers should know."""
         gone = ServerGone(f"the server of {self.paths.name} died; this is another")
@@ -352,7 +383,7 @@ class Server:
             for path in folder.iterdir():
                 with suppress(ProxyError, OSError):  # not a session file, or of another release
                     segment = Segment.open(path)
-                    if self._redo(path, segment):
+                    if self._redo(path, segment) or self._is_new(path, segment):
                         continue
                     if segment[Line.STATE] == State.SUSPENDED:  # its checkpoint stands
                         path.rename(parked(self.paths.root) / path.name)
@@ -383,6 +414,12 @@ class Server:
         self._operations.append(redo)
         return True
 
+    def _is_new(self, path: Path, segment: Segment) -> bool:
+        """True if its worker has just put it down: it is accepted in its turn."""
+        worker = ProcessId(segment[Line.CLIENT_PID], segment[Line.CLIENT_START])
+        is_put_down = path.parent == self.paths.incoming and segment[Line.STATE] == State.NEW
+        return is_put_down and worker.is_alive()
+
     def took_up(self, name: str, record: str) -> None:
         """A session goes on that another server had; `record`: its newest checkpoint."""
         if self._automatic is not None:
@@ -392,6 +429,8 @@ class Server:
         """Tell everybody, release the device."""
         for served in tuple(self.served.values()):
             self.end(served, ServerGone(f"the server of {self.paths.name} was stopped"))
+        if self._automatic is not None:
+            self._automatic.forget_gone()
         for redo in tuple(self.redoing.values()):
             redo.give_up(ServerGone(f"the server of {self.paths.name} was stopped"))
         for name in tuple(self.prepared):

@@ -203,7 +203,7 @@ class Tenant(ABC):
         """Commands to be done before those in the ring."""
 
     @abstractmethod
-    def peek(self, handle: int, offset: int, nbytes: int) -> bytes:
+    def peek(self, handle: int, offset: int, nbytes: int) -> bytes | memoryview:
         """Bytes of a buffer or image, of a session that stands still. Raises HalError."""
 
     @abstractmethod
@@ -231,7 +231,7 @@ class Tenant(ABC):
     def keep(self, log: RedoLog | None) -> None:
         """What is done from now on goes to `log`."""
         before, self.redo = self.redo, log
-        if before is not None:
+        if before is not None and before is not log:
             before.close()
         self.segment[Line.RECOVERABLE] = int(log is not None and not log.is_void)
 
@@ -255,7 +255,7 @@ class Tenant(ABC):
                 return
             case records.Append():
                 payload = self.arena_range(call.arena, call.nbytes)
-            case records.Load() | records.Kernels() | records.Describe():
+            case records.Load() | records.Kernels() | records.Describe() | records.Configure():
                 pass
             case _:
                 self.void_log()

@@ -141,7 +141,7 @@ def proxy(
     ] = None,
     checkpoint_every: Annotated[
         float | None,
-        typer.Option(help="Checkpoint every named session so often, in seconds."),
+        typer.Option(metavar="S", help="Checkpoint every named session so often."),
     ] = None,
     store: cli_store.Store = cli_store.DEFAULT_STORE,
     name: Annotated[
@@ -157,7 +157,7 @@ def proxy(
         int | None, typer.Option(help="Of the device's memory, at most so much a session.")
     ] = None,
     restarts: Annotated[
-        int, typer.Option(help="Start another server when one is killed, at most so often.")
+        int, typer.Option(help="Go on when the server is killed, at most so often.")
     ] = 0,
 ) -> None:
     """Serve a device to other processes; programs open it as proxy:DEVICE. Ctrl-C ends it."""
@@ -173,7 +173,9 @@ def proxy(
         if value is not None:
             options += [option, str(value)]
     if checkpoint_every is not None:
-        options += ["--checkpoint-every", str(checkpoint_every), "--store", store]
+        options += ["--checkpoint-every", str(checkpoint_every)]
+    if checkpoint_every is not None or store != cli_store.DEFAULT_STORE:
+        options += ["--store", store]
     options += ["--restarts", str(restarts)]
     raise typer.Exit(serve_device(["--device", device, *options]))
 

@@ -29,17 +29,30 @@ def run(
     ] = None,
     name: Annotated[str, typer.Option(help="What to call it: for halt, move, resume.")] = "",
     keep: Annotated[bool, typer.Option(help="Leave servers running that it started.")] = False,
+    restarts: Annotated[
+        int, typer.Option(min=0, help="Go on when a server is killed, so often; 0: faster copies.")
+    ] = 1,
+    checkpoint_every: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="So often too, not only when there is much to redo."),
+    ] = None,
+    store: Annotated[
+        str, typer.Option(help="Where these checkpoints go; default: a folder that goes after it.")
+    ] = "",
 ) -> None:
     """Run an unmodified OpenCL program so that it can be halted, moved and resumed."""
     from proxy.paths import default_root
-    from proxy.run import Program
+    from proxy.run import Kept, Program
     from proxy.run import run as run_program
 
     notes = Console(stderr=True)
     program = Program(tuple(command), name or None, devices)
-    status = run_program(
-        default_root(), program, device or (), keep, lambda line: notes.print(f"haltere: {line}")
-    )
+    kept = Kept(restarts, checkpoint_every, store)
+
+    def told(line: str) -> None:
+        notes.print(f"haltere: {line}")
+
+    status = run_program(default_root(), program, device or (), keep, kept, told)
     if status < 0:  # end as the program ended
         with suppress(OSError):  # SIGKILL has no handler
             signal.signal(-status, signal.SIG_DFL)

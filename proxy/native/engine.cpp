@@ -106,8 +106,10 @@ API bool haltere_tenant_close(Tenant* tenant, u64 timeout_us) {
 
 API void haltere_tenant_begin(Tenant* tenant) { tenant->begin(); }
 
-// `log`: a mapped redo log, or null for none.
-API void haltere_tenant_keep(Tenant* tenant, std::uint8_t* log, u64 nbytes) { tenant->keep(RedoLog(log, nbytes)); }
+// `log`: the mapped half of a redo log's file, or null for none; `nbytes` of entries; `offset` of it in the file.
+API void haltere_tenant_keep(Tenant* tenant, std::uint8_t* log, u64 nbytes, int fd, u64 offset) {
+  tenant->keep(RedoLog(log, nbytes, fd, offset));
+}
 
 API void haltere_tenant_rebind(Tenant* tenant, std::uint8_t* base) {
   tenant->rebind(Segment(base, tenant->segment.ring_bytes(), tenant->segment.arena_bytes()));

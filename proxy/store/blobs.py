@@ -1,11 +1,12 @@
 """One blob as it is stored: a header that says how, and its bytes, raw or compressed.
 
-    "HBLB", u32 how (0 raw, 1 zstd), u32 stored size, u32 size, XXH3-128 and SHA-256 of the bytes
+    "HBL3", u32 how (0 raw, 1 zstd), u32 stored size, u32 size, XXH3-128 and BLAKE3 of the bytes
 
-The SHA-256 is the blob's name, which whoever stores it computes once; the XXH3, at memory's speed,
-is what every read checks and what tells that a piece of a buffer has not changed. SHA-256 because
-processors compute it: 3.7 times as fast as BLAKE2b where this was measured. xxhash and zstandard
-are used here only.
+The BLAKE3 is the blob's name, which whoever stores it computes once; the XXH3, at memory's speed,
+is what every read checks and what tells that a piece of a buffer has not changed. BLAKE3 because
+storing goes at its speed: 2.4 times SHA-256's where this was measured. A blob that begins "HBLB" is
+named by SHA-256, as all once were: it is read as ever. xxhash, zstandard and blake3 are used here
+only.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from __future__ import annotations
 import hashlib
 import struct
 import threading
+from collections.abc import Callable
+from typing import NamedTuple
 
 import xxhash
 import zstandard
+from blake3 import blake3
 
-MAGIC = b"HBLB"
+MAGIC = b"HBL3"
 HEADER = struct.Struct("<4sIII16s32s")
 RAW, ZSTD = 0, 1
 MAX_BYTES = 2**32 - 1  # of one blob
@@ -33,9 +37,25 @@ class Damaged(ValueError):
     """Bytes that are not what was stored."""
 
 
+class Packed(NamedTuple):
+    """A blob as it is to be stored."""
+
+    digest: str
+    head: bytes
+    stored: Bytes
+    size: int  # of its bytes
+
+
 def digest_of(data: Bytes) -> str:
     """The name of a blob with these bytes."""
+    return blake3(data).hexdigest()
+
+
+def _digest_once(data: Bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+_NAMED_BY: dict[bytes, Callable[[Bytes], str]] = {MAGIC: digest_of, b"HBLB": _digest_once}
 
 
 def mark_of(data: Bytes) -> bytes:
@@ -43,8 +63,8 @@ def mark_of(data: Bytes) -> bytes:
     return xxhash.xxh3_128_digest(data)
 
 
-def pack(data: Bytes, digest: str) -> tuple[bytes, Bytes]:
-    """Header and stored bytes of `data`, whose digest is known."""
+def pack(data: Bytes, digest: str, mark: bytes) -> Packed:
+    """`data`, whose digest and mark are known, to be stored."""
     view = memoryview(data).cast("B")
     if view.nbytes > MAX_BYTES:
         raise ValueError(f"a blob of {view.nbytes} bytes: at most {MAX_BYTES}")
@@ -54,8 +74,8 @@ def pack(data: Bytes, digest: str) -> tuple[bytes, Bytes]:
         if len(found) < WORTH * view.nbytes:
             how, stored = ZSTD, found
     size = memoryview(stored).nbytes
-    head = HEADER.pack(MAGIC, how, size, view.nbytes, mark_of(view), bytes.fromhex(digest))
-    return head, stored
+    head = HEADER.pack(MAGIC, how, size, view.nbytes, mark, bytes.fromhex(digest))
+    return Packed(digest, head, stored, view.nbytes)
 
 
 def _is_compressible(view: memoryview) -> bool:
@@ -81,15 +101,23 @@ def unpack(raw: Bytes, digest: str, deep: bool = False) -> memoryview:
         raise Damaged(f"{view.nbytes} bytes are no blob")
     magic, how, stored, size, mark, name = HEADER.unpack_from(view)
     body = view[HEADER.size :]
-    if magic != MAGIC or how not in (RAW, ZSTD) or stored != body.nbytes:
+    if magic not in _NAMED_BY or how not in (RAW, ZSTD) or stored != body.nbytes:
         raise Damaged("no blob begins there")
     if name.hex() != digest:
         raise Damaged(f"blob {name.hex()} is in its place")
     if how == ZSTD:
         body = memoryview(_decompressed(body, size))
-    if body.nbytes != size or mark_of(body) != mark or (deep and digest_of(body) != digest):
+    whole = body.nbytes == size and mark_of(body) == mark
+    if not whole or (deep and _NAMED_BY[magic](body) != digest):
         raise Damaged("its bytes are not those that were stored")
     return body
+
+
+def is_raw(head: Bytes, body: memoryview, digest: str) -> bool:
+    """True if these are the header and the bytes of the blob named `digest`, stored as they are."""
+    magic, how, stored, size, mark, name = HEADER.unpack(head)
+    said = (magic in _NAMED_BY, how, stored, size, name.hex())
+    return said == (True, RAW, body.nbytes, body.nbytes, digest) and mark_of(body) == mark
 
 
 def _decompressed(body: memoryview, size: int) -> bytes:

@@ -11,7 +11,7 @@ import fcntl
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -38,6 +38,10 @@ class Files(Protocol):
 
     def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
         """All of it, or at most `size` bytes from `offset`."""
+        ...
+
+    def read_into(self, name: str, offset: int, views: Sequence[memoryview]) -> bool:
+        """Fill them, one after another, from there on; False if they did not become full."""
         ...
 
     def list(self, folder: str) -> dict[str, Stat]:
@@ -87,6 +91,13 @@ class LocalFiles:
                 data = os.pread(fd, left, offset)
                 parts.append(data)
             return b"".join(parts)
+        finally:
+            os.close(fd)
+
+    def read_into(self, name: str, offset: int, views: Sequence[memoryview]) -> bool:
+        fd = os.open(self._root / name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.preadv(fd, views, offset) == sum(view.nbytes for view in views)
         finally:
             os.close(fd)
 

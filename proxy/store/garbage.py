@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from proxy.errors import CheckpointRefused
 from proxy.store import blobs
-from proxy.store.blobs import HEADER, Damaged
+from proxy.store.blobs import HEADER, Damaged, Packed
 from proxy.store.packs import PackWriter
-from proxy.store.store import NamesOf, Place, Store
+from proxy.store.runs import Place
+from proxy.store.store import NamesOf, Store
 
 WASTE = 0.25  # of a pack; above it, it is written anew
 
@@ -148,7 +149,8 @@ def _write_anew(store: Store, kept: list[tuple[str, Place]]) -> None:
     try:
         for digest, place in kept:
             raw = store.files.read(f"packs/{place.pack}", place.offset, place.stored)
-            pack.add(digest, raw[: HEADER.size], memoryview(raw)[HEADER.size :], place.size)
+            stored = memoryview(raw)[HEADER.size :]
+            pack.add([Packed(digest, raw[: HEADER.size], stored, place.size)])
         pack.finish()
         store.step("pack")
         store.files.publish(pack.path, f"packs/{pack.path.name.lstrip('.')}")

@@ -1,7 +1,7 @@
 """A pack: many blobs in one immutable file, and an index of them at its end.
 
     blobs one after another, each with its header
-    index: for each blob SHA-256, u64 offset, u32 bytes in the pack, u32 size
+    index: for each blob its name, u64 offset, u32 bytes in the pack, u32 size
     "HPACK001", u64 offset of the index, u64 count, XXH3-128 of the index
 
 Small pieces are what keeps a checkpoint small; many in one file are what keeps it fast, for files
@@ -13,16 +13,17 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.store.blobs import HEADER, Bytes, Damaged, mark_of
+from proxy.store.blobs import HEADER, Bytes, Damaged, Packed, mark_of
 from proxy.store.files import Files
 
 PACK_BYTES = 256 << 20  # then the next one is begun: what is written anew when parts are garbage
 FLUSH_BYTES = 16 << 20  # the disk begins to write so early, while more is computed
+MAX_BLOBS = 256  # added at once: a system call takes 1024 parts
 
 _ENTRY = struct.Struct("<32sQII")
 _FOOTER = struct.Struct("<8sQQ16s")
@@ -50,14 +51,17 @@ class PackWriter:
         self._flushed = 0
         self._file = path.open("xb", buffering=0)
 
-    def add(self, digest: str, head: bytes, stored: Bytes, size: int) -> None:
-        """A packed blob. Raises OSError."""
-        nbytes = HEADER.size + memoryview(stored).nbytes
-        written = os.writev(self._file.fileno(), (head, stored))
-        if written < nbytes:  # a full disk takes a part first
-            self._write(b"".join((head, stored))[written:])
-        self.entries.append(Entry(digest, self.size, nbytes, size))
-        self.size += nbytes
+    def add(self, blobs: Sequence[Packed]) -> None:
+        """At most MAX_BLOBS. Raises OSError."""
+        parts = [part for blob in blobs for part in (blob.head, blob.stored)]
+        before = self.size
+        for blob in blobs:
+            nbytes = HEADER.size + memoryview(blob.stored).nbytes
+            self.entries.append(Entry(blob.digest, self.size, nbytes, blob.size))
+            self.size += nbytes
+        written = os.writev(self._file.fileno(), parts)
+        if written < self.size - before:  # a full disk takes a part first
+            self._write(b"".join(parts)[written:])
         if self.size - self._flushed >= FLUSH_BYTES:
             self._flushed = self.size
             with suppress(AttributeError):  # another libc: slower

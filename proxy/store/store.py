@@ -18,29 +18,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
 
 from proxy.errors import CheckpointRefused
 from proxy.store import blobs
-from proxy.store.blobs import Bytes, Damaged, digest_of
+from proxy.store.blobs import Bytes, Damaged, Packed, digest_of, mark_of
 from proxy.store.files import Files, LocalFiles, Stat, Step
 from proxy.store.packs import PACK_BYTES, Entry, PackWriter, read_index
 from proxy.store.pipeline import ahead
+from proxy.store.runs import RUN_BLOBS, Place, Wanted, fill, room
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAGIC = b"haltere-record 2 "
 REPAIR = "`haltere store verify --repair` drops what is damaged, so that it is stored anew"
 THREADS = 2  # one reads or computes while another does; the device and the disk wait for neither
-READ_BATCH = 16  # blobs that one thread reads in one go
 
 Address = str | Path
-
-
-class Place(NamedTuple):
-    pack: str
-    offset: int
-    stored: int
-    size: int
 
 
 def address_of(given: Address) -> str:
@@ -77,9 +69,26 @@ class Store:
         return bytes(self._get(digest))
 
     def get_all(self, digests: Iterable[str]) -> Iterator[memoryview]:
-        """As `get`, of many in their order, with bounded memory, some read while one is used."""
-        for found in ahead(self.threads, self._get_some, _batches(digests, READ_BATCH)):
-            yield from found
+        """As `get`: many, one after another, in pieces that need not be theirs."""
+        return self.get_runs(_batches(digests, RUN_BLOBS))
+
+    def get_runs(self, runs: Iterable[list[str]]) -> Iterator[memoryview]:
+        """As `get`: the blobs of each run in one piece, with bounded memory, some read while one
+        is used."""
+        return ahead(self.threads, self._get_run, runs)
+
+    def read_into(self, digests: Iterable[str], target: memoryview) -> None:
+        """The blobs one after another, straight into `target`, which is as long as they are."""
+
+        def parts() -> Iterator[tuple[list[str], memoryview]]:
+            at = 0
+            for run in _batches(digests, RUN_BLOBS):
+                nbytes = sum(self._place(digest).size for digest in run)
+                yield run, target[at : at + nbytes]
+                at += nbytes
+
+        for _ in ahead(self.threads, lambda part: self._fill(*part), parts()):
+            pass
 
     def has(self, digest: str) -> bool:
         """True if it can be read, as far as is known."""
@@ -120,8 +129,25 @@ class Store:
                 self.damaged_packs[name] = f"pack {name} cannot be read: {error}"
             self._packs[name] = stat
 
-    def _get_some(self, digests: list[str]) -> list[memoryview]:
-        return [self._get(digest) for digest in digests]
+    def _get_run(self, digests: list[str]) -> memoryview:
+        into = room(sum(self._place(digest).size for digest in digests))
+        self._fill(digests, into)
+        return into
+
+    def _fill(self, digests: list[str], into: memoryview) -> None:
+        wanted = []
+        for digest in digests:
+            place = self._place(digest)
+            wanted.append(Wanted(digest, place, into[: place.size]))
+            into = into[place.size :]
+        fill(self.files, self._get, wanted)
+
+    def _place(self, digest: str) -> Place:
+        places = self._places.get(digest)
+        if places is None:
+            self._get(digest)  # says what is wrong, or finds it
+            places = self._places[digest]
+        return places[-1]
 
     def _get(self, digest: str) -> memoryview:
         if not _DIGEST.fullmatch(digest):
@@ -249,18 +275,19 @@ class Batch:
         """Store bytes; their digest. Raises OSError."""
         digest = digest_of(data)
         if not self.has(digest):
-            self.add(digest, blobs.pack(data, digest), memoryview(data).nbytes)
+            self.add([blobs.pack(data, digest, mark_of(data))])
         return digest
 
-    def add(self, digest: str, packed: tuple[bytes, Bytes], size: int) -> None:
-        """Store what `blobs.pack` made, if it is not there. Raises OSError."""
-        if self.has(digest):
+    def add(self, packed: Iterable[Packed]) -> None:
+        """Store those that are not there; at most MAX_BLOBS. Raises OSError."""
+        fresh = {blob.digest: blob for blob in packed if not self.has(blob.digest)}
+        if not fresh:
             return
         self.store.step("blob")
         if self._pack is None:
             self._pack = PackWriter(self.store.files.spool("packs"))
-        self._here.add(digest)
-        self._pack.add(digest, *packed, size)
+        self._here |= fresh.keys()
+        self._pack.add(list(fresh.values()))
         if self._pack.size >= PACK_BYTES:
             self.flush()
 
@@ -286,15 +313,16 @@ class Batch:
         spool = files.spool("records")
         self.store.step("commit")
         try:
-            head, stored = blobs.pack(body, record)
-            spool.write_bytes(b"".join((_head(record), head, stored)))
+            packed = blobs.pack(body, record, mark_of(body))
+            whole = b"".join((_head(record), packed.head, packed.stored))
+            spool.write_bytes(whole)
             files.publish(spool, f"records/{record}")
         except OSError:
             with suppress(OSError):
                 spool.unlink(missing_ok=True)
             raise
         self.store.step("committed")
-        self.stored_bytes += len(head) + memoryview(stored).nbytes
+        self.stored_bytes += len(whole)
         return record
 
     def abandon(self) -> None:

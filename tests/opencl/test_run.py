@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from opencl_machine import TIMEOUT_S, Machine
 
@@ -117,3 +119,52 @@ def test_jobs_lists_programs_without_a_service(machine: Machine) -> None:
 def test_a_program_has_a_name_to_read() -> None:
     assert session_name(Program(("python", "-u", "a/train me.py"))) == f"train-me-{os.getpid()}"
     assert session_name(Program(("./bench",), "mine")) == "mine"
+
+
+def kill_server(root: Path) -> None:
+    """As a crash would."""
+    (info,) = [info for _, info in running_servers(root)]
+    os.kill(info.pid, signal.SIGKILL)
+
+
+STEPS = str(Path(__file__).parent / "workers" / "steps.py")
+
+
+def test_a_program_whose_server_is_killed_sees_a_stall(tmp_path: Path) -> None:
+    command = ("run", "--device", "opencl:0", "--restarts", "2", "--", sys.executable, STEPS, "300")
+    process = haltere(tmp_path, *command)
+    assert process.stdout is not None
+    for until in ("100", "200"):
+        for line in process.stdout:
+            if line.strip() == until:
+                break
+        kill_server(tmp_path)
+    status, out, err = ended(process)
+    assert status == 0, err
+    data = np.random.default_rng(5).integers(0, 2**32, 50_000, dtype=np.uint32)
+    for index in range(300):
+        data = data * np.uint32(3) + np.uint32(index)
+    assert out.splitlines()[-1] == hashlib.sha256(data.tobytes()).hexdigest()
+    assert err.count("died; waiting for another") == err.count("goes on") == 2
+    assert running_servers(tmp_path) == []
+
+
+def test_without_restarts_a_killed_server_is_an_error_soon(tmp_path: Path) -> None:
+    command = (
+        "run",
+        "--device",
+        "opencl:0",
+        "--restarts",
+        "0",
+        "--",
+        sys.executable,
+        STEPS,
+        "9999",
+    )
+    process = haltere(tmp_path, *command)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "10\n"
+    kill_server(tmp_path)
+    status, _, err = ended(process)
+    assert status != 0
+    assert "the server of opencl:0 died; what it held is lost" in err

@@ -325,6 +325,35 @@ def test_named_sessions_that_moved_on_are_checkpointed_and_the_newest_is_kept(ro
         loop.close()
 
 
+def test_what_they_leave_behind_in_the_store_is_collected(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.automatic.GARBAGE_BYTES", 1_000_000)
+    packs = root / "store" / "packs"
+    loop = Loopback(open_device("cpu:0"), root, checkpoint_every_s=0.01, store=root / "store")
+    try:
+        context = loop.connect("job").open_context()
+        buffer = context.alloc(200_000)
+        stored = largest = 0
+        for turn in range(40):
+            context.write(buffer, random.Random(turn).randbytes(200_000))
+            context.finish()
+            before = Store(root / "store").records()
+            for _ in range(MAX_LOOKS):
+                loop.server.step()
+                loop.server.rest(0.001)
+                if Store(root / "store").records() != before:
+                    break
+            largest = max(largest, sum(path.stat().st_size for path in packs.glob("[!.]*")))
+            stored += 200_000
+        assert largest < stored / 2
+        (record,) = Store(root / "store").records()
+        shot = checkpoint.read(record, Store(root / "store"))
+        assert b"".join(shot.contents(1)) == random.Random(39).randbytes(200_000)
+    finally:
+        loop.close()
+
+
 def test_what_a_server_that_was_killed_had_checkpointed_by_itself_goes_on_elsewhere(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

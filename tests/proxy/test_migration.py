@@ -7,8 +7,12 @@ proxy touched, and that a failure on the way leaves everything able to go on.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,8 @@ from hal.workload import prepare
 from proxy import checkpoint, operations
 from proxy.client import ProxyContext, connect
 from proxy.errors import CheckpointRefused, LeaseExpired, ServerGone
+from proxy.info import running_servers
+from proxy.launcher import spawn
 from proxy.loopback import Loopback
 from proxy.reattach import reattach
 from proxy.segment import Line
@@ -393,6 +399,7 @@ def test_a_server_killed_at_a_durable_step_leaves_a_whole_checkpoint_or_none(
 
 # ---- devices that stop at any cycle
 
+SOON_S = 30.0
 FPGA = needs("fpga-sim:0", "fpga-sim:1")
 
 
@@ -433,6 +440,70 @@ def test_a_kernel_halted_in_its_midst_finishes_on_another_device(fleet: Fleet, s
         fleet.control("fpga-sim:1").resume("job", cut, store)
         assert context.wait(seq, 120.0)
         assert tuple(map(bytes, outputs)) == test.expected
+
+
+@FPGA
+@pytest.mark.parametrize("every_s", [None, 0.01], ids=["from its beginning", "from a checkpoint"])
+def test_what_a_fabric_did_is_done_again_when_its_server_is_killed(
+    fleet: Fleet, store: Path, every_s: float | None
+) -> None:
+    """In mid-kernel, with reads behind it; once from a checkpoint that was taken there."""
+    test = fpga_test("npu-nano", "long")
+    fleet.servers["fpga-sim:0"] = spawn(
+        "fpga-sim:0", fleet.root, tied=True, checkpoint_every_s=every_s, store=store, restarts=2
+    )
+    device = connect("fpga-sim:0", fleet.root, "job")
+    device.configure(test.overlay)
+    with device, device.open_context() as context:
+        work = prepare(context, test)
+        for _ in range(2):
+            for _ in range(QUEUED_KERNELS):
+                work.launch()
+            outputs = [bytearray(buffer.size_bytes) for buffer in work.outputs]
+            for buffer, into in zip(work.outputs, outputs, strict=True):
+                context.read_into(buffer, into)
+            seq = context.signal()
+            await_kernel(fleet, "job")
+            if every_s is not None:
+                await_flight(fleet, store)
+            (info,) = [info for _, info in running_servers(fleet.root)]
+            os.kill(info.pid, signal.SIGKILL)
+            assert context.wait(seq, 120.0)
+            assert tuple(map(bytes, outputs)) == test.expected
+
+
+@FPGA
+def test_sessions_with_different_overlays_that_share_a_killed_server_s_fabric_go_on(
+    fleet: Fleet,
+) -> None:
+    fleet.servers["fpga-sim:0"] = spawn("fpga-sim:0", fleet.root, tied=True, restarts=2)
+    tests = [fpga_test("npu-nano", "mlp"), fpga_test("checksum", "9001-bytes")]
+    works = []
+    for test in tests:
+        device = connect("fpga-sim:0", fleet.root)
+        device.configure(test.overlay)
+        works.append(prepare(device.open_context(), test))
+    for _ in range(2):
+        for work in works:
+            for _ in range(3):
+                work.launch()
+        (info,) = [info for _, info in running_servers(fleet.root)]
+        os.kill(info.pid, signal.SIGKILL)
+        for work in works:
+            assert work.read() == work.test.expected
+
+
+def await_flight(fleet: Fleet, store: Path) -> None:
+    """Until a checkpoint was taken in mid-kernel."""
+    give_up = time.monotonic() + SOON_S
+    while True:
+        fleet.control("fpga-sim:0").status()  # it looks around for this, so for the time, too
+        for record in Store(store).records():
+            with suppress(CheckpointRefused):  # it has just been replaced
+                if checkpoint.read(record, Store(store)).snapshot.flights:
+                    return
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
 
 
 @FPGA

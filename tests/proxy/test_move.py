@@ -232,7 +232,7 @@ def test_a_target_that_cannot_have_the_session_leaves_it_running(fleet: Fleet, s
     read_until(worker, "step 50")
     with pytest.raises(CheckpointRefused, match="part"):
         move(fleet.root, "job", "cpu:0", "noop:0", store)
-    with pytest.raises(ServerGone, match="no server runs"):
+    with pytest.raises(ServerGone, match="no server of cpu:1 runs"):
         move(fleet.root, "job", "cpu:0", "cpu:1", store)
     with pytest.raises(CheckpointRefused, match="part"):
         move(fleet.root, "job", "cpu:0", "noop:0", store, rounds=0)

@@ -24,8 +24,9 @@ from proxy.errors import CheckpointRefused, ReplayDiverged, ServerGone
 from proxy.info import running_servers
 from proxy.launcher import spawn
 from proxy.paths import ServerPaths
-from proxy.redo_log import FIRST, VOID, Begun, Kind, RedoLog, read
-from proxy.segment import Line, Segment
+from proxy.redo_log import PAGE_BYTES, VOID, Begun, Kind, RedoLog, half_at, read
+from proxy.rendezvous import put_down
+from proxy.segment import Line, Segment, State
 
 SOON_S = 20.0
 STEPS = 3000
@@ -136,23 +137,30 @@ def test_commands_put_while_no_server_lives_are_done_by_the_next(
 
 
 def damage(log: Path, how: str) -> None:
-    whole = bytearray(log.read_bytes())
     found = read(log)
     assert found is not None
-    length = int.from_bytes(whole[8:16], "little")
-    if how == "torn":
-        whole = whole[: FIRST + length // 2]
-    elif how == "garbage":
-        whole[FIRST : FIRST + length] = b"\xa5" * length
-    elif how == "deadly":  # word 4
-        whole[32] = 3
-    elif how == "short":  # the newest entry is missing, as if its server had not kept it
-        last = found[1][-1]
-        whole[8:16] = (length - 32 - len(last.record) - len(last.payload)).to_bytes(8, "little")
-    else:  # a read that gave other bytes
-        at = whole.index(b"z" * 4096, whole.index(b"z" * 4096, FIRST) + 4096)
-        whole[at + 7] ^= 1
-    log.write_bytes(whole)
+    with log.open("r+b") as file:
+        file.seek(8)
+        half = half_at(int.from_bytes(file.read(8), "little"))
+        file.seek(half)
+        whole = bytearray(file.read(4 << 20))
+        length = int.from_bytes(whole[:8], "little")
+        if how == "torn":
+            file.truncate(half + PAGE_BYTES + length // 2)
+        elif how == "garbage":
+            whole[PAGE_BYTES : PAGE_BYTES + length] = b"\xa5" * length
+        elif how == "short":  # the newest entry is missing, as if its server had not kept it
+            last = found[1][-1]
+            whole[:8] = (length - 32 - len(last.record) - len(last.payload)).to_bytes(8, "little")
+        elif how == "read":  # one that gave other bytes
+            at = whole.index(b"z" * 4096, whole.index(b"z" * 4096, PAGE_BYTES) + 4096)
+            whole[at + 7] ^= 1
+        if how in ("garbage", "short", "read"):
+            file.seek(half)
+            file.write(whole)
+        if how == "deadly":  # word 3
+            file.seek(24)
+            file.write(b"\x03")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +192,10 @@ def test_a_log_that_does_not_fit_is_an_error(
 
 @pytest.mark.parametrize("why", ["full", "an error"])
 def test_what_cannot_be_redone_is_an_error_at_once(fleet: Fleet, tmp_path: Path, why: str) -> None:
-    context, buffer, log = opened(fleet, tmp_path)
+    """Until the next checkpoint, which does not come here: its store is none."""
+    context, buffer, log = opened(fleet, tmp_path / "store")
+    (tmp_path / "file").touch()
+    restart(fleet, tmp_path / "file")
     if why == "full":
         large = context.alloc(8 << 20)
         for _ in range(9):
@@ -194,12 +205,117 @@ def test_what_cannot_be_redone_is_an_error_at_once(fleet: Fleet, tmp_path: Path,
         context.launch(program, "none such", (buffer.arg(),), Grid((1,)))
     with suppress(HalError):
         context.finish()
-    assert int.from_bytes(log.read_bytes()[8:16], "little") == VOID
+    with log.open("rb") as file:
+        file.seek(8)
+        file.seek(half_at(int.from_bytes(file.read(8), "little")))
+        assert int.from_bytes(file.read(8), "little") == VOID
     fleet.servers["cpu:0"].kill()
     begun = time.monotonic()
     with pytest.raises(ServerGone, match="died"):
         context.finish()
     assert time.monotonic() - begun < SOON_S
+
+
+def kill(fleet: Fleet, device: str) -> None:
+    """The server, which its keeper replaces. Waits for the next one."""
+    (pid,) = [info.pid for paths, info in running_servers(fleet.root) if paths.name == device]
+    os.kill(pid, signal.SIGKILL)
+    another_server(fleet, pid)
+
+
+@pytest.mark.parametrize(("device", "core"), CORES)
+def test_a_session_that_has_no_checkpoint_is_redone_from_its_beginning(
+    fleet: Fleet, device: str, core: str | None
+) -> None:
+    fleet.servers[device] = spawn(device, fleet.root, tied=True, core=core, restarts=4)
+    worker = fleet.worker(device, "job", STEPS)
+    for count in range(3):
+        read_until(worker, f"step {(count + 1) * 150}")
+        kill(fleet, device)
+    assert result_of(worker) == expected(STEPS)
+    fleet.servers[device].stop()
+    log = (ServerPaths.under(fleet.root, device).home / "log").read_text()
+    assert log.count("killed by signal 9; starting another") == 3
+    assert "checkpoint" not in log
+
+
+@pytest.mark.parametrize(("device", "core"), CORES)
+def test_a_session_without_a_name_goes_on_too_and_a_long_log_is_cut_by_a_checkpoint(
+    fleet: Fleet, tmp_path: Path, device: str, core: str | None
+) -> None:
+    server = spawn(device, fleet.root, tied=True, core=core, store=tmp_path, restarts=3)
+    fleet.servers[device] = server
+    with connect(device, fleet.root) as opened, opened.open_context() as context:
+        buffer = context.alloc(8 << 20)
+        for turn in range(12):  # a log takes eight of these
+            context.write(buffer, bytes([turn]) * (8 << 20))
+            context.finish()
+            if turn in (2, 11):
+                until_recoverable(server.paths)
+                kill(fleet, device)
+            assert context.read(buffer) == bytes([turn]) * (8 << 20)
+        assert list((tmp_path / "records").iterdir()) != []
+    server.stop()
+    assert list((tmp_path / "records").iterdir()) == []  # nobody can go on with it
+
+
+def until_recoverable(paths: ServerPaths) -> None:
+    (home,) = paths.sessions.iterdir()
+    segment = Segment.open(home)
+    give_up = time.monotonic() + SOON_S
+    while not segment[Line.RECOVERABLE]:
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    segment.close()
+
+
+def test_when_no_other_server_will_come_its_death_is_an_error_at_once(fleet: Fleet) -> None:
+    fleet.servers["cpu:0"] = spawn("cpu:0", fleet.root, tied=True, restarts=1)
+    context = connect("cpu:0", fleet.root, "job").open_context()
+    buffer = context.alloc(64)
+    context.write(buffer, b"a" * 64)
+    kill(fleet, "cpu:0")
+    assert context.read(buffer) == b"a" * 64
+    (info,) = [info for _, info in running_servers(fleet.root)]
+    os.kill(info.pid, signal.SIGKILL)
+    begun = time.monotonic()
+    with pytest.raises(ServerGone, match="died"):
+        context.finish()
+    assert time.monotonic() - begun < SOON_S
+    give_up = time.monotonic() + SOON_S
+    while fleet.servers["cpu:0"].is_alive():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
+def test_a_session_put_down_while_no_server_lives_is_served_by_the_next(fleet: Fleet) -> None:
+    fleet.servers["cpu:0"] = spawn("cpu:0", fleet.root, tied=True)
+    paths = ServerPaths.under(fleet.root, "cpu:0")
+    segment = put_down(paths, "early", False, 4096, 4096)
+    fleet.servers["cpu:0"].kill()
+    other = put_down(paths, "late", False, 4096, 4096)
+    fleet.servers["cpu:0"] = spawn("cpu:0", fleet.root, tied=True)
+    give_up = time.monotonic() + SOON_S
+    while (segment[Line.STATE], other[Line.STATE]) == (State.NEW, State.NEW):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    assert other[Line.STATE] == State.RUNNING
+    assert segment[Line.STATE] in (State.RUNNING, State.ENDED)  # the first may have had it
+
+
+def test_memory_of_a_log_is_had_again_after_two_checkpoints(tmp_path: Path) -> None:
+    log = RedoLog.create(tmp_path / "job", Begun(7))
+    for turn in range(4):
+        assert log.append(Kind.COMMAND, turn, b"r" * 16, bytes([turn]) * (3 << 20))
+        found = read(log.path)
+        assert found is not None
+        assert found[0] == Begun(7, f"id {turn}" if turn else "", "store" if turn else "")
+        assert [(entry.number, entry.payload[:1]) for entry in found[1]] == [(turn, bytes([turn]))]
+        if turn:
+            assert log.path.stat().st_blocks * 512 < 4 * (3 << 20)
+        log.begin(f"id {turn + 1}", "store")
+    assert read(log.path) == (Begun(7, "id 4", "store"), [])
+    log.close()
 
 
 def test_nobody_waits_longer_than_was_asked_for(
@@ -264,7 +380,7 @@ def test_a_log_gives_back_what_was_kept_and_of_a_torn_one_nothing(
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "redo" / "job"
     begun = Begun(7, "id", "store")
-    log = RedoLog.create(path, begun, 8192)
+    log = RedoLog.create(path, begun, 4096)
     kept = [entry for entry in entries if log.append(*entry)]
     used = log.used_bytes
     found = read(path)
@@ -274,7 +390,7 @@ def test_a_log_gives_back_what_was_kept_and_of_a_torn_one_nothing(
     else:
         assert found == (begun, kept)
     log.close()
-    os.truncate(path, FIRST + cut)
+    os.truncate(path, half_at(0) + PAGE_BYTES + cut)
     if found is not None and cut < used:
         with pytest.raises(CheckpointRefused, match="damaged"):
             read(path)
@@ -321,7 +437,7 @@ def another_server(fleet: Fleet, before: int) -> int:
 
 def test_a_server_that_is_killed_too_often_stays_dead() -> None:
     dying = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
-    code = f"from proxy.keeper import keep; raise SystemExit(keep([], 2, {dying!r}))"
+    code = f"from proxy.keeper import keep; raise SystemExit(keep([], 2, command={dying!r}))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=SOON_S, check=False
     )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +21,7 @@ from hypothesis import strategies as st
 from hal.errors import UsageError
 from proxy.errors import CheckpointRefused, StoreBusy
 from proxy.store import Address, Store, address_of
-from proxy.store.blobs import digest_of, pack, unpack
+from proxy.store.blobs import HEADER, RAW, Packed, digest_of, mark_of, pack, unpack
 from proxy.store.garbage import collect, usage, verify
 
 PLACES = ("disk", "memory")
@@ -30,8 +34,6 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Address]
         return
     url = f"memory://{tmp_path.name}-{os.getpid()}/store"
     yield url
-    import fsspec
-
     fsspec.filesystem("memory").rm(url.removeprefix("memory:/"), recursive=True)
 
 
@@ -63,9 +65,9 @@ contents = st.one_of(
 @settings(max_examples=60)
 def test_a_blob_comes_back_as_it_was_however_it_is_packed(data: bytes) -> None:
     digest = digest_of(data)
-    head, stored = pack(data, digest)
-    assert bytes(unpack(b"".join((head, stored)), digest, deep=True)) == data
-    assert len(stored) <= len(data)
+    packed = pack(data, digest, mark_of(data))
+    assert bytes(unpack(b"".join((packed.head, packed.stored)), digest, deep=True)) == data
+    assert len(packed.stored) <= len(data) == packed.size
 
 
 @given(st.lists(contents, max_size=5), st.randoms(use_true_random=False))
@@ -76,12 +78,14 @@ def test_what_was_put_is_read_by_another_process_s_store(
     root = tmp_path_factory.mktemp("store")
     digests = put(Store(root), *data)
     wanted = chance.sample(range(len(data)), len(data))
-    found = Store(root).get_all([digests[i] for i in wanted])
-    Store(root).refresh()
+    found = Store(root).get_runs([digests[i]] for i in wanted)
     other = Store(root)
     other.refresh()
     assert [bytes(view) for view in found] == [data[i] for i in wanted]
     assert all(other.has(digest) for digest in digests)
+    whole = bytearray(sum(map(len, data)))
+    Store(root).read_into([digests[i] for i in wanted], memoryview(whole))
+    assert whole == b"".join(data[i] for i in wanted)
 
 
 def test_the_same_bytes_are_stored_once_whoever_puts_them(address: Address) -> None:
@@ -107,7 +111,20 @@ def test_a_store_holds_many_packs(address: Address, monkeypatch: pytest.MonkeyPa
     digests = put(Store(address), *data)
     store = Store(address)
     assert len(store.files.list("packs")) == 5
-    assert [bytes(found) for found in store.get_all(digests)] == data
+    assert b"".join(store.get_all(digests)) == b"".join(data)
+
+
+def test_what_was_named_by_sha256_is_read_and_verified_as_ever(address: Address) -> None:
+    data = noise(5000)
+    name = hashlib.sha256(data).hexdigest()
+    head = HEADER.pack(b"HBLB", RAW, 5000, 5000, mark_of(data), bytes.fromhex(name))
+    with Store(address).writing() as batch:
+        batch.add([Packed(name, head, data, 5000)])
+        batch.commit(name.encode())
+    store = Store(address)
+    (found,) = store.get_all([name])
+    assert found == store.get(name) == data
+    assert verify(store, names).damaged == ()
 
 
 # ---- damage
@@ -124,8 +141,27 @@ def test_a_damaged_blob_is_refused_by_name_and_stored_anew_when_put_again(
     store = Store(tmp_path)
     with pytest.raises(CheckpointRefused, match=rf"(?s){digest}.*--repair"):
         store.get(digest)
+    with pytest.raises(CheckpointRefused, match=digest):
+        Store(tmp_path).read_into([digest], memoryview(bytearray(2000)))
     put(store, data)
     assert Store(tmp_path).get(digest) == store.get(digest) == data
+
+
+def test_of_a_blob_that_is_there_twice_the_whole_copy_is_read(tmp_path: Path) -> None:
+    data = [noise(2000, seed) for seed in range(3)]
+    one, other = Store(tmp_path), Store(tmp_path)
+    with one.writing() as batch, other.writing() as same:  # neither knows of the other's
+        digests = [batch.put(each) for each in data]
+        for each in data:
+            same.put(each)
+        batch.commit(b"one")
+        same.commit(b"other")
+    for path in (tmp_path / "packs").iterdir():
+        whole = path.read_bytes()
+        spoil(path, "flip")
+        for _ in range(2):  # whichever it looks at first
+            assert b"".join(Store(tmp_path).get_all(digests)) == b"".join(data)
+        path.write_bytes(whole)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "missing", "empty", "header", "folder"])
@@ -374,6 +410,40 @@ def test_garbage_is_not_collected_while_someone_writes_or_restores(address: Addr
         put(store, b"x")
     collect(Store(address), names)
     assert Store(address).get(old) == noise(3000)
+
+
+def test_a_lease_ends_with_who_held_it_or_on_another_machine_with_time() -> None:
+    url = f"memory://leases-{os.getpid()}/store"
+    store = Store(url)
+    put(store, b"something")
+    files = fsspec.filesystem("memory")
+    left = f"{url.removeprefix('memory:/')}/leases/user-left"
+    with store.writing():
+        (lease,) = files.ls(f"{url.removeprefix('memory:/')}/leases", detail=False)
+        held = json.loads(files.cat_file(lease))
+    for changed, is_held in (
+        ({}, True),
+        ({"start": held["start"] + 1}, False),  # another process of the same number
+        ({"on": "elsewhere", "start": 0}, True),
+        ({"on": "elsewhere", "until": time.time() - 1}, False),
+    ):
+        files.pipe_file(left, json.dumps(held | changed).encode())
+        if is_held:
+            with pytest.raises(StoreBusy):
+                collect(store, names)
+        else:
+            collect(store, names)
+
+
+def test_a_bucket_that_is_not_there_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of object stores the first part of a path is one; here of a file system in memory."""
+    store = Store(f"memory://bucket-{os.getpid()}/store")
+    root = store.files._root.removeprefix("/")  # type: ignore[attr-defined]
+    monkeypatch.setattr(store.files, "_root", root)
+    with pytest.raises(FileNotFoundError, match=f"no 'bucket-{os.getpid()}': make that bucket"):
+        put(store, b"something")
+    fsspec.filesystem("memory").mkdir(f"/bucket-{os.getpid()}")
+    put(store, b"something")
 
 
 def test_two_writers_of_one_store_both_commit(address: Address) -> None:

@@ -174,3 +174,17 @@ def test_casts_that_yosys_reads_are_warned_of(tmp_path: Path) -> None:
         found[name] = capture(Design((source,), "t"), tmp_path / name).report.warnings
     assert any("cast" in each for each in found["cast"])
     assert not any("cast" in each for each in found["plain"])
+
+
+def test_the_register_of_a_port_that_reads_one_word_for_ever_moves_too(tmp_path: Path) -> None:
+    source = tmp_path / "t.sv"
+    source.write_text("""module t(input clk, we, input [2:0] at, input [7:0] d, output reg [7:0] q);
+      reg [7:0] ram [8];
+      always @(posedge clk) begin
+        if (we) ram[at] <= d;
+        q <= ram[2];
+      end
+    endmodule""")
+    design = Design((source,), "t", clocks=("clk",))
+    results = tuple(capture(design, tmp_path / str(n), Options(lanes=n)) for n in (32, 3))
+    moves_like(build_player([source], "t"), libraries(results, "t"), design, 3)

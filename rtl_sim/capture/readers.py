@@ -46,6 +46,12 @@ _ZEROS: Final = (
     "a signed value written to a part of a memory's word may have lost its sign: slang, which "
     "keeps it, does not read this design; write the parts' full width"
 )
+# And takes a cast for as wide as what is cast, where something beside it goes by its width.
+_CAST: Final = re.compile(r"[\w)]\s*'\s*\(")
+_WIDTHS: Final = (
+    "an operand beside a cast to a width (`8'(x)`) may have got another width: Yosys's own reader "
+    "was the one to read this design; give what is cast a variable of its own"
+)
 _ARRAY_MARK: Final = "haltere_array"
 _PLACE: Final = re.compile(r":\d+(?:[.:][\d.:-]+)?: ")
 # A delay before a statement, as far as a text shows it; slang then says whether it is meant.
@@ -88,6 +94,8 @@ def read(design: Design, staged: Staged, work: Path, assertions: bool = True) ->
             refuse.check_raw(raw, top)
             if signed and reader is _by_yosys:
                 warnings = [*warnings, _ZEROS]
+            if reader is _by_yosys and any(map(_CAST.search, texts)):
+                warnings = [*warnings, _WIDTHS]
             return Read(top, raw, tuple(warnings))
         except CaptureRefused as error:
             refused.append(error)

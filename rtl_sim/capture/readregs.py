@@ -4,6 +4,7 @@ Restored through the memory they cost nothing but a choice of addresses. That ne
 can be written; a ROM cannot. A ROM too small for block RAM gives its register back: it is an
 ordinary flip-flop then. A larger one keeps it, and a *shadow* on the chain stands for it: a copy
 that is taken at the idle edge, and that the design sees until the port's first functional update.
+So has that of a port that reads one word for ever: the state port cannot lead it to another.
 With the style "shadow" every read register has one.
 """
 
@@ -14,7 +15,7 @@ from dataclasses import replace
 
 from rtl_sim.capture.cells import BLOCK_ROM_BITS
 from rtl_sim.capture.netlist import Bit, Bits, Cell, Module
-from rtl_sim.capture.ports import ReadPort, read_ports
+from rtl_sim.capture.ports import ReadPort, is_fixed, read_ports
 from rtl_sim.capture.state import ReadRegister, Register, State
 
 
@@ -23,7 +24,8 @@ def with_shadows(state: State, module: Module, everywhere: bool) -> State:
     fresh = _highest(module) + 1
     registers, reads = list(state.registers), []
     for register in state.read_registers:
-        if not everywhere and register.memory is not None:
+        reached = register.memory is not None and not is_fixed(register.port.address)
+        if reached and not everywhere:
             reads.append(register)
             continue
         q = tuple(range(fresh, fresh + register.width))

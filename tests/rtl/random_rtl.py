@@ -2,7 +2,8 @@
 
 A design is a list of parts, each of which declares one signal and says what drives it. Any of them
 can be left out, its signal being 0 then, which is how a failing design is made small. What the
-language or a simulator leaves open (X, words that are not there, edges at one time) is not made.
+language or a simulator leaves open (X, words that are not there, edges at one time) is not made;
+nor are casts, whose width Yosys's own reader takes for that of what is cast.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class RandomDesign:
         ] + [part.text for part in self.parts if part not in self.out]
         # Every signal, folded: nothing is without effect, and each bit of it in its place.
         shown = " ^ ".join(
-            f"(16'({part.name} >> {low}) << {number % 3})"
+            f"(({part.name} >> {low}) << {number % 3})"
             for number, part in enumerate(self.parts)
             for low in range(0, part.width, 16)
         )
@@ -132,10 +133,10 @@ class _Generator:
         if form == 3:
             arms = [f"{n}: {name} <= {self._value(width)};" for n in rng.sample(range(8), 3)]
             last = [f"default: {name} <= {self._value(width)};"] if rng.random() < 0.6 else []
-            return [f"case (3'({self._value(3)}))", *_in([*arms, *last]), "endcase"]
+            return [f"case ({self._value(3)})", *_in([*arms, *last]), "endcase"]
         if form == 4 and width in (2, 4, 8):  # one bit, chosen
             bits = width.bit_length() - 1
-            return [f"{name}[{bits}'({self._value(bits)})] <= {self._bit()};"]
+            return [f"{name}[{self._value(bits)}] <= {self._bit()};"]
         return [f"{name} <= {self._value(width)};"]
 
     def _wire(self, name: str) -> Part:
@@ -146,7 +147,7 @@ class _Generator:
         )
         if self._rng.random() < 0.4:
             arms = " ".join(f"{n}: {name} = {self._value(width)};" for n in range(3))
-            text = (f"  always_comb case (2'({self._value(2)})) "
+            text = (f"  always_comb case ({self._value(2)}) "
                     f"{arms} default: {name} = {self._value(width)}; endcase")  # fmt: skip
         return Part(name, width, declared, text)
 
@@ -156,8 +157,8 @@ class _Generator:
         edge = rng.choice(self._clocks)
         lines = [
             f"  reg [{width - 1}:0] {name}_ram [{1 << bits}];",
-            f"  wire [{bits - 1}:0] {name}_at = {bits}'({self._value(bits)});",
-            f"  wire [{bits - 1}:0] {name}_by = {bits}'({self._value(bits)});",
+            f"  wire [{bits - 1}:0] {name}_at = {self._value(bits)};",
+            f"  wire [{bits - 1}:0] {name}_by = {self._value(bits)};",
         ]
         writes = [f"if ({self._bit()}) {name}_ram[{name}_at] <= {self._value(width)};"]
         if width > 1 and rng.random() < 0.3:
@@ -178,10 +179,10 @@ class _Generator:
         return Part(name, width, f"  logic [{width - 1}:0] {name};", "\n".join(lines))
 
     def _bit(self) -> str:
-        return f"1'({self._expression(1, 1)})"
+        return _part(1, self._expression(1, 1))
 
     def _value(self, width: int) -> str:
-        return f"{width}'({self._expression(width, DEPTH)})"
+        return _part(width, self._expression(width, DEPTH))
 
     def _expression(self, width: int, depth: int) -> str:
         rng = self._rng
@@ -192,16 +193,16 @@ class _Generator:
         if form <= 2:
             return f"({left} {rng.choice('+-&|^+-*')} {right})"
         if form == 3:
-            return f"(1'({left}) ? {right} : {self._leaf(width)})"
+            return f"({_part(1, left)} ? {right} : {self._leaf(width)})"
         if form == 4:
-            return f"({left} {rng.choice(('<<', '>>'))} 3'({right}))"
+            return f"({left} {rng.choice(('<<', '>>'))} {_part(3, right)})"
         if form == 5:
             return f"({left} {rng.choice(('<', '==', '!=', '>='))} {right})"
         if form == 6:
             return f"({rng.choice('~-')}{left})"
         if form == 7:
             return f"({rng.choice('&|^!')}({left}))"
-        return f"{{8'({left}), 5'({right})}}"
+        return f"{{{self._leaf(width)}, {self._leaf(width)}}}"
 
     def _leaf(self, width: int) -> str:
         rng = self._rng
@@ -216,3 +217,8 @@ class _Generator:
 
 def _in(lines: Sequence[str]) -> list[str]:
     return [f"  {line}" for line in lines]
+
+
+def _part(width: int, text: str) -> str:
+    """The lowest bits of what `text` says."""
+    return f"(({text}) & {width}'h{(1 << width) - 1:x})"

@@ -159,3 +159,32 @@ def test_a_variable_with_a_constant_part_beside_a_register_is_no_such_thing(tmp_
       always_ff @(posedge clk or posedge rst) if (rst) q[0] <= 1; else q[0] <= same(d);
     endmodule""")
     assert capture(Design((source,), "t"), tmp_path / "out").report.flop_bits == 1
+
+
+def test_casts_that_yosys_reads_are_warned_of(tmp_path: Path) -> None:
+    """It has to, where a set stands beside a reset."""
+    source = tmp_path / "t.sv"
+    text = """module t(input clk, r, s, input [8:0] d, output reg q);
+      always @(posedge clk or posedge r or posedge s)
+        if (r) q <= 0; else if (s) q <= 1; else q <= ~d[1:0] >= {};
+    endmodule"""
+    found = {}
+    for name, operand in (("cast", "{8'(d), 5'(d)}"), ("plain", "{d[7:0], d[4:0]}")):
+        source.write_text(text.replace("{}", operand))
+        found[name] = capture(Design((source,), "t"), tmp_path / name).report.warnings
+    assert any("cast" in each for each in found["cast"])
+    assert not any("cast" in each for each in found["plain"])
+
+
+def test_the_register_of_a_port_that_reads_one_word_for_ever_moves_too(tmp_path: Path) -> None:
+    source = tmp_path / "t.sv"
+    source.write_text("""module t(input clk, we, input [2:0] at, input [7:0] d, output reg [7:0] q);
+      reg [7:0] ram [8];
+      always @(posedge clk) begin
+        if (we) ram[at] <= d;
+        q <= ram[2];
+      end
+    endmodule""")
+    design = Design((source,), "t", clocks=("clk",))
+    results = tuple(capture(design, tmp_path / str(n), Options(lanes=n)) for n in (32, 3))
+    moves_like(build_player([source], "t"), libraries(results, "t"), design, 3)

@@ -63,6 +63,8 @@ class Prepared:
         before, self._pieces = self._pieces, {}  # nothing is known of it until all is here
         todo = []
         for handle, digests in wanted.pieces.items():
+            if self.tenant.objects.is_shared(handle):
+                continue
             there = before.get(handle, [])
             for index, digest in enumerate(digests):
                 if there[index : index + 1] != [digest]:

@@ -53,6 +53,9 @@ API u64 haltere_result_bytes() { return g_result.size(); }
 
 // ---- the device
 
+// Whether buffers may lie in memory that programs share.
+API bool haltere_engine_shares(Engine* engine) { return shares_memory(engine->device); }
+
 API Engine* haltere_engine_open(void* device, u64 memory_bytes, u64 max_buffer_bytes) {
   return guarded([&] { return new Engine{Device::open(device, memory_bytes, max_buffer_bytes)}; });
 }
@@ -108,6 +111,9 @@ API void haltere_tenant_begin(Tenant* tenant) { tenant->begin(); }
 
 // `log`: a mapped redo log, or null for none.
 API void haltere_tenant_keep(Tenant* tenant, std::uint8_t* log, u64 nbytes) { tenant->keep(RedoLog(log, nbytes)); }
+
+// `base`: the session's heap, mapped until the tenant is closed. Before it makes a buffer.
+API void haltere_tenant_heap(Tenant* tenant, std::uint8_t* base, u64 nbytes) { tenant->objects.heap = SharedHeap(base, nbytes); }
 
 API void haltere_tenant_rebind(Tenant* tenant, std::uint8_t* base) {
   tenant->rebind(Segment(base, tenant->segment.ring_bytes(), tenant->segment.arena_bytes()));
@@ -216,7 +222,20 @@ API bool haltere_forget(Tenant* tenant, u64 kind, u64 handle) {
 // The count of changes when a buffer or image was last written to, for all that is known; 0: no such.
 API u64 haltere_changed(Tenant* tenant, u64 handle) {
   const auto found = tenant->objects.memory.live.find(handle);
-  return found == tenant->objects.memory.live.end() ? 0 : found->second.changed;
+  if (found == tenant->objects.memory.live.end()) return 0;
+  Memory& memory = found->second;
+  if (memory.place) {
+    const u64 writes = shared_word(memory.place->writes).load(std::memory_order_acquire);
+    if (writes != memory.writes) memory.changed = ++tenant->words->changes;
+    memory.writes = writes;
+  }
+  return memory.changed;
+}
+
+// Whether a buffer's memory is the heap's.
+API bool haltere_in_heap(Tenant* tenant, u64 handle) {
+  const auto found = tenant->objects.memory.live.find(handle);
+  return found != tenant->objects.memory.live.end() && found->second.place;
 }
 
 API void haltere_highest(Tenant* tenant, u64* highest, int set) {

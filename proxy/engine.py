@@ -102,6 +102,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "tenant_begin": (None, (_at,)),
     "forget": (_bool, (_at, _u64, _u64)),
     "changed": (_u64, (_at, _u64)),
+    "count_writes": (None, (_at,)),
     "in_heap": (_bool, (_at, _u64)),
     "highest": (None, (_at, _at, _int)),
     "live": (_u64, (_at, _at, _u64)),

@@ -8,18 +8,16 @@ kept here.
 from __future__ import annotations
 
 import ctypes
-import time
 from collections.abc import Sequence
 
 from hal.errors import DeviceFault, DeviceTimeout, HalError, StateError
 from hal.types import ProgramImage
 from proxy import engine as native
 from proxy import records, wire
-from proxy.doorbell import fence
 from proxy.engine import Engine, Words
 from proxy.errors import AnyError, RemoteProtocolError, to_record
 from proxy.fabric import Fabric
-from proxy.heap import PATIENCE_S, Heap
+from proxy.heap import Heap
 from proxy.limits import Limits
 from proxy.pending import Pending
 from proxy.redo_log import RedoLog
@@ -234,7 +232,6 @@ class NativeTenant(Tenant):
             ctypes.byref(self.words),
         )
         self.library.check(self.at)
-        self._forbidden_s = 0.0  # when its worker was told to keep off its buffers
         self.heap = Heap.of(segment) if engine.shares else None
         if self.heap is not None:
             self.library.tenant_heap(self.at, self.heap.address, self.heap.nbytes)
@@ -306,8 +303,8 @@ class NativeTenant(Tenant):
     @draining.setter
     def draining(self, draining: bool) -> None:
         self.words.draining = draining
-        if draining:
-            self._close_heap()
+        if draining and self.heap is not None:
+            self.heap.forbid(self.epoch)
         self.words.asked = self.words.replied  # calls that waited for its end may go
 
     @property
@@ -333,35 +330,6 @@ class NativeTenant(Tenant):
     @epoch.setter
     def epoch(self, epoch: int) -> None:
         self.words.epoch = epoch
-
-    # ---- the heap
-
-    def open_heap(self) -> None:
-        """While a redo log is kept all must go by records: nothing else is in it."""
-        logged = self.redo is not None and not self.redo.is_void
-        if self.heap is None or logged or self.words.draining:
-            return
-        segment = self.segment
-        if segment[Line.HEAP] % 2 and segment[Line.EPOCH] == self.epoch:
-            segment[Line.HEAP] += 1
-
-    def _close_heap(self) -> None:
-        segment = self.segment
-        word = segment[Line.HEAP]
-        if self.heap is None or word % 2 or not word or segment[Line.EPOCH] != self.epoch:
-            return
-        segment[Line.HEAP] = word + 1
-        fence()
-        self._forbidden_s = time.monotonic()
-
-    @property
-    def _heap_is_still(self) -> bool:
-        """Its worker is not copying, or does it so long that it will have to do it again."""
-        if self.heap is None or not self.segment[Line.COPYING]:
-            return True
-        if time.monotonic() - self._forbidden_s > PATIENCE_S:
-            return True
-        return not self.worker.is_alive()
 
     # ---- the server calls these
 
@@ -421,7 +389,10 @@ class NativeTenant(Tenant):
         self.take_commands(0)
         if (fault := self.fault) is not None:
             raise fault  # nothing of it can be trusted
-        return not self.words.flights and self._heap_is_still
+        if self.words.flights or not (self.heap is None or self.heap.is_still):
+            return False
+        self.library.count_writes(self.at)
+        return True
 
     @property
     def changes(self) -> NativeChanges:

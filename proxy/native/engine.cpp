@@ -222,14 +222,17 @@ API bool haltere_forget(Tenant* tenant, u64 kind, u64 handle) {
 // The count of changes when a buffer or image was last written to, for all that is known; 0: no such.
 API u64 haltere_changed(Tenant* tenant, u64 handle) {
   const auto found = tenant->objects.memory.live.find(handle);
-  if (found == tenant->objects.memory.live.end()) return 0;
-  Memory& memory = found->second;
-  if (memory.place) {
+  return found == tenant->objects.memory.live.end() ? 0 : found->second.changed;
+}
+
+// Counts what the program wrote by itself, of a session that stands still.
+API void haltere_count_writes(Tenant* tenant) {
+  for (auto& [handle, memory] : tenant->objects.memory.live) {
+    if (!memory.place) continue;
     const u64 writes = shared_word(memory.place->writes).load(std::memory_order_acquire);
     if (writes != memory.writes) memory.changed = ++tenant->words->changes;
     memory.writes = writes;
   }
-  return memory.changed;
 }
 
 // Whether a buffer's memory is the heap's.

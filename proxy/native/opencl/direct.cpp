@@ -45,12 +45,16 @@ void place_in_heap(_cl_mem& buffer) {
 
 bool may_be_direct(const Order& order, cl_mem buffer) {
   if (!buffer->root()->shared) return false;
+  order.queue->context->session->check_alive();
   return !order.queue->profiling() || (!order.out && !must_hold(order));
 }
 
 void wait_to_touch(const Order& order) {
   Session& session = *order.queue->context->session;
-  if (heap_is_open(session.segment().get(Line::HEAP)) && !must_hold(order)) session.wait(session.sent());
+  if (!heap_is_open(session.segment().get(Line::HEAP)) || must_hold(order)) return;
+  session.wait(session.sent());
+  const cl_int error = session.take_error();  // before what follows from it
+  check(error == CL_SUCCESS, error);
 }
 
 Number put_bytes(Session& session, cl_mem buffer, bool may, std::size_t at, const void* data, std::size_t nbytes) {

@@ -26,9 +26,11 @@ class Touch {
 // Room in the heap for a buffer whose handle is minted; before its Alloc is put.
 void place_in_heap(_cl_mem& buffer);
 
-// Whether a transfer may be direct: one whose times are asked for needs a record.
+// Whether a transfer may be direct: one whose times are asked for needs a record. Throws Failure if the
+// session is over: memory that is still there says nothing of it.
 bool may_be_direct(const Order& order, cl_mem buffer);
 // Until all that was enqueued before is done, so that a direct transfer can follow. No lock is held.
+// Throws Failure, for what went wrong with that too.
 void wait_to_touch(const Order& order);
 
 // Bytes of a buffer or sub-buffer (`at`: in its root), directly or, or if not `may`, by records, whose

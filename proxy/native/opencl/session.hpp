@@ -94,6 +94,7 @@ class Session {
 
   // ---- the memory that it shares with the device, if it does: see direct.hpp
 
+  void check_alive();  // throws Failure if it is over, or its server is dead
   Heap* heap() const { return heap_.get(); }
   const Segment& segment() const { return segment_; }
   Number launched() const { return launched_.load(std::memory_order_acquire); }  // the newest launch
@@ -160,7 +161,6 @@ class Session {
   std::optional<Number> signal_after(Number number);
   template <class Ready>
   bool block(Ready&& ready, std::int64_t timeout_ns, Number wanted = 0);
-  void check_alive();
   [[noreturn]] void lost(const std::string& why);
   void announce_locked();
   std::string home() const;

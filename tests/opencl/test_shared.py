@@ -6,10 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from opencl_machine import PROGRAMS, TIMEOUT_S, Machine, lines_of, start
 from hal.errors import DeviceTimeout
 from proxy import checkpoint, programs
 from proxy.control import Control
+from proxy.errors import ServerGone
+from proxy.info import running_servers
 from proxy.launcher import spawn
 from proxy.limits import Limits
 from proxy.segment import Line, Segment
@@ -368,6 +372,79 @@ def test_a_heap_cannot_be_shrunk_and_rubbish_in_it_harms_its_own_session_only(
 
 
 # ---- servers that die
+
+FRAGILE = """
+import os, signal, sys
+from pathlib import Path
+from hal import open_device
+from proxy.server import Server
+
+def step(name):
+    if name == sys.argv[2]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Server(Path(sys.argv[1]), "fragile", open_device("opencl:0"), store_step=step).run()
+"""
+
+
+@contextmanager
+def fragile(root: Path, fatal: str) -> Iterator[None]:
+    """A server that is killed at the durable step `fatal`."""
+    process = subprocess.Popen([sys.executable, "-c", FRAGILE, str(root), fatal])
+    try:
+        give_up = time.monotonic() + TIMEOUT_S
+        while "fragile" not in [paths.name for paths, _ in running_servers(root)]:
+            assert process.poll() is None and time.monotonic() < give_up, "it did not start"
+            time.sleep(0.02)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("fatal", ["claim", "claimed", "run"])
+def test_a_target_killed_at_any_step_leaves_the_buffers_to_the_source(
+    machine: Machine, tmp_path: Path, fatal: str
+) -> None:
+    with fragile(machine.root, fatal):
+        program = Program(Machine(machine.root, ("first",)), fatal)
+        program.does("make", "a", 1000)
+        program.does("make", "b", 1000)
+        program.does("write", "a", 5)
+        program.does("write", "b", 7)
+        assert program.does("map", "a") == "heap"
+        program.does("set", "a", 250)
+        with pytest.raises(ServerGone):
+            programs.move(machine.root, fatal, "fragile", tmp_path)
+        program.does("set", "a", 500)
+        program.does("unmap", "a")
+        assert program.does("read", "a") == "5 6 7"
+        assert program.does("read", "b") == "7"
+        until_open(header(machine, fatal))
+        program.ends()
+
+
+@pytest.mark.parametrize("fatal", ["park", "parked"])
+@pytest.mark.parametrize("target", ["first", "second"])
+def test_a_source_killed_when_it_let_go_leaves_the_buffers_to_any_other(
+    mixed: Machine, tmp_path: Path, fatal: str, target: str
+) -> None:
+    """Also to one that does not share."""
+    name = f"{fatal}-{target}"
+    with fragile(mixed.root, fatal):
+        program = Program(Machine(mixed.root, ("fragile",)), name)
+        program.does("make", "a", 1000)
+        program.does("write", "a", 5)
+        program.does("triple", "a")
+        assert program.does("map", "a") == "heap"
+        with pytest.raises(ServerGone):
+            Control(mixed.root, "fragile").suspend(name, tmp_path)
+    (record,) = Store(tmp_path).records()
+    program.does("set", "a", 500)
+    Control(mixed.root, target).resume(name, record, tmp_path)
+    program.does("unmap", "a")
+    assert program.does("read", "a") == "15 16"
+    program.ends()
 
 
 @pytest.fixture

@@ -267,7 +267,6 @@ class Server:
         if tenant.heap is None:
             segment[Line.HEAP] = 0
         segment[Line.STATE] = State.RUNNING
-        tenant.open_heap()
         segment.event.ring()
         self.served[tenant.name] = Served(tenant, path)
 

@@ -234,7 +234,8 @@ class Tenant(ABC):
 
     def open_heap(self) -> None:
         """The worker may touch its buffers by itself, but of a session that is being stored, or
-        whose redo log must tell of everything."""
+        whose redo log must tell of everything. In the session's turn, no sooner: a log that goes
+        with a checkpoint begins before that."""
         if self.heap is not None and not self.draining and (self.redo is None or self.redo.is_void):
             self.heap.open(self.epoch)
 

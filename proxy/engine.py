@@ -7,12 +7,14 @@ Python threads run. One thread uses one engine.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from proxy import records
 from proxy.errors import AnyError, RemoteProtocolError, from_wire
+from proxy.heap import is_shareable
 from proxy.segment import LAYOUT_VERSION
 
 FOLDER = Path(__file__).with_name("native")
@@ -74,6 +76,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "result_bytes": (_u64, ()),
     "engine_open": (_at, (_at, _u64, _u64)),
     "engine_close": (None, (_at,)),
+    "engine_shares": (_bool, (_at,)),
     "engine_set": (None, (_at, _u64, _u64)),
     "engine_switches": (_u64, (_at,)),
     "engine_values": (_bool, (_at,)),
@@ -82,6 +85,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "tenant_close": (_bool, (_at, _u64)),
     "tenant_turn": (_int, (_at, _u64)),
     "tenant_keep": (None, (_at, _at, _u64, _int, _u64)),
+    "tenant_heap": (None, (_at, _at, _u64)),
     "tenant_rebind": (None, (_at, _at)),
     "tenant_kernel": (_text, (_at,)),
     "tenant_error": (_bool, (_at,)),
@@ -98,6 +102,8 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "tenant_begin": (None, (_at,)),
     "forget": (_bool, (_at, _u64, _u64)),
     "changed": (_u64, (_at, _u64)),
+    "count_writes": (None, (_at,)),
+    "in_heap": (_bool, (_at, _u64)),
     "highest": (None, (_at, _at, _int)),
     "live": (_u64, (_at, _at, _u64)),
     "recode": (_bool, (_text, _u64)),
@@ -157,9 +163,12 @@ class Engine:
     def __init__(
         self, library: Library, device: int, memory_bytes: int, max_buffer_bytes: int
     ) -> None:
+        """HALTERE_BUFFERS=staged: as if the device had memory of its own (see heap)."""
         self.library = library
         self.at = library.engine_open(device, memory_bytes, max_buffer_bytes)
         library.check(self.at)
+        wish = os.environ.get("HALTERE_BUFFERS", "shared")
+        self.shares = wish != "staged" and is_shareable() and bool(library.engine_shares(self.at))
 
     def values(self) -> bytes:
         """DeviceValue records: all that the driver answers about platform and device."""

@@ -19,6 +19,7 @@ from proxy import records, wire
 from proxy.engine import Engine, Words
 from proxy.errors import AnyError, RemoteProtocolError, to_record
 from proxy.fabric import Fabric
+from proxy.heap import Heap
 from proxy.limits import Limits
 from proxy.pending import Pending
 from proxy.redo_log import RedoLog
@@ -176,6 +177,9 @@ class NativeObjects(Holdings):
     def fill(self, handle: int, offset: int, data: memoryview) -> None:
         self._tenant.transfer(handle, offset, data, write=True)
 
+    def is_shared(self, handle: int) -> bool:
+        return bool(self._library.in_heap(self._tenant.at, handle))
+
     def settle(self) -> None:
         """Each transfer is done when it returns."""
 
@@ -231,6 +235,9 @@ class NativeTenant(Tenant):
             ctypes.byref(self.words),
         )
         self.library.check(self.at)
+        self.heap = Heap.of(segment) if engine.shares else None
+        if self.heap is not None:
+            self.library.tenant_heap(self.at, self.heap.address, self.heap.nbytes)
         self.half = NativeHalf(self)
         self._objects = NativeObjects(self)
         self._last_seq = 0
@@ -299,6 +306,8 @@ class NativeTenant(Tenant):
     @draining.setter
     def draining(self, draining: bool) -> None:
         self.words.draining = draining
+        if draining and self.heap is not None:
+            self.heap.forbid(self.epoch)
         self.words.asked = self.words.replied  # calls that waited for its end may go
 
     @property
@@ -329,6 +338,7 @@ class NativeTenant(Tenant):
 
     def take_commands(self, limit: int) -> bool:
         """The engine takes them, in its own rounds: this publishes, and raises what ends it."""
+        self.open_heap()
         return self._turn(0)
 
     def drive(self) -> None:
@@ -384,7 +394,10 @@ class NativeTenant(Tenant):
         self.take_commands(0)
         if (fault := self.fault) is not None:
             raise fault  # nothing of it can be trusted
-        return not self.words.flights
+        if self.words.flights or not (self.heap is None or self.heap.is_still):
+            return False
+        self.library.count_writes(self.at)
+        return True
 
     @property
     def changes(self) -> NativeChanges:
@@ -468,4 +481,6 @@ class NativeTenant(Tenant):
         if not self.library.tenant_close(self.at, int(timeout_s * 1e6)):
             return False
         self.segment.close()
+        if self.heap is not None:
+            self.heap.close()
         return True

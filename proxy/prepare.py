@@ -63,6 +63,8 @@ class Prepared:
         before, self._pieces = self._pieces, {}  # nothing is known of it until all is here
         todo = []
         for handle, digests in wanted.pieces.items():
+            if self.tenant.objects.is_shared(handle):
+                continue
             for first, run in _runs(digests, before.get(handle, [])):
                 todo.append((handle, first * PIECE_BYTES, run))
         contents = wanted.store.get_runs(run for _, _, run in todo)

@@ -127,7 +127,8 @@ class Resume:
         if self._prepared is None:
             return None
         tenant = self._prepared.tenant
-        if self._prepared.busy or tenant.segment[Line.NONCE] != segment[Line.NONCE]:
+        other = tenant.segment[Line.NONCE] != segment[Line.NONCE]
+        if self._prepared.busy or other or (tenant.heap is not None and not segment[Line.HEAP]):
             self._prepared = None
             tenant.release()
             return None

@@ -78,6 +78,11 @@ class Line(IntEnum):
     SERVER_ASLEEP = 27  # S
     CUT = 28  # S: which suspension the file was parked by, see operations
     RECOVERABLE = 29  # S: 1 while a new server could redo what this one did, see redo
+    HEAP_FD = 31  # W, once: the heap's descriptor in the worker + 1; 0: it has none, see heap
+    HEAP_BYTES = 32  # W, once
+    HEAP_INODE = 33  # W, once
+    COPYING = 34  # W: threads that are copying into or out of the heap
+    HEAP = 35  # S, but for the first: 0: its buffers are not there, odd: hands off, even: open
 
 
 class State(IntEnum):

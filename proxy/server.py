@@ -283,6 +283,8 @@ class Server:
         segment[Line.SERVER_PID] = self._identity.pid
         segment[Line.SERVER_START] = self._identity.start_ticks
         segment.write_home(self.paths.name)
+        if tenant.heap is None:
+            segment[Line.HEAP] = 0
         segment[Line.STATE] = State.RUNNING
         segment.event.ring()
         self.served[tenant.name] = Served(tenant, path)

@@ -17,6 +17,7 @@ from proxy import records, wire
 from proxy.doorbell import fence
 from proxy.errors import AnyError, RemoteProtocolError, StaleEpoch, to_record
 from proxy.fabric import Fabric
+from proxy.heap import Heap
 from proxy.known import ANYTHING, ChangeCount, Known
 from proxy.liveness import ProcessId
 from proxy.pending import Pending
@@ -62,6 +63,10 @@ class Holdings(ABC):
     def fill(self, handle: int, offset: int, data: memoryview) -> None:
         """Write to a buffer or image. Raises HalError."""
 
+    def is_shared(self, handle: int) -> bool:
+        """The buffer lies in its session's heap, and is as its worker has it: not to be filled."""
+        return False
+
     @abstractmethod
     def settle(self) -> None:
         """Until what was filled needs no memory any more. Raises HalError."""
@@ -95,6 +100,7 @@ class Tenant(ABC):
         self.outbox = b""
         self.known = Known()
         self.redo: RedoLog | None = None
+        self.heap: Heap | None = None  # where its buffers are, if its worker shares them
 
     # ---- what a kind of tenant does
 
@@ -225,6 +231,13 @@ class Tenant(ABC):
     @abstractmethod
     def rebind(self, segment: Segment) -> None:
         """Go on with another file, all that was put in this one being done; this one is closed."""
+
+    def open_heap(self) -> None:
+        """The worker may touch its buffers by itself, but of a session that is being stored, or
+        whose redo log must tell of everything. In the session's turn, no sooner: a log that goes
+        with a checkpoint begins before that."""
+        if self.heap is not None and not self.draining and (self.redo is None or self.redo.is_void):
+            self.heap.open(self.epoch)
 
     # ---- what a new server would need to do it again
 

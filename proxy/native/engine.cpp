@@ -53,6 +53,9 @@ API u64 haltere_result_bytes() { return g_result.size(); }
 
 // ---- the device
 
+// Whether buffers may lie in memory that programs share.
+API bool haltere_engine_shares(Engine* engine) { return shares_memory(engine->device); }
+
 API Engine* haltere_engine_open(void* device, u64 memory_bytes, u64 max_buffer_bytes) {
   return guarded([&] { return new Engine{Device::open(device, memory_bytes, max_buffer_bytes)}; });
 }
@@ -110,6 +113,9 @@ API void haltere_tenant_begin(Tenant* tenant) { tenant->begin(); }
 API void haltere_tenant_keep(Tenant* tenant, std::uint8_t* log, u64 nbytes, int fd, u64 offset) {
   tenant->keep(RedoLog(log, nbytes, fd, offset));
 }
+
+// `base`: the session's heap, mapped until the tenant is closed. Before it makes a buffer.
+API void haltere_tenant_heap(Tenant* tenant, std::uint8_t* base, u64 nbytes) { tenant->objects.heap = SharedHeap(base, nbytes); }
 
 API void haltere_tenant_rebind(Tenant* tenant, std::uint8_t* base) {
   tenant->rebind(Segment(base, tenant->segment.ring_bytes(), tenant->segment.arena_bytes()));
@@ -219,6 +225,22 @@ API bool haltere_forget(Tenant* tenant, u64 kind, u64 handle) {
 API u64 haltere_changed(Tenant* tenant, u64 handle) {
   const auto found = tenant->objects.memory.live.find(handle);
   return found == tenant->objects.memory.live.end() ? 0 : found->second.changed;
+}
+
+// Counts what the program wrote by itself, of a session that stands still.
+API void haltere_count_writes(Tenant* tenant) {
+  for (auto& [handle, memory] : tenant->objects.memory.live) {
+    if (!memory.place) continue;
+    const u64 writes = shared_word(memory.place->writes).load(std::memory_order_acquire);
+    if (writes != memory.writes) memory.changed = ++tenant->words->changes;
+    memory.writes = writes;
+  }
+}
+
+// Whether a buffer's memory is the heap's.
+API bool haltere_in_heap(Tenant* tenant, u64 handle) {
+  const auto found = tenant->objects.memory.live.find(handle);
+  return found != tenant->objects.memory.live.end() && found->second.place;
 }
 
 API void haltere_highest(Tenant* tenant, u64* highest, int set) {

@@ -1,4 +1,4 @@
-"""Two servers of the OpenCL device, for all tests here, and the two sides that are compared."""
+"""Servers of the OpenCL device, for all tests here, and the sides that are compared."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,34 @@ from opencl_machine import Machine
 from opencl_sides import Side
 
 
-@pytest.fixture(scope="session")
-def machine() -> Iterator[Machine]:
-    """Two servers of one device: what runs on one can go on on the other."""
+@contextmanager
+def servers(**buffers: str) -> Iterator[Machine]:
+    """Servers of one device: what runs on one can go on on the others. `buffers`: by a server's
+    name, where those of its sessions lie, see proxy.heap."""
     memory = Path("/dev/shm")
     root = Path(tempfile.mkdtemp(prefix="haltere-t-", dir=memory if memory.is_dir() else None))
-    servers = [spawn("opencl:0", root, name, tied=True) for name in ("first", "second")]
-    yield Machine(root, tuple(server.paths.name for server in servers))
-    for server in servers:
+    running = []
+    for name, where in buffers.items():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HALTERE_BUFFERS", where)
+            running.append(spawn("opencl:0", root, name, tied=True))
+    yield Machine(root, tuple(buffers))
+    for server in running:
         server.stop()
     shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    with servers(first="shared", second="shared") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def mixed() -> Iterator[Machine]:
+    """Its second server treats the device as one with memory of its own."""
+    with servers(first="shared", second="staged") as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +57,13 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Side:
 @pytest.fixture(scope="session")
 def proxied(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Side:
     return opencl_sides.proxied(machine, tmp_path_factory.mktemp("proxied"))
+
+
+@pytest.fixture(scope="session")
+def staged(mixed: Machine, tmp_path_factory: pytest.TempPathFactory) -> Side:
+    """As `proxied`, with buffers that the program does not share."""
+    alone = Machine(mixed.root, mixed.servers[1:])
+    return opencl_sides.proxied(alone, tmp_path_factory.mktemp("staged"))
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from opencl_machine import TIMEOUT_S, Machine
@@ -42,6 +43,7 @@ def test_a_dead_server_is_an_error_and_no_hang() -> None:
         assert program.stdout is not None
         assert program.stdout.readline() == "up\n"
         server.kill()
+        time.sleep(0.2)  # the driver looks every 0.1 s
         out, err = program.communicate("\n", timeout=TIMEOUT_S)
         assert out.split() == ["DEVICE_NOT_AVAILABLE"] * 3
         assert err.count("session bereft: the server of opencl:0 died") == 1

@@ -1,7 +1,8 @@
 // The engine's ring, codec and commands under a sanitizer, against a real OpenCL driver.
 //
 //   torture DRIVER.so garbage SEED ROUNDS    a worker that writes anything: records that are well formed
-//                                            with wild numbers, damaged ones, wild header words
+//                                            with wild numbers, damaged ones, wild header words, and
+//                                            in every second session a heap with a wild table
 //   torture DRIVER.so threads SEED RECORDS   an honest worker in a thread of its own, while the engine
 //                                            takes: every byte must arrive, in order
 #include <dlfcn.h>
@@ -17,7 +18,7 @@ using namespace haltere;
 
 namespace {
 
-constexpr std::size_t kRing = 16384, kArena = 65536;
+constexpr std::size_t kRing = 16384, kArena = 65536, kHeap = kHeapFirst + (1 << 18);
 
 [[noreturn]] void fail(const char* what) {
   std::fprintf(stderr, "torture: %s\n", what);
@@ -58,6 +59,12 @@ struct Session {
     expect(tenant->drain(60'000'000'000), "the device did not finish");
     tenant.reset();
     std::free(memory);
+    std::free(heap);
+  }
+  void share() {
+    heap = static_cast<std::uint8_t*>(std::aligned_alloc(4096, kHeap));
+    std::memset(heap, 0, kHeap);
+    tenant->objects.heap = SharedHeap(heap, kHeap);
   }
   void put(const std::uint8_t* data, std::size_t nbytes) {
     const std::size_t at = head % kRing, first = std::min(nbytes, kRing - at);
@@ -68,6 +75,7 @@ struct Session {
   }
 
   std::uint8_t* memory;
+  std::uint8_t* heap = nullptr;
   Segment segment;
   Words words{};
   std::unique_ptr<Tenant> tenant;
@@ -165,6 +173,7 @@ int garbage(Engine& engine, unsigned seed, int rounds) {
     Wild wild(seed + static_cast<unsigned>(round));
     Session session(engine);
     session.tenant->objects.limit_bytes = 64 << 20;
+    if (round % 2) session.share();
     session.tenant->objects.load(1, "opencl-c", Bytes(std::string_view(kSource)), "");
     u64 number = 0;
     for (int i = 0; i < 200; ++i) {
@@ -176,6 +185,11 @@ int garbage(Engine& engine, unsigned seed, int rounds) {
                expect(again == record, "a record changed");
              }), "a well formed record was refused");
       if (record.size() > kRing / 2) { --number; continue; }
+      if (session.heap) {  // most buffers lie at the end of what there is, or beyond it
+        const u64 handle = wild.below(64);
+        const u64 near = kHeap - wild.below(2) * kHeapAlign * wild.below(300);
+        place_of(session.heap, handle) = {handle, wild.below(8) ? near : wild.number(), wild.number(), wild.number()};
+      }
       if (wild.below(50) == 0) record[wild.below(record.size())] ^= static_cast<char>(1 + wild.below(255));
       if (wild.below(200) == 0) session.segment.set(static_cast<Line>(wild.below(30)), wild.number());
       session.put(reinterpret_cast<const std::uint8_t*>(record.data()), record.size());

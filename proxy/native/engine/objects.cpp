@@ -58,9 +58,17 @@ void Objects::alloc(const Alloc& asked) {
     Memory made{.nbytes = asked.nbytes, .counted = asked.nbytes, .usage = asked.usage};
     try {
       cl_int status = CL_SUCCESS;
-      made.mem = device.cl->clCreateBuffer(context, CL_MEM_READ_WRITE, asked.nbytes, nullptr, &status);
+      const auto shared = heap.find(asked.buffer, asked.nbytes);
+      const cl_mem_flags flags = CL_MEM_READ_WRITE | (shared ? CL_MEM_USE_HOST_PTR : 0);
+      made.mem = device.cl->clCreateBuffer(context, flags, asked.nbytes, shared ? shared->bytes : nullptr, &status);
       check(status, text("alloc of %llu bytes", llu(asked.nbytes)));
-      zero(made);
+      if (shared) {
+        made.place = shared->place;
+        made.writes = shared_word(made.place->writes).load(std::memory_order_acquire);
+        shared_word(made.place->live).store(asked.buffer, std::memory_order_release);
+      } else {
+        zero(made);
+      }
     } catch (const Refused&) {
       if (made.mem) device.cl->clReleaseMemObject(made.mem);
       give(asked.nbytes);

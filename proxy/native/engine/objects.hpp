@@ -9,6 +9,7 @@
 
 #include "../segment.hpp"
 #include "device.hpp"
+#include "heap.hpp"
 
 namespace haltere {
 
@@ -24,6 +25,8 @@ struct Memory {
   u64 counted = 0;  // bytes of the device's memory: an image over a buffer has none of its own
   u64 usage = 0;
   u64 changed = 0;  // the count of changes at the newest command that may have written to it
+  Place* place = nullptr;  // of a buffer in the heap,
+  u64 writes = 0;          // and how often the program itself had written to it, as far as `changed` knows
   bool image = false;
   CreateImage made{};     // of an image
   cl_mem over = nullptr;  // of an image: the buffer it lies in, kept alive
@@ -98,7 +101,8 @@ class Objects {
   Objects(const Objects&) = delete;
   Objects& operator=(const Objects&) = delete;
 
-  // Both leave zeros in what they make; the queue's later commands see them.
+  // Both leave zeros in what they make, and the queue's later commands see them; but a buffer in the
+  // heap is as it lies there: of a new one the program made zeros.
   void alloc(const Alloc& asked);
   void create_image(const CreateImage& asked);
   void free(u64 handle);
@@ -129,6 +133,7 @@ class Objects {
   cl_command_queue queue = nullptr;
   u64 limit_bytes = UINT64_MAX;  // this session's own
   u64 used_bytes = 0;
+  SharedHeap heap{};
   u64 generation = 1;  // changes when a native object goes
   Table<Memory> memory{"buffer", CL_INVALID_MEM_OBJECT};
   Table<Program> programs{"program", CL_INVALID_PROGRAM};

@@ -30,6 +30,15 @@ std::string server_for(cl_device_id device) {
   return device->server;
 }
 
+// Address space for all buffers of a session, with holes between them, where they may be shared: see
+// proxy/heap.py. More go by the arena.
+std::size_t heap_bytes_for(cl_device_id device) {
+  constexpr std::uint64_t kMost = std::uint64_t{256} << 30;
+  const bool shares = (device->number<cl_device_type>(CL_DEVICE_TYPE, 0) & CL_DEVICE_TYPE_CPU) &&
+                      device->number<cl_bool>(CL_DEVICE_HOST_UNIFIED_MEMORY, CL_FALSE);
+  return shares ? std::min(2 * device->number<cl_ulong>(CL_DEVICE_GLOBAL_MEM_SIZE, 0), kMost) : 0;
+}
+
 void check_name(const std::string& name) {  // as proxy/paths.py
   const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::strchr(":_.-", c); };
   if (name.size() > 90 || !std::isalnum(static_cast<unsigned char>(name[0])) || !std::all_of(name.begin(), name.end(), plain))
@@ -40,15 +49,16 @@ std::unique_ptr<Session> open_session(cl_device_id device) {
   static const int once = std::atexit(leave_all);
   (void)once;
   const std::string root = proxy_root();
+  const std::size_t heap_bytes = heap_bytes_for(device);
   const char* given = std::getenv("HALTERE_SESSION");
   const bool named = given && *given;
   try {
-    if (!named) return std::make_unique<Session>(root, server_for(device), "p" + random_word().substr(0, 12), false);
+    if (!named) return std::make_unique<Session>(root, server_for(device), "p" + random_word().substr(0, 12), false, heap_bytes);
     check_name(given);
     while (true) {
       const std::string name = free_name(root, given);
       try {
-        return std::make_unique<Session>(root, server_for(device), name, true);
+        return std::make_unique<Session>(root, server_for(device), name, true, heap_bytes);
       } catch (const Failure&) {
         if (free_name(root, given) == name) throw;  // else another process was faster: the next name
       }

@@ -124,6 +124,7 @@ cl_mem make_image(cl_context context, cl_mem_flags flags, const cl_image_format*
   image->size = packed * extent.height * extent.depth * extent.layers;
   if (buffer) check(row * extent.height <= buffer->size, CL_INVALID_IMAGE_SIZE);
   if (flags & CL_MEM_USE_HOST_PTR) image->host_ptr = host_ptr;
+  if (buffer) buffer->root()->aliased = true;
   const std::lock_guard lock(context->session->order());
   const std::uint64_t handle = context->mint();
   const cl_mem_flags plain = flags & ~cl_mem_flags{CL_MEM_USE_HOST_PTR | CL_MEM_COPY_HOST_PTR | CL_MEM_ALLOC_HOST_PTR};

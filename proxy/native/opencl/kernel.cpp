@@ -86,6 +86,7 @@ void set_memory(ArgValue& arg, cl_kernel kernel, std::size_t nbytes, const void*
   Arg wire;
   wire.kind = image ? Arg::kObject : Arg::kBuffer;
   if (memory) {
+    memory->root()->given = true;
     wire.handle = memory->handle;
     wire.offset = memory->is_image() ? 0 : memory->origin;
   }

@@ -42,7 +42,7 @@ struct PutLaunch {
       if (valid(arg.sampler)) samplers.emplace_back(arg.sampler);
     }
   }
-  Number operator()(Session& session) { return session.put_encoded(borrowed ? *borrowed : own); }
+  Number operator()(Session& session) { return session.put_launch(borrowed ? *borrowed : own); }
 };
 
 struct Grid {

@@ -1,7 +1,9 @@
-// Mapping: host memory behind a buffer or image, fetched when it is mapped and sent back when it
-// is unmapped. With CL_MEM_USE_HOST_PTR it is the program's own memory, at the place it expects.
+// Mapping: a buffer's own memory where program and device share it; else host memory behind a buffer
+// or image, fetched when it is mapped and sent back when it is unmapped. With CL_MEM_USE_HOST_PTR it is
+// the program's own memory, at the place it expects.
 #include <cstdlib>
 
+#include "direct.hpp"
 #include "entries.hpp"
 #include "image.hpp"
 #include "order.hpp"
@@ -46,7 +48,7 @@ void* map(Order order, cl_mem memory, const MapRecord& made, Fetch&& fetch) {
     memory->maps.push_back(made);
   }
   try {
-    if (made.flags & CL_MAP_WRITE_INVALIDATE_REGION) {
+    if (made.in_place || (made.flags & CL_MAP_WRITE_INVALIDATE_REGION)) {
       order.has_record = false;
       enqueue(order, {memory}, [](Session& session) { return session.sent(); });
     } else {
@@ -67,10 +69,15 @@ void* CL_API_CALL map_buffer(cl_command_queue queue, cl_mem buffer, cl_bool bloc
     check_map(buffer, flags);
     check_range(buffer, offset, nbytes);
     const std::size_t at = buffer->origin + offset;
-    std::uint8_t* host = host_of(buffer->root()) + at;
-    MapRecord made{host, flags, at, nbytes, {}, {}, 0, 0};
-    return map({queue, CL_COMMAND_MAP_BUFFER, count, waits, out, blocking != CL_FALSE}, buffer, made,
-               [handle = buffer->handle, at, host, nbytes](Session& session) { return session.read(handle, at, host, nbytes); });
+    const Order order{queue, CL_COMMAND_MAP_BUFFER, count, waits, out, blocking != CL_FALSE};
+    check_order(order);
+    const bool shared = buffer->root()->shared, may = shared && may_be_direct(order, buffer);
+    if (shared && order.blocking) wait_to_touch(order);
+    std::uint8_t* host = must_hold(order) ? nullptr : map_in_place(buffer, at, flags & CL_MAP_WRITE_INVALIDATE_REGION);
+    const bool in_place = host != nullptr;
+    if (!in_place) host = host_of(buffer->root()) + at;
+    return map(order, buffer, {host, in_place, flags, at, nbytes, {}, {}, 0, 0},
+               [may, buffer, at, host, nbytes](Session& session) { return get_bytes(session, buffer, may, at, host, nbytes); });
   })
 }
 
@@ -84,7 +91,7 @@ void* CL_API_CALL map_image(cl_command_queue queue, cl_mem image, cl_bool blocki
     check_box(image, origin, region);
     const bool flat = image->type == CL_MEM_OBJECT_IMAGE1D || image->type == CL_MEM_OBJECT_IMAGE1D_BUFFER || image->type == CL_MEM_OBJECT_IMAGE2D;
     check(row_ret && (flat || slice_ret), CL_INVALID_VALUE);
-    MapRecord made{nullptr, flags, 0, 0, {origin[0], origin[1], origin[2]}, {region[0], region[1], region[2]}, 0, 0};
+    MapRecord made{nullptr, false, flags, 0, 0, {origin[0], origin[1], origin[2]}, {region[0], region[1], region[2]}, 0, 0};
     const bool lines = image->type == CL_MEM_OBJECT_IMAGE1D_ARRAY;
     if (image->host_ptr) {
       made.row = image->desc.image_row_pitch;
@@ -144,9 +151,14 @@ cl_int CL_API_CALL unmap(cl_command_queue queue, cl_mem memory, void* pointer, c
       enqueue(order, {memory}, [handle = memory->handle, pixel = memory->pixel_bytes, map, host, done](Session& session) {
         return write_pixels(session, handle, pixel, map.origin, host);
       });
+    } else if (map.in_place) {
+      order.has_record = false;
+      enqueue(order, {memory}, [memory, map](Session& session) {
+        return unmap_in_place(session, memory, map.offset, map.pointer, map.nbytes);
+      });
     } else {
-      enqueue(order, {memory}, [handle = memory->handle, map](Session& session) {
-        return session.write(handle, map.offset, map.pointer, map.nbytes);
+      enqueue(order, {memory}, [may = may_be_direct(order, memory), memory, map](Session& session) {
+        return put_bytes(session, memory, may, map.offset, map.pointer, map.nbytes);
       });
     }
   })

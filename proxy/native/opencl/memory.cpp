@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "answer.hpp"
+#include "direct.hpp"
 #include "entries.hpp"
 #include "memory.hpp"
 #include "order.hpp"
@@ -31,10 +32,11 @@ cl_mem make_buffer(cl_context context, cl_mem_flags flags, std::size_t size, voi
   if (flags & CL_MEM_USE_HOST_PTR) buffer->host_ptr = host_ptr;
   const std::lock_guard lock(context->session->order());
   const std::uint64_t handle = context->mint();
-  context->session->put(Alloc{handle, size, kUsage});
   buffer->context = Ref(context);
   buffer->handle = handle;
-  if (host_ptr) context->session->write(handle, 0, host_ptr, size);
+  place_in_heap(*buffer);
+  buffer->used = context->session->put(Alloc{handle, size, kUsage});
+  if (host_ptr) buffer->used = context->session->write(handle, 0, host_ptr, size);
   note_object(buffer.get(), ArgKind::kBuffer);
   return buffer.detach();
 }
@@ -161,7 +163,10 @@ void enter_memory(cl_icd_dispatch& table) {
 _cl_mem::~_cl_mem() {
   haltere::forget_object(this);
   for (auto callback = destructors.rbegin(); callback != destructors.rend(); ++callback) callback->first(this, callback->second);
-  if (handle && !is_sub_buffer()) context->drop(haltere::Free{handle});
+  if (handle && !is_sub_buffer()) {
+    const haltere::Number freed = context->drop(haltere::Free{handle});
+    if (shared) context->session->heap()->give(handle, freed);
+  }
   for (const haltere::MapRecord& map : maps)
     if (is_image()) std::free(map.pointer);
   std::free(shadow);

@@ -124,6 +124,7 @@ struct ArgValue {
 
 struct MapRecord {
   void* pointer;
+  bool in_place;                          // it is the buffer's own memory: see direct.hpp
   cl_map_flags flags;
   std::size_t offset, nbytes;             // of buffers
   std::size_t origin[3], region[3];       // of images
@@ -169,14 +170,16 @@ struct _cl_context : haltere::Object<3> {
   _cl_context();
   ~_cl_context();
   std::uint64_t mint() { return minted.fetch_add(1) + 1; }
-  // Puts a record that nobody waits for; a lost session loses it too.
+  // Puts a record that nobody waits for; a lost session loses it too. Its number; none: as if it were
+  // never done.
   template <class Record>
-  void drop(const Record& record) noexcept {
-    if (session->foreign()) return;
+  haltere::Number drop(const Record& record) noexcept {
+    if (session->foreign()) return UINT64_MAX;
     try {
       const std::lock_guard lock(session->order());
-      session->put(record);
+      return session->put(record);
     } catch (...) {
+      return UINT64_MAX;
     }
   }
 };
@@ -203,6 +206,10 @@ struct _cl_mem : haltere::Object<5> {
   std::size_t size = 0;
   std::size_t origin = 0;  // in the parent
   void* host_ptr = nullptr;  // with CL_MEM_USE_HOST_PTR
+  std::uint8_t* shared = nullptr;         // its bytes in the heap, if they are there; see direct.hpp
+  std::atomic<haltere::Number> used{0};   // the newest record that names it, but for launches,
+  std::atomic<bool> given{false};         // which may be given it, and
+  std::atomic<bool> aliased{false};       // what names an image over it
   std::uint64_t handle = 0;
   std::vector<cl_mem_properties> properties;
   cl_image_format format{};

@@ -38,6 +38,7 @@ std::list<Held> release_locked(cl_context context) {
         if (any_failed(held.waits)) throw Failure(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
         const bool timed = held.has_record && queue->profiling();
         const auto [first, last] = issue_now(queue, timed, held.issue);
+        for (const Ref<_cl_mem>& memory : held.uses) memory->root()->used = last;
         issued(*held.event, first, last, timed);
       } catch (...) {
         held.event->settled = code_of_exception();

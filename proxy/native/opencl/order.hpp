@@ -76,6 +76,7 @@ void enqueue(const Order& order, std::initializer_list<cl_mem> uses, Issue&& iss
   } else {
     const bool timed = event && order.has_record && order.queue->profiling();
     const auto [first, last] = issue_now(order.queue, timed, issue);
+    for (cl_mem memory : uses) memory->root()->used = last;
     if (event) issued(*event, first, last, timed);
     if (order.blocking) wait_for_records(*order.queue->context->session, first, last);
   }

@@ -148,7 +148,7 @@ std::string free_name(const std::string& root, const std::string& name) {
   return found;
 }
 
-PutDown put_down(const std::string& root, const std::string& server, const std::string& name, bool durable) {
+PutDown put_down(const std::string& root, const std::string& server, const std::string& name, bool durable, const Heap* heap) {
   const std::string incoming = server_home(root, server) + "/incoming/";
   const std::string word = random_word();
   const std::string temporary = incoming + "." + name + "." + word;
@@ -173,6 +173,12 @@ PutDown put_down(const std::string& root, const std::string& server, const std::
   segment.set(Line::DURABLE, durable);
   segment.set(Line::CLIENT_PID, pid);
   segment.set(Line::CLIENT_START, start_ticks(pid));
+  if (heap) {
+    segment.set(Line::HEAP_FD, static_cast<std::uint64_t>(heap->fd()) + 1);
+    segment.set(Line::HEAP_BYTES, heap->nbytes());
+    segment.set(Line::HEAP_INODE, heap->inode());
+    segment.set(Line::HEAP, 1);  // hands off, until a server says that it is there too
+  }
   segment.set(Line::VERSION, kVersion);
   segment.set(Line::MAGIC, kMagic);
   if (rename(temporary.c_str(), (incoming + name + "~" + word.substr(0, 12)).c_str()) != 0) {

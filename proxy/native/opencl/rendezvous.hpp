@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../segment.hpp"
+#include "heap.hpp"
 
 namespace haltere {
 
@@ -23,7 +24,7 @@ struct PutDown {
   Segment segment;
   std::size_t mapped_bytes;
 };
-PutDown put_down(const std::string& root, const std::string& server, const std::string& name, bool durable);
+PutDown put_down(const std::string& root, const std::string& server, const std::string& name, bool durable, const Heap* heap);
 
 std::string random_word();  // hexadecimal
 unsigned process_generation();  // differs in a forked child

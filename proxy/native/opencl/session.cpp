@@ -79,11 +79,11 @@ struct Session::Waiter {
   }
 };
 
-Session::Session(const std::string& root, const std::string& server, const std::string& name, bool durable)
-    : root_(root), server_(server), name_(name), generation_(process_generation()) {
+Session::Session(const std::string& root, const std::string& server, const std::string& name, bool durable, std::size_t heap_bytes)
+    : root_(root), server_(server), name_(name), heap_(Heap::make(heap_bytes)), generation_(process_generation()) {
   if (!holder_lives(server_home(root, server) + "/lock"))
     throw Failure(CL_DEVICE_NOT_AVAILABLE, "no server of " + server + " runs under " + root);
-  const PutDown made = put_down(root, server, name, durable);
+  const PutDown made = put_down(root, server, name, durable, heap_.get());
   segment_ = made.segment;
   mapped_bytes_ = made.mapped_bytes;
   call_bytes_ = std::min<std::size_t>(kChunkBytes, segment_.arena_bytes() / 2);
@@ -99,6 +99,7 @@ Session::Session(const std::string& root, const std::string& server, const std::
     munmap(segment_.base(), mapped_bytes_);
     throw;
   }
+  if (!segment_.get(Line::HEAP)) heap_.reset();  // the device has memory of its own
   told_ = false;
 }
 

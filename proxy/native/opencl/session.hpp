@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@
 #include "../segment.hpp"
 #include "arena.hpp"
 #include "failure.hpp"
+#include "heap.hpp"
 
 namespace haltere {
 
@@ -39,8 +41,9 @@ struct Spread {
 
 class Session {
  public:
-  // Puts a session down at `server` and waits until it is taken up. Throws Failure.
-  Session(const std::string& root, const std::string& server, const std::string& name, bool durable);
+  // Puts a session down at `server` and waits until it is taken up. `heap_bytes`: of the heap that it
+  // offers, 0: none. Throws Failure.
+  Session(const std::string& root, const std::string& server, const std::string& name, bool durable, std::size_t heap_bytes);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -89,12 +92,25 @@ class Session {
     return reading(put(record), region, target);
   }
 
+  // ---- the memory that it shares with the device, if it does: see direct.hpp
+
+  void check_alive();  // throws Failure if it is over, or its server is dead
+  Heap* heap() const { return heap_.get(); }
+  const Segment& segment() const { return segment_; }
+  Number launched() const { return launched_.load(std::memory_order_acquire); }  // the newest launch
+  Number put_launch(std::string& record) {
+    const Number number = put_encoded(record);
+    launched_.store(number, std::memory_order_release);
+    return number;
+  }
+
   // ---- progress; no lock is held by the caller
 
   // Hands over finished reads and notes errors. All up to the number returned is complete.
   Number look();
   bool issued(Number number) const { return segment_.get(Line::ISSUED) >= number; }
-  bool retired(Number number) const { return segment_.get(Line::RETIRED) >= number; }
+  bool retired(Number number) const { return newest_retired() >= number; }
+  Number newest_retired() const { return segment_.get(Line::RETIRED); }
   // Until retired, and its reads handed over; false when the time is over. Throws Failure.
   bool wait(Number number, std::int64_t timeout_ns = kAsLongAsItLives);
   cl_int failure(Number first, Number last);  // of commands first..last, CL_SUCCESS if none is known
@@ -145,13 +161,13 @@ class Session {
   std::optional<Number> signal_after(Number number);
   template <class Ready>
   bool block(Ready&& ready, std::int64_t timeout_ns, Number wanted = 0);
-  void check_alive();
   [[noreturn]] void lost(const std::string& why);
   void announce_locked();
   std::string home() const;
   void close();
 
   std::string root_, server_, name_;
+  std::unique_ptr<Heap> heap_;
   Segment segment_;
   std::size_t mapped_bytes_ = 0;
   unsigned generation_;  // of the process that opened it
@@ -164,7 +180,7 @@ class Session {
   std::string scratch_;
   bool timing_ = false;
   std::uint64_t head_ = 0, room_end_ = 0;
-  std::atomic<Number> sent_{0};
+  std::atomic<Number> sent_{0}, launched_{0};
   std::atomic<bool> stirred_{false};  // records came since the last wait: the server may doze over more
   std::atomic<Number> calm_{0};
 

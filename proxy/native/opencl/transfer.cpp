@@ -1,10 +1,15 @@
 // Reading, writing, copying and filling buffers.
+#include "direct.hpp"
 #include "entries.hpp"
 #include "memory.hpp"
 #include "order.hpp"
 
 namespace haltere {
 namespace {
+
+// Blocking writes from this size on wait until they may be direct: the arena has no room for them, so
+// that they would wait for the device anyway.
+constexpr std::size_t kPatientBytes = 4 << 20;
 
 cl_int CL_API_CALL read(cl_command_queue queue, cl_mem buffer, cl_bool blocking, std::size_t offset, std::size_t nbytes,
                         void* into, cl_uint count, const cl_event* waits, cl_event* out) {
@@ -13,10 +18,13 @@ cl_int CL_API_CALL read(cl_command_queue queue, cl_mem buffer, cl_bool blocking,
     check(into, CL_INVALID_VALUE);
     check_range(buffer, offset, nbytes);
     check_host_reads(buffer);
-    enqueue({queue, CL_COMMAND_READ_BUFFER, count, waits, out, blocking != CL_FALSE}, {buffer},
-            [handle = buffer->handle, at = buffer->origin + offset, into, nbytes](Session& session) {
-              return session.read(handle, at, into, nbytes);
-            });
+    const Order order{queue, CL_COMMAND_READ_BUFFER, count, waits, out, blocking != CL_FALSE};
+    check_order(order);
+    const bool may = may_be_direct(order, buffer);
+    if (may && order.blocking) wait_to_touch(order);
+    enqueue(order, {buffer}, [may, buffer, at = buffer->origin + offset, into, nbytes](Session& session) {
+      return get_bytes(session, buffer, may, at, into, nbytes);
+    });
   })
 }
 
@@ -30,8 +38,10 @@ cl_int CL_API_CALL write(cl_command_queue queue, cl_mem buffer, cl_bool blocking
     // `blocking` says that `data` may be changed afterwards. It was copied: only what is held waits.
     const Order order{queue, CL_COMMAND_WRITE_BUFFER, count, waits, out};
     check_order(order);
-    const auto issue = [handle = buffer->handle, at = buffer->origin + offset, data, nbytes](Session& session) {
-      return session.write(handle, at, data, nbytes);
+    const bool may = may_be_direct(order, buffer);
+    if (may && blocking != CL_FALSE && nbytes >= kPatientBytes) wait_to_touch(order);
+    const auto issue = [may, buffer, at = buffer->origin + offset, data, nbytes](Session& session) {
+      return put_bytes(session, buffer, may, at, data, nbytes);
     };
     if (blocking != CL_FALSE && must_hold(order)) {
       Order patient = order;

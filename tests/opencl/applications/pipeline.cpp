@@ -112,5 +112,5 @@ void pipeline(cl_uint rounds) {
 
 }  // namespace
 
-CASE(short_run) { pipeline(40); }
+CASE(short_run) { pipeline(90); }
 CASE(long_run) { pipeline(300); }

@@ -83,6 +83,11 @@ class CompiledModel:
             )
         return ProgramImage("overlay", self.overlay_digest.encode("ascii"))
 
+    @property
+    def golden_image(self) -> ProgramImage:
+        """What a context loads where the overlay's golden model computes; it needs no build."""
+        return ProgramImage("golden", self.overlay.encode("ascii"))
+
     def with_overlay(self, digest: str) -> CompiledModel:
         """This model, to run on the build of its overlay that has this digest."""
         return replace(self, overlay_digest=digest)

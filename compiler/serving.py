@@ -1,0 +1,112 @@
+"""What `hal.serve` finds here: an ONNX model, compiled for the NPU, on a device of the hal.
+
+A device that takes overlays is configured with the NPU; one that computes with golden models (the
+CPU) gives the same bits without a build. Either may stand behind a proxy. `hal.compilers` names
+`open_runner`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.artifact import CompiledModel
+from compiler.errors import RunTimeout
+from compiler.frontend import load_graph
+from compiler.ir import Graph
+from compiler.passes import run_passes
+from compiler.passes.expose_states import ExposedState, expose_states
+from compiler.runtime import GOLDEN, Session
+from compiler.targets import DEFAULT_TARGET, npu_config
+from compiler.targets.npu import compile_graph
+from hal.context import Context
+from hal.errors import Unsupported
+from hal.registry import open_device
+from hal.serving.seam import Outcome, StateSpec, TensorSpec
+
+
+class Servable:
+    """A model compiled so that what it remembers goes in and comes out. Raises CompileError."""
+
+    def __init__(
+        self, model: bytes | Path, target: str, dims: Mapping[str, int] | None = None
+    ) -> None:
+        config = npu_config(target)
+        graph = load_graph(model, dims)
+        exposed, self.states, self.stateless = expose_states(graph)
+        self.compiled: CompiledModel = compile_graph(run_passes(exposed), target, config, 1)
+        self.digest = _digest(graph)
+        self.inputs = tuple(TensorSpec(name, graph.shapes[name]) for name in graph.inputs)
+        self.outputs = tuple(TensorSpec(name, graph.shapes[name]) for name in graph.outputs)
+
+
+class NpuRunner:
+    """A servable in a context whose device is configured for it; see hal.serving.seam.Runner."""
+
+    def __init__(self, context: Context, model: Servable) -> None:
+        self.name, self.digest = model.compiled.name, model.digest
+        self.kind, self.device = model.compiled.target, context.info.uri
+        self.inputs, self.outputs, self.stateless = model.inputs, model.outputs, model.stateless
+        self.states = tuple(StateSpec(s.input, s.initial, s.declared) for s in model.states)
+        self._states: tuple[ExposedState, ...] = model.states
+        self._session = Session(context, model.compiled)
+        self._late = False  # a launch that took too long may still be under way
+        self.owned = ExitStack()  # what is closed with this runner
+        self.owned.callback(self._session.close)
+
+    def run(self, arrays: Mapping[str, Any], timeout_s: float) -> Outcome:
+        """Raises BadInput, RunTimeout, ProgramFault, HalError."""
+        if self._late:  # its result is nobody's any more
+            self._session.result(timeout_s)
+            self._late = False
+        self._session.start(arrays)
+        try:
+            results = self._session.result(timeout_s)
+        except RunTimeout:
+            self._late = True
+            raise
+        states = {s.input: results[s.output].reshape(s.initial.shape) for s in self._states}
+        outputs = {spec.name: np.array(results[spec.name]) for spec in self.outputs}
+        return Outcome(outputs, states, self._session.last_cycles or None)
+
+    def close(self) -> None:
+        self.owned.close()
+
+
+def open_runner(
+    model: bytes | Path, device: str, target: str | None, dims: Mapping[str, int] | None
+) -> NpuRunner:
+    """As hal.serving.seam.Compiler. `target`: "npu:sim" if none. Raises CompileError, HalError."""
+    servable = Servable(model, target or DEFAULT_TARGET, dims)
+    with ExitStack() as stack:
+        opened = stack.enter_context(open_device(device))
+        caps = opened.info.caps
+        if caps.configurable:
+            from hal.backends.fpga.overlays import overlay  # builds: not for the CPU
+
+            made = overlay(servable.compiled.overlay)
+            opened.configure(made)
+            servable.compiled = servable.compiled.with_overlay(made.digest)
+        elif GOLDEN not in caps.formats:
+            raise Unsupported(
+                f"{device} runs neither overlays nor golden models, only "
+                f"{', '.join(caps.formats) or 'nothing'}: serve on an FPGA or on the CPU"
+            )
+        runner = NpuRunner(stack.enter_context(opened.open_context()), servable)
+        stack.push(runner.owned)
+        runner.owned = stack.pop_all()
+    return runner
+
+
+def _digest(graph: Graph) -> str:
+    """Of the weights alone: the same for every target and every number of steps."""
+    hasher = hashlib.blake2b(digest_size=16)
+    for name, array in sorted(graph.constants.items()):
+        hasher.update(f"{name}{array.shape}".encode())
+        hasher.update(array.astype("<f4").tobytes())
+    return hasher.hexdigest()

@@ -59,7 +59,9 @@ def test_a_session_gives_the_bits_of_one_long_sequence(models, device, size):
         expected = whole(x)
     with hal.serve(lstm(models, "steps"), device, target=NANO, dims={"steps": size}) as m:
         s = m.session()
-        np.testing.assert_array_equal(np.concatenate([s(part) for part in parts(x, size)]), expected)
+        np.testing.assert_array_equal(
+            np.concatenate([s(part) for part in parts(x, size)]), expected
+        )
         assert s.calls == 8 // size
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from compiler.errors import ArtifactError, CompileError
 from compiler.ir import Attr, Node, Shape, infer
 from hal.types import ProgramImage
-from rtl_sim.spec.npu import CONFIGS, INSTRUCTION_BYTES, ISA_VERSION, Config
+from rtl_sim.spec.npu import INSTRUCTION_BYTES, ISA_VERSION, Config, named_config
 
 MAGIC = b"HALTNPU\0"
 FORMAT_VERSION = 1
@@ -59,7 +59,9 @@ class CompiledModel:
 
     @property
     def npu(self) -> Config:
-        return CONFIGS[self.config]
+        config = named_config(self.config)
+        assert config is not None  # by whoever made this
+        return config
 
     @property
     def instructions(self) -> int:
@@ -168,7 +170,7 @@ def _model(fields: dict[str, Any], program: bytes, weights: bytes) -> CompiledMo
     )
     if fields:
         raise ValueError(f"unknown fields {sorted(fields)}")
-    if model.config not in CONFIGS or not model.samples:
+    if named_config(model.config) is None or not model.samples:
         raise ValueError(f"configuration {model.config!r}, {model.samples} samples")
     for specs, vectors in (
         (model.inputs, model.input_vectors),

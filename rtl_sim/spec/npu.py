@@ -8,8 +8,9 @@ and the RTL read the same numbers. This file may not import a model, a simulator
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from itertools import pairwise
 from typing import Final
@@ -199,6 +200,21 @@ CONFIGS: Final = {
         Config("sim", 32, 32, 1, 7, 5, tiles=64, ivrf=64, avrf=64, mvrf=64, program=512),
     )
 }
+
+_NARROWED: Final = re.compile("(.+)-m([2-7])")
+
+
+def named_config(name: str) -> Config | None:
+    """The configuration of that name. `sim-m5` is `sim` with 5 mantissa bits: for every number of
+    them there is the golden model, which is how a number format is tried out; RTL is built of the
+    listed ones."""
+    if name in CONFIGS:
+        return CONFIGS[name]
+    found = _NARROWED.fullmatch(name)
+    if found is None or found[1] not in CONFIGS:
+        return None
+    return replace(CONFIGS[found[1]], name=name, mant=int(found[2]))
+
 
 OVERLAYS: Final = ("nano", "sim")
 """Configurations that ship as overlays, named npu-<configuration>."""

@@ -24,6 +24,7 @@ from rtl_sim.spec.npu import (
     SCALAR_ARGS,
     STATS_BYTES,
     Config,
+    named_config,
 )
 
 OVERLAY_PREFIX: Final = "npu-"
@@ -35,7 +36,7 @@ class GoldenProgram:
 
     def __init__(self, image: ProgramImage) -> None:
         name = image.payload.decode("ascii", "replace")
-        config = CONFIGS.get(name.removeprefix(OVERLAY_PREFIX))
+        config = named_config(name.removeprefix(OVERLAY_PREFIX))
         if config is None or not name.startswith(OVERLAY_PREFIX) or image.options:
             known = ", ".join(OVERLAY_PREFIX + each for each in CONFIGS)
             raise ProgramRejected(

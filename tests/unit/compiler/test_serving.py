@@ -1,5 +1,5 @@
-"""Models served on the CPU and on the simulated fabric: the same bits, sessions that change devices,
-and a device that stays usable whatever a call did."""
+"""Models served on the CPU and on the simulated fabric: the same bits, sessions that go from device
+to device, and a device that stays usable whatever a call did."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_another_models_state_is_refused_by_name(models):
     ):
         state = one.session().state()
         longer.session(state)  # the same weights
-        with pytest.raises(StateError, match="is of model 'test'.*serve the model it was taken"):
+        with pytest.raises(StateError, match=r"is of model 'test'.*serve the model it was taken"):
             other.session(state)
 
 

@@ -18,12 +18,12 @@ T = TypeVar("T")
 
 
 class Turns:
-    """`limit`: how many may wait or run at once; one more is refused, never parked."""
+    """`limit`: how many may wait or run at once; one more is refused, never parked. `closed`: what
+    is raised for calls that come too late."""
 
-    def __init__(self, what: str, limit: int) -> None:
-        if limit < 1:
-            raise UsageError(f"{what}: a queue of {limit}; at least 1 must run")
+    def __init__(self, what: str, limit: int, closed: type[Exception] = UsageError) -> None:
         self._what = what
+        self._closed_error = closed
         self._limit = limit
         self.pending = 0
         self._closed = False
@@ -31,8 +31,7 @@ class Turns:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="turns")
 
     async def take(self, work: Callable[[], T]) -> T:
-        """What `work` returns, once it was its turn. Raises Busy, UsageError once closed, and
-        what `work` raises."""
+        """What `work` returns, once it was its turn. Raises Busy, `closed`, what `work` raises."""
         with self._lock:
             self._check_open()
             if self.pending >= self._limit:
@@ -61,7 +60,7 @@ class Turns:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise UsageError(f"{self._what} is closed; serve it anew")
+            raise self._closed_error(f"{self._what} is closed; serve it anew")
 
     def _done(self, _future: Future[T]) -> None:
         with self._lock:

@@ -47,6 +47,11 @@ class Session:
         context.write(self._buffers["weights"], model.weights)
         self._running: tuple[Seq, dict[str, Array]] | None = None
 
+    @property
+    def running(self) -> bool:
+        """A launch was started, and its result not taken yet."""
+        return self._running is not None
+
     def start(self, inputs: Inputs) -> Seq:
         """Enqueue one launch; its number, for `Context.wait`."""
         if self._running is not None:

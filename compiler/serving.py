@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from compiler.artifact import CompiledModel
-from compiler.errors import RunTimeout
 from compiler.frontend import load_graph
 from compiler.ir import Graph
 from compiler.passes import run_passes
@@ -55,21 +54,14 @@ class NpuRunner:
         self.states = tuple(StateSpec(s.input, s.initial, s.declared) for s in model.states)
         self._states: tuple[ExposedState, ...] = model.states
         self._session = Session(context, model.compiled)
-        self._late = False  # a launch that took too long may still be under way
         self.owned = ExitStack()  # what is closed with this runner
         self.owned.callback(self._session.close)
 
     def run(self, arrays: Mapping[str, Any], timeout_s: float) -> Outcome:
         """Raises BadInput, RunTimeout, ProgramFault, HalError."""
-        if self._late:  # its result is nobody's any more
+        if self._session.running:  # for a caller who left: it was late, or interrupted
             self._session.result(timeout_s)
-            self._late = False
-        self._session.start(arrays)
-        try:
-            results = self._session.result(timeout_s)
-        except RunTimeout:
-            self._late = True
-            raise
+        results = self._session.run(arrays, timeout_s)
         states = {s.input: results[s.output].reshape(s.initial.shape) for s in self._states}
         outputs = {spec.name: np.array(results[spec.name]) for spec in self.outputs}
         return Outcome(outputs, states, self._session.last_cycles or None)

@@ -1,5 +1,5 @@
-"""Any order of calls, cancellations, completions and a close: the queue stays bounded, and a session
-is the sum of exactly the calls that happened."""
+"""Any order of calls, cancellations, completions and a close: the queue stays bounded, and a
+session is the sum of exactly the calls that happened."""
 
 from __future__ import annotations
 

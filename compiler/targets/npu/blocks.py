@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from compiler.ir import ACTIVATIONS, ELEMENTWISE, Array, Graph, Node
-from compiler.passes.form_linear import as_bias
+from compiler.passes.fold_affine import as_bias
 from compiler.targets.npu.layout import Layout, View
 from rtl_sim.spec.npu import Op
 

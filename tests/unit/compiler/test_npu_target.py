@@ -35,12 +35,14 @@ def test_a_target_that_does_not_exist_is_refused(models):
 
 def test_what_the_device_cannot_do_is_listed_at_once(models):
     nodes = [
-        models.node("Transpose", ["x"], ["t"], perm=[1, 0], name="move"),
+        models.node("MatMul", ["x", "c"], ["a"]),
+        models.node("Transpose", ["a"], ["t"], perm=[1, 0], name="move"),
         models.node("Softmax", ["t"], ["p"], name="early"),
         models.node("MatMul", ["p", "x"], ["q"], name="dynamic"),
         models.node("Add", ["q", "row"], ["y"], name="grow"),
     ]
-    model = models.build(nodes, {"x": [4, 3], "row": [1, 3]}, {"y": [3, 3]})
+    shapes = {"x": [4, 3], "row": [1, 3]}
+    model = models.build(nodes, shapes, {"y": [3, 3]}, {"c": floats(1, 3, 3)})
     with pytest.raises(UnsupportedOp) as caught:
         compile_onnx(model)
     assert [(each.op, each.node) for each in caught.value.refusals] == [

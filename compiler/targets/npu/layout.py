@@ -8,6 +8,9 @@ reads padded rows because its columns are permuted and padded alike (`View.colum
 
 The segment length of a model's input is chosen to suit all who read it (the host packs it so);
 that of a computed tensor follows from the operator that makes it.
+
+Around an image that a window with padding slides over lies a *border* of constant vectors: one
+border for the products (zeros) and one for the pools, which read another memory.
 """
 
 from __future__ import annotations
@@ -18,7 +21,10 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.ir import ACTIVATIONS, ELEMENTWISE, Graph, Node, Shape
+from compiler.ir import ACTIVATIONS, ELEMENTWISE, GATES, POOLS, Graph, Node, Shape, window_of
+from rtl_sim.spec.npu import Mem
+
+LOWEST = -65504.0  # the least binary16
 
 
 class LayoutError(ValueError):
@@ -33,8 +39,29 @@ class View:
     rows: int
     features: int
     row_vectors: int  # native vectors a row takes; row r starts at r * row_vectors
+    segment_vectors: int  # a row is runs of so many vectors, the last of which may be partial
+    last_elements: int  # how many elements that one holds
     columns: NDArray[np.int64] = field(repr=False, compare=False)
     # ^ for each element of a padded row, the index of the feature there, or -1 for padding
+
+
+@dataclass(frozen=True, slots=True)
+class Border:
+    """Constant vectors around an image in one memory."""
+
+    lines: int  # of the image
+    pads: tuple[int, int, int, int]  # pixels: top, left, bottom, right
+    value: float
+
+    def joined(self, other: Border) -> Border:
+        """One that serves both. Raises LayoutError."""
+        if self.value != other.value or self.lines != other.lines:
+            raise LayoutError(
+                "the same tensor is read by windows that need different paddings around it"
+            )
+        a, b = self.pads, other.pads
+        pads = (max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+        return Border(self.lines, pads, self.value)
 
 
 def split_shape(shape: Shape) -> tuple[int, int]:
@@ -50,12 +77,13 @@ class Layout:
         self._shapes = graph.shapes
         self._store: dict[str, str] = {name: name for name in graph.inputs}
         self.segment: dict[str, int] = {}
+        self.borders: dict[tuple[str, Mem], Border] = {}
 
     def store_of(self, value: str) -> str:
         return self._store[value]
 
     def vectors_of(self, store: str) -> int:
-        """Native vectors of a whole store."""
+        """Native vectors of a whole store, without borders."""
         length = self.segment[store]
         return prod(self._shapes[store]) // length * -(-length // self.n)
 
@@ -68,12 +96,15 @@ class Layout:
             columns = segment_columns(features, length, self.n)
         elif length % features == 0 and features % self.n == 0 and length % self.n == 0:
             columns = np.arange(features)
+            length = features
         else:
             raise LayoutError(
                 f"rows of {features} elements cut across the rows of {length} in which the tensor "
                 f"was made; on chip a row starts at a multiple of {self.n} elements"
             )
-        return View(store, rows, features, len(columns) // self.n, columns)
+        vectors = -(-length // self.n)
+        last = length - (vectors - 1) * self.n
+        return View(store, rows, features, len(columns) // self.n, vectors, last, columns)
 
     def define(self, value: str, segment: int) -> None:
         """`value` is a store of its own."""
@@ -82,6 +113,14 @@ class Layout:
 
     def relabel(self, value: str, source: str) -> None:
         self._store[value] = self._store[source]
+
+    def surround(self, value: str, mem: Mem, border: Border) -> None:
+        """Ask for a border around an image. Raises LayoutError."""
+        store = self._store[value]
+        if border.lines > 1 and self._shapes[store] != self._shapes[value]:
+            raise LayoutError("its image is a relabelling of a tensor that was made in other rows")
+        before = self.borders.get((store, mem))
+        self.borders[store, mem] = before.joined(border) if before else border
 
 
 def segment_columns(features: int, segment: int, n: int) -> NDArray[np.int64]:
@@ -105,15 +144,18 @@ def lay_out(graph: Graph, n: int) -> tuple[Layout, list[tuple[Node, str]]]:
         segment = split_shape(graph.shapes[next(name for name in node.outputs if name)])[1]
         try:
             views = [layout.view(name) for name in activations(graph, node)]
-            if node.op in ELEMENTWISE + ACTIVATIONS and views:
+            if node.op in (*ELEMENTWISE, *ACTIVATIONS, *POOLS) and views:
                 segment = _shared_segment(layout, views)
-            elif node.op == "lstm":
+            elif node.op in GATES:
                 _check_states(views[1:], segment, n)
+            if node.op in ("conv", *POOLS):
+                _surround(layout, graph, node)
         except LayoutError as error:
             refused.append((node, str(error)))
         for name in node.outputs:
             if name:
                 layout.define(name, segment)
+    refused += _readers_of_bordered(graph, layout)
     return layout, refused
 
 
@@ -136,6 +178,38 @@ def _check_states(states: list[View], hidden: int, n: int) -> None:
     plain = segment_columns(hidden, hidden, n)
     if any(not np.array_equal(view.columns, plain) for view in states):
         raise LayoutError(f"an initial state must be made in one row of {hidden} elements")
+
+
+def _surround(layout: Layout, graph: Graph, node: Node) -> None:
+    window = window_of(node, graph.shapes)
+    if not any(window.pads):
+        return
+    source = node.inputs[0]
+    lines = graph.shapes[source][1]
+    if node.op == "conv":
+        layout.surround(source, Mem.IVRF, Border(lines, window.pads, 0.0))
+    else:
+        value = LOWEST if node.op == "maxpool" else 0.0
+        layout.surround(source, Mem.AVRF, Border(lines, window.pads, value))
+
+
+def _readers_of_bordered(graph: Graph, layout: Layout) -> list[tuple[Node, str]]:
+    """Products whose rows do not fit between the borders that others asked for."""
+    refused = []
+    for node in graph.nodes:
+        if node.op != "linear" and node.op not in GATES:
+            continue
+        try:
+            view = layout.view(node.inputs[0])
+        except (LayoutError, KeyError):  # refused already
+            continue
+        border = layout.borders.get((view.store, Mem.IVRF))
+        lines = border.lines if border else 1
+        whole = view.rows == 1 and node.op == "linear"
+        if lines > 1 and not whole and (view.rows % lines or node.op in GATES):
+            reason = f"it reads rows of an image of {lines} lines around which lies padding"
+            refused.append((node, reason))
+    return refused
 
 
 def _input_segments(graph: Graph) -> dict[str, int]:

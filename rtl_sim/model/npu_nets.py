@@ -18,6 +18,7 @@ from rtl_sim.model.npu_formats import native_count, pack_matrix, pack_vector
 from rtl_sim.spec.npu import Config, Instr, Mem, Op, Scalar, encode
 
 Weights = NDArray[np.floating[Any]]
+Step = tuple[Op, int] | Op | Instr  # with operand; without; a sink in the middle
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class Assembler:
         self,
         mem: Mem,
         addr: int,
-        ops: Sequence[tuple[Op, int] | Op | Instr],
+        ops: Sequence[Step],
         sinks: dict[Mem, int],
         *,
         s0: int = 0,
@@ -136,7 +137,7 @@ class Assembler:
         self,
         matrix: Matrix,
         source: int,
-        ops: Sequence[tuple[Op, int] | Op | Instr],
+        ops: Sequence[Step],
         sinks: dict[Mem, int],
     ) -> None:
         """A chain from a product of `matrix` and the vectors at `source` in the IVRF."""
@@ -147,7 +148,7 @@ class Assembler:
         self.code.append(Instr(Op.MV_MUL, Mem.MATRIX, matrix.line, engine=matrix.engine))
         self._finish(ops, sinks)
 
-    def _finish(self, ops: Sequence[tuple[Op, int] | Op | Instr], sinks: dict[Mem, int]) -> None:
+    def _finish(self, ops: Sequence[Step], sinks: dict[Mem, int]) -> None:
         for op in ops:
             if isinstance(op, Instr):
                 self.code.append(op)
@@ -181,7 +182,7 @@ def mlp(
     asm.chain(Mem.INPUT, 0, [], {Mem.IVRF: homes[0]})
     for index, (matrix, bias) in enumerate(zip(matrices, biases, strict=True)):
         last = index + 1 == len(layers)
-        ops = [(Op.VV_ADD, bias)] if last else [(Op.VV_ADD, bias), Op.V_RELU]
+        ops: list[Step] = [(Op.VV_ADD, bias)] if last else [(Op.VV_ADD, bias), Op.V_RELU]
         sinks = {Mem.OUTPUT: 0} if last else {Mem.IVRF: homes[index + 1]}
         asm.product(matrix, homes[index], ops, sinks)
     asm.end_loop()
@@ -193,7 +194,6 @@ class _Recurrent:
     """What the recurrent nets share: the input's products, one step ahead of the state's."""
 
     asm: Assembler
-    gates: int
     steps: int
     size: int  # native vectors of the state
     width: int  # and of an input
@@ -212,7 +212,7 @@ class _Recurrent:
         ]
         x, h = asm.take(Mem.IVRF, width), asm.take(Mem.IVRF, size)
         pre = [asm.take(Mem.AVRF, size) for _ in range(gates)]
-        return cls(asm, gates, steps, size, width, *pinned, x, h, pre)
+        return cls(asm, steps, size, width, pinned[0], pinned[1], x, h, pre)
 
     def input_vectors(self, states: int) -> int:
         """Of one sample: inputs, then states, into which the last turn reads ahead."""
@@ -265,7 +265,7 @@ def lstm(
     asm.loop(steps)
     net.begin_step(biases)
     asm.product(net.wh[0], net.h, [(Op.VV_ADD, net.pre[0]), Op.V_SIGM], {Mem.MVRF: input_gate})
-    ops = [(Op.VV_ADD, net.pre[1]), Op.V_TANH, (Op.VV_MUL, input_gate)]
+    ops: list[Step] = [(Op.VV_ADD, net.pre[1]), Op.V_TANH, (Op.VV_MUL, input_gate)]
     asm.product(net.wh[1], net.h, ops, {Mem.AVRF: kept})
     asm.product(net.wh[2], net.h, [(Op.VV_ADD, net.pre[2]), Op.V_SIGM], {Mem.MVRF: output_gate})
     asm.product(
@@ -319,12 +319,12 @@ def gru(
     asm.loop(steps)
     net.begin_step(biases)
     for gate, home in enumerate((reset, update)):
-        ops = [(Op.VV_ADD, net.pre[gate]), Op.V_SIGM]
+        ops: list[Step] = [(Op.VV_ADD, net.pre[gate]), Op.V_SIGM]
         asm.product(net.wh[gate], net.h, ops, {Mem.MVRF: home})
     ops = [(Op.VV_ADD, state_bias), (Op.VV_MUL, reset), (Op.VV_ADD, net.pre[2]), Op.V_TANH]
     asm.product(net.wh[2], net.h, ops, {Mem.AVRF: fresh})
     asm.set(Scalar.ROWS, size)
-    blend = [(Op.VV_A_SUB_B, fresh), (Op.VV_MUL, update), (Op.VV_ADD, fresh)]
+    blend: list[Step] = [(Op.VV_A_SUB_B, fresh), (Op.VV_MUL, update), (Op.VV_ADD, fresh)]
     asm.chain(Mem.IVRF, net.h, [*blend, net.write_output()], {Mem.IVRF: net.h})
     asm.end_loop()
     asm.end_loop()
@@ -353,7 +353,7 @@ def rnn(
     net.read_input(0)
     asm.loop(steps)
     net.begin_step([home])
-    ops = [(Op.VV_ADD, net.pre[0]), Op.V_TANH, net.write_output()]
+    ops: list[Step] = [(Op.VV_ADD, net.pre[0]), Op.V_TANH, net.write_output()]
     asm.product(net.wh[0], net.h, ops, {Mem.IVRF: net.h})
     asm.end_loop()
     asm.end_loop()

@@ -102,9 +102,7 @@ class Status(IntEnum):
     MEMORY = 3  # the opcode cannot use that memory
     RANGE = 4  # an address beyond its memory or buffer, or no such engine
     LOOP = 5  # too deep, or end_loop without loop, or the program ends inside a loop
-    VALUE = (
-        6  # s_wr or loop: out of range, or no such register; a window of other than COLS vectors
-    )
+    VALUE = 6  # out of range, or no such register; a window that is not COLS vectors
     PROGRAM = 7  # n_instr is 0 or exceeds the program memory
     ALIGN = 8  # a buffer address is no multiple of 8
     BUS = 9  # the memory answered with an error

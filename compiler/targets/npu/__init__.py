@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from compiler.artifact import CompiledModel, TensorSpec, ValueSpec
 from compiler.ir import Graph
 from compiler.passes.split_host import split_host
-from compiler.targets.npu.blocks import form_blocks
+from compiler.targets.npu.form import form_blocks
 from compiler.targets.npu.layout import Layout
 from compiler.targets.npu.legalize import legalize
 from compiler.targets.npu.lower import lower
@@ -20,7 +20,7 @@ def compile_graph(graph: Graph, target: str, config: Config, samples: int) -> Co
     device = parts.device
     layout = legalize(device, parts.after, config.n)
     blocks = form_blocks(device, layout)
-    inputs, input_vectors = _offsets(layout, device.inputs)
+    inputs, _ = _offsets(layout, device.inputs)
     outputs, output_vectors = _offsets(layout, map(layout.store_of, device.outputs))
     lowered = lower(blocks, layout, inputs, outputs, config, target, samples)
     return CompiledModel(
@@ -34,7 +34,7 @@ def compile_graph(graph: Graph, target: str, config: Config, samples: int) -> Co
         before=parts.before,
         fed=_specs(device, layout, device.inputs, inputs),
         outputs=_specs(device, layout, device.outputs, outputs),
-        input_vectors=input_vectors,
+        input_vectors=lowered.input_vectors,
         output_vectors=output_vectors,
         host=parts.after,
         results=graph.outputs,

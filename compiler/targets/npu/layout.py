@@ -50,18 +50,20 @@ class Border:
     """Constant vectors around an image in one memory."""
 
     lines: int  # of the image
+    width: int  # pixels of a line
     pads: tuple[int, int, int, int]  # pixels: top, left, bottom, right
     value: float
 
     def joined(self, other: Border) -> Border:
         """One that serves both. Raises LayoutError."""
-        if self.value != other.value or self.lines != other.lines:
+        same = (self.value, self.lines, self.width) == (other.value, other.lines, other.width)
+        if not same:
             raise LayoutError(
                 "the same tensor is read by windows that need different paddings around it"
             )
         a, b = self.pads, other.pads
         pads = (max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
-        return Border(self.lines, pads, self.value)
+        return Border(self.lines, self.width, pads, self.value)
 
 
 def split_shape(shape: Shape) -> tuple[int, int]:
@@ -75,6 +77,7 @@ class Layout:
     def __init__(self, graph: Graph, n: int) -> None:
         self.n = n
         self._shapes = graph.shapes
+        self._inputs = graph.inputs
         self._store: dict[str, str] = {name: name for name in graph.inputs}
         self.segment: dict[str, int] = {}
         self.borders: dict[tuple[str, Mem], Border] = {}
@@ -106,6 +109,15 @@ class Layout:
         last = length - (vectors - 1) * self.n
         return View(store, rows, features, len(columns) // self.n, vectors, last, columns)
 
+    def flat(self, value: str) -> View:
+        """The value as its store's segments, for operators that work on whatever lies there."""
+        store = self._store[value]
+        length = self.segment[store]
+        columns = segment_columns(length, length, self.n)
+        vectors = len(columns) // self.n
+        rows, last = prod(self._shapes[store]) // length, length - (vectors - 1) * self.n
+        return View(store, rows, length, vectors, vectors, last, columns)
+
     def define(self, value: str, segment: int) -> None:
         """`value` is a store of its own."""
         self._store[value] = value
@@ -117,7 +129,8 @@ class Layout:
     def surround(self, value: str, mem: Mem, border: Border) -> None:
         """Ask for a border around an image. Raises LayoutError."""
         store = self._store[value]
-        if border.lines > 1 and self._shapes[store] != self._shapes[value]:
+        moves_alike = store in self._inputs or self._shapes[store] == self._shapes[value]
+        if border.lines > 1 and not moves_alike:
             raise LayoutError("its image is a relabelling of a tensor that was made in other rows")
         before = self.borders.get((store, mem))
         self.borders[store, mem] = before.joined(border) if before else border
@@ -143,11 +156,13 @@ def lay_out(graph: Graph, n: int) -> tuple[Layout, list[tuple[Node, str]]]:
             continue
         segment = split_shape(graph.shapes[next(name for name in node.outputs if name)])[1]
         try:
-            views = [layout.view(name) for name in activations(graph, node)]
-            if node.op in (*ELEMENTWISE, *ACTIVATIONS, *POOLS) and views:
-                segment = _shared_segment(layout, views)
-            elif node.op in GATES:
-                _check_states(views[1:], segment, n)
+            moving = activations(graph, node)
+            if node.op in (*ELEMENTWISE, *ACTIVATIONS, *POOLS) and moving:
+                segment = _shared_segment(layout, moving)  # these work on whatever lies there
+            if node.op not in ELEMENTWISE + ACTIVATIONS:
+                views = [layout.view(name) for name in moving]
+                if node.op in GATES:
+                    _check_states(views[1:], segment, n)
             if node.op in ("conv", *POOLS):
                 _surround(layout, graph, node)
         except LayoutError as error:
@@ -164,8 +179,8 @@ def activations(graph: Graph, node: Node) -> list[str]:
     return [name for name in node.inputs if name and name not in graph.constants]
 
 
-def _shared_segment(layout: Layout, views: list[View]) -> int:
-    lengths = {layout.segment[view.store] for view in views}
+def _shared_segment(layout: Layout, names: list[str]) -> int:
+    lengths = {layout.segment[layout.store_of(name)] for name in names}
     if len(lengths) > 1:
         raise LayoutError(
             f"its operands were made in rows of different lengths ({sorted(lengths)}) and lie "
@@ -185,12 +200,12 @@ def _surround(layout: Layout, graph: Graph, node: Node) -> None:
     if not any(window.pads):
         return
     source = node.inputs[0]
-    lines = graph.shapes[source][1]
+    _, lines, width, _ = graph.shapes[source]
     if node.op == "conv":
-        layout.surround(source, Mem.IVRF, Border(lines, window.pads, 0.0))
+        layout.surround(source, Mem.IVRF, Border(lines, width, window.pads, 0.0))
     else:
         value = LOWEST if node.op == "maxpool" else 0.0
-        layout.surround(source, Mem.AVRF, Border(lines, window.pads, value))
+        layout.surround(source, Mem.AVRF, Border(lines, width, window.pads, value))
 
 
 def _readers_of_bordered(graph: Graph, layout: Layout) -> list[tuple[Node, str]]:
@@ -214,9 +229,9 @@ def _readers_of_bordered(graph: Graph, layout: Layout) -> list[tuple[Node, str]]
 
 def _input_segments(graph: Graph) -> dict[str, int]:
     """For each input, the shortest row that anyone reads it in, also behind operators that keep
-    the layout of what they read."""
+    the layout of what they read; all of it where nobody asks for rows."""
     origin = {name: name for name in graph.inputs}
-    shortest = {name: split_shape(graph.shapes[name])[1] for name in graph.inputs}
+    shortest = {name: prod(graph.shapes[name]) for name in graph.inputs}
     read: set[str] = set()
     for node in graph.nodes:
         for name in node.inputs:
@@ -226,7 +241,6 @@ def _input_segments(graph: Graph) -> dict[str, int]:
             keeps = node.op in ELEMENTWISE + ACTIVATIONS and len(activations(graph, node)) == 1
             if node.op == "reshape" or keeps:
                 origin[node.outputs[0]] = source
-            if node.op == "reshape":
                 continue
             features = split_shape(graph.shapes[name])[1]
             shortest[source] = min(shortest[source], features) if source in read else features

@@ -119,10 +119,11 @@ class _Lowering:
         self.emitter = chains.emitter
 
     def run(self, samples: int, in_size: int, out_size: int) -> None:
-        self._load_consts(list(self.plan.fills.values()))
+        needed = list(self.plan.fills.values())
         if self.plan.pinned:
-            for item in self.plan.items:
-                self._load_consts([const for const, _ in consts(item)])
+            needed += [const for item in self.plan.items for const, _ in consts(item)]
+        self._load_consts(needed)
+        if self.plan.pinned:
             self._load_matrices(self.plan.items)
         self.emitter.loop("sample", samples, self._items, (in_size, out_size))
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from compiler.errors import BadWeights, Refusal, UnsupportedOp
 from compiler.ir import ELEMENTWISE, Graph, Node
-from compiler.targets.npu.layout import Layout, activations, lay_out, split_shape
+from compiler.targets.npu.layout import Layout, activations, lay_out
 
 WEIGHT_LIMIT = 65504.0  # the greatest binary16: a greater weight would saturate every result
 
 _ONNX_NAMES = {
+    "rnn": "RNN",
+    "gru": "GRU",
     "lstm": "LSTM",
+    "conv": "Conv",
+    "maxpool": "MaxPool",
+    "avgpool": "AveragePool",
     "matmul": "MatMul",
     "linear": "Gemm",
     **{op: op.capitalize() for op in ("gemm", "add", "sub", "mul", "max", "softmax", "transpose")},
@@ -57,8 +64,8 @@ def _reason(graph: Graph, node: Node) -> str:
     if node.op == "softmax":
         return "it runs on the host, so no operator of the device may come after it"
     if node.op in ELEMENTWISE:
-        out = graph.shapes[node.outputs[0]]
-        if any(split_shape(graph.shapes[name]) != split_shape(out) for name in moving):
+        size = prod(graph.shapes[node.outputs[0]])
+        if any(prod(graph.shapes[name]) != size for name in moving):
             return "it broadcasts an activation; only constants are broadcast"
     return ""
 

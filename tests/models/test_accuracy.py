@@ -7,21 +7,11 @@ import numpy as np
 import pytest
 
 from compiler import Emulator, compile_onnx
-from compiler.errors import CompileError
 from compiler.report import reference_results, snr_db
 
 pytestmark = pytest.mark.xdist_group("models")
 MAX_LOSS = 0.01
-refused = pytest.mark.xfail(
-    strict=True, raises=CompileError, reason="the compiler refuses this net's operators"
-)
-NETS = [
-    "mlp",
-    "tumours",
-    "lstm",
-    pytest.param("gru", marks=refused),
-    pytest.param("cnn", marks=refused),
-]
+NETS = ["mlp", "tumours", "cnn", "lstm", "gru"]
 DIMS = {"steps": 8}
 
 

@@ -40,7 +40,11 @@ def parts(x: np.ndarray, size: int) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("device", ["cpu:0", FPGA])
 def test_a_served_model_gives_the_bits_of_the_emulator(models, device):
-    for model, shape in ((models.mlp(20, 16, 5), (1, 20)), (lstm(models, 3), (3, 1, FEATURES))):
+    for model, shape in (
+        (models.mlp(20, 16, 5), (1, 20)),
+        (lstm(models, 3), (3, 1, FEATURES)),
+        (cnn(models), (1, 1, 3, 3)),
+    ):
         emulator = Emulator(compile_onnx(model, NANO))
         with hal.serve(model, device, target=NANO) as m:
             for seed in range(3):
@@ -63,6 +67,35 @@ def test_a_session_gives_the_bits_of_one_long_sequence(models, device, size):
             np.concatenate([s(part) for part in parts(x, size)]), expected
         )
         assert s.calls == 8 // size
+
+
+@pytest.mark.parametrize("states", [False, True])
+@pytest.mark.parametrize(
+    ("op", "attrs"),
+    [
+        ("RNN", {}),
+        ("GRU", {}),
+        ("GRU", {"linear_before_reset": 1}),
+        ("LSTM", {}),
+    ],
+)
+def test_every_recurrent_layer_has_sessions(models, op, attrs, states):
+    x = floats(1, 6, 1, FEATURES)
+
+    def layer(steps: int, states: bool) -> bytes:
+        return models.recurrent(op, FEATURES, HIDDEN, steps, states=states, **attrs)
+
+    with (
+        hal.serve(layer(6, False), "cpu:0", target=NANO) as whole,
+        hal.serve(layer(2, states), "cpu:0", target=NANO) as m,
+    ):
+        expected, s = whole(x), m.session()
+        answers = [s(part) for part in parts(x, 2)]
+        y = np.concatenate([answer["y"] for answer in answers])
+        np.testing.assert_array_equal(y, expected["y"])
+        for name, array in s.state().arrays.items():
+            key = "y_c" if "c" in name.rpartition(".")[2] else "y_h"
+            np.testing.assert_array_equal(array, expected[key])
 
 
 @needs_fpga
@@ -104,17 +137,41 @@ def test_a_session_goes_to_another_kind_within_the_formats_bound(models):
 
 
 @needs_fpga
+@pytest.mark.parametrize("op", ["LSTM", "GRU"])
 @pytest.mark.haltable(cycles=5000, moves=4, runs=3)
-def test_a_session_halted_in_mid_launch_and_moved_keeps_every_bit(models, fpga_sim):
+def test_a_session_halted_in_mid_launch_and_moved_keeps_every_bit(models, fpga_sim, op):
     """The halting law: the fabric under a session is stopped at random cycles, carried to another
     device and goes on; states and answers are those of the CPU, where nothing was halted."""
-    x, model = floats(4, 12, 1, FEATURES), Servable(lstm(models, 2), NANO)
-    moved = Model(NpuRunner(fpga_sim.overlay("npu-nano"), model)).session()
-    with hal.serve(lstm(models, 2), "cpu:0", target=NANO) as m:
+    x, model = floats(4, 12, 1, FEATURES), models.recurrent(op, FEATURES, HIDDEN, 2)
+    moved = Model(NpuRunner(fpga_sim.overlay("npu-nano"), Servable(model, NANO))).session()
+    with hal.serve(model, "cpu:0", target=NANO) as m:
         calm = m.session()
         for part in parts(x, 2):
-            np.testing.assert_array_equal(moved(part), calm(part))
+            answer, expected = moved(part), calm(part)
+            np.testing.assert_array_equal(answer["y"], expected["y"])
             assert moved.state().to_bytes() == calm.state().to_bytes()
+
+
+def cnn(models) -> bytes:
+    nodes = [
+        models.node("Conv", ["x", "w", "b"], ["c"], kernel_shape=[2, 2]),
+        models.node("Relu", ["c"], ["r"]),
+        models.node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        models.node("Flatten", ["p"], ["f"]),
+        models.node("Gemm", ["f", "v"], ["y"]),
+    ]
+    weights = {"w": floats(1, 4, 1, 2, 2), "b": floats(2, 4), "v": floats(3, 4, 5)}
+    return models.build(nodes, {"x": [1, 1, 3, 3]}, {"y": [1, 5]}, weights)
+
+
+@needs_fpga
+@pytest.mark.haltable(cycles=5000, moves=4, runs=3)
+def test_a_convolution_halted_in_mid_launch_and_moved_keeps_every_bit(models, fpga_sim):
+    moved = Model(NpuRunner(fpga_sim.overlay("npu-nano"), Servable(cnn(models), NANO)))
+    with hal.serve(cnn(models), "cpu:0", target=NANO) as calm:
+        for seed in range(5):
+            x = floats(seed, 1, 1, 3, 3)
+            np.testing.assert_array_equal(moved(x), calm(x))
 
 
 def test_states_in_the_file_are_arguments_of_a_call_and_none_of_a_sessions(models):

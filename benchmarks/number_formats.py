@@ -28,9 +28,11 @@ from rich.table import Table
 from compiler import Emulator, compile_onnx
 from compiler.errors import CompileError
 from compiler.report import reference_results, snr_db
+from rtl_sim.spec.npu import CONFIGS, named_config
 
 MANTISSAS = range(2, 8)
 NETS = ("mlp", "tumours", "cnn", "lstm", "gru")
+BLOCKS = ("nano", "sim", "edge", "a10")  # configurations that differ in what shares an exponent
 SAMPLES = 20  # of a random model
 EXAMPLE = Path(__file__).parents[1] / "examples" / "models" / "train.py"
 TRAIN_TIMEOUT_S = 600
@@ -78,16 +80,17 @@ def lstm(hidden: int, inputs: int = 8, steps: int = 8) -> bytes:
     return model([node], [steps, 1, inputs], [steps, 1, 1, hidden], **weights)
 
 
-def answers(onnx: bytes, x: Array, mantissa: int) -> Array:
-    compiled = compile_onnx(onnx, f"npu:sim-m{mantissa}", dims={"steps": 8})
+def answers(onnx: bytes, x: Array, mantissa: int, config: str = "sim") -> Array:
+    compiled = compile_onnx(onnx, f"npu:{config}-m{mantissa}", dims={"steps": 8})
     (found,) = Emulator(compiled).run_many({"x": x}).values()
     return found
 
 
-def random_row(what: str, onnx: bytes, shape: tuple[int, ...]) -> Row:
+def random_row(what: str, onnx: bytes, shape: tuple[int, ...], config: str = "sim") -> Row:
     x = np.random.default_rng(1).standard_normal((SAMPLES, *shape)).astype(np.float32)
     (exact,) = reference_results(onnx, {"x": x}).values()
-    return Row(what, {m: snr_db(exact, answers(onnx, x, m)) for m in MANTISSAS})
+    possible = [m for m in MANTISSAS if named_config(f"{config}-m{m}")]
+    return Row(what, {m: snr_db(exact, answers(onnx, x, m, config)) for m in possible})
 
 
 def trained_row(name: str, folder: Path) -> Row:
@@ -109,7 +112,12 @@ def trained_row(name: str, folder: Path) -> Row:
 
 
 def measured(folder: Path, console: Console) -> tuple[list[Row], list[Row]]:
-    random = [random_row(f"product {n} x {n}", product(n), (1, n)) for n in (32, 128)]
+    random = [
+        random_row(
+            f"product 128 x 128, blocks of {CONFIGS[config].n}", product(128), (1, 128), config
+        )
+        for config in BLOCKS
+    ]
     random += [random_row(f"LSTM, {h} units, 8 steps", lstm(h), (8, 1, 8)) for h in (32, 64)]
     trained = []
     for name in NETS:
@@ -123,7 +131,7 @@ def measured(folder: Path, console: Console) -> tuple[list[Row], list[Row]]:
 def table(title: str, rows: list[tuple[str, Mapping[int, float]]], form: str) -> Table:
     made = Table("mantissa bits", *map(str, MANTISSAS), title=title)
     for what, values in rows:
-        made.add_row(what, *(format(values[m], form) for m in MANTISSAS))
+        made.add_row(what, *(format(values[m], form) if m in values else "" for m in MANTISSAS))
     return made
 
 
@@ -143,7 +151,9 @@ def draw(random: list[Row], trained: list[Row], path: Path) -> None:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for row in (*random, *trained):
         mark = "o-" if row.top1 is None else "s--"
-        left.plot(list(MANTISSAS), list(row.by_mantissa.values()), mark, ms=3, lw=1, label=row.what)
+        left.plot(
+            list(row.by_mantissa), list(row.by_mantissa.values()), mark, ms=3, lw=1, label=row.what
+        )
     left.plot(
         list(MANTISSAS), [6 * m - 5 for m in MANTISSAS], "k:", lw=1, label="gate of random LSTMs"
     )

@@ -261,14 +261,17 @@ _NARROWED: Final = re.compile("(.+)-m([2-7])")
 
 def named_config(name: str) -> Config | None:
     """The configuration of that name. `sim-m5` is `sim` with 5 mantissa bits: for every number of
-    them there is the golden model, which is how a number format is tried out; RTL is built of the
-    listed ones."""
+    them that its accumulator has room for there is the golden model, which is how a number format
+    is tried out; RTL is built of the listed ones."""
     if name in CONFIGS:
         return CONFIGS[name]
     found = _NARROWED.fullmatch(name)
     if found is None or found[1] not in CONFIGS:
         return None
-    return replace(CONFIGS[found[1]], name=name, mant=int(found[2]))
+    try:
+        return replace(CONFIGS[found[1]], name=name, mant=int(found[2]))
+    except ValueError:  # the accumulator can overflow
+        return None
 
 
 OVERLAYS: Final = ("nano", "sim")

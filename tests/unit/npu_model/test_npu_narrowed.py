@@ -23,3 +23,8 @@ def test_a_suffix_changes_the_mantissa_and_nothing_else(mant):
 @pytest.mark.parametrize("name", ["", "giant", "sim-m1", "sim-m8", "sim-m", "-m5", "sim-m5-m5"])
 def test_other_names_name_nothing(name):
     assert named_config(name) is None
+
+
+def test_a_mantissa_that_the_accumulator_has_no_room_for_is_no_configuration():
+    assert named_config("bw_s10-m5") is not None
+    assert named_config("bw_s10-m7") is None

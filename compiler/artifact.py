@@ -46,6 +46,20 @@ class TensorSpec:
     segment: int  # elements between paddings, see targets/npu/layout.py
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Instructions `first` to `end` (not included) of the program: a layer, with the element-wise
+    operators that ride on it."""
+
+    name: str
+    op: str  # of the IR; "load": an input is copied on chip, "rest": of a layer that was cut
+    output: str  # the value it ends with
+    first: int
+    end: int
+    macs: int  # of one sample, padding not counted
+    steps: int  # one after another: of a recurrent layer, else 1
+
+
 @dataclass(frozen=True)
 class CompiledModel:
     name: str
@@ -65,6 +79,7 @@ class CompiledModel:
     pinned: bool
     macs: int
     used: dict[str, tuple[int, int]]
+    layers: tuple[Layer, ...]
     program: bytes = field(repr=False)
     weights: bytes = field(repr=False)
 
@@ -176,6 +191,7 @@ def _model(fields: dict[str, Any], program: bytes, weights: bytes) -> CompiledMo
         outputs=tuple(_spec(each) for each in fields.pop("outputs")),
         host=tuple(_node(each) for each in fields.pop("host")),
         results=tuple(_text(each) for each in fields.pop("results")),
+        layers=tuple(_layer(each) for each in fields.pop("layers")),
         used={_text(key): (_count(a), _count(b)) for key, (a, b) in fields.pop("used").items()},
         pinned=bool(fields.pop("pinned")),
         samples=_count(fields.pop("samples")),
@@ -218,6 +234,14 @@ def spec_vectors(spec: TensorSpec, n: int) -> int:
 
 def _value(each: Any) -> ValueSpec:
     return ValueSpec(_text(each["name"]), tuple(_count(dim) for dim in each["shape"]))
+
+
+def _layer(each: Any) -> Layer:
+    name, op, output = (_text(each[key]) for key in ("name", "op", "output"))
+    first, end, macs, steps = (_count(each[key]) for key in ("first", "end", "macs", "steps"))
+    if not steps or not first <= end:
+        raise ValueError(f"layer {name!r} has {steps} steps, instructions {first} to {end}")
+    return Layer(name, op, output, first, end, macs, steps)
 
 
 def _spec(each: Any) -> TensorSpec:

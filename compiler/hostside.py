@@ -84,7 +84,7 @@ def finish(
     rows = []
     for index in range(count):
         values = {name: array[index] for name, array in (*inputs.items(), *outputs.items())}
-        for node in model.host:
+        for node in (*model.before, *model.host):
             values |= evaluate(node, values)
         rows.append([values[name] for name in model.results])
     return {

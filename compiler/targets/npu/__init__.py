@@ -41,6 +41,7 @@ def compile_graph(graph: Graph, target: str, config: Config, samples: int) -> Co
         pinned=lowered.pinned,
         macs=lowered.macs,
         used=lowered.used,
+        layers=lowered.layers,
         program=encode(lowered.program),
         weights=lowered.weights,
     )

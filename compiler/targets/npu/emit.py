@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from compiler.artifact import Layer
 from compiler.targets.npu.memory import Tiles
 from rtl_sim.spec.npu import (
     LOOP_LEVELS,
@@ -56,25 +57,13 @@ def gathered(
     return Columns(run, x, y, pitch_x if x > 1 else 0, pitch_y if y > 1 else 0, tail)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The instructions of one layer."""
-
-    name: str
-    op: str
-    output: str
-    first: int
-    end: int
-    macs: int
-
-
 class Emitter:
     """Appends instructions; knows which loops are open and what the scalar registers hold."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.program: list[Instr] = []
-        self.spans: list[Span] = []
+        self.layers: list[Layer] = []
         self._loops: list[str] = []
         self._scalars = {scalar: 1 for scalar in Scalar}
         self._scalars |= {Scalar.TAIL: config.beats, Scalar.PITCH_X: 0, Scalar.PITCH_Y: 0}
@@ -92,7 +81,7 @@ class Emitter:
             return
         assert len(self._loops) < LOOP_LEVELS and kind not in self._loops
         self.program.append(Instr(Op.LOOP, 0, count, *steps))
-        start, spans, entry = len(self.program), len(self.spans), dict(self._scalars)
+        start, layers, entry = len(self.program), len(self.layers), dict(self._scalars)
         self._loops.append(kind)
         while True:
             body()
@@ -101,16 +90,16 @@ class Emitter:
                 break
             for key in changed:
                 del entry[key]
-            del self.program[start:], self.spans[spans:]
+            del self.program[start:], self.layers[layers:]
             self._scalars = dict(entry)
         self._loops.pop()
         self.program.append(Instr(Op.END_LOOP))
 
-    def layer(self, name: str, op: str, output: str, macs: int, body: Callable[[], None]) -> None:
-        """What `body` emits is a layer's."""
+    def layer(self, layer: Layer, body: Callable[[], None]) -> None:
+        """What `body` emits is a layer's, of which the instructions' numbers are still open."""
         first = len(self.program)
         body()
-        self.spans.append(Span(name, op, output, first, len(self.program), macs))
+        self.layers.append(replace(layer, first=first, end=len(self.program)))
 
     def rows(self, rows: int) -> None:
         """Set how many rows the next chain has."""

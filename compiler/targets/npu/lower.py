@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from compiler.artifact import Layer
 from compiler.errors import DoesNotFit
 from compiler.targets.npu.blocks import (
     Block,
@@ -26,7 +27,6 @@ from compiler.targets.npu.blocks import (
     writes,
 )
 from compiler.targets.npu.chains import Chains
-from compiler.targets.npu.emit import Span
 from compiler.targets.npu.layout import Layout
 from compiler.targets.npu.memory import Place, Tiles
 from compiler.targets.npu.plan import ADDRESSES, Plan, const_vectors, plan, tiles_of
@@ -47,7 +47,7 @@ class Lowered:
     pinned: bool
     macs: int  # of one sample, padding not counted
     input_vectors: int  # of one sample, with what a last step reads ahead
-    spans: tuple[Span, ...]
+    layers: tuple[Layer, ...]
 
 
 def lower(
@@ -80,7 +80,7 @@ def lower(
         planned.pinned,
         sum(macs(item) for item in planned.items),
         in_size,
-        tuple(emitter.spans),
+        tuple(emitter.layers),
     )
 
 
@@ -129,9 +129,10 @@ class _Lowering:
 
     def _items(self) -> None:
         for index, item in enumerate(self.plan.items):
-            output = "" if isinstance(item, Load) else item.output
-            body = partial(self._item, index)
-            self.emitter.layer(item.name, item.op, output, macs(item), body)
+            output = item.store if isinstance(item, Load) else item.output
+            steps = item.x.rows if isinstance(item, Recurrent) else 1
+            layer = Layer(item.name, item.op, output, 0, 0, macs(item), steps)
+            self.emitter.layer(layer, partial(self._item, index))
 
     def _item(self, index: int) -> None:
         plan, item = self.plan, self.plan.items[index]

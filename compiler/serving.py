@@ -1,4 +1,4 @@
-"""What `hal.serve` finds here: an ONNX model, compiled for the NPU, on a device of the hal.
+"""What `hal.serve` finds here: a model, compiled for the NPU, on a device of the hal.
 
 A device that takes overlays is configured with the NPU; one that computes with golden models (the
 CPU) gives the same bits without a build. Either may stand behind a proxy. `hal.compilers` names
@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compiler.artifact import CompiledModel
+from compiler.artifact import MAGIC, CompiledModel
+from compiler.errors import CompileError
 from compiler.frontend import load_graph
 from compiler.ir import Graph
 from compiler.passes import run_passes
@@ -29,19 +31,66 @@ from hal.registry import open_device
 from hal.serving.seam import Outcome, StateSpec, TensorSpec
 
 
+@dataclass(frozen=True)
 class Servable:
-    """A model compiled so that what it remembers goes in and comes out. Raises CompileError."""
+    """A model compiled so that what it remembers goes in and comes out."""
 
-    def __init__(
-        self, model: bytes | Path, target: str, dims: Mapping[str, int] | None = None
-    ) -> None:
+    compiled: CompiledModel
+    digest: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    states: tuple[ExposedState, ...] = ()
+    stateless: str = ""
+
+    @classmethod
+    def compile(
+        cls, model: bytes | Path, target: str, dims: Mapping[str, int] | None = None
+    ) -> Servable:
+        """An ONNX model. Raises CompileError."""
         config = npu_config(target)
         graph = load_graph(model, dims)
-        exposed, self.states, self.stateless = expose_states(graph)
-        self.compiled: CompiledModel = compile_graph(run_passes(exposed), target, config, 1)
-        self.digest = _digest(graph)
-        self.inputs = tuple(TensorSpec(name, graph.shapes[name]) for name in graph.inputs)
-        self.outputs = tuple(TensorSpec(name, graph.shapes[name]) for name in graph.outputs)
+        exposed, states, stateless = expose_states(graph)
+        return cls(
+            compile_graph(run_passes(exposed), target, config, 1),
+            _digest(graph),
+            tuple(TensorSpec(name, graph.shapes[name]) for name in graph.inputs),
+            tuple(TensorSpec(name, graph.shapes[name]) for name in graph.outputs),
+            states,
+            stateless,
+        )
+
+    @classmethod
+    def image(cls, data: bytes, target: str | None, dims: Mapping[str, int] | None) -> Servable:
+        """What `haltere compile --output` wrote. Raises CompileError."""
+        compiled = CompiledModel.from_bytes(data)
+        if dims or target not in (None, compiled.target):
+            raise CompileError(
+                f"{compiled.name} is compiled already, for {compiled.target}: target and dims are "
+                "of no use; compile the ONNX file anew"
+            )
+        if compiled.samples != 1:
+            raise CompileError(
+                f"{compiled.name} computes {compiled.samples} samples a launch, and a call is one: "
+                "compile it with one"
+            )
+        return cls(
+            compiled,
+            compiled.digest,
+            tuple(TensorSpec(spec.name, spec.shape) for spec in compiled.inputs),
+            tuple(TensorSpec(name, shape) for name, shape in compiled.result_shapes.items()),
+            stateless="a compiled image does not say what its states are; serve the ONNX file",
+        )
+
+
+def servable(model: bytes | Path, target: str | None, dims: Mapping[str, int] | None) -> Servable:
+    """An ONNX model or a compiled image, by its first bytes. Raises CompileError."""
+    if isinstance(model, Path):
+        with suppress(OSError), model.open("rb") as file:  # the frontend says what is wrong
+            if file.read(len(MAGIC)) == MAGIC:
+                model = model.read_bytes()
+    if isinstance(model, bytes) and model.startswith(MAGIC):
+        return Servable.image(model, target, dims)
+    return Servable.compile(model, target or DEFAULT_TARGET, dims)
 
 
 class NpuRunner:
@@ -74,22 +123,22 @@ def open_runner(
     model: bytes | Path, device: str, target: str | None, dims: Mapping[str, int] | None
 ) -> NpuRunner:
     """As hal.serving.seam.Compiler. `target`: "npu:sim" if none. Raises CompileError, HalError."""
-    servable = Servable(model, target or DEFAULT_TARGET, dims)
+    made = servable(model, target, dims)
     with ExitStack() as stack:
         opened = stack.enter_context(open_device(device))
         caps = opened.info.caps
         if caps.configurable:
             from hal.backends.fpga.overlays import overlay  # builds: not for the CPU
 
-            made = overlay(servable.compiled.overlay)
-            opened.configure(made)
-            servable.compiled = servable.compiled.with_overlay(made.digest)
+            build = overlay(made.compiled.overlay)
+            opened.configure(build)
+            made = replace(made, compiled=made.compiled.with_overlay(build.digest))
         elif GOLDEN not in caps.formats:
             raise Unsupported(
                 f"{device} runs neither overlays nor golden models, only "
                 f"{', '.join(caps.formats) or 'nothing'}: serve on an FPGA or on the CPU"
             )
-        runner = NpuRunner(stack.enter_context(opened.open_context()), servable)
+        runner = NpuRunner(stack.enter_context(opened.open_context()), made)
         stack.push(runner.owned)
         runner.owned = stack.pop_all()
     return runner

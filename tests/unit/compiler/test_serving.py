@@ -4,13 +4,21 @@ to device, and a device that stays usable whatever a call did."""
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import hal
 from compiler import Emulator, compile_onnx
-from compiler.errors import BadInput, MalformedModel, RunTimeout, UnknownTarget
+from compiler.errors import (
+    ArtifactError,
+    BadInput,
+    CompileError,
+    MalformedModel,
+    RunTimeout,
+    UnknownTarget,
+)
 from compiler.report import snr_db
 from compiler.serving import NpuRunner, Servable
 from hal.errors import DeviceLost, StateError, Unsupported
@@ -143,7 +151,7 @@ def test_a_session_halted_in_mid_launch_and_moved_keeps_every_bit(models, fpga_s
     """The halting law: the fabric under a session is stopped at random cycles, carried to another
     device and goes on; states and answers are those of the CPU, where nothing was halted."""
     x, model = floats(4, 12, 1, FEATURES), models.recurrent(op, FEATURES, HIDDEN, 2)
-    moved = Model(NpuRunner(fpga_sim.overlay("npu-nano"), Servable(model, NANO))).session()
+    moved = Model(NpuRunner(fpga_sim.overlay("npu-nano"), Servable.compile(model, NANO))).session()
     with hal.serve(model, "cpu:0", target=NANO) as m:
         calm = m.session()
         for part in parts(x, 2):
@@ -167,7 +175,7 @@ def cnn(models) -> bytes:
 @needs_fpga
 @pytest.mark.haltable(cycles=5000, moves=4, runs=3)
 def test_a_convolution_halted_in_mid_launch_and_moved_keeps_every_bit(models, fpga_sim):
-    moved = Model(NpuRunner(fpga_sim.overlay("npu-nano"), Servable(cnn(models), NANO)))
+    moved = Model(NpuRunner(fpga_sim.overlay("npu-nano"), Servable.compile(cnn(models), NANO)))
     with hal.serve(cnn(models), "cpu:0", target=NANO) as calm:
         for seed in range(5):
             x = floats(seed, 1, 1, 3, 3)
@@ -199,8 +207,8 @@ def test_another_models_state_is_refused_by_name(models):
 
 def test_a_call_that_is_late_leaves_a_device_that_can_be_used(models, golden):
     driver, context = golden("nano")
-    model = Servable(models.mlp(20, 16, 5), NANO)
-    model.compiled = model.compiled.with_overlay("ab" * 32)
+    model = Servable.compile(models.mlp(20, 16, 5), NANO)
+    model = replace(model, compiled=model.compiled.with_overlay("ab" * 32))
     m = Model(NpuRunner(context, model))
     x, other = floats(1, 1, 20), floats(2, 1, 20)
     expected = m(x)
@@ -236,6 +244,33 @@ def test_what_cannot_be_served_is_told(models, changed, error, what):
     asked = {"model": models.mlp(8, 4), "device": "cpu:0", "target": NANO} | changed
     with pytest.raises(error, match=what):
         hal.serve(**asked)
+
+
+def test_a_compiled_image_is_served_as_it_is(models, tmp_path):
+    compiled = compile_onnx(lstm(models, 2), NANO)
+    path, x = tmp_path / "image", floats(8, 2, 1, FEATURES)
+    path.write_bytes(compiled.to_bytes())
+    with hal.serve(path, "cpu:0") as m:
+        assert m.kind == NANO
+        np.testing.assert_array_equal(m(x), Emulator(compiled).run({"x": x})["y"])
+        with pytest.raises(Unsupported, match="serve the ONNX file"):
+            m.session()
+
+
+@pytest.mark.parametrize(
+    ("samples", "damage", "asked", "error", "what"),
+    [
+        (1, 0, {"target": "npu:sim"}, CompileError, "compiled already, for npu:nano"),
+        (1, 0, {"dims": {"steps": 2}}, CompileError, "compiled already"),
+        (4, 0, {}, CompileError, "4 samples a launch"),
+        (1, 1, {}, ArtifactError, "damaged"),
+    ],
+)
+def test_an_image_that_does_not_fit_is_told(models, samples, damage, asked, error, what):
+    image = bytearray(compile_onnx(models.mlp(8, 4), NANO, samples=samples).to_bytes())
+    image[-1] ^= damage
+    with pytest.raises(error, match=what):
+        hal.serve(bytes(image), "cpu:0", **asked)
 
 
 @pytest.mark.parametrize("device", ["cpu:0", FPGA])

@@ -11,7 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import hal
+from hal.errors import HalError
 from hal.testing.fpga_sim import absence
+from proxy.errors import ProxyError
 from proxy.launcher import spawn
 from proxy.move import move
 from proxy.paths import ROOT_VARIABLE, SESSION_VARIABLE
@@ -82,3 +84,28 @@ def test_a_session_whose_device_is_moved_keeps_every_bit_and_cycle(
     for index, (answer, _) in enumerate(seen):
         np.testing.assert_array_equal(answer, expected[index % CALLS])
     assert len({cycles for _, cycles in seen}) == 1
+
+
+def test_a_session_outlives_the_server_of_its_device(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed, not moved: a call is lost, and what the session remembers is not."""
+    monkeypatch.setenv(ROOT_VARIABLE, str(root))
+    xs = np.random.default_rng(7).standard_normal((6, 1, 1, FEATURES)).astype(np.float32)
+    model = step_model()
+    with hal.serve(model, "cpu:1", target="npu:nano") as m:
+        calm = m.session()
+        expected = [calm(x) for x in xs]
+    doomed = spawn("cpu:0", root, "doomed", tied=True)
+    with hal.serve(model, "proxy:doomed", target="npu:nano") as m:
+        s = m.session()
+        answers = [s(x) for x in xs[:3]]
+        doomed.kill()
+        with pytest.raises((HalError, ProxyError)) as lost:
+            s(xs[3])
+        assert lost.value.disposition == "migrate"
+        assert s.calls == 3
+    with hal.serve(model, "proxy:cpu:0", target="npu:nano") as m:
+        s = m.session(s.state())
+        answers += [s(x) for x in xs[3:]]
+    np.testing.assert_array_equal(answers, expected)

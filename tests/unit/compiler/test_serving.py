@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import hal
 from compiler import Emulator, compile_onnx
@@ -77,33 +79,35 @@ def test_a_session_gives_the_bits_of_one_long_sequence(models, device, size):
         assert s.calls == 8 // size
 
 
-@pytest.mark.parametrize("states", [False, True])
-@pytest.mark.parametrize(
-    ("op", "attrs"),
-    [
-        ("RNN", {}),
-        ("GRU", {}),
-        ("GRU", {"linear_before_reset": 1}),
-        ("LSTM", {}),
-    ],
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    layer=st.sampled_from(
+        [("RNN", {}), ("GRU", {}), ("GRU", {"linear_before_reset": 1}), ("LSTM", {})]
+    ),
+    states=st.booleans(),
+    cuts=st.lists(st.integers(1, 3), min_size=1, max_size=4),
 )
-def test_every_recurrent_layer_has_sessions(models, op, attrs, states):
-    x = floats(1, 6, 1, FEATURES)
+def test_a_sequence_may_be_cut_anywhere(models, layer, states, cuts):
+    """Each piece by a model of its length, on a device of its own, from the stored state."""
+    op, attrs = layer
+    x = floats(1, sum(cuts), 1, FEATURES)
 
-    def layer(steps: int, states: bool) -> bytes:
-        return models.recurrent(op, FEATURES, HIDDEN, steps, states=states, **attrs)
+    def served(steps: int, states: bool) -> Model:
+        model = models.recurrent(op, FEATURES, HIDDEN, steps, states=states, **attrs)
+        return hal.serve(model, "cpu:0", target=NANO)
 
-    with (
-        hal.serve(layer(6, False), "cpu:0", target=NANO) as whole,
-        hal.serve(layer(2, states), "cpu:0", target=NANO) as m,
-    ):
-        expected, s = whole(x), m.session()
-        answers = [s(part) for part in parts(x, 2)]
-        y = np.concatenate([answer["y"] for answer in answers])
-        np.testing.assert_array_equal(y, expected["y"])
-        for name, array in s.state().arrays.items():
-            key = "y_c" if "c" in name.rpartition(".")[2] else "y_h"
-            np.testing.assert_array_equal(array, expected[key])
+    with served(len(x), False) as whole:
+        expected = whole(x)
+    kept, at, answers = b"", 0, []
+    for size in cuts:
+        with served(size, states) as m:
+            s = m.session(State.from_bytes(kept) if kept else None)
+            answers.append(s(x[at : at + size])["y"])
+            kept, at = s.state().to_bytes(), at + size
+    np.testing.assert_array_equal(np.concatenate(answers), expected["y"])
+    for name, array in State.from_bytes(kept).arrays.items():
+        key = "y_c" if "c" in name.rpartition(".")[2] else "y_h"
+        np.testing.assert_array_equal(array, expected[key])
 
 
 @needs_fpga

@@ -45,6 +45,8 @@ POOLS = ("maxpool", "avgpool")
 GATES: Mapping[str, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 """Recurrent operators, and how many matrices each has a source."""
 
+MAX_KERNEL = 1 << 26  # weights of a convolution, those between groups counted; they are zeros
+
 
 class ShapeError(ValueError):
     """Operands that do not fit an operator. The frontend makes a refusal of it; after that it
@@ -200,6 +202,8 @@ def _conv(node: Node, ins: list[Shape]) -> list[Shape]:
         raise ShapeError(
             f"convolution of {channels} channels by weights {list(w)} in {groups} groups"
         )
+    if w[0] * w[1] * w[2] * channels > MAX_KERNEL:
+        raise ShapeError(f"weights {list(w)} over {channels} channels: too large for any target")
     _check_bias(ins, w[0])
     window = window_of(node, {name: shape for name, shape in zip(node.inputs, ins, strict=True)})
     return [(1, *window.output(height, width), w[0])]

@@ -16,6 +16,8 @@ Operators (inputs -> outputs; an absent optional input is ""):
     conv       x, w, [b]      -> y     x [1,H,W,C], w [O,kh,kw,C/groups], b [O];
                                        attrs groups, window
     maxpool avgpool  x        -> y     x [1,H,W,C]; attrs kernel, window; avgpool count_pads
+    patches    x              -> y     y [1,H',W',kh*kw*C]: the pixels under a window side by side;
+                                       attrs kernel, window; runs on the host
     rnn        x, w, r, [b], [h0]        -> [y], [y_h]          attr activation
     gru        x, w, r, [b], [h0]        -> [y], [y_h]          attr linear_before_reset
     lstm       x, w, r, [b], [h0], [c0]  -> [y], [y_h], [y_c]
@@ -42,6 +44,8 @@ ACTIVATIONS = ("relu", "sigmoid", "tanh")
 POOLS = ("maxpool", "avgpool")
 GATES: Mapping[str, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 """Recurrent operators, and how many matrices each has a source."""
+
+MAX_KERNEL = 1 << 26  # weights of a convolution, those between groups counted; they are zeros
 
 
 class ShapeError(ValueError):
@@ -108,7 +112,7 @@ class Window:
 
 def window_of(node: Node, shapes: Mapping[str, Shape]) -> Window:
     """Raises ShapeError for what no window can be."""
-    kernel = node.attr_shape("kernel") if node.op in POOLS else shapes[node.inputs[1]][1:3]
+    kernel = shapes[node.inputs[1]][1:3] if node.op == "conv" else node.attr_shape("kernel")
     strides, dilations, pads = map(node.attr_shape, ("strides", "dilations", "pads"))
     if (len(kernel), len(strides), len(dilations), len(pads)) != (2, 2, 2, 4):
         raise ShapeError(f"window {kernel}, strides {strides}, dilations {dilations}, pads {pads}")
@@ -198,6 +202,8 @@ def _conv(node: Node, ins: list[Shape]) -> list[Shape]:
         raise ShapeError(
             f"convolution of {channels} channels by weights {list(w)} in {groups} groups"
         )
+    if w[0] * w[1] * w[2] * channels > MAX_KERNEL:
+        raise ShapeError(f"weights {list(w)} over {channels} channels: too large for any target")
     _check_bias(ins, w[0])
     window = window_of(node, {name: shape for name, shape in zip(node.inputs, ins, strict=True)})
     return [(1, *window.output(height, width), w[0])]
@@ -214,6 +220,12 @@ def _pool(node: Node, ins: list[Shape]) -> list[Shape]:
         if any(set(window.taps(axis, size, at)) == {None} for at in edges):
             raise ShapeError(f"a window of {window.kernel} that sees no pixel, only padding")
     return [(1, *out, channels)]
+
+
+def _patches(node: Node, ins: list[Shape]) -> list[Shape]:
+    height, width, channels = _image(node, ins[0])
+    window = window_of(node, {})
+    return [(1, *window.output(height, width), channels * prod(window.kernel))]
 
 
 def _recurrent(node: Node, ins: list[Shape]) -> list[Shape]:
@@ -247,6 +259,7 @@ _RULES: Mapping[str, Callable[[Node, list[Shape]], list[Shape]]] = {
     "transpose": _transpose,
     "softmax": _softmax,
     "conv": _conv,
+    "patches": _patches,
     **dict.fromkeys(POOLS, _pool),
     **dict.fromkeys(GATES, _recurrent),
     **dict.fromkeys(ELEMENTWISE, lambda node, ins: [broadcast(ins[0], ins[1])]),

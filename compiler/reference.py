@@ -138,6 +138,11 @@ def dense_kernel(w: Array, groups: int) -> Array:
     return dense
 
 
+def _under(node: Node, ins: Sequence[Array | None]) -> list[Array]:
+    patches = _patches(_present(ins[0])[0], window_of(node, {}), 0.0)
+    return [np.concatenate(patches, axis=-1)[None]]
+
+
 def _maxpool(node: Node, ins: Sequence[Array | None]) -> list[Array]:
     patches = _patches(_present(ins[0])[0], window_of(node, {}), -np.inf)
     return [np.max(patches, axis=0)[None]]
@@ -169,6 +174,7 @@ _RULES: Mapping[str, Callable[[Node, Sequence[Array | None]], list[Array]]] = {
     "gru": _gru,
     "lstm": _lstm,
     "conv": _conv,
+    "patches": _under,
     "maxpool": _maxpool,
     "avgpool": _avgpool,
     "matmul": lambda node, ins: [_present(ins[0]) @ _present(ins[1])],

@@ -1,7 +1,7 @@
 """Cut the graph in three: what the host does before the device, the device's part, and the tail
 that the host does better.
 
-Before: inputs moved (transposed) into the order in which the device reads them. Tail: softmax,
+Before: inputs moved into the order in which the device reads them. Tail: softmax,
 relabellings and moves from which no device operator reads. Not a pass of the pipeline: it yields
 three things, and it is the last step before a target.
 """
@@ -15,7 +15,7 @@ from compiler.ir import Graph, Node
 from compiler.passes.drop_dead import drop_dead
 
 MOVES = frozenset({"reshape", "transpose"})
-HOST_OPS = MOVES | {"softmax"}
+HOST_OPS = MOVES | {"softmax", "patches"}
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,12 @@ def _head(graph: Graph, nodes: Sequence[Node]) -> tuple[Node, ...]:
     """Moves of inputs, with the relabellings that they read; other relabellings cost nothing on
     the device."""
     made = set(graph.inputs)
-    moves = _collect(nodes, lambda node: node.op in MOVES and node.inputs[0] in made, made)
+    ops = MOVES | {"patches"}
+    moves = _collect(nodes, lambda node: node.op in ops and node.inputs[0] in made, made)
     needed: set[str] = set()
     kept: list[Node] = []
     for node in reversed(moves):
-        if node.op == "transpose" or node.outputs[0] in needed:
+        if node.op != "reshape" or node.outputs[0] in needed:
             needed.add(node.inputs[0])
             kept.append(node)
     return tuple(reversed(kept))

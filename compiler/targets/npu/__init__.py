@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from compiler.artifact import CompiledModel, TensorSpec, ValueSpec
 from compiler.ir import Graph
+from compiler.passes.gather_first import gather_first
 from compiler.passes.split_host import split_host
 from compiler.targets.npu.form import form_blocks
 from compiler.targets.npu.layout import Layout
@@ -16,7 +17,7 @@ from rtl_sim.spec.npu import Config, encode
 
 def compile_graph(graph: Graph, target: str, config: Config, samples: int) -> CompiledModel:
     """Raises UnsupportedOp, BadWeights, DoesNotFit."""
-    parts = split_host(graph)
+    parts = split_host(gather_first(graph, config.n))
     device = parts.device
     layout = legalize(device, parts.after, config.n)
     blocks = form_blocks(device, layout)

@@ -74,22 +74,29 @@ class Emitter:
         """Repeat what `body` emits; kind: "sample", "outer", "inner". One turn needs no loop.
         `steps`: what a turn adds to addresses in the input and output buffers.
 
-        A register that a turn leaves as it found it is set before the loop, if at all; `body` is
+        A register that has one value throughout is set before the loop, not in it; `body` is
         called again until that is settled."""
         if count == 1:
             body()
             return
         assert len(self._loops) < LOOP_LEVELS and kind not in self._loops
-        self.program.append(Instr(Op.LOOP, 0, count, *steps))
         start, layers, entry = len(self.program), len(self.layers), dict(self._scalars)
+        before: list[Instr] = []
         self._loops.append(kind)
         while True:
+            self.program += [*before, Instr(Op.LOOP, 0, count, *steps)]
+            first = len(self.program)
             body()
             changed = {key for key, value in entry.items() if self._scalars.get(key) != value}
             if not changed:
                 break
             for key in changed:
-                del entry[key]
+                writes = [i for i in self.program[first:] if (i.op, i.mem) == (Op.S_WR, key)]
+                if {i.addr for i in writes} == {self._scalars[key]}:
+                    before.append(writes[0])
+                    entry[key] = self._scalars[key]
+                else:
+                    del entry[key]
             del self.program[start:], self.layers[layers:]
             self._scalars = dict(entry)
         self._loops.pop()

@@ -59,6 +59,8 @@ def _reason(graph: Graph, node: Node) -> str:
         if node.inputs[1] not in graph.constants or node.inputs[0] in graph.constants:
             return "the second factor must be a constant matrix, the first must not be constant"
         return "C must be a constant vector that is the same for every row"
+    if node.op == "conv" and any(name not in graph.constants for name in node.inputs[1:] if name):
+        return "its weights and bias must be constants: they are pinned on chip"
     if node.op == "transpose":
         return "it moves data; on the device only axes of length 1 may move"
     if node.op == "softmax":

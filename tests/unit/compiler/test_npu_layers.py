@@ -255,3 +255,49 @@ def test_a_convolution_larger_than_the_matrix_memory_is_spilled(models):
     constants = {"w": models.weights(1, 100, 70, 3, 3, scale=0.05)}
     model = models.build(nodes, {"x": [1, 70, 4, 4]}, {"y": [1, 100, 4, 4]}, constants)
     assert not check(models, model, "npu:sim").pinned
+
+
+# ---- what the host does before the device
+
+
+def test_the_host_gathers_the_pixels_of_a_first_convolution_that_has_few_channels(models):
+    """One tile instead of nine; where channels fill the vectors anyway, the image stays whole."""
+    few, many = (
+        compile_onnx(
+            models.build(
+                [models.node("Conv", ["x", "w"], ["y"], pads=[1] * 4)],
+                {"x": [1, channels, 6, 6]},
+                {"y": [1, 8, 6, 6]},
+                {"w": floats(1, 8, channels, 3, 3)},
+            ),
+            "npu:sim",
+        )
+        for channels in (2, 32)
+    )
+    assert [node.op for node in few.before] == ["transpose", "patches"]
+    assert few.used["MatrixRf tiles"][0] == 1
+    assert [node.op for node in many.before] == ["transpose"]
+    assert many.used["MatrixRf tiles"][0] == 9
+
+
+def test_an_image_that_is_read_twice_is_handed_over_once(models):
+    nodes = [
+        models.node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+        models.node("Add", ["x", "c"], ["s"]),
+        models.node("MaxPool", ["s"], ["y"], kernel_shape=[2, 2], pads=[1, 0, 1, 0]),
+    ]
+    constants = {"w": floats(1, 3, 3, 3, 3)}
+    model = models.build(nodes, {"x": [1, 3, 5, 5]}, {"y": [1, 3, 6, 4]}, constants)
+    compiled = check(models, model, "npu:sim4")
+    assert len(compiled.fed) == 1 and [node.op for node in compiled.before] == ["transpose"]
+
+
+def test_a_moved_input_may_be_an_output_too(models):
+    nodes = [
+        models.node("Transpose", ["x"], ["t"], perm=[1, 0]),
+        models.node("Relu", ["t"], ["y"]),
+        models.node("MatMul", ["t", "w"], ["z"]),
+    ]
+    outputs = {"t": [3, 5], "y": [3, 5], "z": [3, 2]}
+    model = models.build(nodes, {"x": [5, 3]}, outputs, {"w": floats(1, 5, 2)})
+    check(models, model, "npu:sim", SMALL_SNR_DB)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from compiler import Emulator, compile_onnx
+from compiler.emulator import executed_instructions
 from compiler.errors import (
     BadInput,
     BadWeights,
@@ -16,7 +18,7 @@ from compiler.errors import (
     UnknownTarget,
     UnsupportedOp,
 )
-from rtl_sim.spec.npu import Op
+from rtl_sim.spec.npu import Instr, Op, Scalar, Stat, encode
 
 
 def floats(seed: int, *shape: int) -> np.ndarray:
@@ -242,3 +244,40 @@ def test_values_beyond_binary16_saturate_and_do_not_wrap(models):
     x = np.array([[1e9, -1e9, 60000, 1e-9]], np.float32)
     y = Emulator(compile_onnx(model, "npu:nano")).run({"x": x})["y"]
     np.testing.assert_array_equal(y, [[65504, -65504, 65504, 0]])
+
+
+def test_a_program_that_would_not_end_is_refused_by_the_emulator(models):
+    compiled = compile_onnx(models.mlp(8, 4), "npu:nano")
+    turns = [Instr(Op.LOOP, 0, 65535)] * 3
+    body = [Instr(Op.S_WR, Scalar.ROWS, 1)]
+    endless = replace(compiled, program=encode([*turns, *body, *[Instr(Op.END_LOOP)] * 3]))
+    with pytest.raises(CompileError, match="at most"):
+        Emulator(endless)
+    assert executed_instructions(compiled.program) == compiled.instructions
+
+
+def test_a_loop_counts_with_every_turn(models):
+    one, many = (compile_onnx(models.lstm(8, 16, steps), "npu:nano") for steps in (2, 11))
+    executed = [executed_instructions(each.program) for each in (one, many)]
+    stats = []
+    for compiled in (one, many):
+        emulator = Emulator(compiled)
+        emulator.run({"x": floats(1, *compiled.inputs[0].shape)})
+        stats.append(int(emulator.last_stats[0, Stat.INSTRUCTIONS]))
+    assert executed == stats
+
+
+def test_weights_that_the_model_computes_are_refused(models):
+    nodes = [models.node("Relu", ["w"], ["v"]), models.node("Conv", ["x", "v"], ["y"], name="c")]
+    shapes = {"x": [1, 2, 4, 4], "w": [3, 2, 3, 3]}
+    model = models.build(nodes, shapes, {"y": [1, 3, 2, 2]})
+    with pytest.raises(UnsupportedOp, match=r"Conv .*constants"):
+        compile_onnx(model)
+
+
+def test_groups_that_would_fill_memory_with_zeros_are_refused(models):
+    node = models.node("Conv", ["x", "w"], ["y"], group=20000)
+    constants = {"w": np.ones((20000, 1, 1, 1), np.float32)}
+    model = models.build([node], {"x": [1, 20000, 1, 1]}, {"y": [1, 20000, 1, 1]}, constants)
+    with pytest.raises(UnsupportedOp, match="too large for any target"):
+        compile_onnx(model)

@@ -1,11 +1,12 @@
 """What a mantissa bit is worth: SNR and top-1 on the NPU's arithmetic, against float32.
 
-    python benchmarks/number_formats.py [--svg FILE] [--json FILE] [--models DIR]
+    python benchmarks/number_formats.py [--page FILE] [--json FILE] [--models DIR]
 
 For 2 to 7 mantissa bits, on the golden model, which equals the RTL in every bit: random products
 and LSTMs, and the nets of examples/models on all samples that were held out (DIR has them; without
-it they are trained first, some seconds). float32 is onnxruntime's. The plot is that of
-docs/number-formats.md. A net that the compiler refuses is told with its reason, and left out.
+it they are trained first, some seconds). float32 is onnxruntime's. A net that the compiler refuses
+is told with its reason, and left out. --page docs/number-formats.md puts the tables into that page
+and the plot beside it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ BLOCKS = ("nano", "sim", "edge", "a10")  # configurations that differ in what sh
 SAMPLES = 20  # of a random model
 EXAMPLE = Path(__file__).parents[1] / "examples" / "models" / "train.py"
 TRAIN_TIMEOUT_S = 600
+BEGIN, END = "<!-- measured -->", "<!-- end -->"  # of the tables, in the page
 Array = np.ndarray[Any, Any]
 
 
@@ -141,6 +143,27 @@ def loss(row: Row) -> dict[int, float]:
     return {m: 100 * (row.top1_float32 - value) for m, value in row.top1.items()}
 
 
+def markdown(first: str, rows: list[tuple[str, Mapping[int, float]]], form: str) -> str:
+    lines = [[first, *map(str, MANTISSAS)], ["---"] * (1 + len(MANTISSAS))]
+    for what, values in rows:
+        lines.append([what, *(format(values[m], form) if m in values else "" for m in MANTISSAS)])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def write_page(random: list[Row], trained: list[Row], page: Path) -> None:
+    head, _, rest = page.read_text().partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    snr = [(row.what, row.by_mantissa) for row in (*random, *trained)]
+    lost = [(f"{row.what} ({row.top1_float32:.2%})", loss(row)) for row in trained]
+    tables = (
+        f"SNR in dB:\n\n{markdown('mantissa bits', snr, '.1f')}\n"
+        "Points of top-1 lost against float32, on all samples that were held out:\n\n"
+        f"{markdown('net (top-1 in float32)', lost, '+.2f')}"
+    )
+    page.write_text(f"{head}{BEGIN}\n{tables}{END}{tail}")
+    draw(random, trained, page.with_suffix(".svg"))
+
+
 def draw(random: list[Row], trained: list[Row], path: Path) -> None:
     import matplotlib  # only for those who want the plot
 
@@ -170,7 +193,7 @@ def draw(random: list[Row], trained: list[Row], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--svg", type=Path)
+    parser.add_argument("--page", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--models", type=Path)
     args = parser.parse_args()
@@ -185,8 +208,8 @@ def main() -> None:
     console.print(table("SNR against float32, dB", snr, ".1f"))
     lost = [(f"{row.what} ({row.top1_float32:.2%})", loss(row)) for row in trained]
     console.print(table("points of top-1 lost against float32 (in brackets)", lost, "+.2f"))
-    if args.svg:
-        draw(random, trained, args.svg)
+    if args.page:
+        write_page(random, trained, args.page)
     found = {"random": [asdict(row) for row in random], "trained": [asdict(row) for row in trained]}
     report(found, args.json)
 

@@ -64,7 +64,12 @@ def dump(bench: Bench, npu: Npu) -> None:
 
 @pytest.mark.parametrize(
     ("name", "programs"),
-    [("nano", 150), pytest.param("nano8", 100, marks=pytest.mark.slow), ("sim", 40)],
+    [
+        ("nano", 150),
+        pytest.param("nano8", 100, marks=pytest.mark.slow),
+        ("sim", 40),
+        pytest.param("sim4", 60, marks=pytest.mark.slow),
+    ],
 )
 def test_random_programs_give_what_the_golden_model_gives(name, programs):
     bench, npu = pair(name)

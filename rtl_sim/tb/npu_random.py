@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -160,7 +161,7 @@ class Generator:
         self.code.append(Instr(Op.S_WR, scalar, value))
         if scalar is Scalar.ROWS:
             self.rows = value
-        else:
+        elif scalar is Scalar.COLS:
             self.cols = value
 
     def _fill(self) -> None:
@@ -193,7 +194,8 @@ class Generator:
         elif choice < 0.33:
             self._matrix_chain()
         self._set(Scalar.ROWS, int(self.rng.integers(1, MAX_SIDE + 1)))
-        self._set(Scalar.COLS, int(self.rng.integers(1, MAX_SIDE + 1)))
+        widest = min(MAX_SIDE, self.config.tiles // self.rows)
+        self._set(Scalar.COLS, int(self.rng.integers(1, widest + 1)))
         if self.rng.random() < 0.3:
             self._set(Scalar.TAIL, int(self.rng.integers(1, self.config.beats + 1)))
         self._vector_chain()
@@ -245,9 +247,9 @@ class Generator:
         window = self.rng.random() < 0.3
         extent = self.cols
         if window:
-            run, x, y = self._pick(
-                [(1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2), (1, 2, 2), (2, 2, 1)]
-            )
+            shapes = [(1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2), (1, 2, 2), (2, 2, 1)]
+            widest = self.config.tiles // self.rows
+            run, x, y = self._pick([shape for shape in shapes if prod(shape) <= widest])
             pitch_x, pitch_y = (int(pitch) for pitch in self.rng.integers(0, 4, 2))
             for scalar, value in zip(
                 (Scalar.RUN, Scalar.WIN_X, Scalar.WIN_Y, Scalar.PITCH_X, Scalar.PITCH_Y),

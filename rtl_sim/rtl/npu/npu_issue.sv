@@ -49,7 +49,7 @@ module npu_issue #(
   always_comb begin
     blocked = 1'b0;
     for (j = 0; j < LOADS; j = j + 1) begin
-      if (after_q[issued_q[QW-1:0]*LOADS + j] && chain.line < load_line_i[j*16 +: 16] + load_lines_i[j*16 +: 16]
+      if (after_q[issued_q[QW-1:0]*LOADS + j] && load_busy_i[j] && chain.line < load_line_i[j*16 +: 16] + load_lines_i[j*16 +: 16]
           && load_line_i[j*16 +: 16] < chain.line + chain.lines) blocked = 1'b1;
     end
     if (row_q != 0) blocked = 1'b0;

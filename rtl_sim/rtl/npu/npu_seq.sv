@@ -65,8 +65,8 @@ module npu_seq #(
   import npu_pkg::*;
   import npu_chain_pkg::*;
   localparam PW = $clog2(PROGRAM);
-  localparam [2:0] S_IDLE = 0, S_CHECK = 1, S_ASK = 2, S_FETCH = 3, S_RUN = 4, S_DRAIN = 5,
-                   S_STATS = 6;
+  localparam [2:0] S_IDLE = 0, S_CHECK = 1, S_ASK = 2, S_FETCH = 3, S_FIRST = 4, S_RUN = 5,
+                   S_DRAIN = 6, S_STATS = 7;
 
   logic [2:0]    state_q, state_d;
   logic [PW:0]   pc_q, pc_d;        // one bit more: n_instr may equal the depth
@@ -266,7 +266,8 @@ module npu_seq #(
         state_d = (fail != ST_OK) ? S_DRAIN : S_ASK;
       end
       S_ASK:   if (fetch_ready_i) state_d = S_FETCH;
-      S_FETCH: if (fetch_done_i)  state_d = S_RUN;
+      S_FETCH: if (fetch_done_i)  state_d = S_FIRST;
+      S_FIRST: state_d = S_RUN;  // a program of one instruction has only now been written
       S_RUN: begin
         if (bus_error_i)  fail = ST_BUS;
         else if (at_end) begin

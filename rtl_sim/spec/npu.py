@@ -259,12 +259,13 @@ OVERLAYS: Final = ("nano", "sim")
 """Configurations that ship as overlays, named npu-<configuration>."""
 
 SOURCES: Final = (
-    ("npu_pkg.sv",),
-    ("npu_round.sv", "npu_tanh_rom.sv", "npu_quant.sv", "npu_dot.sv", "npu_accum.sv"),
-    ("npu_fadd.sv", "npu_fmul.sv", "npu_act.sv", "npu_decode.sv", "npu_ram.sv"),
-    ("npu_lane.sv", "npu_row.sv"),
-    ("npu_ctrl.sv", "npu_dma.sv", "npu_loader.sv", "npu_mfu.sv", "npu_mv.sv", "npu_seq.sv"),
-    ("npu_stats.sv",),
+    ("npu_pkg.sv", "npu_chain_pkg.sv"),
+    ("npu_round.sv", "npu_tanh_rom.sv", "npu_fadd.sv", "npu_fmul.sv", "npu_dot.sv", "npu_accum.sv"),
+    ("npu_ram.sv", "npu_fifo.sv", "npu_read.sv", "npu_write.sv", "npu_loops.sv", "npu_decode.sv"),
+    ("npu_quant.sv", "npu_add.sv", "npu_act.sv", "npu_mul.sv", "npu_row.sv", "npu_busy.sv"),
+    ("npu_columns.sv", "npu_issue.sv", "npu_entry.sv", "npu_pipe.sv", "npu_input.sv"),
+    ("npu_ctrl.sv", "npu_seq.sv", "npu_chains.sv", "npu_output.sv", "npu_loader.sv"),
+    ("npu_engine.sv", "npu_stats.sv"),
     ("npu.sv",),
 )
 """The RTL in levels: a file needs only what stands in levels before its own."""

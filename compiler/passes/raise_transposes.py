@@ -12,6 +12,7 @@ import numpy as np
 
 from compiler.ir import ACTIVATIONS, ELEMENTWISE, Array, Graph, Node
 from compiler.passes.fold_views import unmoved
+from compiler.passes.split_host import tail
 
 Perm = tuple[int, ...]
 
@@ -19,11 +20,13 @@ Perm = tuple[int, ...]
 def raise_transposes(graph: Graph) -> Graph:
     constants = dict(graph.constants)
     liftable = _liftable(graph)
+    by_host = {node.outputs for node in tail(graph)}  # these need not go up
     wanted: dict[str, Perm] = {}  # how somebody later reads a value
     nodes: list[Node] = []  # the last one first
     for node in reversed(graph.nodes):
         output = node.outputs[0]
-        if node.op == "transpose" and not unmoved(graph.shapes[node.inputs[0]], _perm(node)):
+        moves = node.op == "transpose" and node.outputs not in by_host
+        if moves and not unmoved(graph.shapes[node.inputs[0]], _perm(node)):
             wanted.setdefault(node.inputs[0], _perm(node))
         moving = [name for name in node.inputs if name and name not in graph.constants]
         alike = all(graph.shapes[name] == graph.shapes.get(output) for name in moving)

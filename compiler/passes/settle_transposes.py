@@ -7,7 +7,7 @@ from compiler.passes.drop_dead import drop_dead
 from compiler.passes.raise_transposes import raise_transposes
 from compiler.passes.sink_transposes import sink_transposes
 
-MOST_TURNS = 8  # more than two were never needed; the bound keeps a strange model from going on
+MOST_TURNS = 8  # two or three are the rule; the bound keeps a strange model from going on
 
 
 def settle_transposes(graph: Graph) -> Graph:

@@ -55,22 +55,26 @@ class _Read:
 
 
 class _Bus:
-    """The read channel: one burst at a time, those of vectors before those of the long transfer."""
+    """The read channel: one burst at a time, those of vectors before those of the long transfer.
 
-    def __init__(self, latency: int) -> None:
+    Whoever waits for the long transfer may stand before chains whose vectors are read meanwhile:
+    `expected` has the vectors that an earlier walk through the program asked for, and when."""
+
+    def __init__(self, latency: int, expected: list[tuple[int, int, int]]) -> None:
         self.latency = latency
+        self.expected = expected
+        self.asked: list[tuple[int, int, int]] = []  # (when, place, beats)
+        self.early: deque[int] = deque()  # last beats of vectors that were read before their turn
         self.free = 0  # when the state machine may choose again
         self.long: _Read | None = None
 
-    def _burst(self, read: _Read) -> int:
-        """Run one burst; the cycle of its last beat."""
+    def _burst(self, read: _Read) -> None:
         beats = min(read.left, BURST, PAGE - read.place % PAGE)
         last = read.at + FIRST_BEAT + self.latency + beats - 1
         read.place += beats
         read.left -= beats
         read.at = self.free = last + 1
         read.last = last
-        return last
 
     def begin_long(self, place: int, beats: int, asked: int) -> None:
         self.finish_long()
@@ -81,20 +85,28 @@ class _Bus:
         if self.long is None:
             return -1
         while self.long.left:
-            self._burst(self.long)
+            turn = len(self.asked) + len(self.early)
+            if turn < len(self.expected) and self.expected[turn][0] + 2 <= self.long.at:
+                self.early.append(self._vector(*self.expected[turn]))
+            else:
+                self._burst(self.long)
         return self.long.last
 
-    def vector(self, place: int, beats: int, asked: int) -> int:
+    def vector(self, asked: int, place: int, beats: int) -> int:
         """The cycle of the last beat of a vector asked for at `asked`."""
+        self.asked.append((asked, place, beats))
+        return self.early.popleft() if self.early else self._vector(asked, place, beats)
+
+    def _vector(self, asked: int, place: int, beats: int) -> int:
         long = self.long
         while long is not None and long.left and long.at <= asked + 1:
             self._burst(long)
         read = _Read(place, beats, max(asked + 1, self.free) + 1)
         while read.left:
-            last = self._burst(read)
+            self._burst(read)
         if long is not None:
             long.at = max(long.at, self.free + 1)
-        return last
+        return read.last
 
 
 @dataclass(slots=True)
@@ -122,11 +134,16 @@ class CycleModel:
     """One launch. Sizes of the buffers in native vectors; their contents do not matter."""
 
     def __init__(
-        self, config: Config, memory: Memory, sizes: Mapping[Mem, int], program: bytes
+        self,
+        config: Config,
+        memory: Memory,
+        sizes: Mapping[Mem, int],
+        program: bytes,
+        expected: list[tuple[int, int, int]],
     ) -> None:
         self.config, self.memory, self.sizes = config, memory, sizes
         self.code = np.frombuffer(program, "<u8").tolist()
-        self.bus = _Bus(memory.read_latency)
+        self.bus = _Bus(memory.read_latency, expected)
         self.engines = [
             _Engine(deque([-1] * JOBS, JOBS), deque([-1] * config.results, config.results))
             for _ in range(config.engines)
@@ -249,7 +266,7 @@ class CycleModel:
         place = self.memory.places.get(name, 0) + chain.entry * beats
         for row in range(chain.rows):
             asked = max(self.asked, self.vector_free, self.vectors[0] + 1)
-            last = self.bus.vector(place + row * beats, beats, asked)
+            last = self.bus.vector(asked, place + row * beats, beats)
             self.asked, self.vector_free = asked + 1, last + 1
             yield last + 1
 
@@ -342,4 +359,8 @@ def predict(
         Mem.INPUT: input_vectors,
         Mem.OUTPUT: output_vectors,
     }
-    return CycleModel(config, memory or Memory(), sizes, program).run()
+    first = CycleModel(config, memory or Memory(), sizes, program, [])
+    stats = first.run()
+    if not first.loads:
+        return stats
+    return CycleModel(config, memory or Memory(), sizes, program, first.bus.asked).run()

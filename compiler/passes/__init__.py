@@ -14,7 +14,7 @@ from compiler.passes.fold_affine import fold_affine
 from compiler.passes.fold_constants import fold_constants
 from compiler.passes.fold_views import fold_views
 from compiler.passes.form_linear import form_linear
-from compiler.passes.sink_transposes import sink_transposes
+from compiler.passes.settle_transposes import settle_transposes
 
 Pass = Callable[[Graph], Graph]
 
@@ -22,7 +22,7 @@ PASSES: tuple[Pass, ...] = (
     fold_constants,
     fold_views,
     form_linear,
-    sink_transposes,
+    settle_transposes,
     fold_views,
     drop_dead,  # a value that nobody reads any more must not count as a reader
     fold_affine,

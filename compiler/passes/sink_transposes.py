@@ -40,6 +40,8 @@ class _Sinker:
         self.nodes: list[Node] = []
         self.moved: dict[str, _Moved] = {}
         self.same: dict[str, str] = {}  # values that are others, unchanged
+        self.by_host = set(graph.inputs)  # and what is only moved and relabelled since
+        self.liftable = set(graph.inputs)  # and what element-wise operators alone make of it
         self.made: dict[tuple[str, tuple[int, ...]], str] = {}  # transposes there are already
 
     def run(self) -> Graph:
@@ -49,9 +51,15 @@ class _Sinker:
         return self.graph.with_nodes(tuple(self.nodes), self.constants)
 
     def _take(self, node: Node) -> None:
+        reads = [name for name in node.inputs if name not in self.constants]
+        if node.op in ELEMENTWISE + ACTIVATIONS and self.liftable.issuperset(reads):
+            self.liftable.add(node.outputs[0])
         found = [self.moved.get(name) for name in node.inputs]
         if node.op == "transpose":
             self._transpose(node, found[0])
+        elif node.op == "reshape" and node.inputs[0] in self.by_host:
+            self.by_host.add(node.outputs[0])
+            self._emit(node)
         elif node.op == "reshape" and found[0]:
             self._emit_moved(node, replace(found[0], shape=node.attr_shape("shape")))
         elif node.op in ACTIVATIONS and found[0]:
@@ -81,6 +89,9 @@ class _Sinker:
                 self._emit(Node("reshape", node.name, (source,), node.outputs, attrs))
             return
         self._emit_moved(node, _Moved(source, perm, shape))
+        if source in self.by_host:  # as it is wanted: no work for the device
+            self.by_host.add(output)
+            del self.moved[output]
 
     def _transposed(self, moved: _Moved) -> Shape:
         return tuple(self.shapes[moved.source][axis] for axis in moved.perm)
@@ -126,8 +137,8 @@ class _Sinker:
             self.constants[still] = self._constant(self.constants[name], moved, back)
             self.shapes[still] = self.constants[still].shape
             return still
-        if name in self.graph.inputs and self.shapes[name] == self._transposed(moved):
-            # the host moves it: no work for the device
+        if name in self.liftable and self.shapes[name] == self._transposed(moved):
+            # raise_transposes.py takes it up to the inputs, which the host moves
             if (name, back) not in self.made:
                 self.made[name, back] = f"{name}@{moved.source}"
                 moves = Node("transpose", name, (name,), (self.made[name, back],), {"perm": back})

@@ -28,7 +28,7 @@ class Parts:
 
 
 def split_host(graph: Graph) -> Parts:
-    after = _tail(graph)
+    after = tail(graph)
     made_after = {name for node in after for name in node.outputs}
     rest = tuple(node for node in graph.nodes if node.outputs[0] not in made_after)
     before = _head(graph, rest)
@@ -45,7 +45,8 @@ def split_host(graph: Graph) -> Parts:
     return Parts(before, drop_dead(device), after)
 
 
-def _tail(graph: Graph) -> tuple[Node, ...]:
+def tail(graph: Graph) -> tuple[Node, ...]:
+    """What the host does after the device."""
     consumers = graph.consumers()
     made: set[str] = set()  # node names need not be unique, outputs are
 

@@ -32,6 +32,9 @@ LOADS: Final = 2  # matrix chains that wait or are under way
 VECTORS: Final = 4  # of device memory that wait on their way in, and out
 BURST: Final = 256
 PAGE: Final = 512  # in beats
+WALKS: Final = (
+    4  # through a program, until what is asked of the bus, and when, is what was expected
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +57,48 @@ class _Read:
     last: int = -1  # cycle of the last beat so far
 
 
-class _Bus:
-    """The read channel: one burst at a time, those of vectors before those of the long transfer."""
+_Request = tuple[int, int, int]  # when, where, how many beats
 
-    def __init__(self, latency: int) -> None:
+
+@dataclass(slots=True)
+class _Requests:
+    """What was asked of the bus, in the order of the program."""
+
+    vectors: list[_Request] = field(default_factory=list)
+    long: list[_Request] = field(default_factory=list)
+
+
+class _Bus:
+    """The read channel: one burst at a time, those of vectors before those of the long transfer.
+
+    Time and program do not have the same order: a vector may overtake a load that stands before it,
+    and a load vectors. So `expected` has what an earlier walk through the program asked for."""
+
+    def __init__(self, latency: int, expected: _Requests) -> None:
         self.latency = latency
+        self.expected = expected
+        self.asked = _Requests()
+        self.early: deque[int] = deque()  # last beats of vectors that were read before their turn
+        self.begun = 0  # long transfers, some of them before their turn
         self.free = 0  # when the state machine may choose again
         self.long: _Read | None = None
 
-    def _burst(self, read: _Read) -> int:
-        """Run one burst; the cycle of its last beat."""
+    def _burst(self, read: _Read) -> None:
         beats = min(read.left, BURST, PAGE - read.place % PAGE)
         last = read.at + FIRST_BEAT + self.latency + beats - 1
         read.place += beats
         read.left -= beats
         read.at = self.free = last + 1
         read.last = last
-        return last
 
-    def begin_long(self, place: int, beats: int, asked: int) -> None:
+    def begin_long(self, asked: int, place: int, beats: int) -> None:
+        self.asked.long.append((asked, place, beats))
+        if self.begun < len(self.asked.long):
+            self._begin_long(asked, place, beats)
+
+    def _begin_long(self, asked: int, place: int, beats: int) -> None:
         self.finish_long()
+        self.begun += 1
         self.long = _Read(place, beats, max(asked + 1, self.free) + 1)
 
     def finish_long(self) -> int:
@@ -81,20 +106,33 @@ class _Bus:
         if self.long is None:
             return -1
         while self.long.left:
-            self._burst(self.long)
+            turn = len(self.asked.vectors) + len(self.early)
+            coming = self.expected.vectors[turn : turn + 1]
+            if coming and coming[0][0] + 2 <= self.long.at:
+                self.early.append(self._vector(*coming[0]))
+            else:
+                self._burst(self.long)
         return self.long.last
 
-    def vector(self, place: int, beats: int, asked: int) -> int:
+    def vector(self, asked: int, place: int, beats: int) -> int:
         """The cycle of the last beat of a vector asked for at `asked`."""
+        self.asked.vectors.append((asked, place, beats))
+        return self.early.popleft() if self.early else self._vector(asked, place, beats)
+
+    def _vector(self, asked: int, place: int, beats: int) -> int:
+        coming = self.expected.long[self.begun : self.begun + 1]
+        idle = self.long is None or not self.long.left
+        if coming and idle and coming[0][0] < asked and self.free <= asked:
+            self._begin_long(*coming[0])
         long = self.long
         while long is not None and long.left and long.at <= asked + 1:
             self._burst(long)
         read = _Read(place, beats, max(asked + 1, self.free) + 1)
         while read.left:
-            last = self._burst(read)
+            self._burst(read)
         if long is not None:
             long.at = max(long.at, self.free + 1)
-        return last
+        return read.last
 
 
 @dataclass(slots=True)
@@ -122,11 +160,16 @@ class CycleModel:
     """One launch. Sizes of the buffers in native vectors; their contents do not matter."""
 
     def __init__(
-        self, config: Config, memory: Memory, sizes: Mapping[Mem, int], program: bytes
+        self,
+        config: Config,
+        memory: Memory,
+        sizes: Mapping[Mem, int],
+        program: bytes,
+        expected: _Requests,
     ) -> None:
         self.config, self.memory, self.sizes = config, memory, sizes
         self.code = np.frombuffer(program, "<u8").tolist()
-        self.bus = _Bus(memory.read_latency)
+        self.bus = _Bus(memory.read_latency, expected)
         self.engines = [
             _Engine(deque([-1] * JOBS, JOBS), deque([-1] * config.results, config.results))
             for _ in range(config.engines)
@@ -150,7 +193,7 @@ class CycleModel:
     def run(self) -> dict[Stat, int]:
         """The words of the statistics that depend on time."""
         n_instr = len(self.code)
-        self.bus.begin_long(self.memory.places.get("program", 0), n_instr, 1)
+        self.bus.begin_long(1, self.memory.places.get("program", 0), n_instr)
         time = self.bus.finish_long() + 2  # the first instruction
         decoder = Decoder(self.config, self.code, self.sizes)
         self.entered = time - 1
@@ -196,7 +239,7 @@ class CycleModel:
             if reader.meets(tiles):
                 begin = max(begin, reader.over + 1)
         place = self.memory.places.get("weights", 0) + load.vector * config.n // 4
-        self.bus.begin_long(place, load.rows * load.cols * config.tile_bytes // 8, begin)
+        self.bus.begin_long(begin, place, load.rows * load.cols * config.tile_bytes // 8)
         self.loads.append(tiles)
         self.load_chosen = False
         return time
@@ -249,7 +292,7 @@ class CycleModel:
         place = self.memory.places.get(name, 0) + chain.entry * beats
         for row in range(chain.rows):
             asked = max(self.asked, self.vector_free, self.vectors[0] + 1)
-            last = self.bus.vector(place + row * beats, beats, asked)
+            last = self.bus.vector(asked, place + row * beats, beats)
             self.asked, self.vector_free = asked + 1, last + 1
             yield last + 1
 
@@ -342,4 +385,11 @@ def predict(
         Mem.INPUT: input_vectors,
         Mem.OUTPUT: output_vectors,
     }
-    return CycleModel(config, memory or Memory(), sizes, program).run()
+    expected = _Requests()
+    for _ in range(WALKS):
+        model = CycleModel(config, memory or Memory(), sizes, program, expected)
+        stats = model.run()
+        if model.bus.asked == expected or not model.loads:
+            break
+        expected = model.bus.asked
+    return stats

@@ -143,7 +143,10 @@ class _Former:
     # ---- operators that ride on a chain
 
     def _extend(self, steps: Steps, node: Node, result: View, begin: int = 0) -> str:
-        """Take operators into the chain as long as one fits; the last value that it makes."""
+        """Take operators into the chain as long as one fits; the last value that it makes.
+
+        What the chain writes takes effect at its end: no operation of it can read that."""
+        written: set[str] = set()
         while True:
             self.done.add(node.outputs)
             store = node.outputs[0]
@@ -151,8 +154,9 @@ class _Former:
             others = len(self.readers.get(store, ())) - (following is not None)
             if others or store in self.wanted:
                 steps.append(Tap(store))
-                self.made.add(store)
+                written.add(store)
             if following is None:
+                self.made |= written
                 return store
             steps.append(self._step(following, store, result))
             node = following

@@ -228,21 +228,37 @@ def _readers_of_bordered(graph: Graph, layout: Layout) -> list[tuple[Node, str]]
 
 
 def _input_segments(graph: Graph) -> dict[str, int]:
-    """For each input, the shortest row that anyone reads it in, also behind operators that keep
-    the layout of what they read; all of it where nobody asks for rows."""
-    origin = {name: name for name in graph.inputs}
-    shortest = {name: prod(graph.shapes[name]) for name in graph.inputs}
-    read: set[str] = set()
+    """For each input, the shortest row that anyone reads it in, also behind operators that keep the
+    layout of what they read; such operators want all their operands alike. All of an input is one
+    row where nobody asks for rows."""
+    groups = {name: {name} for name in graph.inputs}  # inputs that must lie alike
+    demands: dict[str, set[int]] = {name: set() for name in graph.inputs}
+    origin = {name: name for name in graph.inputs}  # of values that lie as an input does
+    made: dict[str, int] = {}  # segments of the others
     for node in graph.nodes:
-        for name in node.inputs:
-            source = origin.get(name)
-            if source is None:
-                continue
-            keeps = node.op in ELEMENTWISE + ACTIVATIONS and len(activations(graph, node)) == 1
-            if node.op == "reshape" or keeps:
-                origin[node.outputs[0]] = source
-                continue
-            features = split_shape(graph.shapes[name])[1]
-            shortest[source] = min(shortest[source], features) if source in read else features
-            read.add(source)
-    return shortest
+        moving = activations(graph, node)
+        inputs = [origin[name] for name in moving if name in origin]
+        if node.op not in (*ELEMENTWISE, *ACTIVATIONS, "reshape"):
+            for name in moving:
+                if name in origin:
+                    demands[origin[name]].add(split_shape(graph.shapes[name])[1])
+        if node.op in (*ELEMENTWISE, *ACTIVATIONS, *POOLS, "reshape"):
+            known = [made[name] for name in moving if name in made]
+            joined = set[str]().union(*(groups[name] for name in inputs))
+            for name in joined:
+                groups[name] = joined
+            for name in inputs[:1]:
+                demands[name] |= set(known)
+            if known:
+                made[node.outputs[0]] = known[0]
+            elif inputs:
+                origin[node.outputs[0]] = inputs[0]
+        else:
+            for name in node.outputs:
+                if name:
+                    made[name] = split_shape(graph.shapes[name])[1]
+    return {
+        name: min(set[int]().union(*(demands[each] for each in group)), default=0)
+        or prod(graph.shapes[name])
+        for name, group in groups.items()
+    }

@@ -18,6 +18,7 @@ from compiler.targets.npu.blocks import (
     Const,
     Conv,
     Load,
+    Matrix,
     Pool,
     Recurrent,
     consts,

@@ -115,7 +115,7 @@ def deepbench() -> list[dict[str, Any]]:
     for kind, hidden, steps, latency_ms in BRAINWAVE:
         work, count = macs(kind, hidden), min(steps, STEPS_MAX)
         sdm = ceil(work / (BW.n * BW.lanes * BW.engines)) + CHAIN[kind]
-        step, bus = (cycles(kind, BW, hidden, steps, core=core) / steps for core in (True, False))
+        step, bus = (cycles(kind, BW, hidden, count, core=core) / count for core in (True, False))
         theirs = latency_ms * 1e3 * BRAINWAVE_MHZ / steps
         rows.append(
             {

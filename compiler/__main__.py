@@ -194,7 +194,7 @@ def _layers(report: Report) -> Table:
             str(layer.chains),
             str(layer.beats or ""),
             str(layer.tiles or ""),
-            "" if layer.cycles is None else str(layer.cycles),
+            str(layer.cycles),
             _share(layer.peak(config)),
             _share(layer.padded(config)),
             _share(layer.of_bound()),

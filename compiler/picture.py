@@ -47,13 +47,10 @@ def _rows(axes: Any, labels: list[str]) -> range:
 
 def _work(axes: Any, report: Report) -> None:
     layers = report.layers
-    timed = any(layer.cycles for layer in layers)
-    work = [(layer.cycles or 0) if timed else layer.beats for layer in layers]
     at = _rows(axes, [f"{layer.name} ({layer.op})" for layer in layers])
-    axes.barh(at, work, color="#4477aa", label="cycles" if timed else "beats of the matrix unit")
-    if timed:
-        bounds = [layer.bound_cycles for layer in layers]
-        axes.barh(at, bounds, height=0.3, color="#ee6677", label="bound by the multipliers")
+    axes.barh(at, [layer.cycles for layer in layers], color="#4477aa", label="cycles")
+    bounds = [layer.bound_cycles for layer in layers]
+    axes.barh(at, bounds, height=0.3, color="#ee6677", label="bound by the multipliers")
     axes.set_xlabel("of one launch")
     axes.legend(fontsize="small")
 

@@ -2,8 +2,8 @@
 is put through before the first convolution is done in the order of the convolution, and the host
 moves the input.
 
-Where an operator's result is read unmoved as well, it is moved back; sink_transposes.py, which comes
-next, takes what did not reach an input down again.
+Where an operator's result is read unmoved as well, it is moved back; sink_transposes.py takes what
+did not reach an input down again.
 """
 
 from __future__ import annotations

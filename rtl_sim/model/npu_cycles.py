@@ -189,6 +189,7 @@ class CycleModel:
         self.vectors = deque([-1] * VECTORS, VECTORS)  # when the last ones were taken
         self.gone = deque([-1] * VECTORS, VECTORS)  # when the last outputs were written
         self.stats = dict.fromkeys(Stat, 0)
+        self.ends: list[tuple[int, int]] = []  # pc and last cycle of every vector chain
 
     def run(self) -> dict[Stat, int]:
         """The words of the statistics that depend on time."""
@@ -202,6 +203,7 @@ class CycleModel:
                 if isinstance(effect, Chain):
                     time = max(time, self.retired[0] + 1)
                     self._chain(effect, time)
+                    self.ends.append((effect.pc, self.retired[-1]))
                 elif isinstance(effect, Load):
                     time = self._load(effect, time)
                 elif isinstance(effect, SetWindow):
@@ -385,11 +387,18 @@ def predict(
         Mem.INPUT: input_vectors,
         Mem.OUTPUT: output_vectors,
     }
+    return walk(config, program, sizes, memory).stats
+
+
+def walk(
+    config: Config, program: bytes, sizes: Mapping[Mem, int], memory: Memory | None = None
+) -> CycleModel:
+    """The model after a launch of `program`; sizes of the buffers in native vectors."""
     expected = _Requests()
     for _ in range(WALKS):
         model = CycleModel(config, memory or Memory(), sizes, program, expected)
-        stats = model.run()
+        model.run()
         if model.bus.asked == expected or not model.loads:
             break
         expected = model.bus.asked
-    return stats
+    return model

@@ -46,10 +46,13 @@ class Matrix:
 class Assembler:
     """Collects instructions and the weights buffer; allocates on-chip entries upwards.
 
-    With `values` off, weights are only counted: for configurations that no simulation holds."""
+    With `values` off, weights are only counted: for configurations that no simulation holds. With
+    `resident` on, the recurrent nets use one input for every step and write nothing but the last
+    state: what the engines and the pipe do, without the bus."""
 
     config: Config
     values: bool = True
+    resident: bool = False  # inputs stay on the chip: nothing but the last state goes in or out
     code: list[Instr] = field(default_factory=list)
     weights: bytearray = field(default_factory=bytearray)
     weight_vectors: int = 0
@@ -170,20 +173,24 @@ def mlp(
     samples: int = 1,
     *,
     values: bool = True,
+    resident: bool = False,
 ) -> Net:
     """Dense layers (matrix outputs x inputs, bias), relu between them, `samples` a launch."""
-    asm = Assembler(config, values)
+    asm = Assembler(config, values, resident)
     matrices = [asm.pin_matrix(matrix) for matrix, _ in layers]
     biases = [asm.pin_vector(bias, Mem.AVRF) for _, bias in layers]
     homes = [asm.take(Mem.IVRF, matrix.cols) for matrix in matrices]
     inputs, outputs = matrices[0].cols, matrices[-1].rows
+    result = asm.take(Mem.AVRF, outputs) if resident else 0
     asm.loop(samples, inputs, outputs)
-    asm.set(Scalar.ROWS, inputs)
-    asm.chain(Mem.INPUT, 0, [], {Mem.IVRF: homes[0]})
+    if not resident:
+        asm.set(Scalar.ROWS, inputs)
+        asm.chain(Mem.INPUT, 0, [], {Mem.IVRF: homes[0]})
     for index, (matrix, bias) in enumerate(zip(matrices, biases, strict=True)):
         last = index + 1 == len(layers)
         ops: list[Step] = [(Op.VV_ADD, bias)] if last else [(Op.VV_ADD, bias), Op.V_RELU]
-        sinks = {Mem.OUTPUT: 0} if last else {Mem.IVRF: homes[index + 1]}
+        end = {Mem.AVRF: result} if resident else {Mem.OUTPUT: 0}
+        sinks = end if last else {Mem.IVRF: homes[index + 1]}
         asm.product(matrix, homes[index], ops, sinks)
     asm.end_loop()
     return asm.net(samples * inputs, samples * outputs)
@@ -222,15 +229,21 @@ class _Recurrent:
         """The input's products, then the next input. The first one stands in the IVRF."""
         for matrix, bias, pre in zip(self.wx, biases, self.pre, strict=True):
             self.asm.product(matrix, self.x, [(Op.VV_ADD, bias)], {Mem.AVRF: pre})
-        self.asm.set(Scalar.ROWS, self.width)
-        self.read_input(self.width)
+        if not self.asm.resident:
+            self.asm.set(Scalar.ROWS, self.width)
+            self.read_input(self.width)
 
     def read_input(self, first: int) -> None:
         s1 = self.width if first else 0
         self.asm.chain(Mem.INPUT, first, [], {Mem.IVRF: self.x}, s1=s1)
 
-    def write_output(self) -> Instr:
-        return Instr(Op.V_WR, Mem.OUTPUT, 0, 0, self.size)
+    def write_output(self) -> list[Step]:
+        return [] if self.asm.resident else [Instr(Op.V_WR, Mem.OUTPUT, 0, 0, self.size)]
+
+    def write_last(self) -> None:
+        if self.asm.resident:
+            self.asm.set(Scalar.ROWS, self.size)
+            self.asm.chain(Mem.IVRF, self.h, [], {Mem.OUTPUT: 0})
 
 
 def lstm(
@@ -242,11 +255,12 @@ def lstm(
     samples: int = 1,
     *,
     values: bool = True,
+    resident: bool = False,
 ) -> Net:
     """An LSTM, gates in the order i, f, g, o (wx: 4h x inputs, wh: 4h x h, bias: 4h).
 
     A sample's input: steps vectors x, then h0, c0. Output: h of every step, then the last c."""
-    asm = Assembler(config, values)
+    asm = Assembler(config, values, resident)
     order = [0, 2, 3, 1]  # i, g, o, f: what f's chain reads is written long before
     wx, wh = (each.reshape(4, -1, each.shape[1])[order].reshape(each.shape) for each in (wx, wh))
     net = _Recurrent.pin(asm, wx, wh, 4, steps)
@@ -279,11 +293,12 @@ def lstm(
             Instr(Op.V_WR, Mem.MVRF, cell),
             Op.V_TANH,
             (Op.VV_MUL, output_gate),
-            net.write_output(),
+            *net.write_output(),
         ],
         {Mem.IVRF: net.h},
     )
     asm.end_loop()
+    net.write_last()
     asm.chain(Mem.MVRF, cell, [], {Mem.OUTPUT: steps * size})
     asm.end_loop()
     return asm.net(samples * reads, samples * writes)
@@ -298,12 +313,13 @@ def gru(
     samples: int = 1,
     *,
     values: bool = True,
+    resident: bool = False,
 ) -> Net:
     """A GRU with linear_before_reset, gates in the order r, z, n (wx: 3h x inputs, wh: 3h x h);
     bias: 4h, of r, z, the input's part of n, the state's part of n.
 
     A sample's input: steps vectors x, then h0. Output: h of every step."""
-    asm = Assembler(config, values)
+    asm = Assembler(config, values, resident)
     net = _Recurrent.pin(asm, wx, wh, 3, steps)
     *biases, state_bias = (asm.pin_vector(gate, Mem.AVRF) for gate in bias.reshape(4, -1))
     size = net.size
@@ -325,8 +341,9 @@ def gru(
     asm.product(net.wh[2], net.h, ops, {Mem.AVRF: fresh})
     asm.set(Scalar.ROWS, size)
     blend: list[Step] = [(Op.VV_A_SUB_B, fresh), (Op.VV_MUL, update), (Op.VV_ADD, fresh)]
-    asm.chain(Mem.IVRF, net.h, [*blend, net.write_output()], {Mem.IVRF: net.h})
+    asm.chain(Mem.IVRF, net.h, [*blend, *net.write_output()], {Mem.IVRF: net.h})
     asm.end_loop()
+    net.write_last()
     asm.end_loop()
     return asm.net(samples * reads, samples * writes)
 
@@ -340,9 +357,10 @@ def rnn(
     samples: int = 1,
     *,
     values: bool = True,
+    resident: bool = False,
 ) -> Net:
     """h = tanh(wx x + wh h + bias). A sample's input: steps vectors x, then h0. Output: all h."""
-    asm = Assembler(config, values)
+    asm = Assembler(config, values, resident)
     net = _Recurrent.pin(asm, wx, wh, 1, steps)
     home = asm.pin_vector(bias, Mem.AVRF)
     reads, writes = net.input_vectors(1), steps * net.size
@@ -353,8 +371,9 @@ def rnn(
     net.read_input(0)
     asm.loop(steps)
     net.begin_step([home])
-    ops: list[Step] = [(Op.VV_ADD, net.pre[0]), Op.V_TANH, net.write_output()]
+    ops: list[Step] = [(Op.VV_ADD, net.pre[0]), Op.V_TANH, *net.write_output()]
     asm.product(net.wh[0], net.h, ops, {Mem.IVRF: net.h})
     asm.end_loop()
+    net.write_last()
     asm.end_loop()
     return asm.net(samples * reads, samples * writes)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
+from compiler.artifact import Layer
 from compiler.targets.npu.blocks import Chain, Const, Conv, Load, Matrix, Step, Steps, Tap
 from compiler.targets.npu.emit import Columns, Emitter, Walk, gathered
 from compiler.targets.npu.layout import Layout, View
@@ -45,6 +47,7 @@ class Chains:
         self.outputs = outputs
         self.config = config
         self.emitter = Emitter(config)
+        self.pending: list[list[Matrix]] = []  # to be loaded before the next product, in groups
 
     # ---- places
 
@@ -211,6 +214,7 @@ class Chains:
     def parts(self, matrix: Matrix) -> Iterator[Part]:
         """The rows of a product in as few chains as may be; of a spilled matrix, each strip is
         loaded on the way."""
+        self.load_pending()
         place, (rows, cols) = self.plan.matrices[matrix], tiles_of(matrix, self.config)
         if isinstance(place, Tiles):
             for first in range(0, rows, ROWS_MAX):
@@ -223,6 +227,34 @@ class Chains:
             vector = self.plan.vectors[matrix] + first * cols * self.config.tile_vectors
             self.emitter.load_tiles(vector, count, cols, tiles)
             yield Part(first, count, tiles)
+
+    def load_pending(self) -> None:
+        """Load matrices as late as may be: what was read from device memory before does not wait
+        for them. The matrix unit begins with the first while the others come."""
+        loads: list[tuple[int, int, int, Tiles]] = []  # vector, rows, cols, place
+        for group in self.pending:
+            loads += self._group(group)
+        self.pending = []
+        if loads:
+            layer = Layer("weights", "load", "", 0, 0, 0, 1)
+            self.emitter.layer(layer, partial(self._load_matrices, loads))
+
+    def _group(self, group: list[Matrix]) -> list[tuple[int, int, int, Tiles]]:
+        """Loads of matrices that are waited for together."""
+        loads = [
+            (self.plan.vectors[matrix], *tiles_of(matrix, self.config), place)
+            for matrix in group
+            for place in [self.plan.matrices[matrix]]
+            if isinstance(place, Tiles)
+        ]
+        return _joined(loads, self.config) if self.config.engines == 1 else loads
+
+    def _load_matrices(self, loads: list[tuple[int, int, int, Tiles]]) -> None:
+        for vector, rows, cols, tiles in loads:
+            for first in range(0, rows, ROWS_MAX):
+                count = min(ROWS_MAX, rows - first)
+                start = vector + first * cols * self.config.tile_vectors
+                self.emitter.load_tiles(start, count, cols, self.from_row(tiles, first, cols))
 
     def from_row(self, tiles: Tiles, row: int, cols: int) -> Tiles:
         """Where a matrix goes on from one of its rows."""
@@ -277,3 +309,20 @@ class Chains:
 
 def moved(walk: Walk, vectors: int) -> Walk:
     return Walk(walk.mem, walk.base + vectors, walk.outer, walk.inner)
+
+
+def _joined(
+    loads: list[tuple[int, int, int, Tiles]], config: Config
+) -> list[tuple[int, int, int, Tiles]]:
+    """With one engine, tiles follow one another: neighbours become one load of one column."""
+    joined: list[tuple[int, int, int, Tiles]] = []
+    for vector, rows, cols, tiles in loads:
+        count = rows * cols
+        if joined:
+            vector_, count_, _, tiles_ = joined[-1]
+            follows = vector_ + count_ * config.tile_vectors == vector
+            if follows and tiles_.line + count_ == tiles.line:
+                joined[-1] = (vector_, count_ + count, 1, tiles_)
+                continue
+        joined.append((vector, count, 1, tiles))
+    return joined

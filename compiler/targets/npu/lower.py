@@ -17,8 +17,8 @@ from compiler.targets.npu.blocks import (
     Chain,
     Const,
     Conv,
-    Item,
     Load,
+    Matrix,
     Pool,
     Recurrent,
     consts,
@@ -28,12 +28,13 @@ from compiler.targets.npu.blocks import (
 )
 from compiler.targets.npu.chains import Chains
 from compiler.targets.npu.layout import Layout
-from compiler.targets.npu.memory import Place, Tiles
-from compiler.targets.npu.plan import ADDRESSES, Plan, const_vectors, plan, tiles_of
+from compiler.targets.npu.memory import Place
+from compiler.targets.npu.plan import ADDRESSES, Plan, const_vectors, plan
 from compiler.targets.npu.pools import lower_pool
 from compiler.targets.npu.steps import lower_recurrent
 from rtl_sim.spec.npu import ROWS_MAX, Config, Instr, Mem
 
+LOADS_AHEAD = 2
 PROGRAM_RESOURCE = "program memory instructions"
 
 
@@ -117,15 +118,34 @@ class _Lowering:
         self.plan: Plan = chains.plan
         self.config = chains.config
         self.emitter = chains.emitter
+        # groups of matrices to load before the first product of each item
+        self.loads: list[list[list[Matrix]]] = [[] for _ in self.plan.items]
 
     def run(self, samples: int, in_size: int, out_size: int) -> None:
         needed = list(self.plan.fills.values())
         if self.plan.pinned:
             needed += [const for item in self.plan.items for const, _ in consts(item)]
         self._load_consts(needed)
-        if self.plan.pinned:
-            self._load_matrices(self.plan.items)
+        if self.plan.pinned and samples > 1:
+            self.chains.pending = [[each for item in self.plan.items for each in matrices(item)]]
+            self.chains.load_pending()
+        else:
+            self._order_loads()
         self.emitter.loop("sample", samples, self._items, (in_size, out_size))
+
+    def _order_loads(self) -> None:
+        """Each item's matrices by themselves, some items ahead: as many loads as the loader has
+        under way, so that it never rests."""
+        plan = self.plan
+        products = [index for index, item in enumerate(plan.items) if matrices(item)]
+        distance = LOADS_AHEAD if plan.pinned else 1
+        for turn, index in enumerate(products):
+            if not plan.ahead[index]:
+                self.loads[index].append(matrices(plan.items[index]))
+            first = 1 if turn == 0 else distance
+            for following in products[turn + first : turn + distance + 1]:
+                if plan.ahead[following]:
+                    self.loads[index].append(matrices(plan.items[following]))
 
     def _items(self) -> None:
         for index, item in enumerate(self.plan.items):
@@ -138,10 +158,7 @@ class _Lowering:
         plan, item = self.plan, self.plan.items[index]
         if not plan.pinned:
             self._load_consts([const for const, _ in consts(item)])
-            if not plan.ahead[index]:
-                self._load_matrices([item])
-            if index + 1 < len(plan.items) and plan.ahead[index + 1]:
-                self._load_matrices([plan.items[index + 1]])
+        self.chains.pending = self.loads[index]
         for store in writes(item):
             self.chains.surround(store)
         temporaries = plan.temporaries[index]
@@ -177,38 +194,3 @@ class _Lowering:
             joined.append((mem, base, vector, count))
         for mem, base, vector, count in joined:
             self.chains.copy(Place(Mem.WEIGHTS, vector), [Place(mem, base)], count)
-
-    def _load_matrices(self, items: list[Item]) -> None:
-        """All whole matrices of these items, in the order of their use."""
-        loads: list[tuple[int, int, int, Tiles]] = []  # vector, rows, cols, place
-        for item in items:
-            for matrix in matrices(item):
-                place = self.plan.matrices[matrix]
-                if isinstance(place, Tiles):
-                    loads.append((self.plan.vectors[matrix], *tiles_of(matrix, self.config), place))
-        if self.config.engines == 1:
-            loads = _columns_joined(loads, self.config)
-        for vector, rows, cols, tiles in loads:
-            for first in range(0, rows, ROWS_MAX):
-                count = min(ROWS_MAX, rows - first)
-                start = vector + first * cols * self.config.tile_vectors
-                self.emitter.load_tiles(
-                    start, count, cols, self.chains.from_row(tiles, first, cols)
-                )
-
-
-def _columns_joined(
-    loads: list[tuple[int, int, int, Tiles]], config: Config
-) -> list[tuple[int, int, int, Tiles]]:
-    """With one engine, tiles follow one another: neighbours become one load of one column."""
-    joined: list[tuple[int, int, int, Tiles]] = []
-    for vector, rows, cols, tiles in loads:
-        count = rows * cols
-        if joined:
-            vector_, count_, _, tiles_ = joined[-1]
-            follows = vector_ + count_ * config.tile_vectors == vector
-            if follows and tiles_.line + count_ == tiles.line:
-                joined[-1] = (vector_, count_ + count, 1, tiles_)
-                continue
-        joined.append((vector, count, 1, tiles))
-    return joined

@@ -58,7 +58,7 @@ class Plan:
     consts: dict[Const, Place]
     temporaries: list[dict[str, Place]]  # one an item, by role
     fills: dict[float, Const]  # vectors of borders, by value
-    ahead: list[bool]  # of each item: its weights are loaded before the item before it runs
+    ahead: list[bool]  # of each item: its matrices are loaded before an item before it runs
     pinned: bool
     vectors: dict[Matrix | Const, int] = field(default_factory=dict)  # in the weights buffer
     weights: bytes = b""
@@ -138,12 +138,17 @@ class _Planner:
                 self._place_consts(index, 0, last)
                 if not self._place_matrices(index, 0, last):
                     raise DoesNotFit(RESOURCES[Mem.MATRIX], 1, 0, self.target)  # try otherwise
+        before = None  # the last item with products
         for index, item in enumerate(self.items):
+            plan.ahead[index] = plan.pinned and before is not None
             if not plan.pinned:
                 self._place_consts(index, index, index)
-                plan.ahead[index] = index > 0 and self._place_matrices(index, index - 1, index)
+                if before is not None:
+                    plan.ahead[index] = self._place_matrices(index, before, index)
                 if not plan.ahead[index] and not self._place_matrices(index, index, index):
                     self._spill(index)
+            if matrices(item):
+                before = index
             for store in writes(item):
                 self._place_store(index, store)
             plan.temporaries.append(self._temporaries(index, item))
@@ -286,7 +291,7 @@ class _Planner:
         if (item.x.store, Mem.IVRF) not in self.plan.homes or item.x.store in self.inputs:
             wanted["x"] = (Mem.IVRF, item.x.row_vectors)
         if item.op == "lstm":
-            wanted |= {"io": (Mem.MVRF, 2 * size), "c": (Mem.MVRF, size), "ig": (Mem.AVRF, size)}
+            wanted |= {"io": (Mem.MVRF, 2 * size), "c": (Mem.MVRF, size), "kept": (Mem.AVRF, size)}
         if item.op == "gru":
             wanted |= {"n": (Mem.AVRF, size)}
             if item.reset_first:

@@ -5,7 +5,7 @@ matrix unit does them while the last step drains through the pipe), then a chain
 the state:
 
     rnn                      h = act(R h + pre)
-    lstm                     i, o = sigm;  i * tanh(g);  c = sigm(f) * c + that, h = tanh(c) * o
+    lstm                     i, o = sigm;  sigm(f) * c;  c = tanh(g) * i + that, h = tanh(c) * o
     gru, reset after         z, r = sigm;  n = tanh(r * (R h + b) + pre);  h = (h - n) * z + n
     gru, reset before        r * h = sigm(r) * h;  z = sigm;  n = tanh(R (r * h) + pre);  h as above
 """
@@ -23,7 +23,7 @@ ACTIVATION_OPS = {"relu": Op.V_RELU, "sigmoid": Op.V_SIGM, "tanh": Op.V_TANH}
 
 # gates by their position in ONNX, chain by chain
 _RNN = ((0,),)
-_LSTM = ((0, 1), (3,), (2,))  # i and o; g; f
+_LSTM = ((0, 1), (2,), (3,))  # i and o; f; g, which alone waits for the others
 _GRU = ((0, 1), (2,))  # z and r; n
 _GRU_RESET_FIRST = ((1,), (0,), (2,))  # r; z; n
 

@@ -54,6 +54,7 @@ class _Lowering:
         x = self.places.get("x")
         if x:
             chains.copy(chains.source(item.x.store), [x], item.x.row_vectors)
+        chains.load_pending()
         self.emitter.loop("inner", item.x.rows, self._step)
         for place, store in ((self.last, item.y_h), (self.places.get("c"), item.y_c)):
             sinks = chains.sinks(store)
@@ -98,14 +99,14 @@ class _Lowering:
         self._state_product(0, operations)
 
     def _lstm(self) -> None:
-        io, c, ig = self._walk("io"), self._walk("c"), self._walk("ig")
-        state = self.item.state
-        self._product(state[0], self.old, self.columns, [self._pre(0), (Op.V_SIGM, None)], [io])
-        kept = [self._pre(2), (Op.V_TANH, None), (Op.VV_MUL, io)]
-        self._product(state[1], self.old, self.columns, kept, [ig])
-        output_gate = self._walk("io", self.size)
-        before = [self._pre(3), (Op.V_SIGM, None), (Op.VV_MUL, c), (Op.VV_ADD, ig)]
-        after = [(Op.V_TANH, None), (Op.VV_MUL, output_gate)]
+        """The last chain waits for the two before it, which wait for nothing but the state."""
+        io, c, kept = self._walk("io"), self._walk("c"), self._walk("kept")
+        state, sigm = self.item.state, (Op.V_SIGM, None)
+        self._product(state[0], self.old, self.columns, [self._pre(0), sigm], [io])
+        forget = [self._pre(2), sigm, (Op.VV_MUL, c)]
+        self._product(state[1], self.old, self.columns, forget, [kept])
+        before = [self._pre(3), (Op.V_TANH, None), (Op.VV_MUL, io), (Op.VV_ADD, kept)]
+        after = [(Op.V_TANH, None), (Op.VV_MUL, self._walk("io", self.size))]
         self._state_product(2, [*before, (Op.V_WR, c), *after])
 
     def _gru(self) -> None:

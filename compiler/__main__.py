@@ -1,7 +1,8 @@
-"""`python -m compiler model.onnx --target npu:sim [--samples x.npz] [--device fpga-sim:0]`
+"""`haltere compile model.onnx --target npu:sim [--samples x.npz] [--device fpga-sim:0]`
 
-Compiles a model and reports on it: accuracy against onnxruntime, cycles per inference, memory,
-instructions. `--output` keeps the compiled model, `--json` prints the report for programs.
+Compiles a model and reports on it: accuracy against onnxruntime, SNR and work of each layer, cycles
+per inference, memory, instructions. --output keeps the compiled model, --json prints the report for
+programs, --picture draws it.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from rich.table import Table
 from compiler.artifact import CompiledModel
 from compiler.driver import compile_onnx
 from compiler.errors import BadInput, CompileError
+from compiler.picture import write_picture
 from compiler.report import Report, make_report, split_samples
-from compiler.targets import DEFAULT_TARGET
+from compiler.targets import DEFAULT_TARGET, npu_config, targets
 from hal.errors import HalError
 from hal.registry import open_device
-from rtl_sim.spec.npu import Instr
+from rtl_sim.spec.npu import ENGINE_SHIFT, FLAG_MV, FLAG_WINDOW, Instr, Op
 
 NO_DEVICE = "none"
+PLAIN_COLUMNS = 140
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,29 +47,41 @@ def main(argv: list[str] | None = None) -> int:
         if options.listing:
             for line in listing(compiled):
                 print(line)
-        report = _report(options, options.model.read_bytes(), compiled, console)
+        report = _report(options, dims, compiled, console)
+        if options.picture:
+            write_picture(report, options.picture)
     except (CompileError, HalError) as error:
         console.print(f"{error.code}: {error}", style="red", markup=False, highlight=False)
         return 1
     if options.json:
         print(json.dumps(report.as_json(), indent=2))
     else:
+        out = Console()
+        if not out.is_terminal:  # a file or a pipe has no width of its own
+            out.width = PLAIN_COLUMNS
         for table in tables(report):
-            Console().print(table)
+            out.print(table)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m compiler", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="haltere compile",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("model", type=Path, help="an ONNX file")
-    parser.add_argument("--target", default=DEFAULT_TARGET)
+    parser.add_argument("--target", default=DEFAULT_TARGET, help=f"{', '.join(targets())}")
     parser.add_argument("--samples", type=Path, help=".npz: each input, stacked, and `labels`")
-    parser.add_argument("--samples-per-launch", type=int, default=1)
-    parser.add_argument("--dim", action="append", default=[], metavar="SYMBOL=NUMBER")
+    parser.add_argument("--samples-per-launch", type=int, default=1, help="that share the weights")
+    parser.add_argument(
+        "--dim", action="append", default=[], metavar="SYMBOL=NUMBER", help="a symbolic dimension"
+    )
     parser.add_argument("--device", default="fpga-sim:0", help=f"for cycles; or {NO_DEVICE}")
     parser.add_argument("--output", type=Path, help="write the compiled model here")
     parser.add_argument("--listing", action="store_true", help="print the instructions")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="the report as JSON, not as tables")
+    parser.add_argument("--picture", type=Path, help="draw the report here, a PNG")
     return parser
 
 
@@ -78,13 +93,13 @@ def _dim(text: str) -> tuple[str, int]:
 
 
 def _report(
-    options: argparse.Namespace, model: bytes, compiled: CompiledModel, console: Console
+    options: argparse.Namespace, dims: dict[str, int], compiled: CompiledModel, console: Console
 ) -> Report:
-    inputs, labels = None, None
+    model, inputs, labels = options.model, None, None
     if options.samples:
         inputs, labels = split_samples(compiled, _load_samples(options.samples))
     if options.device == NO_DEVICE:
-        return make_report(model, compiled, inputs, labels)
+        return make_report(model, compiled, inputs, labels, dims=dims)
     from hal.backends.fpga.overlays import overlay  # builds: not for those who measure nothing
 
     with console.status(f"building {compiled.overlay} for {options.device} (cached afterwards)"):
@@ -92,10 +107,10 @@ def _report(
             made = overlay(compiled.overlay)
             device = open_device(options.device, made)
         except HalError as error:
-            return make_report(model, compiled, inputs, labels, None, str(error))
+            return make_report(model, compiled, inputs, labels, None, str(error), dims)
         with device, device.open_context() as context:
             bound = compiled.with_overlay(made.digest)
-            return make_report(model, bound, inputs, labels, context)
+            return make_report(model, bound, inputs, labels, context, dims=dims)
 
 
 def _load_samples(path: Path) -> dict[str, NDArray[Any]]:
@@ -111,9 +126,22 @@ def listing(compiled: CompiledModel) -> list[str]:
     words = np.frombuffer(compiled.program, "<u8").tolist()
     lines = []
     for pc, word in enumerate(words):
-        fields = (word >> 8 & 0xF, word >> 16 & 0xFFFF, word >> 32 & 0xFFFF, word >> 48 & 0xFFFF)
-        lines.append(f"{pc:4} {Instr(word & 0xFF, *fields, mv=bool(word >> 12 & 1))}")
+        lines.append(f"{pc:4} {decoded(word)}")
     return lines
+
+
+def decoded(word: int) -> Instr:
+    reads, engine = word & 0xFF == Op.V_RD, word >> ENGINE_SHIFT & 7
+    return Instr(
+        op=word & 0xFF,
+        mem=word >> 8 & 0xF,
+        addr=word >> 16 & 0xFFFF,
+        s0=word >> 32 & 0xFFFF,
+        s1=word >> 48 & 0xFFFF,
+        mv=bool(word & FLAG_MV),
+        window=reads and bool(word & FLAG_WINDOW),
+        engine=0 if reads else engine,
+    )
 
 
 def tables(report: Report) -> list[Table]:
@@ -148,7 +176,30 @@ def tables(report: Report) -> list[Table]:
         costs.add_row(resource, str(used), str(have))
     kind = "pinned" if report.weights_pinned else "streamed, layer by layer"
     costs.add_row("weights", f"{report.weights_bytes} bytes", kind)
-    return [accuracy, costs]
+    return [accuracy, _layers(report), costs]
+
+
+def _layers(report: Report) -> Table:
+    columns = ("SNR dB", "MACs", "chains", "beats", "tiles", "cycles", "peak", "padded", "bound")
+    table = Table("layer", "kind", title="layers, of one launch")
+    for column in columns:
+        table.add_column(column, justify="right")
+    config = npu_config(report.target)
+    for layer in report.layers:
+        table.add_row(
+            layer.name,
+            layer.op,
+            "" if layer.snr_db is None else f"{layer.snr_db:.1f}",
+            str(layer.macs or ""),
+            str(layer.chains),
+            str(layer.beats or ""),
+            str(layer.tiles or ""),
+            str(layer.cycles),
+            _share(layer.peak(config)),
+            _share(layer.padded(config)),
+            _share(layer.of_bound()),
+        )
+    return table
 
 
 def _share(value: float | None) -> str:

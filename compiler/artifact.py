@@ -17,24 +17,47 @@ from typing import Any
 
 from compiler.errors import ArtifactError, CompileError
 from compiler.ir import Attr, Node, Shape, infer
+from compiler.passes.split_host import HOST_OPS
 from hal.types import ProgramImage
-from rtl_sim.spec.npu import CONFIGS, INSTRUCTION_BYTES, ISA_VERSION, Config
+from rtl_sim.spec.npu import INSTRUCTION_BYTES, ISA_VERSION, Config, named_config
 
 MAGIC = b"HALTNPU\0"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_PART_BYTES = 2**30  # a length beyond it is damage, not a model
 _HEAD = struct.Struct("<8sIQQQ")
 _DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
+class ValueSpec:
+    """An input of the model: a float32 tensor."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """An input or output of the device program: a float32 tensor in native vectors."""
+    """What the device program reads or writes: a float32 tensor in native vectors."""
 
     name: str
     shape: tuple[int, ...]
     offset: int  # first native vector within one sample of the buffer
     segment: int  # elements between paddings, see targets/npu/layout.py
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Instructions `first` to `end` (not included) of the program: a layer, with the element-wise
+    operators that ride on it."""
+
+    name: str
+    op: str  # of the IR; "load": an input is copied on chip, "rest": of a layer that was cut
+    output: str  # the value it ends with
+    first: int
+    end: int
+    macs: int  # of one sample, padding not counted
+    steps: int  # one after another: of a recurrent layer, else 1
 
 
 @dataclass(frozen=True)
@@ -45,7 +68,9 @@ class CompiledModel:
     overlay: str  # name of the overlay that carries that NPU
     overlay_digest: str  # which build of it, or "" while it is left open
     samples: int  # that one launch computes
-    inputs: tuple[TensorSpec, ...]
+    inputs: tuple[ValueSpec, ...]  # of the model
+    before: tuple[Node, ...]  # what the host computes before the device, in order
+    fed: tuple[TensorSpec, ...]  # what the device reads
     outputs: tuple[TensorSpec, ...]  # of the device
     input_vectors: int  # native vectors of one sample
     output_vectors: int
@@ -54,12 +79,15 @@ class CompiledModel:
     pinned: bool
     macs: int
     used: dict[str, tuple[int, int]]
+    layers: tuple[Layer, ...]
     program: bytes = field(repr=False)
     weights: bytes = field(repr=False)
 
     @property
     def npu(self) -> Config:
-        return CONFIGS[self.config]
+        config = named_config(self.config)
+        assert config is not None  # by whoever made this
+        return config
 
     @property
     def instructions(self) -> int:
@@ -68,10 +96,19 @@ class CompiledModel:
     @property
     def result_shapes(self) -> dict[str, Shape]:
         """Of the model's outputs, after the host's part."""
-        shapes = {spec.name: spec.shape for spec in (*self.inputs, *self.outputs)}
+        shapes = self._shapes
+        return {name: shapes[name] for name in self.results}
+
+    @property
+    def _shapes(self) -> dict[str, Shape]:
+        """Of every value that the host sees."""
+        shapes: dict[str, Shape] = {spec.name: spec.shape for spec in self.inputs}
+        for node in self.before:
+            shapes |= infer(node, shapes)
+        shapes |= {spec.name: spec.shape for spec in self.outputs}
         for node in self.host:
             shapes |= infer(node, shapes)
-        return {name: shapes[name] for name in self.results}
+        return shapes
 
     @property
     def image(self) -> ProgramImage:
@@ -82,6 +119,11 @@ class CompiledModel:
                 "with_overlay(digest)"
             )
         return ProgramImage("overlay", self.overlay_digest.encode("ascii"))
+
+    @property
+    def golden_image(self) -> ProgramImage:
+        """What a context loads where the overlay's golden model computes; it needs no build."""
+        return ProgramImage("golden", self.overlay.encode("ascii"))
 
     def with_overlay(self, digest: str) -> CompiledModel:
         """This model, to run on the build of its overlay that has this digest."""
@@ -143,10 +185,13 @@ def _parts(data: bytes) -> tuple[bytes, bytes, bytes]:
 
 def _model(fields: dict[str, Any], program: bytes, weights: bytes) -> CompiledModel:
     model = CompiledModel(
-        inputs=tuple(_spec(each) for each in fields.pop("inputs")),
+        inputs=tuple(_value(each) for each in fields.pop("inputs")),
+        before=tuple(_node(each) for each in fields.pop("before")),
+        fed=tuple(_spec(each) for each in fields.pop("fed")),
         outputs=tuple(_spec(each) for each in fields.pop("outputs")),
         host=tuple(_node(each) for each in fields.pop("host")),
         results=tuple(_text(each) for each in fields.pop("results")),
+        layers=tuple(_layer(each) for each in fields.pop("layers")),
         used={_text(key): (_count(a), _count(b)) for key, (a, b) in fields.pop("used").items()},
         pinned=bool(fields.pop("pinned")),
         samples=_count(fields.pop("samples")),
@@ -163,10 +208,10 @@ def _model(fields: dict[str, Any], program: bytes, weights: bytes) -> CompiledMo
     )
     if fields:
         raise ValueError(f"unknown fields {sorted(fields)}")
-    if model.config not in CONFIGS or not model.samples:
+    if named_config(model.config) is None or not model.samples:
         raise ValueError(f"configuration {model.config!r}, {model.samples} samples")
     for specs, vectors in (
-        (model.inputs, model.input_vectors),
+        (model.fed, model.input_vectors),
         (model.outputs, model.output_vectors),
     ):
         for spec in specs:
@@ -174,7 +219,11 @@ def _model(fields: dict[str, Any], program: bytes, weights: bytes) -> CompiledMo
                 raise ValueError(f"{spec.name}: segment {spec.segment} of shape {spec.shape}")
             if spec.offset + spec_vectors(spec, model.npu.n) > vectors:
                 raise ValueError(f"{spec.name} lies beyond its buffer")
-    _ = model.result_shapes  # the host's part must fit together
+    shapes = model._shapes  # the host's part must fit together
+    for spec in model.fed:
+        if shapes[spec.name] != spec.shape:
+            raise ValueError(f"{spec.name} is {shapes[spec.name]}, the device reads {spec.shape}")
+    _ = model.result_shapes
     return model
 
 
@@ -183,9 +232,21 @@ def spec_vectors(spec: TensorSpec, n: int) -> int:
     return prod(spec.shape) // spec.segment * -(-spec.segment // n)
 
 
+def _value(each: Any) -> ValueSpec:
+    return ValueSpec(_text(each["name"]), tuple(_count(dim) for dim in each["shape"]))
+
+
+def _layer(each: Any) -> Layer:
+    name, op, output = (_text(each[key]) for key in ("name", "op", "output"))
+    first, end, macs, steps = (_count(each[key]) for key in ("first", "end", "macs", "steps"))
+    if not steps or not first <= end:
+        raise ValueError(f"layer {name!r} has {steps} steps, instructions {first} to {end}")
+    return Layer(name, op, output, first, end, macs, steps)
+
+
 def _spec(each: Any) -> TensorSpec:
-    shape = tuple(_count(dim) for dim in each["shape"])
-    return TensorSpec(_text(each["name"]), shape, _count(each["offset"]), _count(each["segment"]))
+    value = _value(each)
+    return TensorSpec(value.name, value.shape, _count(each["offset"]), _count(each["segment"]))
 
 
 def _node(each: Any) -> Node:
@@ -193,7 +254,7 @@ def _node(each: Any) -> Node:
         _text(key): tuple(map(_count, value)) if isinstance(value, list) else _count(value)
         for key, value in each["attrs"].items()
     }
-    if each["op"] not in ("softmax", "reshape", "transpose"):
+    if each["op"] not in HOST_OPS:
         raise ValueError(f"the host runs no {each['op']!r}")
     inputs, outputs = (tuple(map(_text, each[key])) for key in ("inputs", "outputs"))
     return Node(each["op"], _text(each["name"]), inputs, outputs, attrs)

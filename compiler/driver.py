@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from compiler.artifact import CompiledModel
 from compiler.errors import CompileError
 from compiler.frontend import load_graph
+from compiler.ir import Graph
 from compiler.passes import run_passes
 from compiler.targets import DEFAULT_TARGET, npu_config
 from compiler.targets.npu import compile_graph
@@ -32,3 +34,16 @@ def compile_onnx(
         raise CompileError(f"{samples} samples a launch: 1 to {MAX_SAMPLES} are possible")
     graph = run_passes(load_graph(model, dims))
     return compile_graph(graph, target, config, samples)
+
+
+def compile_probed(
+    model: bytes | Path, compiled: CompiledModel, dims: Mapping[str, int] | None = None
+) -> tuple[CompiledModel, Graph]:
+    """The model `compiled` was made from, with what every layer ends with as a further output,
+    and the graph of that, to hold them against. Raises DoesNotFit: outputs cost instructions."""
+    graph = run_passes(load_graph(model, dims))
+    ends = dict.fromkeys(layer.output for layer in compiled.layers if layer.op != "load")
+    made = graph.producers()
+    outputs = dict.fromkeys((*graph.outputs, *(name for name in ends if name in made)))
+    probed = replace(graph, outputs=tuple(outputs))
+    return compile_graph(probed, compiled.target, compiled.npu, 1), probed

@@ -12,18 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.artifact import CompiledModel
-from compiler.errors import BadInput, ProgramFault
+from compiler.errors import BadInput, CompileError, ProgramFault
 from compiler.hostside import Inputs, Results, check_inputs, finish, pack_inputs, unpack_outputs
 from compiler.ir import Array
 from hal.types import Seq
 from rtl_sim.model.npu import Npu
-from rtl_sim.spec.npu import ISA_VERSION, Stat, Status
+from rtl_sim.spec.npu import ISA_VERSION, Op, Stat, Status
 
+MAX_EXECUTED = 1 << 24  # instructions of a launch: minutes
 MAX_BATCH = 256  # samples in flight at once; bounds the memory an emulation takes
 
 
 class Emulator:
     def __init__(self, model: CompiledModel) -> None:
+        """Raises CompileError for a program that would run for very long, or for ever."""
+        executed = executed_instructions(model.program)
+        if executed > MAX_EXECUTED:
+            raise CompileError(
+                f"{model.name} would execute {executed} instructions a launch; the emulator runs "
+                f"at most {MAX_EXECUTED}: use a device, or fewer steps or samples a launch"
+            )
         self.model = model
         self.last_cycles: int | None = None
         self.last_stats: NDArray[np.uint32] | None = None
@@ -75,6 +83,20 @@ class Emulator:
         self.last_stats = done.stats
         outputs = unpack_outputs(model, done.outputs.reshape(len(packed), -1))
         return finish(model, arrays, outputs)
+
+
+def executed_instructions(program: bytes) -> int:
+    """How many instructions a launch executes, every loop's turns counted; as the program says,
+    whether the NPU takes it or not."""
+    total, turns = 0, [1]
+    for word in np.frombuffer(program, "<u8").tolist():
+        if word & 0xFF == Op.END_LOOP and len(turns) > 1:
+            total += turns.pop()
+            continue
+        total += turns[-1]
+        if word & 0xFF == Op.LOOP:
+            turns.append(turns[-1] * (word >> 16 & 0xFFFF))
+    return total
 
 
 def stack_size(inputs: Inputs) -> int:

@@ -48,11 +48,21 @@ def pack_inputs(model: CompiledModel, arrays: Mapping[str, Array]) -> NDArray[np
     config = model.npu
     count = len(next(iter(arrays.values())))
     packed = np.zeros((count, model.input_vectors * config.vector_bytes), np.uint8)
-    for spec in model.inputs:
+    fed = _moved(model, arrays)
+    for spec in model.fed:
         start, end = _span(model, spec)
-        data = pack_vector(config, arrays[spec.name].reshape(-1, spec.segment))
+        data = pack_vector(config, fed[spec.name].reshape(-1, spec.segment))
         packed[:, start:end] = np.frombuffer(data, np.uint8).reshape(count, -1)
     return packed
+
+
+def _moved(model: CompiledModel, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The inputs and what the host makes of them before the device, [samples, ...]."""
+    values = dict(arrays)
+    for node in model.before:
+        stack = [evaluate(node, {node.inputs[0]: each}) for each in values[node.inputs[0]]]
+        values[node.outputs[0]] = np.stack([each[node.outputs[0]] for each in stack])
+    return values
 
 
 def unpack_outputs(model: CompiledModel, packed: NDArray[np.uint8]) -> dict[str, Array]:
@@ -74,7 +84,7 @@ def finish(
     rows = []
     for index in range(count):
         values = {name: array[index] for name, array in (*inputs.items(), *outputs.items())}
-        for node in model.host:
+        for node in (*model.before, *model.host):
             values |= evaluate(node, values)
         rows.append([values[name] for name in model.results])
     return {

@@ -1,4 +1,5 @@
-"""How good a compiled model is: accuracy against onnxruntime, cycles, memory, instructions.
+"""How good a compiled model is: accuracy against onnxruntime, layer by layer against float32,
+cycles, memory, instructions.
 
 Accuracy comes from the emulator, which equals the hardware in every bit; cycles come from a device.
 """
@@ -6,22 +7,28 @@ Accuracy comes from the emulator, which equals the hardware in every bit; cycles
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compiler.artifact import CompiledModel
+from compiler.driver import compile_probed
 from compiler.emulator import Emulator
-from compiler.errors import BadInput
+from compiler.errors import BadInput, DoesNotFit
 from compiler.ir import Array
+from compiler.profile import LayerProfile, profile
+from compiler.reference import interpret
 from compiler.runtime import Session
+from compiler.targets import npu_config
 from hal.context import Context
 from rtl_sim.spec.npu import Stat
 
 DEFAULT_SAMPLES = 32  # random inputs, when the caller brings none
 MEASURED_SAMPLES = 4  # launches on a device: cycles do not depend on data, bits are compared
+MAX_PROBED = 32  # samples that layers are held against float32 on: NumPy, one by one
 LABELS = "labels"  # name in a samples file that is no input of the model
 
 
@@ -59,15 +66,21 @@ class Report:
     weights_pinned: bool
     macs: int
     memory: dict[str, tuple[int, int]]  # resource -> used, available
+    layers: tuple[LayerProfile, ...]
     measured: Measured | None
     not_measured: str  # the reason, if so
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; an infinite SNR is null."""
+        """Plain values; an infinite SNR is null. Layers have their shares besides."""
         fields = asdict(self)
-        for output in fields["outputs"]:
-            if not np.isfinite(output["snr_db"]):
-                output["snr_db"] = None
+        for each in (*fields["outputs"], *fields["layers"]):
+            if each["snr_db"] is not None and not np.isfinite(each["snr_db"]):
+                each["snr_db"] = None
+        config = npu_config(self.target)
+        for each, layer in zip(fields["layers"], self.layers, strict=True):
+            each["peak_share"] = layer.peak(config)
+            each["padded_share"] = layer.padded(config)
+            each["bound_share"] = layer.of_bound()
         return fields
 
 
@@ -105,11 +118,12 @@ def split_samples(
     return inputs, labels
 
 
-def reference_results(model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def reference_results(model: bytes | Path, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """onnxruntime, sample by sample."""
     import onnxruntime  # heavy, and only this function's
 
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    source = model if isinstance(model, bytes) else str(model)  # by its path, with external data
+    session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     count = len(next(iter(inputs.values())))
     rows = [
@@ -128,6 +142,30 @@ def snr_db(expected: Array, actual: Array) -> float:
     return float(10 * np.log10(signal / noise)) if signal else float("-inf")
 
 
+def layer_snr(
+    model: bytes | Path,
+    compiled: CompiledModel,
+    inputs: Mapping[str, Array],
+    dims: Mapping[str, int] | None = None,
+) -> dict[str, float]:
+    """SNR of what each layer ends with, errors of those before it included; empty if the program
+    has no room for so many outputs."""
+    try:
+        probed, graph = compile_probed(model, compiled, dims)
+    except DoesNotFit:
+        return {}
+    first = {name: array[:MAX_PROBED] for name, array in inputs.items()}
+    found = Emulator(probed).run_many(first)
+    count = len(next(iter(first.values())))
+    rows = [
+        interpret(graph, {name: array[index] for name, array in first.items()})
+        for index in range(count)
+    ]
+    return {
+        name: snr_db(np.stack([row[name] for row in rows]), found[name]) for name in graph.outputs
+    }
+
+
 def measure(
     compiled: CompiledModel,
     context: Context,
@@ -143,11 +181,7 @@ def measure(
         results = session.run_many(first)
         assert session.last_cycles is not None and session.last_stats is not None
         cycles = session.last_cycles / (launches * compiled.samples)
-        stats = {
-            stat.name.lower(): int(session.last_stats[stat])
-            for stat in Stat
-            if not stat.name.startswith("RESERVED")
-        }
+        stats = {stat.name.lower(): int(session.last_stats[stat]) for stat in Stat}
     npu = compiled.npu
     return Measured(
         device=context.info.uri,
@@ -161,18 +195,20 @@ def measure(
 
 
 def make_report(
-    model: bytes,
+    model: bytes | Path,
     compiled: CompiledModel,
     inputs: Mapping[str, Array] | None = None,
     labels: NDArray[np.int64] | None = None,
     context: Context | None = None,
     not_measured: str = "no device was given",
+    dims: Mapping[str, int] | None = None,
 ) -> Report:
-    """Compare, count and (with a context) measure."""
+    """Compare, count and (with a context) measure. `dims`: as the model was compiled with."""
     inputs = random_samples(compiled) if inputs is None else inputs
     emulated = Emulator(compiled).run_many(inputs)
     reference = reference_results(model, inputs)
     measured = None if context is None else measure(compiled, context, inputs, emulated)
+    snr = layer_snr(model, compiled, inputs, dims)
     return Report(
         model=compiled.name,
         target=compiled.target,
@@ -185,6 +221,7 @@ def make_report(
         weights_pinned=compiled.pinned,
         macs=compiled.macs,
         memory=dict(compiled.used),
+        layers=tuple(replace(layer, snr_db=snr.get(layer.output)) for layer in profile(compiled)),
         measured=measured,
         not_measured="" if measured else not_measured,
     )

@@ -1,8 +1,8 @@
 """Runs a compiled model on a device, through a context of the hal.
 
-The device must be configured with the model's overlay by whoever owns it. Program and weights are
-written once; one input and one output buffer are used again by every call. Every launch is
-self-contained (targets/npu/lower.py), so a context may be halted, moved or share its fabric with
+A configurable device must be configured with the model's overlay by whoever owns it. Program and
+weights are written once; one input and one output buffer are used again by every call. Every launch
+is self-contained (targets/npu/lower.py), so a context may be halted, moved or share its fabric with
 others between any two calls, and also in the middle of one.
 """
 
@@ -24,6 +24,7 @@ from hal.context import Buffer, Context
 from hal.types import ScalarArg, Seq
 from rtl_sim.spec.npu import BUFFER_ARGS, KERNEL_NAME, SCALAR_ARGS, STATS_BYTES, STATS_WORDS, Stat
 
+GOLDEN = "golden"  # the image format of a device that computes with golden models
 RESULT_TIMEOUT_S = 600.0  # as hal.context's: every wait is bounded
 
 
@@ -31,18 +32,25 @@ class Session:
     """One model loaded in one context. Not thread-safe, as the context is not."""
 
     def __init__(self, context: Context, model: CompiledModel) -> None:
-        """A model that names no build of its overlay gets the one shipped here."""
-        if not model.overlay_digest:
+        """A model that names no build of its overlay gets the one shipped here. Where there is no
+        fabric but the golden models are, the overlay's computes."""
+        golden = GOLDEN in context.caps.formats
+        if not golden and not model.overlay_digest:
             model = model.with_overlay(_shipped_digest(model.overlay))
         self.model = model
         self.last_cycles: int | None = None
         self.last_stats: NDArray[np.uint32] | None = None
         self._context = context
-        self._program = context.load(model.image)
+        self._program = context.load(model.golden_image if golden else model.image)
         self._buffers = self._alloc()
         context.write(self._buffers["program"], model.program)
         context.write(self._buffers["weights"], model.weights)
         self._running: tuple[Seq, dict[str, Array]] | None = None
+
+    @property
+    def running(self) -> bool:
+        """A launch was started, and its result not taken yet."""
+        return self._running is not None
 
     def start(self, inputs: Inputs) -> Seq:
         """Enqueue one launch; its number, for `Context.wait`."""

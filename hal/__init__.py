@@ -2,6 +2,7 @@
 
 from hal.context import Buffer, Context, Device, Program
 from hal.registry import default_device, list_devices, open_device, self_tests
+from hal.serving import serve, serve_async
 from hal.types import (
     BufferArg,
     Caps,
@@ -32,4 +33,6 @@ __all__ = [
     "list_devices",
     "open_device",
     "self_tests",
+    "serve",
+    "serve_async",
 ]

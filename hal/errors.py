@@ -9,6 +9,7 @@
      |- DeviceTimeout       retry    the device did not answer in time
      |- DeviceFault         migrate  the device reports an error of its own
      |- DeviceLost          migrate  the device is gone, or the URI names none
+     |- Busy                retry    a bounded queue is full
      `- StateError          caller   a snapshot is damaged, of another layout, or untimely
 
 The other families (ProxyError, SchedulerError, CompileError, BundleError) stand in the
@@ -73,6 +74,11 @@ class DeviceFault(HalError):
 class DeviceLost(HalError):
     code = "device_lost"
     disposition = "migrate"
+
+
+class Busy(HalError):
+    code = "busy"
+    disposition = "retry"
 
 
 class StateError(HalError):

@@ -103,7 +103,8 @@ class ProgramImage:
 
     format   "opencl-c" (payload: UTF-8 source), "numpy" (payload: UTF-8 Python source, see
              hal/backends/cpu), "overlay" (payload: the ASCII digest of the overlay that must be
-             configured; entries are the kernels of its manifest)
+             configured; entries are the kernels of its manifest), "golden" (payload: the overlay's
+             ASCII name; the same kernels on the CPU, see hal/backends/cpu)
     options  build options in the format's own language
     """
 

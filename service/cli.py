@@ -68,6 +68,18 @@ def capture(context: typer.Context) -> None:
     raise typer.Exit(run(context.args))
 
 
+@app.command(
+    name="compile",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def compile_model(context: typer.Context) -> None:
+    """Compile an ONNX model for the NPU and report on it: accuracy, cycles, memory, layers."""
+    from compiler.__main__ import main as run
+
+    raise typer.Exit(run(context.args))
+
+
 @app.command()
 def serve(
     models: Annotated[list[Path], typer.Argument(help="ONNX files; each is served by its stem.")],

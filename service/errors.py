@@ -5,7 +5,6 @@ ServiceError
  |- NotFound          caller  no such model, version, job or device
  |- TooLarge          caller  body over the limit
  |- AddressInUse      caller  another program listens there
- |- Busy              retry   the replica's queue is full
  `- DeadlineExceeded  retry   the request's own timeout passed before its work began
 """
 
@@ -37,11 +36,6 @@ class TooLarge(ServiceError):
 class AddressInUse(ServiceError):
     code = "address_in_use"
     disposition = "caller"
-
-
-class Busy(ServiceError):
-    code = "busy"
-    disposition = "retry"
 
 
 class DeadlineExceeded(ServiceError):

@@ -1,22 +1,20 @@
 """Inference, protocol-neutral: from a model's name and tensors to a replica and back.
 
 A replica is one thread that owns one served model (a device context is not thread-safe), behind
-a bounded queue: one request more than `max_pending` is refused with Busy, never parked.
+a bounded queue (hal.serving.turns): one request more than `max_pending` is refused, never parked.
 """
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from service.errors import BadRequest, Busy, DeadlineExceeded, NotFound
+from hal.serving.turns import Turns
+from service.errors import BadRequest, DeadlineExceeded, NotFound
 
 Tensors = Mapping[str, np.ndarray[Any, Any]]
 
@@ -56,38 +54,24 @@ class ServedModel(Protocol):
 
 
 class Replica:
-    def __init__(self, model: ServedModel, max_pending: int) -> None:
+    def __init__(self, name: str, model: ServedModel, max_pending: int) -> None:
         self.model = model
-        self._max_pending = max_pending
-        self.pending = 0
-        self._closing = False
-        self._lock = threading.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="replica")
+        self._turns = Turns(f"model {name!r}", max_pending, closed=NotFound)
+
+    @property
+    def pending(self) -> int:
+        return self._turns.pending
 
     async def infer(self, inputs: Tensors, deadline_s: float | None) -> Answer:
-        with self._lock:
-            if self.pending >= self._max_pending:
-                raise Busy(f"{self.pending} requests are waiting for this replica; retry later")
-            self.pending += 1
-        future = self._thread.submit(self._run, inputs, deadline_s)
-        future.add_done_callback(self._done)  # also when it is cancelled before it ran
-        return await asyncio.wrap_future(future)
+        return await self._turns.take(lambda: self._run(inputs, deadline_s))
 
     def _run(self, inputs: Tensors, deadline_s: float | None) -> Answer:
-        if self._closing:
-            raise NotFound("the model is served no more")
         if deadline_s is not None and time.monotonic() > deadline_s:
             raise DeadlineExceeded("the request's timeout passed before its work began")
         return self.model.infer(inputs)
 
-    def _done(self, _future: Future[Answer]) -> None:
-        with self._lock:
-            self.pending -= 1
-
     def close(self) -> None:
-        self._closing = True
-        self._thread.shutdown(wait=True)
-        self.model.close()
+        self._turns.close(self.model.close)
 
 
 class Gateway:
@@ -102,7 +86,7 @@ class Gateway:
     def add(self, name: str, model: ServedModel) -> None:
         if name in self._replicas:
             raise BadRequest(f"a model {name!r} is served already")
-        self._replicas[name] = Replica(model, self._max_pending)
+        self._replicas[name] = Replica(name, model, self._max_pending)
 
     def remove(self, name: str) -> None:
         """Serve a model no more: what it is running finishes, what waits is refused."""

@@ -1,4 +1,4 @@
-"""ONNX bytes to a `RawModel`: the only file that imports onnx, and the one that faces strangers.
+"""ONNX bytes to a `RawModel`: with external.py the only files that import onnx and face strangers.
 
 Everything about the container is checked here: size, structure, names, types, stored data. What
 the operators mean is translate.py's matter.
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from compiler.errors import BadWeights, MalformedModel
+from compiler.frontend.external import inline_external_data
 from compiler.frontend.raw import Dim, RawAttr, RawModel, RawNode, is_float
 
 MAX_MODEL_BYTES = 256 * 2**20  # far above any model that fits on chip, far below memory
@@ -30,6 +31,8 @@ _CONSTANTS = _FLOATS | {onnx.TensorProto.INT32, onnx.TensorProto.INT64}
 def read_model(source: bytes | Path) -> RawModel:
     """Parse and check the container. Raises MalformedModel, BadWeights."""
     proto = _parse(_load(source))
+    folder = None if isinstance(source, bytes) else source.parent
+    inline_external_data(proto, folder, MAX_MODEL_BYTES)
     graph = proto.graph
     opsets = _opsets(proto)
     if len(graph.node) > MAX_NODES:
@@ -106,11 +109,6 @@ def _opsets(proto: Any) -> dict[str, int]:
 
 def _tensor(tensor: Any, name: str) -> NDArray[Any]:
     """A stored tensor as float32 or int64."""
-    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-        raise MalformedModel(
-            f"constant {name!r} lies outside the file (external data): store it inline "
-            "(onnx.save with save_as_external_data=False)"
-        )
     if tensor.data_type not in _CONSTANTS:
         kind = _type_name(tensor.data_type)
         raise MalformedModel(f"constant {name!r} is {kind}; float, float16, double, int32, int64")

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import prod
 
-from compiler.frontend import relabel
+from compiler.frontend import relabel, spatial
 from compiler.frontend.raw import RawNode
+from compiler.frontend.recurrent import recurrent
 from compiler.frontend.scope import (
     Refused,
     Scope,
@@ -70,42 +71,6 @@ def _softmax(node: RawNode, scope: Scope) -> list[Node]:
     return made(node, "softmax", (name,), axis=axis)
 
 
-_LSTM_DEFAULTS: Mapping[str, tuple[object, ...]] = {
-    "direction": ("forward",),
-    "layout": (0,),
-    "input_forget": (0,),
-    "activations": (("Sigmoid", "Tanh", "Tanh"),),
-    "clip": (),  # no value is supported
-    "activation_alpha": ((),),
-    "activation_beta": ((),),
-}
-
-
-def _lstm(node: RawNode, scope: Scope) -> list[Node]:
-    for key, accepted in _LSTM_DEFAULTS.items():
-        if key in node.attrs and node.attrs[key] not in accepted:
-            wanted = " or ".join(repr(value) for value in accepted) or "absent"
-            raise Refused(f"attribute {key} is {node.attrs[key]!r}, must be {wanted}")
-    x, w, r = (scope.value(node, index) for index in range(3))
-    for what, name in (("W", w), ("R", r)):
-        if name not in scope.floats:
-            raise Refused(f"{what} must be a constant: weights are pinned on chip")
-    if "hidden_size" in node.attrs and node.attrs["hidden_size"] != scope.shapes[r][-1]:
-        raise Refused(f"hidden_size is {node.attrs['hidden_size']}, R says {scope.shapes[r][-1]}")
-    extra = [scope.value(node, index) if optional(node, index) else "" for index in (3, 5, 6)]
-    if extra[0] and extra[0] not in scope.floats:
-        raise Refused("B must be a constant: weights are pinned on chip")
-    if optional(node, 4):
-        steps = scope.shapes[x][0]
-        if scope.ints(node, 4) != (steps,):
-            raise Refused(f"sequence_lens must be [{steps}], the length of the sequence")
-    if optional(node, 7) and not scope.is_zero(scope.value(node, 7)):
-        raise Refused("peephole weights (P) are not supported")
-    extra[1:] = ["" if scope.is_zero(name) else name for name in extra[1:]]
-    outputs = tuple(node.outputs[:3])
-    return [Node("lstm", node.name, (x, w, r, *extra), outputs)]
-
-
 TRANSLATORS: Mapping[str, Callable[[RawNode, Scope], list[Node]]] = {
     "Gemm": _gemm,
     "MatMul": _matmul,
@@ -117,8 +82,17 @@ TRANSLATORS: Mapping[str, Callable[[RawNode, Scope], list[Node]]] = {
     "Sigmoid": _unary("sigmoid"),
     "Tanh": _unary("tanh"),
     "Softmax": _softmax,
-    "LSTM": _lstm,
+    "RNN": recurrent("rnn"),
+    "GRU": recurrent("gru"),
+    "LSTM": recurrent("lstm"),
+    "Conv": spatial.conv,
+    "MaxPool": spatial.pool("maxpool"),
+    "AveragePool": spatial.pool("avgpool"),
+    "GlobalMaxPool": spatial.global_pool("maxpool"),
+    "GlobalAveragePool": spatial.global_pool("avgpool"),
+    "BatchNormalization": spatial.batch_normalization,
     "Identity": relabel.identity,
+    "Dropout": relabel.dropout,
     "Constant": relabel.constant,
     "Reshape": relabel.reshape,
     "Flatten": relabel.flatten,

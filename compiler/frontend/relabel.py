@@ -31,6 +31,13 @@ def identity(node: RawNode, scope: Scope) -> list[Node]:
     return []
 
 
+def dropout(node: RawNode, scope: Scope) -> list[Node]:
+    """It drops nothing when a model is used."""
+    if any(node.outputs[1:]):
+        raise Refused("its output mask is not supported")
+    return identity(node, scope)
+
+
 def constant(node: RawNode, scope: Scope) -> list[Node]:
     for key, value in node.attrs.items():
         if isinstance(value, np.ndarray):

@@ -96,6 +96,18 @@ def ints_attr(node: RawNode, key: str) -> tuple[int, ...] | None:
     return tuple(int(item) for item in value)
 
 
+def text_attr(node: RawNode, key: str, default: str) -> str:
+    value = node.attrs.get(key, default)
+    if not isinstance(value, str):
+        raise Refused(f"attribute {key} is {value!r}, not a text")
+    return value
+
+
+def as_pair(sizes: tuple[int, ...]) -> tuple[int, int]:
+    """(vertical, horizontal) of one or two axes: a sequence is an image one pixel high."""
+    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])
+
+
 def checked_axis(axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise Refused(f"axis {axis} of a tensor with {rank} dimensions")

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import numpy as np
+from math import prod
 
 from compiler.errors import DynamicShape, MalformedModel, Refusal, UnsupportedOp
 from compiler.frontend.operators import TRANSLATORS
 from compiler.frontend.raw import Dim, RawModel, RawNode
 from compiler.frontend.scope import Refused, Scope, UnknownShape
 from compiler.ir import Array, Graph, Node, Shape, ShapeError, infer
+
+MAX_ELEMENTS = 1 << 24  # of one tensor that is computed with; no target has memory for it
 
 
 @dataclass
@@ -63,12 +64,20 @@ def _translate_node(raw: RawModel, node: RawNode, work: _Work) -> None:
         return
     try:
         for made in translator(node, scope):
-            scope.shapes |= infer(made, scope.shapes)
+            shapes = infer(made, scope.shapes)
+            _check_sizes(shapes)
+            scope.shapes |= shapes
             work.nodes.append(made)
     except UnknownShape:
         pass  # it reads what was refused before
     except (Refused, ShapeError) as error:
         refuse(str(error))
+
+
+def _check_sizes(shapes: Mapping[str, Shape]) -> None:
+    for shape in shapes.values():
+        if prod(shape) > MAX_ELEMENTS:
+            raise Refused(f"its result of shape {list(shape)} is too large for any target")
 
 
 def _graph(raw: RawModel, work: _Work, inputs: tuple[str, ...]) -> Graph:
@@ -111,9 +120,9 @@ def _check_outputs(raw: RawModel, scope: Scope, given: bool) -> None:
 
 
 def _batch_axis(raw: RawModel, name: str) -> int:
-    """Which axis of an input is the batch: 1 if an LSTM reads it as it is, else the first."""
+    """Which axis of an input is the batch: 1 if a recurrent layer reads it as it is, else 0."""
     for node in raw.nodes:
-        if node.op == "LSTM" and name in node.inputs:
+        if node.op in ("RNN", "GRU", "LSTM") and name in node.inputs:
             return 1
     return 0
 
@@ -137,6 +146,6 @@ def _static(name: str, shape: tuple[Dim, ...], batch_axis: int, dims: Mapping[st
             f"input {name!r} of shape {list(shape)} has no number for {', '.join(unknown)}: only "
             'a batch dimension is taken as 1; give numbers, e.g. dims={"symbol": 8}'
         )
-    if np.prod(known, dtype=object) > 2**24:
+    if prod(known) > MAX_ELEMENTS:
         raise MalformedModel(f"input {name!r} has shape {known}: too large for any target")
     return tuple(known)

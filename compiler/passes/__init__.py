@@ -10,13 +10,24 @@ from collections.abc import Callable
 
 from compiler.ir import Graph, verify
 from compiler.passes.drop_dead import drop_dead
+from compiler.passes.fold_affine import fold_affine
 from compiler.passes.fold_constants import fold_constants
 from compiler.passes.fold_views import fold_views
 from compiler.passes.form_linear import form_linear
+from compiler.passes.settle_transposes import settle_transposes
 
 Pass = Callable[[Graph], Graph]
 
-PASSES: tuple[Pass, ...] = (fold_constants, fold_views, form_linear, drop_dead)
+PASSES: tuple[Pass, ...] = (
+    fold_constants,
+    fold_views,
+    form_linear,
+    settle_transposes,
+    fold_views,
+    drop_dead,  # a value that nobody reads any more must not count as a reader
+    fold_affine,
+    drop_dead,
+)
 
 
 def run_passes(graph: Graph) -> Graph:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compiler.errors import UnknownTarget
-from rtl_sim.spec.npu import CONFIGS, Config
+from rtl_sim.spec.npu import CONFIGS, Config, named_config
 
 DEFAULT_TARGET = "npu:sim"
 
@@ -15,6 +15,10 @@ def targets() -> tuple[str, ...]:
 def npu_config(target: str) -> Config:
     """The NPU that a target names. Raises UnknownTarget."""
     kind, _, name = target.partition(":")
-    if kind != "npu" or name not in CONFIGS:
-        raise UnknownTarget(f"no target {target!r}; there are {', '.join(targets())}")
-    return CONFIGS[name]
+    config = named_config(name)
+    if kind != "npu" or config is None:
+        raise UnknownTarget(
+            f"no target {target!r}; there are {', '.join(targets())}, and each with another number "
+            "of mantissa bits, e.g. npu:sim-m5, on the emulator and the CPU"
+        )
+    return config

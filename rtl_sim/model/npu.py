@@ -1,8 +1,8 @@
 """Golden model of the NPU: executes a program on bytes, equal to the RTL in every bit.
 
 Control never depends on data, so one execution serves a whole batch of inputs: every vector
-memory has a leading batch axis, weights have none. Cycles and stalls are the RTL's affair: those
-words of the statistics stay 0. Written from docs/npu.md, not from the RTL.
+memory has a leading batch axis, weights have none. Cycles and stalls are the cycle model's affair:
+those words of the statistics stay 0. Written from docs/npu.md, not from the RTL.
 """
 
 from __future__ import annotations
@@ -16,29 +16,18 @@ from numpy.typing import NDArray
 
 from rtl_sim.model import npu_formats as formats
 from rtl_sim.model.npu_formats import Floats
+from rtl_sim.model.npu_program import VRFS, Chain, Decoder, Load, Product, Stop
 from rtl_sim.spec.npu import (
-    FLAG_MV,
+    ADD_OPS,
     ISA_VERSION,
-    LOOP_LEVELS,
-    RESERVED_MASK,
-    ROWS_MAX,
     STATS_WORDS,
-    V_OPS,
     VV_OPS,
     Config,
     Mem,
     Op,
-    Scalar,
     Stat,
     Status,
 )
-
-_VRFS: Final = (Mem.IVRF, Mem.AVRF, Mem.MVRF)
-_SOURCES: Final = (*_VRFS, Mem.INPUT, Mem.WEIGHTS)
-_SINKS: Final = (*_VRFS, Mem.OUTPUT)
-_OPERANDS: Final = (Mem.AVRF, Mem.MVRF)
-_OPCODES: Final = frozenset(Op)
-_IN_CHAIN: Final = frozenset((Op.V_WR, Op.END_CHAIN, Op.MV_MUL, *VV_OPS, *V_OPS))
 
 _VV: Final[dict[Op, Callable[[Floats, Floats], Floats]]] = {
     Op.VV_ADD: np.add,
@@ -70,22 +59,16 @@ class Result:
         return bytes(self.outputs[0])
 
 
-class _Stop(Exception):
-    """The program's first error."""
-
-    def __init__(self, status: Status) -> None:
-        self.status = status
-
-
 class Npu:
     """One NPU with its memories, which live across launches, for a batch of inputs at once."""
 
     def __init__(self, config: Config, batch: int = 1) -> None:
         self.config = config
         self.batch = batch
-        self.vrf = {m: np.zeros((batch, config.depth(m), config.n)) for m in _VRFS}
-        self.mantissas = np.zeros((config.tiles, config.n, config.n), dtype=np.int8)
-        self.exponents = np.zeros((config.tiles, config.n), dtype=np.int8)
+        self.vrf = {m: np.zeros((batch, config.depth(m), config.n)) for m in VRFS}
+        engines, tiles, n = config.engines, config.tiles, config.n
+        self.mantissas = np.zeros((engines, tiles, n, n), dtype=np.int8)
+        self.exponents = np.zeros((engines, tiles, n), dtype=np.int8)
 
     def launch(
         self,
@@ -109,7 +92,7 @@ def _vectors(config: Config, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
 
 
 class _Launch:
-    """One execution of a program: registers, counters, and the buffers in device memory."""
+    """One execution of a program: counters, and the buffers in device memory."""
 
     def __init__(
         self,
@@ -125,226 +108,146 @@ class _Launch:
         self.weights = _vectors(self.config, self.weight_bytes)
         self.inputs = _vectors(self.config, inputs)
         self.outputs = np.zeros((npu.batch, output_bytes), np.uint8)
-        self.output_count = output_bytes // self.config.vector_bytes
         self.stats = np.zeros((npu.batch, STATS_WORDS), np.int64)
-        self.scalars = {Scalar.ROWS: 1, Scalar.COLS: 1}
-        self.loops: list[list[int]] = []  # per level: pc of the body, turns, turn
-        self.pc = 0
-        self.row = 0
-        self.chain: Op | None = None  # V_RD or M_RD: what kind of chain is open
-        self.chain_pc = 0
-        self.source = 0  # address the chain's v_rd.mv or m_rd formed
-        self.mv_next = False  # the only legal instruction is mv_mul
-        self.mv_chain = False
-        self.products: Floats = np.zeros(0)  # batch x rows x n, with the saturation of each row
-        self.saturated: NDArray[np.bool_] = np.zeros(0, np.bool_)
-        self.vector: Floats = np.zeros((npu.batch, self.config.n))
+        self.sizes = {
+            Mem.INPUT: self.inputs.shape[1],
+            Mem.WEIGHTS: len(self.weights),
+            Mem.OUTPUT: output_bytes // self.config.vector_bytes,
+        }
 
     def run(self) -> Result:
-        status = Status.OK
-        try:
-            if not 0 < len(self.code) <= self.config.program:
-                raise _Stop(Status.PROGRAM)
-            self.stats[:, Stat.READ_BEATS] += len(self.code)
-            while self.pc < len(self.code):
-                self.pc = self._step(self.code[self.pc])
-                self.stats[:, Stat.INSTRUCTIONS] += 1
-            if self.chain is not None:
-                raise _Stop(Status.CHAIN)
-            if self.loops:
-                raise _Stop(Status.LOOP)
-        except _Stop as stop:
-            status = stop.status
-        pc = self.pc if status is not Status.OK else 0
-        self.stats[:, Stat.STATUS] = status | pc << 16
         config = self.config
+        status, pc = Status.OK, 0
+        if 0 < len(self.code) <= config.program:
+            self.stats[:, Stat.READ_BEATS] += len(self.code)
+        try:
+            for effect in Decoder(config, self.code, self.sizes).run():
+                self.stats[:, Stat.INSTRUCTIONS] += 1
+                if isinstance(effect, Chain):
+                    self._execute(effect)
+                elif isinstance(effect, Load):
+                    self._load(effect)
+        except Stop as stop:
+            status, pc = stop.status, stop.pc
+        self.stats[:, Stat.STATUS] = status | pc << 16
         self.stats[:, Stat.CONFIG] = ISA_VERSION << 24 | config.lanes << 12 | config.n
         return Result(self.outputs, (self.stats & 0xFFFFFFFF).astype(np.uint32))
 
-    def _step(self, word: int) -> int:
-        """Execute one instruction; the pc of the next."""
-        code, mem, addr = word & 0xFF, word >> 8 & 0xF, word >> 16 & 0xFFFF
-        flag = bool(word & FLAG_MV)
-        if code not in _OPCODES or word & RESERVED_MASK or (flag and code != Op.V_RD):
-            raise _Stop(Status.OPCODE)
-        op = Op(code)
-        self._check_grammar(op)
-        turns = [loop[2] for loop in self.loops]
-        strides = (word >> 32 & 0xFFFF, word >> 48)
-        address = (addr + sum(s * t for s, t in zip(strides, turns, strict=False))) & 0xFFFF
-        self.mv_next = False
-        if op is Op.V_RD:
-            self._v_rd(mem, address, flag)
-        elif op is Op.V_WR:
-            self._v_wr(mem, address)
-        elif op is Op.MV_MUL:
-            self._mv_mul(mem, address)
-        elif op in _VV:
-            if mem not in _OPERANDS:
-                raise _Stop(Status.MEMORY)
-            operand = self.npu.vrf[Mem(mem)][:, self._entry(Mem(mem), address)]
-            self.vector, saturated = formats.round_h16(_VV[op](self.vector, operand))
-            self.stats[:, Stat.SATURATIONS] += saturated.any(axis=-1)
-            self.stats[:, Stat.VECTOR_OPS] += 1
-        elif op in _V:
-            self.vector = _V[op](self.vector)
-            self.stats[:, Stat.VECTOR_OPS] += 1
-        elif op is Op.M_RD:
-            if mem != Mem.WEIGHTS:
-                raise _Stop(Status.MEMORY)
-            if address + self._tile_count * self.config.tile_vectors > len(self.weights):
-                raise _Stop(Status.RANGE)
-            self.chain, self.source = op, address
-        elif op is Op.M_WR:
-            self._m_wr(mem, address)
-        elif op is Op.S_WR:
-            if mem not in set(Scalar) or not 1 <= addr <= ROWS_MAX:
-                raise _Stop(Status.VALUE)
-            self.scalars[Scalar(mem)] = addr
-        else:
-            return self._control(op, addr)
-        return self.pc + 1
-
-    def _check_grammar(self, op: Op) -> None:
-        if self.chain is None:
-            legal = op in (Op.V_RD, Op.M_RD, Op.S_WR, Op.LOOP, Op.END_LOOP)
-        elif self.chain is Op.M_RD:
-            legal = op in (Op.M_WR, Op.END_CHAIN)
-        elif op is Op.V_RD:  # the chain comes back to its source for the next row
-            legal = self.pc == self.chain_pc
-        else:
-            legal = op in _IN_CHAIN and (op is Op.MV_MUL) == self.mv_next
-        if not legal:
-            raise _Stop(Status.CHAIN)
-
-    def _control(self, op: Op, value: int) -> int:
-        if op is Op.END_CHAIN:
-            if self.chain is Op.V_RD and self.row + 1 < self.scalars[Scalar.ROWS]:
-                self.row += 1
-                return self.chain_pc
-            self.chain, self.row, self.mv_chain = None, 0, False
-            self.stats[:, Stat.CHAINS] += 1
-        elif op is Op.LOOP:
-            if len(self.loops) == LOOP_LEVELS:
-                raise _Stop(Status.LOOP)
-            if value == 0:
-                raise _Stop(Status.VALUE)
-            self.loops.append([self.pc + 1, value, 0])
-        else:
-            if not self.loops:
-                raise _Stop(Status.LOOP)
-            body, turns, turn = self.loops[-1]
-            if turn + 1 < turns:
-                self.loops[-1][2] = turn + 1
-                return body
-            self.loops.pop()
-        return self.pc + 1
-
-    @property
-    def _tile_count(self) -> int:
-        return self.scalars[Scalar.ROWS] * self.scalars[Scalar.COLS]
-
-    def _entry(self, mem: Mem, address: int) -> int:
-        """The entry that this row of the chain uses."""
-        sizes = {
-            Mem.INPUT: self.inputs.shape[1],
-            Mem.WEIGHTS: len(self.weights),
-            Mem.OUTPUT: self.output_count,
-        }
-        size = sizes[mem] if mem in sizes else self.config.depth(mem)
-        if address + self.row >= size:
-            raise _Stop(Status.RANGE)
-        return address + self.row
-
-    def _v_rd(self, mem: int, address: int, flag: bool) -> None:
-        if mem not in ((Mem.IVRF,) if flag else _SOURCES):
-            raise _Stop(Status.MEMORY)
-        if flag:
-            if address + self.scalars[Scalar.COLS] > self.config.ivrf:
-                raise _Stop(Status.RANGE)
-            self.source, self.mv_next, self.mv_chain = address, True, True
-        else:
-            entry = self._entry(Mem(mem), address)
-            if mem == Mem.INPUT:
-                self.vector = formats.h16_from_bits(self.inputs[:, entry])
-            elif mem == Mem.WEIGHTS:
-                one = formats.h16_from_bits(self.weights[entry])
-                self.vector = np.broadcast_to(one, (self.npu.batch, self.config.n))
+    def _execute(self, chain: Chain) -> None:
+        """Row after row; all at once where no row reads what an earlier one wrote."""
+        products = None if chain.product is None else self._multiply(chain.product, chain.rows)
+        step = 1 if _rows_depend(chain) else chain.rows
+        for row in range(0, chain.rows, step):
+            span = slice(row, row + step)
+            if products is None:
+                vectors = self._read(chain.mem, chain.entry, span)
             else:
-                self.vector = self.npu.vrf[Mem(mem)][:, entry].copy()
-            if mem in (Mem.INPUT, Mem.WEIGHTS):
-                self.stats[:, Stat.READ_BEATS] += self.config.vector_bytes // 8
-        self.chain, self.chain_pc = Op.V_RD, self.pc
+                vectors = self._rounded(products[:, span])
+            self._pass(chain, vectors, span)
+        self.stats[:, Stat.VECTOR_OPS] += chain.rows * len(chain.operations)
+        self.stats[:, Stat.CHAINS] += 1
 
-    def _v_wr(self, mem: int, address: int) -> None:
-        if mem not in _SINKS:
-            raise _Stop(Status.MEMORY)
-        entry = self._entry(Mem(mem), address)
-        if mem == Mem.OUTPUT:
-            size = self.config.vector_bytes
-            raw = formats.h16_to_bits(self.vector).astype("<u2").view(np.uint8)
-            self.outputs[:, entry * size : (entry + 1) * size] = raw
-            self.stats[:, Stat.WRITE_BEATS] += size // 8
+    def _pass(self, chain: Chain, vectors: Floats, span: slice) -> None:
+        """Some rows through the operations; the sinks take effect after the last of them."""
+        tapped = {0: vectors}
+        for count, operation in enumerate(chain.operations, 1):
+            if operation.op in VV_OPS:
+                mem = Mem.AVRF if operation.op in ADD_OPS else Mem.MVRF
+                operand = self._read(mem, operation.entry, span)
+                vectors = self._rounded(_VV[operation.op](vectors, operand))
+            else:
+                vectors = _V[operation.op](vectors)
+            tapped[count] = vectors
+        for sink in chain.sinks:
+            self._write(sink.mem, sink.entry, span, tapped[sink.after])
+
+    def _rounded(self, exact: Floats) -> Floats:
+        values, saturated = formats.round_h16(exact)
+        self.stats[:, Stat.SATURATIONS] += saturated.any(axis=-1).sum(axis=-1)
+        return values
+
+    def _read(self, mem: Mem, entry: int, span: slice) -> Floats:
+        """batch x rows x n."""
+        rows = slice(entry + span.start, entry + span.stop)
+        if mem in VRFS:
+            return self.npu.vrf[mem][:, rows].copy()
+        beats = (span.stop - span.start) * self.config.vector_bytes // 8
+        self.stats[:, Stat.READ_BEATS] += beats
+        if mem is Mem.INPUT:
+            return formats.h16_from_bits(self.inputs[:, rows])
+        shape = self.npu.batch, span.stop - span.start, self.config.n
+        return np.broadcast_to(formats.h16_from_bits(self.weights[rows]), shape)
+
+    def _write(self, mem: Mem, entry: int, span: slice, vectors: Floats) -> None:
+        start, stop = entry + span.start, entry + span.stop
+        if mem is not Mem.OUTPUT:
+            self.npu.vrf[mem][:, start:stop] = vectors
             return
-        inside = self.source <= entry < self.source + self.scalars[Scalar.COLS]
-        if mem == Mem.IVRF and self.mv_chain and self.scalars[Scalar.ROWS] > 1 and inside:
-            raise _Stop(Status.HAZARD)
-        self.npu.vrf[Mem(mem)][:, entry] = self.vector
+        size = self.config.vector_bytes
+        raw = np.ascontiguousarray(formats.h16_to_bits(vectors).astype("<u2"))
+        self.outputs[:, start * size : stop * size] = raw.view(np.uint8).reshape(len(raw), -1)
+        self.stats[:, Stat.WRITE_BEATS] += (stop - start) * size // 8
 
-    def _m_wr(self, mem: int, address: int) -> None:
-        config, count = self.config, self._tile_count
-        if mem != Mem.MATRIX:
-            raise _Stop(Status.MEMORY)
-        if address + count > config.tiles:
-            raise _Stop(Status.RANGE)
-        start = self.source * config.vector_bytes
+    def _places(
+        self, engine: int, line: int, rows: int, cols: int
+    ) -> tuple[NDArray[np.int64], ...]:
+        """Engine and line of each tile of a matrix: two arrays, rows x cols."""
+        place = engine + np.arange(rows)[:, None] + np.zeros((1, cols), np.int64)
+        lines = line + place // self.config.engines * cols + np.arange(cols)
+        return place % self.config.engines, lines
+
+    def _load(self, load: Load) -> None:
+        config, count = self.config, load.rows * load.cols
+        start = load.vector * config.vector_bytes
         raw = self.weight_bytes[start : start + count * config.tile_bytes].view(np.int8)
-        tiles = raw.reshape(count, config.n + 2, config.n)
-        self.npu.exponents[address : address + count] = tiles[:, 0]
+        tiles = raw.reshape(load.rows, load.cols, config.n + 2, config.n)
+        place = self._places(load.engine, load.line, load.rows, load.cols)
+        self.npu.exponents[place] = tiles[:, :, 0]
         unused = 7 - config.mant  # the RTL keeps a sign bit and mant bits of each byte
-        kept = np.left_shift(tiles[:, 2:], unused)
-        self.npu.mantissas[address : address + count] = np.right_shift(kept, unused)
+        kept = np.left_shift(tiles[:, :, 2:], unused)
+        self.npu.mantissas[place] = np.right_shift(kept, unused)
         self.stats[:, Stat.READ_BEATS] += count * config.tile_bytes // 8
         self.stats[:, Stat.TILES] += count
+        self.stats[:, Stat.CHAINS] += 1
 
-    def _mv_mul(self, mem: int, address: int) -> None:
-        config, rows, cols = self.config, self.scalars[Scalar.ROWS], self.scalars[Scalar.COLS]
-        if mem != Mem.MATRIX:
-            raise _Stop(Status.MEMORY)
-        if address + rows * cols > config.tiles:
-            raise _Stop(Status.RANGE)
-        if self.row == 0:
-            self._multiply(address, rows, cols)
-        self.vector = self.products[:, self.row]
-        self.stats[:, Stat.SATURATIONS] += self.saturated[:, self.row]
-        self.stats[:, Stat.MV_BEATS] += cols * config.beats
-
-    def _multiply(self, tile: int, rows: int, cols: int) -> None:
-        """All rows of the product. The unit runs ahead; HAZARD makes that invisible."""
-        config, n = self.config, self.config.n
-        source = self.npu.vrf[Mem.IVRF][:, self.source : self.source + cols]
-        vectors, blocks = formats.quantize_vector(config, source)
-        span = slice(tile, tile + rows * cols)
-        mantissas = self.npu.mantissas[span].reshape(rows, cols, n, n)
-        exponents = self.npu.exponents[span].reshape(rows, cols, n).astype(np.int64)
+    def _multiply(self, product: Product, rows: int) -> Floats:
+        """The exact values of all rows' accumulators."""
+        config, n, cols = self.config, self.config.n, len(product.offsets)
+        entries = product.source + np.array(product.offsets)
+        vectors, blocks = formats.quantize_vector(config, self.npu.vrf[Mem.IVRF][:, entries])
+        place = self._places(product.engine, product.line, rows, cols)
+        mantissas = self.npu.mantissas[place]
+        exponents = self.npu.exponents[place].astype(np.int64)
         acc: NDArray[np.int64] | None = None
         top = np.zeros(0, np.int64)
-        for col in range(cols):
+        for col, beats in enumerate(product.beats):
             exponent = exponents[:, col] + blocks[:, col, None, None]
-            for lane in range(0, n, config.lanes):
+            for lane in range(0, beats * config.lanes, config.lanes):
                 part = vectors[:, col, lane : lane + config.lanes].astype(np.float32)
                 matrix = mantissas[:, col, :, lane : lane + config.lanes].astype(np.float32)
                 # float32 holds these integers exactly: |sum| < 2**24
-                product = (part @ matrix.reshape(rows * n, -1).T).astype(np.int64)
-                product = product.reshape(-1, rows, n)
+                dots = (part @ matrix.reshape(rows * n, -1).T).astype(np.int64)
+                dots = dots.reshape(-1, rows, n)
                 if acc is None:
-                    acc, top = product << config.guard, exponent
+                    acc, top = dots << config.guard, exponent
                 else:
-                    acc, top = formats.accumulate(acc, top, product, exponent, config.guard)
+                    acc, top = formats.accumulate(acc, top, dots, exponent, config.guard)
         assert acc is not None
-        value = formats.accumulated_value(config, acc, top)
-        self.products, saturated = formats.round_h16(value)
-        self.saturated = saturated.any(axis=-1)
+        self.stats[:, Stat.MV_BEATS] += rows * sum(product.beats)
+        return formats.accumulated_value(config, acc, top)
+
+
+def _rows_depend(chain: Chain) -> bool:
+    """Whether a row may read what an earlier row of the same chain wrote."""
+    reads = [] if chain.product else [(chain.mem, chain.entry)]
+    for operation in chain.operations:
+        if operation.op in VV_OPS:
+            reads.append((Mem.AVRF if operation.op in ADD_OPS else Mem.MVRF, operation.entry))
+    return any(
+        sink.mem is mem and 0 < sink.entry - entry < chain.rows
+        for sink in chain.sinks
+        for mem, entry in reads
+    )
 
 
 def run(config: Config, program: bytes, weights: bytes, inputs: bytes, output_bytes: int) -> Result:

@@ -36,6 +36,7 @@ def package() -> str:
     lines += _constants("MEM", npu.Mem, 4)
     lines += _constants("SCALAR", npu.Scalar, 4)
     lines += _constants("ST", npu.Status, 8)
+    lines += [f"  localparam SLOT_{slot.name} = {slot.value};" for slot in npu.Slot]
     lines.append(f"  localparam [7:0] ISA_VERSION = 8'd{npu.ISA_VERSION};")
     lines.append(f"  localparam [11:0] REG_COUNTERS = 12'h{npu.COUNTERS_BASE:03x};")
     args = {**npu.BUFFER_ARGS, **npu.SCALAR_ARGS}
@@ -78,9 +79,7 @@ def recipe() -> str:
         "lanes": 32,
         "kernels": [{"name": npu.KERNEL_NAME, "protocol": "ap_ctrl_hs", "args": args}],
         "counters": [
-            {"name": stat.name.lower(), "offset": npu.COUNTERS_BASE + 4 * stat}
-            for stat in npu.Stat
-            if not stat.name.startswith("RESERVED")
+            {"name": stat.name.lower(), "offset": npu.COUNTERS_BASE + 4 * stat} for stat in npu.Stat
         ],
         "vectors": "rtl_sim.model.selftest:vectors",
         "overlays": {f"npu-{name}": {"params": npu.CONFIGS[name].params} for name in npu.OVERLAYS},
@@ -105,7 +104,8 @@ def tables() -> dict[str, str]:
     """The generated tables of docs/npu.md by name."""
     buffers = [(f"`{k}`", f"{v:#04x}", "buffer, 64 bits") for k, v in npu.BUFFER_ARGS.items()]
     scalars = [(f"`{k}`", f"{v:#04x}", "scalar, 32 bits") for k, v in npu.SCALAR_ARGS.items()]
-    memory, status, stat = (_member_comments(e) for e in ("Mem", "Status", "Stat"))
+    comments = ("Mem", "Scalar", "Status", "Stat")
+    memory, scalar, status, stat = (_member_comments(e) for e in comments)
     configs = list(npu.CONFIGS.values())
     names = list(configs[0].params)
     return {
@@ -116,12 +116,13 @@ def tables() -> dict[str, str]:
         "memories": _table(
             ("id", "memory", ""), [(m.value, m.name, memory.get(m.name, "")) for m in npu.Mem]
         ),
+        "scalars": _table(
+            ("id", "register", ""), [(s.value, s.name, scalar[s.name]) for s in npu.Scalar]
+        ),
         "status": _table(
             ("code", "status", ""), [(s.value, s.name, status.get(s.name, "")) for s in npu.Status]
         ),
-        "stats": _table(
-            ("word", "name", ""), [(s.value, s.name, stat.get(s.name, "0")) for s in npu.Stat]
-        ),
+        "stats": _table(("word", "name", ""), [(s.value, s.name, stat[s.name]) for s in npu.Stat]),
         "configurations": _table(
             ("parameter", *(f"`{c.name}`" for c in configs)),
             [(name, *(c.params[name] for c in configs)) for name in names],

@@ -36,6 +36,7 @@ class Launch:
     output: bytes
     stats: tuple[int, ...]
     cycles: int  # of the clock, from the first register write to the interrupt
+    places: dict[str, int]  # of the buffers in memory, in bytes from the beginning of a page
 
     @property
     def status(self) -> Status:
@@ -108,7 +109,7 @@ class Bench:
         raw = self.memory[places["stats"] : places["stats"] + STATS_BYTES].view("<u4")
         output = self.memory[places["output"] : places["output"] + output_bytes]
         self._check_gaps(places, contents)
-        return Launch(bytes(output), tuple(int(word) for word in raw), cycles)
+        return Launch(bytes(output), tuple(int(word) for word in raw), cycles, places)
 
     def _check_gaps(self, places: dict[str, int], contents: dict[str, bytes]) -> None:
         """Nothing was written outside the output and the statistics."""

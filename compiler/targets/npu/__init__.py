@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from compiler.artifact import CompiledModel, TensorSpec
+from compiler.artifact import CompiledModel, TensorSpec, ValueSpec
 from compiler.ir import Graph
+from compiler.passes.gather_first import gather_first
 from compiler.passes.split_host import split_host
-from compiler.targets.npu.blocks import form_blocks
+from compiler.targets.npu.form import form_blocks
 from compiler.targets.npu.layout import Layout
 from compiler.targets.npu.legalize import legalize
 from compiler.targets.npu.lower import lower
@@ -16,10 +17,11 @@ from rtl_sim.spec.npu import Config, encode
 
 def compile_graph(graph: Graph, target: str, config: Config, samples: int) -> CompiledModel:
     """Raises UnsupportedOp, BadWeights, DoesNotFit."""
-    device, host = split_host(graph)
-    layout = legalize(device, host, config.n)
+    parts = split_host(gather_first(graph, config.n))
+    device = parts.device
+    layout = legalize(device, parts.after, config.n)
     blocks = form_blocks(device, layout)
-    inputs, input_vectors = _offsets(layout, device.inputs)
+    inputs, _ = _offsets(layout, device.inputs)
     outputs, output_vectors = _offsets(layout, map(layout.store_of, device.outputs))
     lowered = lower(blocks, layout, inputs, outputs, config, target, samples)
     return CompiledModel(
@@ -29,15 +31,18 @@ def compile_graph(graph: Graph, target: str, config: Config, samples: int) -> Co
         overlay=f"npu-{config.name}",
         overlay_digest="",
         samples=samples,
-        inputs=_specs(device, layout, device.inputs, inputs),
+        inputs=tuple(ValueSpec(name, graph.shapes[name]) for name in graph.inputs),
+        before=parts.before,
+        fed=_specs(device, layout, device.inputs, inputs),
         outputs=_specs(device, layout, device.outputs, outputs),
-        input_vectors=input_vectors,
+        input_vectors=lowered.input_vectors,
         output_vectors=output_vectors,
-        host=host,
+        host=parts.after,
         results=graph.outputs,
         pinned=lowered.pinned,
         macs=lowered.macs,
         used=lowered.used,
+        layers=lowered.layers,
         program=encode(lowered.program),
         weights=lowered.weights,
     )

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from compiler.errors import BadWeights, Refusal, UnsupportedOp
 from compiler.ir import ELEMENTWISE, Graph, Node
-from compiler.targets.npu.layout import Layout, activations, lay_out, split_shape
+from compiler.targets.npu.layout import Layout, activations, lay_out
 
 WEIGHT_LIMIT = 65504.0  # the greatest binary16: a greater weight would saturate every result
 
 _ONNX_NAMES = {
+    "rnn": "RNN",
+    "gru": "GRU",
     "lstm": "LSTM",
+    "conv": "Conv",
+    "maxpool": "MaxPool",
+    "avgpool": "AveragePool",
     "matmul": "MatMul",
     "linear": "Gemm",
     **{op: op.capitalize() for op in ("gemm", "add", "sub", "mul", "max", "softmax", "transpose")},
@@ -52,13 +59,15 @@ def _reason(graph: Graph, node: Node) -> str:
         if node.inputs[1] not in graph.constants or node.inputs[0] in graph.constants:
             return "the second factor must be a constant matrix, the first must not be constant"
         return "C must be a constant vector that is the same for every row"
+    if node.op == "conv" and any(name not in graph.constants for name in node.inputs[1:] if name):
+        return "its weights and bias must be constants: they are pinned on chip"
     if node.op == "transpose":
         return "it moves data; on the device only axes of length 1 may move"
     if node.op == "softmax":
         return "it runs on the host, so no operator of the device may come after it"
     if node.op in ELEMENTWISE:
-        out = graph.shapes[node.outputs[0]]
-        if any(split_shape(graph.shapes[name]) != split_shape(out) for name in moving):
+        size = prod(graph.shapes[node.outputs[0]])
+        if any(prod(graph.shapes[name]) != size for name in moving):
             return "it broadcasts an activation; only constants are broadcast"
     return ""
 

@@ -15,8 +15,13 @@ Image format "numpy". The payload is UTF-8 Python source, the counterpart of Ope
         n = grid.global_size[0]
         f32(y)[:n] += f32(a) * f32(x)[:n]
 
-An image is code and runs with the rights of this process, as OpenCL C does with the device's: load
-only images you trust. The rules above keep images self-contained; they are not a sandbox.
+Image format "golden". The payload is the name of an overlay that has a golden model (`npu-sim`);
+its kernels have the entries, arguments and results that they have on the fabric, bit for bit, and
+no clock. So this device stands in for an FPGA, and computes what an FPGA is held against.
+
+A "numpy" image is code and runs with the rights of this process, as OpenCL C does with the
+device's: load only images you trust. The rules above keep images self-contained; they are not a
+sandbox.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ MAX_BUFFER_BYTES = 1 << 30
 QUEUE_DEPTH = 1024
 
 _CAPS = Caps(
-    formats=("numpy",),
+    formats=("numpy", "golden"),
     memory_bytes=MEMORY_BYTES,
     max_buffer_bytes=MAX_BUFFER_BYTES,
     queue_depth=QUEUE_DEPTH,

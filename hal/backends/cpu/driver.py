@@ -10,6 +10,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from hal.driver import Driver, DriverContext
 from hal.errors import DeviceFault, StateError
 from hal.types import Arg, BufferArg, DeviceInfo, Grid, Handle, ProgramImage, Seq, Usage
 
+if TYPE_CHECKING:
+    from hal.backends.cpu.golden import GoldenProgram
+
 
 class CpuContext(DriverContext):
     def __init__(self, quota: Quota, queue_depth: int) -> None:
@@ -26,7 +30,7 @@ class CpuContext(DriverContext):
         self._depth = queue_depth
         self._handles = itertools.count(1)
         self._buffers: dict[Handle, Bytes] = {}
-        self._programs: dict[Handle, Program] = {}
+        self._programs: dict[Handle, Program | GoldenProgram] = {}
         self._queue: deque[Callable[[], None]] = deque()
         self._done = Seq(0)
         self._fault: DeviceFault | None = None
@@ -43,7 +47,7 @@ class CpuContext(DriverContext):
         self._quota.give(self._buffers.pop(buffer).size)  # queued commands hold the array
 
     def load(self, image: ProgramImage) -> Handle:
-        program = Program(image)
+        program = _program(image)
         handle = Handle(next(self._handles))
         self._programs[handle] = program
         return handle
@@ -131,6 +135,14 @@ class CpuContext(DriverContext):
             self.free(buffer)
         self._programs.clear()
         self._queue.clear()
+
+
+def _program(image: ProgramImage) -> Program | GoldenProgram:
+    if image.format != "golden":
+        return Program(image)
+    from hal.backends.cpu.golden import GoldenProgram  # the golden models: few need them
+
+    return GoldenProgram(image)
 
 
 class CpuDriver(Driver):

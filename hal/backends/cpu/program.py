@@ -52,12 +52,17 @@ class Program:
             raise ProgramRejected(
                 f"launch {entry!r}: the image's entries are {', '.join(self._entries)}"
             )
-        if tuple(type(arg) for arg in args) != found.kinds:
-            raise ProgramRejected(
-                f"launch {entry!r}: got ({', '.join(type(arg).__name__ for arg in args)}); it "
-                f"takes ({', '.join(kind.__name__ for kind in found.kinds)})"
-            )
+        check_kinds(entry, found.kinds, args)
         return found.function
+
+
+def check_kinds(entry: str, kinds: Kinds, args: Sequence[Arg]) -> None:
+    """Raises ProgramRejected unless there are as many arguments, of these kinds."""
+    if tuple(type(arg) for arg in args) != kinds:
+        raise ProgramRejected(
+            f"launch {entry!r}: got ({', '.join(type(arg).__name__ for arg in args)}); it "
+            f"takes ({', '.join(kind.__name__ for kind in kinds)})"
+        )
 
 
 def call(function: Callable[..., object], entry: str, grid: Grid, values: Sequence[Value]) -> None:

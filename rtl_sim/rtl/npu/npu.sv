@@ -1,5 +1,5 @@
-// The NPU overlay (docs/npu.md): kernel registers, sequencer, matrix unit, multifunction unit,
-// register files, one AXI master. Ports as docs/overlays.md has them.
+// The NPU overlay (docs/npu.md): kernel registers, sequencer, chains, engines, pipe, one AXI master.
+// Ports as docs/overlays.md has them.
 module npu #(
   parameter N       = 16,
   parameter LANES   = 16,
@@ -10,7 +10,9 @@ module npu #(
   parameter IVRF    = 16,
   parameter AVRF    = 16,
   parameter MVRF    = 16,
-  parameter PROGRAM = 128
+  parameter PROGRAM = 128,
+  parameter QUEUE   = 4,
+  parameter RESULTS = 2
 ) (
   input  logic        ap_clk,
   input  logic        ap_rst_n,
@@ -61,46 +63,73 @@ module npu #(
   input  logic        m_axi_gmem_rlast
 );
 
+  localparam LOADS   = 2;
+  localparam VECTORS = 4;  // of device memory that wait on their way in, and out
+  localparam QW = $clog2(QUEUE);
   localparam TW = $clog2(TILES);
-  localparam VW = $clog2(IVRF);
-  localparam RW = $clog2(N);
+  localparam IW = $clog2(IVRF);
+  localparam AW = $clog2(AVRF);
+  localparam MW = $clog2(MVRF);
   localparam WW = $clog2(TILES * N / LANES);
   localparam MB = MANT + 1;
 
-  logic        start, take, idle, done;
+  // ---- kernel registers and sequencer
+  logic        start, take, idle, done, aligned;
   logic [63:0] program_addr, weights_addr, input_addr, output_addr, stats_addr;
   logic [31:0] n_instr, n_weights, n_input, n_output, status;
   logic [16*32-1:0] stats;
+  logic        clear, running, decoding, retire, quiet, bus_error_q, stats_start, stats_done;
+  logic        fetch, chain_push, chain_full, load_push, load_full, mv_quiet;
+  logic [15:0] load_vector, line, lines;
+  logic [2:0]  engine;
+  logic [7:0]  rows, cols, run, win_x, win_y;
+  logic [13:0] pitch_x, pitch_y;
+  npu_chain_pkg::chain_t chain;
 
-  logic                       fetch_we;
-  logic [$clog2(PROGRAM)-1:0] fetch_addr, pc;
-  logic [63:0]                instr;
+  // ---- chains
+  npu_chain_pkg::chain_t [QUEUE-1:0] chains;
+  logic [QW:0]      pushed, retired, issued;
+  logic [QUEUE-1:0] live;
+  logic [7:0]       retired_rows;
+  logic             row_retired, chain_retired;
 
-  logic        dma_start, dma_write, dma_valid, dma_ready, dma_done, dma_error;
-  logic [63:0] dma_addr, dma_rdata, dma_wdata, axi_addr;
-  logic [22:0] dma_beats;
-  logic [7:0]  axi_len;
-  logic        send_stats;
-  logic [2:0]  stats_beat;
+  // ---- the bus
+  logic [1:0]  req_valid, req_ready, read_valid, read_done;
+  logic [63:0] load_addr, input_req_addr, read_data;
+  logic [31:0] load_beats;
+  logic        load_req, read_error, read_idle, write_beat, write_error, output_idle;
 
-  logic [15:0] entry, tile, source;
-  logic [3:0]  mem;
-  logic [7:0]  op, rows, cols;
-  logic        load, op_en, vector_op, shift, rotate, write, mfu_sat;
-  logic [N*16-1:0] vec, load_data, operand, ivrf_data, avrf_data, mvrf_data;
-  logic [N*32-1:0] acc;
-  logic [N*9-1:0]  acc_exp;
+  // ---- loads
+  logic [LOADS-1:0]      load_busy;
+  logic [LOADS*16-1:0]   load_line, load_lines;
+  logic                  tile_done, load_done;
+  logic [ENGINES-1:0]    exp_we, row_we;
+  logic [TW-1:0]         exp_addr;
+  logic [N*8-1:0]        exp_data;
+  logic [$clog2(N)-1:0]  row_index;
+  logic [WW-1:0]         row_addr;
+  logic [LANES*MB-1:0]   row_data;
 
-  logic        mv_start, mv_flush, mv_busy, mv_valid, mv_take;
-  logic [VW-1:0] mv_vrf_addr;
-  logic        tiles_start, tiles_valid, tile_done, exp_we, row_we;
-  logic [TW-1:0] exp_addr;
-  logic [N*8-1:0] exp_data;
-  logic [RW-1:0] row_index;
-  logic [WW-1:0] row_addr;
-  logic [LANES*MB-1:0] row_data;
+  // ---- engines
+  logic [ENGINES-1:0]       job_valid, job_full, reading, beats, result_valid, result_take;
+  logic [QW-1:0]            job_chain;
+  logic [TW-1:0]            job_line;
+  logic [ENGINES*QW-1:0]    reading_chain;
+  logic [ENGINES*N*41-1:0]  results;
+  logic                     stall_tiles;
 
-  logic clear, running, retire, chain, stall_mem, stall_mv, read_beat, write_beat;
+  // ---- pipe
+  logic             enter, input_valid, input_take, output_push, output_gone;
+  logic [QW-1:0]    enter_place;
+  logic [7:0]       enter_row;
+  logic [2:0]       enter_engine, vrf_write, saturations, operations;
+  logic [IW-1:0]    ivrf_addr, block_addr;
+  logic [AW-1:0]    avrf_addr;
+  logic [MW-1:0]    mvrf_addr;
+  logic [15:0]      output_index;
+  logic [N*16-1:0]  input_vec, output_vec;
+  logic             block_we, stall_mem, stall_mv, stall_dep, stall_issue;
+  logic [N*MB+4:0]  block;
 
   npu_ctrl u_ctrl (
     .clk_i(ap_clk), .rst_ni(ap_rst_n),
@@ -119,110 +148,151 @@ module npu #(
   );
   assign s_axi_control_bresp = 2'b00;
   assign s_axi_control_rresp = 2'b00;
+  assign aligned = (program_addr[2:0] | weights_addr[2:0] | input_addr[2:0] | output_addr[2:0]
+                    | stats_addr[2:0]) == 3'b000;
 
   npu_seq #(
-    .N(N), .TILES(TILES), .IVRF(IVRF), .AVRF(AVRF), .MVRF(MVRF), .PROGRAM(PROGRAM)
+    .N(N), .LANES(LANES), .ENGINES(ENGINES), .TILES(TILES), .IVRF(IVRF), .AVRF(AVRF), .MVRF(MVRF),
+    .PROGRAM(PROGRAM), .RESULTS(RESULTS)
   ) u_seq (
     .clk_i(ap_clk), .rst_ni(ap_rst_n),
-    .start_i(start), .take_o(take), .idle_o(idle), .done_o(done),
-    .program_i(program_addr), .weights_i(weights_addr), .input_i(input_addr),
-    .output_i(output_addr), .stats_addr_i(stats_addr), .n_instr_i(n_instr),
-    .n_weights_i(n_weights), .n_input_i(n_input), .n_output_i(n_output),
-    .fetch_we_o(fetch_we), .fetch_addr_o(fetch_addr), .pc_o(pc), .instr_i(instr),
-    .dma_start_o(dma_start), .dma_write_o(dma_write), .dma_addr_o(dma_addr),
-    .dma_beats_o(dma_beats), .dma_valid_i(dma_valid), .dma_ready_i(dma_ready),
-    .dma_done_i(dma_done), .dma_error_i(dma_error),
-    .send_stats_o(send_stats), .stats_beat_o(stats_beat),
-    .entry_o(entry), .mem_o(mem), .op_o(op), .load_o(load), .op_en_o(op_en), .vector_op_o(vector_op),
-    .shift_o(shift), .rotate_o(rotate), .write_o(write),
-    .mv_start_o(mv_start), .mv_flush_o(mv_flush), .tile_o(tile), .source_o(source),
-    .rows_o(rows), .cols_o(cols), .mv_valid_i(mv_valid), .mv_take_o(mv_take),
-    .tiles_start_o(tiles_start), .tiles_valid_o(tiles_valid),
-    .clear_o(clear), .running_o(running), .retire_o(retire), .chain_o(chain),
-    .stall_mem_o(stall_mem), .stall_mv_o(stall_mv), .read_beat_o(read_beat),
-    .write_beat_o(write_beat), .status_o(status)
+    .start_i(start), .take_o(take), .idle_o(idle), .done_o(done), .aligned_i(aligned),
+    .n_instr_i(n_instr), .n_weights_i(n_weights), .n_input_i(n_input), .n_output_i(n_output),
+    .fetch_o(fetch), .fetch_ready_i(req_ready[0]), .fetch_valid_i(read_valid[0]),
+    .fetch_data_i(read_data), .fetch_done_i(read_done[0]),
+    .chain_push_o(chain_push), .chain_o(chain), .chain_full_i(chain_full),
+    .load_push_o(load_push), .load_full_i(load_full), .load_vector_o(load_vector),
+    .engine_o(engine), .line_o(line), .lines_o(lines), .rows_o(rows), .cols_o(cols),
+    .run_o(run), .win_x_o(win_x), .win_y_o(win_y), .pitch_x_o(pitch_x), .pitch_y_o(pitch_y),
+    .mv_quiet_i(mv_quiet), .quiet_i(quiet), .bus_error_i(bus_error_q),
+    .stats_start_o(stats_start), .stats_done_i(stats_done),
+    .clear_o(clear), .running_o(running), .decoding_o(decoding), .retire_o(retire),
+    .status_o(status)
+  );
+  assign mv_quiet = issued == pushed && reading == '0;
+  assign quiet    = pushed == retired && load_busy == '0 && read_idle && output_idle;
+
+  always_ff @(posedge ap_clk) begin
+    if (!ap_rst_n || take) bus_error_q <= 1'b0;
+    else                   bus_error_q <= bus_error_q | read_error | write_error;
+  end
+
+  npu_chains #(.QUEUE(QUEUE)) u_chains (
+    .clk_i(ap_clk), .rst_ni(ap_rst_n), .push_i(chain_push), .chain_i(chain), .full_o(chain_full),
+    .chains_o(chains), .pushed_o(pushed), .retired_o(retired), .live_o(live),
+    .retired_rows_o(retired_rows), .row_retired_i(row_retired), .chain_retired_o(chain_retired)
   );
 
-  npu_ram #(.WIDTH(64), .DEPTH(PROGRAM)) u_program (
-    .clk_i(ap_clk), .we_i(fetch_we), .waddr_i(fetch_addr), .wdata_i(dma_rdata),
-    .raddr_i(pc), .rdata_o(instr)
+  npu_stats #(.N(N), .LANES(LANES), .ENGINES(ENGINES)) u_stats (
+    .clk_i(ap_clk), .rst_ni(ap_rst_n), .clear_i(clear), .running_i(running), .decoding_i(decoding),
+    .retire_i(retire), .chains_i({load_done, chain_retired}), .beats_i(beats),
+    .stall_mem_i(stall_mem), .stall_mv_i(stall_mv), .stall_dep_i(stall_dep),
+    .stall_issue_i(stall_issue), .stall_tiles_i(stall_tiles), .saturations_i(saturations),
+    .read_beat_i(|read_valid), .write_beat_i(write_beat), .tile_i(tile_done),
+    .vector_ops_i(enter ? operations : 3'd0), .status_i(status), .words_o(stats)
   );
 
-  npu_stats #(.N(N), .LANES(LANES)) u_stats (
-    .clk_i(ap_clk), .rst_ni(ap_rst_n), .clear_i(clear), .running_i(running),
-    .retire_i(retire), .chain_i(chain), .mv_take_i(mv_take), .cols_i(cols),
-    .stall_mem_i(stall_mem), .stall_mv_i(stall_mv),
-    .saturation_i(mfu_sat), .read_beat_i(read_beat),
-    .write_beat_i(write_beat), .tile_i(tile_done), .vector_op_i(vector_op),
-    .status_i(status), .words_o(stats)
+  // ---- the bus: the program or tiles, and vectors
+  assign req_valid[0] = fetch | load_req;
+  npu_read u_read (
+    .clk_i(ap_clk), .rst_ni(ap_rst_n), .req_valid_i(req_valid), .req_ready_o(req_ready),
+    .req_addr_i({input_req_addr, fetch ? program_addr : load_addr}),
+    .req_beats_i({32'(N / 4), fetch ? n_instr : load_beats}),
+    .valid_o(read_valid), .data_o(read_data), .done_o(read_done), .error_o(read_error),
+    .idle_o(read_idle),
+    .arvalid_o(m_axi_gmem_arvalid), .arready_i(m_axi_gmem_arready), .araddr_o(m_axi_gmem_araddr),
+    .arlen_o(m_axi_gmem_arlen), .rvalid_i(m_axi_gmem_rvalid), .rready_o(m_axi_gmem_rready),
+    .rdata_i(m_axi_gmem_rdata), .rresp_i(m_axi_gmem_rresp)
   );
-
-  assign dma_wdata = send_stats ? stats[stats_beat*64 +: 64] : vec[63:0];
-  npu_dma u_dma (
-    .clk_i(ap_clk), .rst_ni(ap_rst_n), .start_i(dma_start), .write_i(dma_write),
-    .addr_i(dma_addr), .beats_i(dma_beats), .valid_o(dma_valid), .data_o(dma_rdata),
-    .ready_o(dma_ready), .data_i(dma_wdata), .done_o(dma_done), .error_o(dma_error),
-    .awvalid_o(m_axi_gmem_awvalid), .awready_i(m_axi_gmem_awready),
-    .wvalid_o(m_axi_gmem_wvalid), .wready_i(m_axi_gmem_wready),
-    .wdata_o(m_axi_gmem_wdata), .wlast_o(m_axi_gmem_wlast),
-    .bvalid_i(m_axi_gmem_bvalid), .bready_o(m_axi_gmem_bready), .bresp_i(m_axi_gmem_bresp),
-    .arvalid_o(m_axi_gmem_arvalid), .arready_i(m_axi_gmem_arready),
-    .rvalid_i(m_axi_gmem_rvalid), .rready_o(m_axi_gmem_rready),
-    .rdata_i(m_axi_gmem_rdata), .rresp_i(m_axi_gmem_rresp),
-    .addr_o(axi_addr), .len_o(axi_len)
+  npu_input #(.N(N), .QUEUE(QUEUE), .DEPTH(VECTORS)) u_input (
+    .clk_i(ap_clk), .rst_ni(ap_rst_n), .chains_i(chains), .pushed_i(pushed), .input_i(input_addr),
+    .weights_i(weights_addr), .req_valid_o(req_valid[1]), .req_ready_i(req_ready[1]),
+    .req_addr_o(input_req_addr), .valid_i(read_valid[1]), .data_i(read_data),
+    .valid_o(input_valid), .vec_o(input_vec), .take_i(input_take)
   );
-  assign m_axi_gmem_awaddr  = axi_addr;
-  assign m_axi_gmem_araddr  = axi_addr;
-  assign m_axi_gmem_awlen   = axi_len;
-  assign m_axi_gmem_arlen   = axi_len;
+  npu_output #(.N(N), .DEPTH(VECTORS)) u_output (
+    .clk_i(ap_clk), .rst_ni(ap_rst_n), .output_i(output_addr), .push_i(output_push),
+    .index_i(output_index), .vec_i(output_vec), .gone_o(output_gone), .idle_o(output_idle),
+    .stats_start_i(stats_start), .stats_addr_i(stats_addr), .stats_i(stats),
+    .stats_done_o(stats_done), .beat_o(write_beat), .error_o(write_error),
+    .awvalid_o(m_axi_gmem_awvalid), .awready_i(m_axi_gmem_awready), .awaddr_o(m_axi_gmem_awaddr),
+    .awlen_o(m_axi_gmem_awlen), .wvalid_o(m_axi_gmem_wvalid), .wready_i(m_axi_gmem_wready),
+    .wdata_o(m_axi_gmem_wdata), .wlast_o(m_axi_gmem_wlast), .bvalid_i(m_axi_gmem_bvalid),
+    .bready_o(m_axi_gmem_bready), .bresp_i(m_axi_gmem_bresp)
+  );
   assign m_axi_gmem_awsize  = 3'd3;
   assign m_axi_gmem_arsize  = 3'd3;
   assign m_axi_gmem_awburst = 2'b01;
   assign m_axi_gmem_arburst = 2'b01;
   assign m_axi_gmem_wstrb   = 8'hff;
 
-  npu_ram #(.WIDTH(N*16), .DEPTH(IVRF)) u_ivrf (
-    .clk_i(ap_clk), .we_i(write && mem == npu_pkg::MEM_IVRF), .waddr_i(entry[VW-1:0]), .wdata_i(vec),
-    .raddr_i(mv_busy ? mv_vrf_addr : entry[VW-1:0]), .rdata_o(ivrf_data)
-  );
-  npu_ram #(.WIDTH(N*16), .DEPTH(AVRF)) u_avrf (
-    .clk_i(ap_clk), .we_i(write && mem == npu_pkg::MEM_AVRF), .waddr_i(entry[$clog2(AVRF)-1:0]),
-    .wdata_i(vec), .raddr_i(entry[$clog2(AVRF)-1:0]), .rdata_o(avrf_data)
-  );
-  npu_ram #(.WIDTH(N*16), .DEPTH(MVRF)) u_mvrf (
-    .clk_i(ap_clk), .we_i(write && mem == npu_pkg::MEM_MVRF), .waddr_i(entry[$clog2(MVRF)-1:0]),
-    .wdata_i(vec), .raddr_i(entry[$clog2(MVRF)-1:0]), .rdata_o(mvrf_data)
-  );
-  assign operand   = (mem == npu_pkg::MEM_AVRF) ? avrf_data : mvrf_data;
-  assign load_data = (mem == npu_pkg::MEM_IVRF) ? ivrf_data : operand;
-
-  npu_mfu #(.N(N), .MANT(MANT), .GUARD(GUARD)) u_mfu (
-    .clk_i(ap_clk), .load_i(load), .load_data_i(load_data), .op_en_i(op_en), .op_i(op),
-    .operand_i(operand), .acc_i(acc), .acc_exp_i(acc_exp), .shift_i(shift), .shift_data_i(dma_rdata), .rotate_i(rotate),
-    .vec_o(vec), .sat_o(mfu_sat)
+  npu_loader #(
+    .N(N), .LANES(LANES), .ENGINES(ENGINES), .MANT(MANT), .TILES(TILES), .QUEUE(QUEUE), .LOADS(LOADS)
+  ) u_loader (
+    .clk_i(ap_clk), .rst_ni(ap_rst_n), .chains_i(chains), .live_i(live), .push_i(load_push),
+    .full_o(load_full), .vector_i(load_vector), .engine_i(engine), .line_i(line), .lines_i(lines),
+    .rows_i(rows), .cols_i(cols), .weights_i(weights_addr), .busy_o(load_busy),
+    .line_o(load_line), .lines_o(load_lines), .req_valid_o(load_req), .req_ready_i(req_ready[0]),
+    .req_addr_o(load_addr), .req_beats_o(load_beats), .valid_i(read_valid[0]), .data_i(read_data),
+    .done_i(read_done[0]), .tile_done_o(tile_done), .load_done_o(load_done), .exp_we_o(exp_we),
+    .exp_addr_o(exp_addr), .exp_data_o(exp_data), .row_we_o(row_we), .row_o(row_index),
+    .row_addr_o(row_addr), .row_data_o(row_data)
   );
 
-  npu_loader #(.N(N), .LANES(LANES), .MANT(MANT), .TILES(TILES)) u_loader (
-    .clk_i(ap_clk), .rst_ni(ap_rst_n), .start_i(tiles_start), .tile_i(tile[TW-1:0]),
-    .valid_i(tiles_valid), .data_i(dma_rdata), .tile_done_o(tile_done),
-    .exp_we_o(exp_we), .exp_addr_o(exp_addr), .exp_data_o(exp_data),
-    .row_we_o(row_we), .row_o(row_index), .row_addr_o(row_addr), .row_data_o(row_data)
+  // ---- the matrix unit
+  npu_issue #(.ENGINES(ENGINES), .TILES(TILES), .QUEUE(QUEUE), .LOADS(LOADS)) u_issue (
+    .clk_i(ap_clk), .rst_ni(ap_rst_n), .chains_i(chains), .push_i(chain_push), .pushed_i(pushed),
+    .issued_o(issued), .load_busy_i(load_busy), .load_line_i(load_line), .load_lines_i(load_lines),
+    .job_valid_o(job_valid), .job_chain_o(job_chain), .job_line_o(job_line),
+    .job_full_i(job_full), .stall_tiles_o(stall_tiles)
   );
 
-  npu_mv #(
-    .N(N), .LANES(LANES), .MANT(MANT), .GUARD(GUARD), .TILES(TILES), .IVRF(IVRF)
-  ) u_mv (
-    .clk_i(ap_clk), .rst_ni(ap_rst_n), .start_i(mv_start), .flush_i(mv_flush),
-    .tile_i(tile[TW-1:0]), .source_i(source[VW-1:0]), .rows_i(rows), .cols_i(cols),
-    .busy_o(mv_busy), .vrf_addr_o(mv_vrf_addr), .vrf_data_i(ivrf_data),
-    .valid_o(mv_valid), .take_i(mv_take), .acc_o(acc), .acc_exp_o(acc_exp),
-    .exp_we_i(exp_we), .exp_addr_i(exp_addr), .exp_data_i(exp_data),
-    .row_we_i(row_we), .row_i(row_index), .row_addr_i(row_addr), .row_data_i(row_data)
+  genvar e;
+  for (e = 0; e < ENGINES; e = e + 1) begin : gen_engine
+    npu_engine #(
+      .N(N), .LANES(LANES), .MANT(MANT), .GUARD(GUARD), .TILES(TILES), .IVRF(IVRF), .QUEUE(QUEUE),
+      .RESULTS(RESULTS)
+    ) u_engine (
+      .clk_i(ap_clk), .rst_ni(ap_rst_n), .chains_i(chains), .retired_i(retired),
+      .retired_rows_i(retired_rows), .run_i(run), .win_x_i(win_x), .win_y_i(win_y),
+      .pitch_x_i(pitch_x), .pitch_y_i(pitch_y), .job_valid_i(job_valid[e]),
+      .job_chain_i(job_chain), .job_line_i(job_line), .job_full_o(job_full[e]),
+      .reading_o(reading[e]), .reading_chain_o(reading_chain[e*QW +: QW]), .beat_o(beats[e]),
+      .vrf_we_i(block_we), .vrf_addr_i(block_addr), .vrf_data_i(block),
+      .exp_we_i(exp_we[e]), .exp_addr_i(exp_addr), .exp_data_i(exp_data),
+      .row_we_i(row_we[e]), .row_i(row_index), .row_addr_i(row_addr), .row_data_i(row_data),
+      .valid_o(result_valid[e]), .result_o(results[e*N*41 +: N*41]), .take_i(result_take[e])
+    );
+  end
+
+  // ---- the pipe
+  npu_entry #(
+    .ENGINES(ENGINES), .IVRF(IVRF), .AVRF(AVRF), .MVRF(MVRF), .QUEUE(QUEUE), .OUTPUTS(VECTORS)
+  ) u_entry (
+    .clk_i(ap_clk), .rst_ni(ap_rst_n), .chains_i(chains), .pushed_i(pushed),
+    .result_valid_i(result_valid), .result_take_o(result_take), .issued_i(issued),
+    .reading_i(reading), .reading_chain_i(reading_chain), .input_valid_i(input_valid),
+    .input_take_o(input_take), .enter_o(enter), .place_o(enter_place), .row_o(enter_row),
+    .engine_o(enter_engine), .write_i(vrf_write), .ivrf_addr_i(ivrf_addr),
+    .avrf_addr_i(avrf_addr), .mvrf_addr_i(mvrf_addr), .output_gone_i(output_gone),
+    .stall_mem_o(stall_mem), .stall_mv_o(stall_mv), .stall_dep_o(stall_dep),
+    .stall_issue_o(stall_issue)
+  );
+  npu_pipe #(
+    .N(N), .MANT(MANT), .GUARD(GUARD), .IVRF(IVRF), .AVRF(AVRF), .MVRF(MVRF), .QUEUE(QUEUE)
+  ) u_pipe (
+    .clk_i(ap_clk), .rst_ni(ap_rst_n), .chains_i(chains), .enter_i(enter), .place_i(enter_place),
+    .row_i(enter_row), .result_i(results[32'(enter_engine)*N*41 +: N*41]), .input_i(input_vec),
+    .write_o(vrf_write), .ivrf_addr_o(ivrf_addr), .avrf_addr_o(avrf_addr), .mvrf_addr_o(mvrf_addr),
+    .output_o(output_push), .output_addr_o(output_index), .output_vec_o(output_vec),
+    .block_we_o(block_we), .block_addr_o(block_addr), .block_o(block), .retired_o(row_retired),
+    .saturations_o(saturations), .operations_o(operations)
   );
 
 `ifndef SYNTHESIS
-  initial assert (ENGINES == 1);
+  initial assert (N % 8 == 0 && N % LANES == 0 && ENGINES >= 1 && ENGINES <= 8);
   assert property (@(posedge ap_clk) disable iff (!ap_rst_n)
     m_axi_gmem_rvalid && m_axi_gmem_rready |-> !$isunknown(m_axi_gmem_rlast));
+  assert property (@(posedge ap_clk) disable iff (!ap_rst_n) done |-> pushed == retired);
 `endif
 endmodule

@@ -17,6 +17,7 @@ module npu_row #(
   input  logic                        dot_i,
   input  logic [LANES*(MANT+1)-1:0]   x_i,
   input  logic signed [8:0]           product_exp_i,
+  input  logic                        settle_i,  // the adder tree's second half, for the tool to place
   input  logic                        accumulate_i,
   input  logic                        first_i,
   output logic signed [31:0]          acc_o,
@@ -26,14 +27,14 @@ module npu_row #(
 
   logic [LANES*MB-1:0]  mem [0:WORDS-1];
   logic [LANES*MB-1:0]  word_q;
-  logic signed [PW-1:0] product, product_q;
-  logic signed [8:0]    product_exp_q, exp_q, exp_d;
+  logic signed [PW-1:0] product, product_q, settled_q;
+  logic signed [8:0]    product_exp_q, settled_exp_q, exp_q, exp_d;
   logic signed [31:0]   acc_q, acc_d;
 
   npu_dot #(.LANES(LANES), .MB(MB), .PW(PW)) u_dot (.w_i(word_q), .x_i, .sum_o(product));
   npu_accum #(.PW(PW), .GUARD(GUARD)) u_accum (
-    .first_i, .acc_i(acc_q), .exp_i(exp_q), .product_i(product_q),
-    .product_exp_i(product_exp_q), .acc_o(acc_d), .exp_o(exp_d)
+    .first_i, .acc_i(acc_q), .exp_i(exp_q), .product_i(settled_q),
+    .product_exp_i(settled_exp_q), .acc_o(acc_d), .exp_o(exp_d)
   );
   assign acc_o = acc_q;
   assign exp_o = exp_q;
@@ -48,6 +49,10 @@ module npu_row #(
     if (dot_i) begin
       product_q     <= product;
       product_exp_q <= product_exp_i;
+    end
+    if (settle_i) begin
+      settled_q     <= product_q;
+      settled_exp_q <= product_exp_q;
     end
     if (accumulate_i) begin
       acc_q <= acc_d;

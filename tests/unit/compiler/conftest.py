@@ -126,6 +126,40 @@ class Models:
             results = {"p": [1, classes]}
         return cls.build(nodes, inputs, results, constants)
 
+    @classmethod
+    def recurrent(
+        cls,
+        op: str,
+        features: int,
+        hidden: int,
+        steps: int,
+        *,
+        states: bool = False,
+        bias: bool = True,
+        seed: int = 3,
+        **attrs: Any,
+    ) -> bytes:
+        """One RNN, GRU or LSTM layer with all its outputs."""
+        gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[op]
+        constants = {
+            "w": cls.weights(seed, 1, gates * hidden, features),
+            "r": cls.weights(seed + 1, 1, gates * hidden, hidden),
+        }
+        if bias:
+            constants["b"] = cls.weights(seed + 2, 1, 2 * gates * hidden, scale=0.2)
+        kept = ["h", "c"] if op == "LSTM" else ["h"]
+        inputs: dict[str, Sequence[int]] = {"x": [steps, 1, features]}
+        if states:
+            inputs |= {f"{state}0": [1, 1, hidden] for state in kept}
+        results: dict[str, Sequence[int]] = {"y": [steps, 1, 1, hidden]}
+        results |= {f"y_{state}": [1, 1, hidden] for state in kept}
+        names = ["x", "w", "r", "b" if bias else "", ""]
+        names += [f"{state}0" for state in kept] if states else []
+        attrs = {"hidden_size": hidden} | attrs
+        return cls.build(
+            [helper.make_node(op, names, list(results), **attrs)], inputs, results, constants
+        )
+
     @staticmethod
     def expected(model: bytes, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What onnxruntime says."""

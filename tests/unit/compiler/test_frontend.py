@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 from pathlib import Path
 
@@ -167,7 +168,7 @@ def test_a_zero_initial_state_is_no_state(models):
 
 def test_all_unsupported_operators_are_listed_at_once_with_opset_and_node(models):
     nodes = [
-        models.node("Conv", ["x", "w"], ["a"], name="conv1"),
+        models.node("ConvTranspose", ["x", "w"], ["a"], name="conv1"),
         models.node("Relu", ["a"], ["b"]),
         models.node("Gelu", ["b"], ["c"], name="act", domain="com.example"),
         models.node("Erf", ["c"], ["y"], name="erf"),
@@ -176,8 +177,12 @@ def test_all_unsupported_operators_are_listed_at_once_with_opset_and_node(models
     with pytest.raises(UnsupportedOp) as caught:
         load_graph(model)
     refused = [(each.op, each.opset, each.node) for each in caught.value.refusals]
-    assert refused == [("Conv", 17, "conv1"), ("com.example::Gelu", 0, "act"), ("Erf", 17, "erf")]
-    assert "Conv (opset 17)" in str(caught.value)
+    assert refused == [
+        ("ConvTranspose", 17, "conv1"),
+        ("com.example::Gelu", 0, "act"),
+        ("Erf", 17, "erf"),
+    ]
+    assert "ConvTranspose (opset 17)" in str(caught.value)
     assert pickle.loads(pickle.dumps(caught.value)).refusals == caught.value.refusals
 
 
@@ -234,13 +239,66 @@ def test_weights_that_are_not_numbers_are_refused(models, value):
         load_graph(model)
 
 
-def test_external_data_is_refused(models):
+def with_external_data(models, folder: Path, **entries: str) -> Path:
+    """A model in folder/inner whose first constant lies in w.bin beside it, or as `entries` say."""
     proto = models.proto(models.mlp(4, 4))
     tensor = proto.graph.initializer[0]
+    inner = folder / "inner"
+    inner.mkdir()
+    (inner / "w.bin").write_bytes(bytes(8) + tensor.raw_data)
+    (folder / "secret.bin").write_bytes(tensor.raw_data)
+    (inner / "link.bin").symlink_to(folder / "secret.bin")
+    (inner / "loop.bin").symlink_to(inner / "loop.bin")
+    os.mkfifo(inner / "pipe.bin")
+    entries = {"location": "w.bin", "offset": "8", "length": str(len(tensor.raw_data))} | entries
+    tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="../../etc/passwd")
-    with pytest.raises(MalformedModel, match="external data"):
-        load_graph(proto.SerializeToString())
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=value)
+    path = inner / "model.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def test_external_data_in_the_models_folder_is_read(models, tmp_path: Path):
+    path = with_external_data(models, tmp_path)
+    x = {"x": floats(1, 4)}
+    expected = models.expected(models.mlp(4, 4), x)["y"]
+    np.testing.assert_allclose(interpret(load_graph(path), x)["y"], expected, rtol=1e-5)
+    with pytest.raises(MalformedModel, match="bytes have no folder"):
+        load_graph(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ({"location": "../secret.bin", "offset": "0"}, "own folder"),
+        ({"location": "/etc/passwd"}, "own folder"),
+        ({"location": "link.bin", "offset": "0"}, "own folder"),
+        ({"location": ""}, "own folder"),
+        ({"location": "absent.bin"}, "no such file"),
+        ({"location": "pipe.bin"}, "no such file"),
+        ({"location": "loop.bin"}, "lies in 'loop.bin'"),
+        ({"location": "."}, "no such file"),
+        ({"location": "w\0.bin"}, "lies in"),
+        ({"offset": "9"}, "64 bytes from 9 of a file of 72"),
+        ({"offset": "-8"}, "count of bytes"),
+        ({"length": "1e3"}, "count of bytes"),
+        ({"length": "4"}, "damaged"),
+    ],
+)
+def test_external_data_elsewhere_or_cut_is_refused(models, tmp_path: Path, entries, reason):
+    path = with_external_data(models, tmp_path, **entries)
+    with pytest.raises(MalformedModel, match=reason):
+        load_graph(path)
+
+
+def test_external_data_beyond_the_limit_is_not_read(models, tmp_path: Path):
+    path = with_external_data(models, tmp_path, offset="0", length=str(2**30))
+    with (path.parent / "w.bin").open("r+b") as file:
+        file.truncate(2**30)  # sparse
+    with pytest.raises(MalformedModel, match="more than"):
+        load_graph(path)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from compiler import Emulator, compile_onnx
+from compiler.emulator import executed_instructions
 from compiler.errors import (
     BadInput,
     BadWeights,
@@ -16,7 +18,7 @@ from compiler.errors import (
     UnknownTarget,
     UnsupportedOp,
 )
-from rtl_sim.spec.npu import Op
+from rtl_sim.spec.npu import Instr, Op, Scalar, Stat, encode
 
 
 def floats(seed: int, *shape: int) -> np.ndarray:
@@ -35,12 +37,14 @@ def test_a_target_that_does_not_exist_is_refused(models):
 
 def test_what_the_device_cannot_do_is_listed_at_once(models):
     nodes = [
-        models.node("Transpose", ["x"], ["t"], perm=[1, 0], name="move"),
+        models.node("MatMul", ["x", "c"], ["a"]),
+        models.node("Transpose", ["a"], ["t"], perm=[1, 0], name="move"),
         models.node("Softmax", ["t"], ["p"], name="early"),
         models.node("MatMul", ["p", "x"], ["q"], name="dynamic"),
         models.node("Add", ["q", "row"], ["y"], name="grow"),
     ]
-    model = models.build(nodes, {"x": [4, 3], "row": [1, 3]}, {"y": [3, 3]})
+    shapes = {"x": [4, 3], "row": [1, 3]}
+    model = models.build(nodes, shapes, {"y": [3, 3]}, {"c": floats(1, 3, 3)})
     with pytest.raises(UnsupportedOp) as caught:
         compile_onnx(model)
     assert [(each.op, each.node) for each in caught.value.refusals] == [
@@ -55,9 +59,9 @@ def test_rows_that_cut_across_native_vectors_are_refused(models):
     nodes = [
         models.node("Relu", ["x"], ["a"]),
         models.node("Reshape", ["a", "shape"], ["b"]),
-        models.node("Tanh", ["b"], ["y"], name="cut"),
+        models.node("MatMul", ["b", "v"], ["y"], name="cut"),
     ]
-    shape = {"shape": np.array([4, 5], np.int64)}
+    shape = {"shape": np.array([4, 5], np.int64), "v": floats(2, 5, 5)}
     model = models.build(nodes, {"x": [2, 10]}, {"y": [4, 5]}, shape)
     compile_onnx(model)  # the input is packed as the shortest row asks for
     nodes[:1] = [models.node("MatMul", ["x", "w"], ["a"])]
@@ -91,9 +95,9 @@ def test_weights_beyond_the_formats_range_are_refused(models):
 @pytest.mark.parametrize(
     ("model", "resource", "need", "have"),
     [
-        (("lstm", 8, 32, 8), "MatrixRf tiles", 24, 16),
-        (("mlp", 300, 64), "MatrixRf tiles", 76, 16),
-        (("mlp", 16, 16 * 17, 1), "MatrixRf tiles", 17, 16),
+        (("lstm", 8, 32, 8), "AddSubVrf vectors", 18, 16),
+        (("mlp", 16 * 17, 64), "MatrixRf tiles in a row", 17, 16),
+        (("mlp", 16, 16 * 17, 1), "AddSubVrf vectors", 17, 16),
     ],
 )
 def test_a_model_too_large_says_of_what_and_by_how_much(models, model, resource, need, have):
@@ -115,7 +119,9 @@ def test_a_model_too_deep_for_the_program_memory_does_not_fit(models):
     [((1, 10000), "native vectors of a row"), ((70000, 1), "input buffer vectors")],
 )
 def test_a_tensor_too_long_for_the_instruction_fields_does_not_fit(models, shape, resource):
-    model = models.build([models.node("Relu", ["x"], ["y"])], {"x": shape}, {"y": shape})
+    node = models.node("MatMul", ["x", "w"], ["y"])
+    constants = {"w": np.ones((shape[1], 1), np.float32)}
+    model = models.build([node], {"x": shape}, {"y": [shape[0], 1]}, constants)
     with pytest.raises(DoesNotFit, match=resource):
         compile_onnx(model)
 
@@ -140,20 +146,22 @@ def test_weights_are_pinned_where_they_fit_and_streamed_where_not(models):
     model = models.mlp(64, 64, 32, 10)
     pinned, streamed = compile_onnx(model, "npu:sim"), compile_onnx(model, "npu:nano")
     assert (pinned.pinned, streamed.pinned) == (True, False)
-    assert opcodes(pinned.program).count(Op.M_RD) == 1  # neighbours are loaded together
+    assert opcodes(pinned.program).count(Op.M_RD) == 3  # one a layer, the next one's ahead
     assert opcodes(streamed.program).count(Op.M_RD) == 3
+    together = compile_onnx(model, "npu:sim", samples=2)
+    assert opcodes(together.program).count(Op.M_RD) == 1  # neighbours, before the first sample
 
 
 def test_element_wise_operators_ride_on_the_chain_of_the_product(models):
     compiled = compile_onnx(models.mlp(16, 16, 16), "npu:nano")
     chains = opcodes(compiled.program).count(Op.END_CHAIN)
-    # tiles, both biases, input to the matrix unit's memory, and one chain a layer
-    assert chains == 5
+    # both biases, input to the matrix unit's memory, tiles of each layer, and one chain a layer
+    assert chains == 6
 
 
 def test_a_recurrent_net_is_a_loop_and_not_unrolled(models):
     short, long = (compile_onnx(models.lstm(8, 16, steps), "npu:nano") for steps in (2, 200))
-    assert short.instructions == long.instructions < 60
+    assert short.instructions == long.instructions < 70
 
 
 def test_a_sequence_goes_on_from_the_states_it_returned(models):
@@ -238,3 +246,40 @@ def test_values_beyond_binary16_saturate_and_do_not_wrap(models):
     x = np.array([[1e9, -1e9, 60000, 1e-9]], np.float32)
     y = Emulator(compile_onnx(model, "npu:nano")).run({"x": x})["y"]
     np.testing.assert_array_equal(y, [[65504, -65504, 65504, 0]])
+
+
+def test_a_program_that_would_not_end_is_refused_by_the_emulator(models):
+    compiled = compile_onnx(models.mlp(8, 4), "npu:nano")
+    turns = [Instr(Op.LOOP, 0, 65535)] * 3
+    body = [Instr(Op.S_WR, Scalar.ROWS, 1)]
+    endless = replace(compiled, program=encode([*turns, *body, *[Instr(Op.END_LOOP)] * 3]))
+    with pytest.raises(CompileError, match="at most"):
+        Emulator(endless)
+    assert executed_instructions(compiled.program) == compiled.instructions
+
+
+def test_a_loop_counts_with_every_turn(models):
+    one, many = (compile_onnx(models.lstm(8, 16, steps), "npu:nano") for steps in (2, 11))
+    executed = [executed_instructions(each.program) for each in (one, many)]
+    stats = []
+    for compiled in (one, many):
+        emulator = Emulator(compiled)
+        emulator.run({"x": floats(1, *compiled.inputs[0].shape)})
+        stats.append(int(emulator.last_stats[0, Stat.INSTRUCTIONS]))
+    assert executed == stats
+
+
+def test_weights_that_the_model_computes_are_refused(models):
+    nodes = [models.node("Relu", ["w"], ["v"]), models.node("Conv", ["x", "v"], ["y"], name="c")]
+    shapes = {"x": [1, 2, 4, 4], "w": [3, 2, 3, 3]}
+    model = models.build(nodes, shapes, {"y": [1, 3, 2, 2]})
+    with pytest.raises(UnsupportedOp, match=r"Conv .*constants"):
+        compile_onnx(model)
+
+
+def test_groups_that_would_fill_memory_with_zeros_are_refused(models):
+    node = models.node("Conv", ["x", "w"], ["y"], group=20000)
+    constants = {"w": np.ones((20000, 1, 1, 1), np.float32)}
+    model = models.build([node], {"x": [1, 20000, 1, 1]}, {"y": [1, 20000, 1, 1]}, constants)
+    with pytest.raises(UnsupportedOp, match="too large for any target"):
+        compile_onnx(model)

@@ -65,6 +65,52 @@ def test_a_report_measures_cycles_on_a_device(models, golden):
     assert measured.stats["tiles"] == 10
 
 
+def test_a_report_has_every_layer_with_its_work_and_its_exactness(models):
+    model = models.lstm(8, 32, 8, classes=10)
+    compiled = compile_onnx(model, "npu:sim")
+    report = make_report(model, compiled)
+    weights, lstm, dense = report.layers
+    assert (weights.op, lstm.op, dense.op) == ("load", "lstm", "linear")
+    assert weights.tiles == 9 and lstm.tiles == dense.tiles == 0
+    assert lstm.macs == 8 * 4 * 32 * (8 + 32) and dense.macs == 320
+    assert lstm.beats == 8 * (4 + 4) and dense.beats == 1
+    assert lstm.bound_cycles == 8 * (5 + 19) and dense.bound_cycles == 1
+    assert sum(layer.macs for layer in report.layers) == report.macs
+    assert weights.snr_db is None
+    assert lstm.snr_db is not None and lstm.snr_db > 37
+    assert dense.snr_db is not None and dense.snr_db > 30
+    fields = json.loads(json.dumps(report.as_json()))["layers"]
+    assert [each["name"] for each in fields][1:] == [lstm.name, dense.name]
+
+
+def test_layers_with_several_samples_a_launch_count_them_all(models):
+    model = models.mlp(64, 32, 10)
+    one, four = (
+        make_report(model, compile_onnx(model, "npu:sim", samples=samples)).layers
+        for samples in (1, 4)
+    )
+    assert [4 * layer.beats for layer in one] == [layer.beats for layer in four]
+    assert [layer.snr_db for layer in one] == [layer.snr_db for layer in four]
+
+
+def test_a_layers_error_is_seen_where_it_is_made(models):
+    """Weights of the second layer that the format cannot hold well spoil it and what follows."""
+    weights = models.weights(1, 32, 32)
+    weights[:, 0] *= 3000  # one exponent a row: the others are lost
+    nodes = [
+        models.node("MatMul", ["x", "w0"], ["a"]),
+        models.node("MatMul", ["a", "w1"], ["b"]),
+        models.node("MatMul", ["b", "w0"], ["y"]),
+    ]
+    constants = {"w0": models.weights(2, 32, 32), "w1": weights.T.copy()}
+    constants["w1"][0] = 0
+    constants["w1"][0, 0] = 1
+    model = models.build(nodes, {"x": [1, 32]}, {"y": [1, 32]}, constants)
+    _, _, *layers = make_report(model, compile_onnx(model, "npu:sim")).layers
+    first, second, third = (layer.snr_db for layer in layers)
+    assert first > 37 and second < first - 3 and third < first - 3
+
+
 def test_snr_is_infinite_for_equal_arrays_and_falls_with_the_error():
     x = np.ones(4, np.float32)
     assert snr_db(x, x) == float("inf")
@@ -89,7 +135,9 @@ def test_the_command_prints_a_report_and_keeps_the_model(models, tmp_path: Path,
     report = json.loads(capsys.readouterr().out)
     assert report["samples"] == 2 and report["target"] == "npu:nano"
     assert CompiledModel.from_bytes(output.read_bytes()).target == "npu:nano"
-    assert main([str(source), *flags, "--listing"]) == 0
+    picture = tmp_path / "m.png"
+    assert main([str(source), *flags, "--listing", "--picture", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 10000
     printed = capsys.readouterr().out
     assert "mv_mul" in printed and "MatrixRf tiles" in printed
 

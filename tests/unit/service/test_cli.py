@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 COMMANDS = (
-    *("demo", "devices", "serve", "submit", "jobs", "bundle"),
+    *("demo", "devices", "compile", "serve", "submit", "jobs", "bundle"),
     *("proxy", "run", "halt", "resume", "move", "snapshot", "weigh", "capture", "store"),
 )
 PROGRAM = """
@@ -135,3 +135,11 @@ def test_a_server_is_given_its_name_and_bounds(tmp_path: Path) -> None:
             assert "OutOfMemory" in done.stderr
         finally:
             server.terminate()
+
+
+def test_a_model_is_compiled_and_reported_on_by_the_command(tmp_path: Path) -> None:
+    source = tmp_path / "junk.onnx"
+    source.write_bytes(b"junk")
+    done = haltere("compile", str(source), "--device", "none")
+    assert done.returncode == 1 and "malformed_model" in done.stderr
+    assert "--picture" in haltere("compile", "--help").stdout

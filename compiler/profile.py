@@ -14,12 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.artifact import CompiledModel, Layer
-from rtl_sim.model.npu_cycles import walk
+from rtl_sim.model.npu_cycles import Memory, walk
 from rtl_sim.model.npu_program import Chain, Decoder, Load
 from rtl_sim.spec.npu import Config, Mem, Stat
 
 DEPENDENT_CYCLES = {"rnn": 12, "lstm": 19, "gru": 31}
 """The longest dependent chain of a step, for the bound: shared/design/npu.md, Reference figures."""
+
+MEMORY = Memory(read_latency=16, write_latency=8)
+"""As the simulated fabric's (MemoryTiming in hal/backends/fpga/verilator_shell.py); a test compares
+predicted and measured cycles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +97,13 @@ def _cycles(
     """By the cycle model: how much later the launch is done because of a layer. Layers overlap;
     what a layer does while one before it is not done costs nothing, and one that waits for its
     weights has the wait."""
-    model = walk(compiled.npu, compiled.program, sizes)
+    model = walk(compiled.npu, compiled.program, sizes, MEMORY)
     spent, done = [0] * layers, 0
     for pc, end in model.ends:
         spent[owner[pc]] += max(0, end - done)
         done = max(done, end)
-    spent[-1] += max(0, model.stats[Stat.CYCLES] - done)
+    last = model.ends[-1][0] if model.ends else 0
+    spent[owner[last]] += max(0, model.stats[Stat.CYCLES] - done)
     return spent
 
 

@@ -76,8 +76,7 @@ def test_a_random_graph_is_computed_or_does_not_fit(models, data, image, target,
         return
     graph = load_graph(model)
     inputs = {
-        name: floats(index, 3, *graph.shapes[name])
-        for index, name in enumerate(graph.inputs)
+        name: floats(index, 3, *graph.shapes[name]) for index, name in enumerate(graph.inputs)
     }
     found = Emulator(compiled).run_many(inputs)
     for index in range(3):

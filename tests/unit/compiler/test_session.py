@@ -7,6 +7,7 @@ session: which buffers, arguments and waits it uses. The last tests run the real
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from compiler.errors import BadInput, ProgramFault, RunTimeout
 from compiler.runtime import Session
 from hal.context import Context
 from hal.registry import open_device
+from rtl_sim.spec.npu import Instr, Op, Scalar, encode
 
 DIGEST = "ab" * 32
 
@@ -166,3 +168,35 @@ def test_an_inference_halted_in_its_midst_goes_on(models, fabric):
         for name, array in session.result().items():
             np.testing.assert_array_equal(array, whole[name])
         assert session.last_cycles == cycles
+
+
+def test_a_program_that_does_not_end_is_given_up_and_the_device_goes_on(models):
+    """The caller's bound on the wait is the watchdog; closing the context gives the kernel up."""
+    from hal.backends.fpga.overlays import overlay
+
+    compiled = compile_onnx(models.lstm(8, 16, 4), "npu:nano")
+    turns, ends = [Instr(Op.LOOP, 0, 65535)] * 3, [Instr(Op.END_LOOP)] * 3
+    endless = replace(compiled, program=encode([*turns, Instr(Op.S_WR, Scalar.ROWS, 1), *ends]))
+    x = {"x": floats(3, 4, 1, 8)}
+    with open_device("fpga-sim:0", overlay("npu-nano")) as device:
+        with device.open_context() as context:
+            session = Session(context, endless)
+            session.start(x)
+            with pytest.raises(RunTimeout, match="no result"):
+                session.result(timeout_s=0.1)
+        with device.open_context() as context, Session(context, compiled) as session:
+            expected = Emulator(compiled).run(x)
+            for name, array in session.run(x).items():
+                np.testing.assert_array_equal(array, expected[name])
+
+
+def test_a_program_that_the_fabric_refuses_is_an_error_and_the_session_goes_on(models, fabric):
+    compiled = compile_onnx(models.lstm(8, 16, 4), "npu:nano")
+    broken = replace(compiled, program=compiled.program + encode([Instr(Op.END_LOOP)]))
+    x = {"x": floats(3, 4, 1, 8)}
+    with Session(fabric, broken) as session, pytest.raises(ProgramFault, match="with LOOP"):
+        session.run(x)
+    with Session(fabric, compiled) as session:
+        expected = Emulator(compiled).run(x)
+        for name, array in session.run(x).items():
+            np.testing.assert_array_equal(array, expected[name])

@@ -75,9 +75,11 @@ bool fits(ArgKind wanted, Arg::Kind given) {
 
 }  // namespace
 
-cl_event* Commands::event() { return &event_; }
+// An event stands for all before it, for the queue is in order: what a launch surely follows needs none.
+cl_event* Commands::event() {
+  return tenant.launch_follows_ && !tenant.bulk_ && !tenant.timed_next_ ? nullptr : &event_;
+}
 
-// The newest event stands for all before it: the queue is in order.
 bool Commands::done(int status, const std::string& what) {
   check(status, what);
   Flight& loose = tenant.loose_;
@@ -158,6 +160,7 @@ bool Commands::run(const DropSampler& asked) {
 }
 
 bool Commands::run(const Timed&) {
+  tenant.objects.profile();
   tenant.timed_next_ = true;
   return false;
 }

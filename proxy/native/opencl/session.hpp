@@ -140,6 +140,7 @@ class Session {
   Number reading(Number number, const Region& region, const Spread& target);
   bool put_now(const std::string& record);
   void ring_server(bool wait = false);  // `wait`: it must not doze on
+  void rouse_server();
   void collect_locked();
   void note_errors_locked();
   std::optional<Number> signal_after(Number number);

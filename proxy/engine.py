@@ -91,6 +91,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "tenant_clock": (_bool, (_at, _u64, _at)),
     "load": (_bool, (_at, _u64, _text, _text, _u64, _text)),
     "kernels": (_bool, (_at, _u64)),
+    "build_log": (_bool, (_at, _u64)),
     "alloc": (_bool, (_at, _u64, _u64, _u64)),
     "create_image": (_bool, (_at, _at)),
     "create_sampler": (_bool, (_at, _at)),

@@ -148,6 +148,10 @@ class NativeObjects(Holdings):
         self._library.check(self._library.kernels(self._tenant.at, program))
         return self._library.taken()
 
+    def build_log(self, program: int) -> bytes:
+        self._library.check(self._library.build_log(self._tenant.at, program))
+        return self._library.taken()
+
     def adapt(self, log: ReplayLog) -> None:
         library, at = self._library, self._tenant.at
         wanted = {native.PROGRAM: set(log.programs), native.SAMPLER: set(log.samplers)}

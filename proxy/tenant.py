@@ -51,6 +51,10 @@ class Holdings(ABC):
     def kernels(self, program: int) -> bytes:
         """KernelInfo and ArgInfo records."""
 
+    @abstractmethod
+    def build_log(self, program: int) -> bytes:
+        """What the compiler said of it, at most some KB. Raises HalError."""
+
     # recreating, in a session that does nothing yet
 
     @abstractmethod
@@ -255,7 +259,7 @@ class Tenant(ABC):
                 return
             case records.Append():
                 payload = self.arena_range(call.arena, call.nbytes)
-            case records.Load() | records.Kernels() | records.Describe():
+            case records.Load() | records.Kernels() | records.BuildLog() | records.Describe():
                 pass
             case _:
                 self.void_log()

@@ -168,6 +168,13 @@ API bool haltere_kernels(Tenant* tenant, u64 program) {
   });
 }
 
+API bool haltere_build_log(Tenant* tenant, u64 program) {
+  return guarded([&] {
+    g_result = tenant->objects.build_log(program);
+    return true;
+  });
+}
+
 API bool haltere_alloc(Tenant* tenant, u64 buffer, u64 nbytes, u64 usage_flags) {
   return guarded([&] {
     tenant->objects.alloc({buffer, nbytes, usage_flags});

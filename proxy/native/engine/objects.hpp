@@ -109,6 +109,8 @@ class Objects {
   // From units that are compiled separately. Throws Refused.
   cl_program linked(Bytes payload, const std::string& options, bool compile_only);
   [[noreturn]] void reject(cl_program program, cl_int status);  // with the build log
+  std::string build_log(u64 program);
+  std::string log_of(cl_program program);
   void unload(u64 handle);
 
   Memory& buffer(u64 handle);

@@ -97,6 +97,7 @@ class Session {
   bool retired(Number number) const { return segment_.get(Line::RETIRED) >= number; }
   // Until retired, and its reads handed over; false when the time is over. Throws Failure.
   bool wait(Number number, std::int64_t timeout_ns = kAsLongAsItLives);
+  bool failed() const { return segment_.get(Line::ERRORS) != 0; }  // anything, ever
   cl_int failure(Number first, Number last);  // of commands first..last, CL_SUCCESS if none is known
   cl_int take_error();                        // the first that nobody was told of, CL_SUCCESS
 

@@ -89,6 +89,8 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "tenant_set_error": (None, (_at, _text, _text, _int)),
     "tenant_push": (_bool, (_at, _text, _u64, _text, _u64)),
     "tenant_clock": (_bool, (_at, _u64, _at)),
+    "tenant_clocks": (_bool, (_at,)),
+    "tenant_know": (None, (_at, _text, _u64)),
     "load": (_bool, (_at, _u64, _text, _text, _u64, _text)),
     "kernels": (_bool, (_at, _u64)),
     "build_log": (_bool, (_at, _u64)),

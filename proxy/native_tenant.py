@@ -455,6 +455,13 @@ class NativeTenant(Tenant):
         head, tail = segment.cell(Line.HEAD), segment.cell(Line.TAIL)
         return Consumer(segment.ring, head, tail, self.words.tail).undone()
 
+    def clocks(self) -> bytes:
+        self.library.check(self.library.tenant_clocks(self.at))
+        return self.library.taken()
+
+    def know_clocks(self, clocks: bytes) -> None:
+        self.library.tenant_know(self.at, clocks, len(clocks))
+
     def clock(self, command: int) -> records.Clock:
         found = (ctypes.c_uint64 * 4)()
         self.library.tenant_clock(self.at, command, found)

@@ -152,6 +152,15 @@ API bool haltere_tenant_clock(Tenant* tenant, u64 command, Clock* clock) {
   return true;
 }
 
+API bool haltere_tenant_clocks(Tenant* tenant) {
+  return guarded([&] {
+    g_result = tenant->clocks();
+    return true;
+  });
+}
+
+API void haltere_tenant_know(Tenant* tenant, const void* clocks, u64 nbytes) { tenant->know({clocks, nbytes}); }
+
 // ---- what a session holds
 
 API bool haltere_load(Tenant* tenant, u64 program, const char* format, const void* payload, u64 nbytes, const char* options) {

@@ -19,6 +19,7 @@ COUNT = "2000"  # steps: some seconds, longer than any of these moves
 BULK = str(PROGRAMS.with_name("workers") / "bulk.py")
 FORKS = str(PROGRAMS.with_name("workers") / "forks.py")
 FAILING = str(PROGRAMS.with_name("workers") / "failing.py")
+CLOCKS = str(PROGRAMS.with_name("workers") / "clocks.py")
 BUFFERS = """
 import pyopencl as cl
 context = cl.Context(cl.get_platforms()[0].get_devices()[:1])
@@ -171,6 +172,20 @@ def test_a_buffer_beyond_what_the_session_may_have_is_refused_when_it_is_made(
         assert lines_of(small.under("-c", BUFFERS)) == ["made", "refused", "made"]
     finally:
         server.stop()
+
+
+def test_times_of_commands_go_with_a_session(machine: Machine, tmp_path: Path) -> None:
+    program = machine.under(CLOCKS, name="clocks", stdin=subprocess.PIPE)
+    assert read_line(program) == "first halt"
+    programs.halt(machine.root, "clocks", tmp_path)
+    programs.resume(machine.root, "clocks", "second")
+    assert program.stdin is not None
+    program.stdin.write("\n")
+    program.stdin.flush()
+    assert read_line(program) == "second halt"
+    programs.halt(machine.root, "clocks", tmp_path)
+    programs.resume(machine.root, "clocks", "first")
+    assert program.communicate("\n", timeout=TIMEOUT_S) == ("all known\n", "")
 
 
 def test_two_processes_of_one_name_have_sessions_of_their_own(machine: Machine) -> None:

@@ -9,7 +9,6 @@ namespace {
 constexpr u64 kBulkBytes = 256 << 10;  // transfers from this size on complete one by one
 constexpr u64 kMaxGridSize = (u64{1} << 31) - 1;  // as hal/context.py
 constexpr u64 kMaxGridItems = u64{1} << 32;
-constexpr std::size_t kTimed = 4096;
 
 void check_grid(const Launch& asked) {
   const Sizes &grid = asked.global_size, &local = asked.local_size, &offset = asked.global_offset;
@@ -90,7 +89,7 @@ bool Commands::done(int status, const std::string& what) {
     tenant.timed_next_ = false;
     cl().clRetainEvent(event_);
     tenant.timed_.push_back({tenant.words->issued, event_});
-    if (tenant.timed_.size() > kTimed) {
+    if (tenant.timed_.size() > kMaxTimed) {
       cl().clReleaseEvent(tenant.timed_.front().event);
       tenant.timed_.pop_front();
     }

@@ -442,7 +442,10 @@ Clock Tenant::clock_of(u64 number) {
   Clock clock{};
   const auto found = std::find_if(timed_.begin(), timed_.end(),
                                   [&](const TimedEvent& timed) { return timed.number == number; });
-  if (found == timed_.end()) return clock;
+  if (found == timed_.end()) {
+    const auto before = clocked_.find(number);
+    return before == clocked_.end() ? clock : before->second;
+  }
   const auto ask = [&](cl_profiling_info what) {
     cl_ulong at = 0;
     const int status =
@@ -454,6 +457,29 @@ Clock Tenant::clock_of(u64 number) {
   clock.started_ns = ask(CL_PROFILING_COMMAND_START);
   clock.ended_ns = ask(CL_PROFILING_COMMAND_END);
   return clock;
+}
+
+std::string Tenant::clocks() {
+  std::string out;
+  const auto add = [&out](u64 number, const Clock& clock) {
+    const u64 words[] = {number, clock.queued_ns, clock.submitted_ns, clock.started_ns, clock.ended_ns};
+    out.append(reinterpret_cast<const char*>(words), sizeof words);
+  };
+  const std::size_t room = kMaxTimed - std::min(kMaxTimed, timed_.size());
+  auto first = clocked_.begin();
+  std::advance(first, clocked_.size() - std::min(clocked_.size(), room));
+  for (; first != clocked_.end(); ++first) add(first->first, first->second);
+  for (const TimedEvent& timed : timed_) add(timed.number, clock_of(timed.number));
+  return out;
+}
+
+void Tenant::know(Bytes clocks) {
+  clocked_.clear();
+  for (std::size_t at = 0; at + 40 <= clocks.size && clocked_.size() < kMaxTimed; at += 40) {
+    u64 words[5];
+    std::memcpy(words, clocks.data + at, sizeof words);
+    clocked_[words[0]] = Clock{words[1], words[2], words[3], words[4]};
+  }
 }
 
 }  // namespace haltere

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -66,6 +67,7 @@ enum class Turn : int { kIdle = 0, kProgress = 1, kStale = -1, kViolation = -2 }
 
 inline constexpr u64 kMaxWindow = 256;  // records with the device at once: keeps it busy, drains soon
 inline constexpr u64 kFirstWindow = 4;
+inline constexpr std::size_t kMaxTimed = 4096;  // commands whose times are kept
 
 class Tenant {
  public:
@@ -103,6 +105,9 @@ class Tenant {
   void push(Bytes record, Bytes payload);
   void fail(Refused error);
   Clock clock_of(u64 number);
+  // All that are known, as five words each, the number first; and those of where the session was before.
+  std::string clocks();
+  void know(Bytes clocks);
   // Keeps what it takes and reads there from now on.
   void keep(RedoLog log);
   // Goes on with another file, in which everything was done that was done in this one.
@@ -160,6 +165,7 @@ class Tenant {
   bool timed_next_ = false;
   bool launch_follows_ = false;  // in this turn, the record being done
   std::deque<TimedEvent> timed_{};
+  std::map<u64, Clock> clocked_{};  // by number, of where the session was before
   struct Reading {
     u64 number, arena, nbytes;
   };

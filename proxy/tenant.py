@@ -214,12 +214,13 @@ class Tenant(ABC):
     def undone(self) -> bytes:
         """A copy of the part of the ring that was not taken."""
 
+    @abstractmethod
     def clocks(self) -> bytes:
         """Of all timed commands that are still known, for `know_clocks` of wherever it goes."""
-        return b""
 
+    @abstractmethod
     def know_clocks(self, clocks: bytes) -> None:
-        """Of commands that were done before it came here. A server that has no clock forgets."""
+        """Of commands that were done before it came here. A server without a clock forgets."""
 
     @abstractmethod
     def clock(self, command: int) -> records.Clock:

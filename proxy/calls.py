@@ -110,6 +110,9 @@ class Calls:
             case records.Kernels():
                 tenant.outbox = tenant.objects.kernels(call.program)
                 return Done(len(tenant.outbox))
+            case records.BuildLog():
+                tenant.outbox = tenant.objects.build_log(call.program)
+                return Done(len(tenant.outbox))
             case records.Times():
                 return tenant.clock(call.command)
         raise RemoteProtocolError(f"{type(call).__name__} is not a call")

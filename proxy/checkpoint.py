@@ -63,6 +63,7 @@ def write(snapshot: Snapshot, pieces: Mapping[int, list[str]], batch: Batch) -> 
         "inbox": put(snapshot.inbox),
         "outbox": put(snapshot.outbox),
         "error": snapshot.error,
+        "clocks": put(snapshot.clocks) if snapshot.clocks else None,
         "buffers": {str(handle): pieces[handle] for handle, _ in snapshot.log.contents()},
     }
     return batch.commit(json.dumps(body, sort_keys=True).encode())
@@ -122,6 +123,8 @@ def blobs_of(raw: bytes) -> Iterable[str]:
     for single in ("hidden", "undone", "inbox", "outbox"):
         if body[single] is not None:
             yield body[single]
+    if body.get("clocks") is not None:  # releases before had none
+        yield body["clocks"]
     if body["overlay"] is not None:
         yield body["overlay"][1]
     for _, digest in (*body["backlog"], *body["payloads"]):
@@ -167,5 +170,6 @@ def _checkpoint(record: str, body: dict[str, Any], store: Store) -> Checkpoint:
         inbox=get(body["inbox"]),
         outbox=get(body["outbox"]),
         error=body["error"],
+        clocks=b"" if body.get("clocks") is None else get(body["clocks"]),
     )
     return Checkpoint(record, snapshot, pieces, store)

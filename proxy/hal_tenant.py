@@ -356,6 +356,12 @@ class HalTenant(Tenant):
     def undone(self) -> bytes:
         return self.consumer.undone()
 
+    def clocks(self) -> bytes:
+        return b""
+
+    def know_clocks(self, clocks: bytes) -> None:
+        """They are not told: `clock` is refused."""
+
     def clock(self, command: int) -> records.Clock:
         raise Unsupported("only sessions of the native engine read the device's clock")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hal.errors import UsageError
+from proxy import records, wire
 
 QUANTUM_MS = 10.0  # long against a switch (some 20 us), short against a person's patience
 KERNEL_S = 60.0  # far beyond what a kernel takes that somebody waits for
@@ -21,3 +22,9 @@ class Limits:
             raise UsageError(f"{self}: a quantum and a kernel's time are 0 to a million")
         if self.session_bytes is not None and not 0 <= self.session_bytes < 2**64:
             raise UsageError(f"{self}: a session's bytes are a number of 64 bits")
+
+    def values(self) -> bytes:
+        """What programs' drivers need know of them, as DeviceValue records."""
+        if self.session_bytes is None:
+            return b""
+        return wire.encode(0, records.DeviceValue(3, 0, self.session_bytes.to_bytes(8, "little")))

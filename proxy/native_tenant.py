@@ -152,6 +152,10 @@ class NativeObjects(Holdings):
         self._library.check(self._library.kernels(self._tenant.at, program))
         return self._library.taken()
 
+    def build_log(self, program: int) -> bytes:
+        self._library.check(self._library.build_log(self._tenant.at, program))
+        return self._library.taken()
+
     def adapt(self, log: ReplayLog) -> None:
         library, at = self._library, self._tenant.at
         wanted = {native.PROGRAM: set(log.programs), native.SAMPLER: set(log.samplers)}
@@ -466,6 +470,13 @@ class NativeTenant(Tenant):
         segment = self.segment
         head, tail = segment.cell(Line.HEAD), segment.cell(Line.TAIL)
         return Consumer(segment.ring, head, tail, self.words.tail).undone()
+
+    def clocks(self) -> bytes:
+        self.library.check(self.library.tenant_clocks(self.at))
+        return self.library.taken()
+
+    def know_clocks(self, clocks: bytes) -> None:
+        self.library.tenant_know(self.at, clocks, len(clocks))
 
     def clock(self, command: int) -> records.Clock:
         found = (ctypes.c_uint64 * 4)()

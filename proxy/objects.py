@@ -115,6 +115,9 @@ class Objects(Holdings):
     def kernels(self, program: int) -> bytes:
         raise Unsupported("only sessions of the native engine describe kernels")
 
+    def build_log(self, program: int) -> bytes:
+        return b""  # hal keeps none
+
     def adapt(self, log: ReplayLog) -> None:
         if log.images or log.samplers:
             raise Unsupported(

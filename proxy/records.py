@@ -333,6 +333,12 @@ class Kernels(NamedTuple):
     program: int
 
 
+class BuildLog(NamedTuple):
+    """What the compiler said of a program that it built, into the outbox."""
+
+    program: int
+
+
 class Times(NamedTuple):
     """When the device did a command that was `Timed`. Answered by `Clock`."""
 
@@ -400,7 +406,8 @@ class ArgInfo(NamedTuple):
 
 class DeviceValue(NamedTuple):
     """What the device's driver answers to one query. `scope`: 0 platform, 1 device, 2: formats
-    of images, `query` is the image's type."""
+    of images, `query` is the image's type; 3: the server's own, `query` 0 is the bytes of memory
+    that a session may have, a u64."""
 
     scope: int
     query: int
@@ -415,7 +422,7 @@ Command = (
 )  # fmt: skip
 Call = (
     Append | Fetch | Load | Configure | Halt | GoOn | Peek | SaveState | LoadState | Describe
-    | Kernels | Times
+    | Kernels | Times | BuildLog
 )  # fmt: skip
 Reply = Done | Failed | Clock
 Description = Home | KernelInfo | ArgInfo | DeviceValue
@@ -459,6 +466,7 @@ OPERATIONS: dict[int, type[Record]] = {
     41: Describe,
     42: Kernels,
     43: Times,
+    44: BuildLog,
     64: Done,
     65: Failed,
     66: Clock,

@@ -123,7 +123,8 @@ class Server:
         self._seen: list[int] = []
         self._clear_leftovers()
         if self._engine is not None:
-            write_atomically(self.paths.opencl_values, self._engine.values())
+            values = self._engine.values() + self._limits.values()
+            write_atomically(self.paths.opencl_values, values)
         write_atomically(self.paths.info, self.info.to_json())
 
     @property

@@ -56,6 +56,7 @@ class Snapshot:
     inbox: bytes
     outbox: bytes
     error: dict[str, str] | None  # not told to the worker yet
+    clocks: bytes = b""  # of commands that a worker had timed
 
 
 def put_back(snapshot: Snapshot, tenant: Tenant) -> None:
@@ -66,6 +67,7 @@ def put_back(snapshot: Snapshot, tenant: Tenant) -> None:
     tenant.halted = snapshot.position.halted
     tenant.objects.hoisted = set(snapshot.position.hoisted)
     tenant.queue_up(snapshot.backlog)
+    tenant.know_clocks(snapshot.clocks)
     tenant.half.error = None if snapshot.error is None else from_wire(snapshot.error)
 
 
@@ -115,6 +117,7 @@ def take(tenant: Tenant) -> tuple[Snapshot, Piece]:
         inbox=bytes(tenant.inbox),
         outbox=tenant.outbox,
         error=None if half.error is None else to_wire(half.error),
+        clocks=tenant.clocks(),
     )
     return snapshot, piece_of(tenant)
 

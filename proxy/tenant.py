@@ -52,6 +52,10 @@ class Holdings(ABC):
     def kernels(self, program: int) -> bytes:
         """KernelInfo and ArgInfo records."""
 
+    @abstractmethod
+    def build_log(self, program: int) -> bytes:
+        """What the compiler said of it, at most some KB. Raises HalError."""
+
     # recreating, in a session that does nothing yet
 
     @abstractmethod
@@ -217,6 +221,14 @@ class Tenant(ABC):
         """A copy of the part of the ring that was not taken."""
 
     @abstractmethod
+    def clocks(self) -> bytes:
+        """Of all timed commands that are still known, for `know_clocks` of wherever it goes."""
+
+    @abstractmethod
+    def know_clocks(self, clocks: bytes) -> None:
+        """Of commands that were done before it came here. A server without a clock forgets."""
+
+    @abstractmethod
     def clock(self, command: int) -> records.Clock:
         """When the device did a timed command. Raises HalError."""
 
@@ -268,7 +280,13 @@ class Tenant(ABC):
                 return
             case records.Append():
                 payload = self.arena_range(call.arena, call.nbytes)
-            case records.Load() | records.Kernels() | records.Describe() | records.Configure():
+            case (
+                records.Load()
+                | records.Kernels()
+                | records.BuildLog()
+                | records.Describe()
+                | records.Configure()
+            ):
                 pass
             case _:
                 self.void_log()

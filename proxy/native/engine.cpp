@@ -160,6 +160,15 @@ API bool haltere_tenant_clock(Tenant* tenant, u64 command, Clock* clock) {
   return true;
 }
 
+API bool haltere_tenant_clocks(Tenant* tenant) {
+  return guarded([&] {
+    g_result = tenant->clocks();
+    return true;
+  });
+}
+
+API void haltere_tenant_know(Tenant* tenant, const void* clocks, u64 nbytes) { tenant->know({clocks, nbytes}); }
+
 // ---- what a session holds
 
 API bool haltere_load(Tenant* tenant, u64 program, const char* format, const void* payload, u64 nbytes, const char* options) {
@@ -172,6 +181,13 @@ API bool haltere_load(Tenant* tenant, u64 program, const char* format, const voi
 API bool haltere_kernels(Tenant* tenant, u64 program) {
   return guarded([&] {
     g_result = tenant->objects.describe(program);
+    return true;
+  });
+}
+
+API bool haltere_build_log(Tenant* tenant, u64 program) {
+  return guarded([&] {
+    g_result = tenant->objects.build_log(program);
     return true;
   });
 }

@@ -471,6 +471,15 @@ struct Times {
   }
 };
 
+struct BuildLog {
+  static constexpr std::uint16_t operation = 44;
+  std::uint64_t program{};
+  template <class Self, class Visit>
+  static void fields([[maybe_unused]] Self& self, [[maybe_unused]] Visit&& visit) {
+    visit(self.program);
+  }
+};
+
 struct Done {
   static constexpr std::uint16_t operation = 64;
   std::uint64_t nbytes{};
@@ -598,6 +607,7 @@ bool visit_record(Bytes bytes, Then&& then) {
     case Describe::operation: return decode_then<Describe>(*head, bytes, then);
     case Kernels::operation: return decode_then<Kernels>(*head, bytes, then);
     case Times::operation: return decode_then<Times>(*head, bytes, then);
+    case BuildLog::operation: return decode_then<BuildLog>(*head, bytes, then);
     case Done::operation: return decode_then<Done>(*head, bytes, then);
     case Failed::operation: return decode_then<Failed>(*head, bytes, then);
     case Clock::operation: return decode_then<Clock>(*head, bytes, then);

@@ -11,11 +11,30 @@ from opencl_machine import PROGRAMS, TIMEOUT_S, Machine, lines_of, start
 from hal.errors import UsageError
 from proxy import programs
 from proxy.control import Control
+from proxy.launcher import spawn
+from proxy.limits import Limits
 
 STEPS = str(PROGRAMS.with_name("workers") / "steps.py")
 COUNT = "2000"  # steps: some seconds, longer than any of these moves
 BULK = str(PROGRAMS.with_name("workers") / "bulk.py")
 FORKS = str(PROGRAMS.with_name("workers") / "forks.py")
+FAILING = str(PROGRAMS.with_name("workers") / "failing.py")
+CLOCKS = str(PROGRAMS.with_name("workers") / "clocks.py")
+BUFFERS = """
+import pyopencl as cl
+context = cl.Context(cl.get_platforms()[0].get_devices()[:1])
+queue = cl.CommandQueue(context)
+held = []
+for nbytes in (700_000, 400_000, 400_000):
+    try:
+        held.append(cl.Buffer(context, cl.mem_flags.READ_WRITE, nbytes))
+        print("made")
+    except cl.MemoryError as error:
+        assert error.code == cl.status_code.MEM_OBJECT_ALLOCATION_FAILURE
+        print("refused")
+        held.pop().release()
+queue.finish()
+"""
 CONTEXTS = """
 import pyopencl as cl
 found = cl.get_platforms()[0].get_devices()
@@ -130,7 +149,43 @@ def start_with_input(
 
 def test_a_forked_child_has_no_part_in_its_parents_context(machine: Machine) -> None:
     lines = lines_of(machine.under(FORKS, name="forks"))
-    assert lines == ["DEVICE_NOT_AVAILABLE", "own 499500", "parent 499500"]
+    assert lines == [*["DEVICE_NOT_AVAILABLE"] * 8, "own 499500", "parent 499500"]
+
+
+def test_what_waits_for_a_command_that_failed_fails_and_nothing_else_does(machine: Machine) -> None:
+    lines = lines_of(machine.under(FAILING, name="failing"))
+    waits = "EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST"
+    assert lines == [
+        "INVALID_ARG_SIZE",
+        *["-51", "-14", "-14", "0"],
+        *[waits, waits, "SUCCESS", "SUCCESS"],
+    ]
+
+
+def test_a_buffer_beyond_what_the_session_may_have_is_refused_when_it_is_made(
+    tmp_path: Path,
+) -> None:
+    limits = Limits(session_bytes=1 << 20)
+    server = spawn("opencl:0", tmp_path, "small", tied=True, limits=limits)
+    try:
+        small = Machine(tmp_path, (server.paths.name,))
+        assert lines_of(small.under("-c", BUFFERS)) == ["made", "refused", "made"]
+    finally:
+        server.stop()
+
+
+def test_times_of_commands_go_with_a_session(machine: Machine, tmp_path: Path) -> None:
+    program = machine.under(CLOCKS, name="clocks", stdin=subprocess.PIPE)
+    assert read_line(program) == "first halt"
+    programs.halt(machine.root, "clocks", tmp_path)
+    programs.resume(machine.root, "clocks", "second")
+    assert program.stdin is not None
+    program.stdin.write("\n")
+    program.stdin.flush()
+    assert read_line(program) == "second halt"
+    programs.halt(machine.root, "clocks", tmp_path)
+    programs.resume(machine.root, "clocks", "first")
+    assert program.communicate("\n", timeout=TIMEOUT_S) == ("all known\n", "")
 
 
 def test_two_processes_of_one_name_have_sessions_of_their_own(machine: Machine) -> None:

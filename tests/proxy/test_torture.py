@@ -61,7 +61,12 @@ def test_wild_records_and_words_touch_no_memory_that_is_not_theirs(tmp_path: Pat
     for seed in ("1", "1000"):
         survives(program, "garbage", seed, "25")
     survives(program, "threads", "3", "20000")
+    survives(program, "trips", "4", "5000")
 
 
 def test_worker_and_engine_share_a_ring_without_a_race(tmp_path: Path) -> None:
     survives(built(tmp_path, "thread"), "threads", "5", "20000")
+
+
+def test_whoever_sleeps_is_woken_by_the_device_s_own_thread_without_a_race(tmp_path: Path) -> None:
+    survives(built(tmp_path, "thread"), "trips", "6", "5000")

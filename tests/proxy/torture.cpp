@@ -5,8 +5,11 @@
 //                                            in every second session a heap with a wild table
 //   torture DRIVER.so threads SEED RECORDS   an honest worker in a thread of its own, while the engine
 //                                            takes: every byte must arrive, in order
+//   torture DRIVER.so trips SEED TRIPS       an honest worker that sleeps until each few commands are
+//                                            done, as the device's own thread tells it
 #include <dlfcn.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
@@ -240,12 +243,59 @@ int threads(Engine& engine, unsigned seed, u64 records) {
   return 0;
 }
 
+int trips(Engine& engine, unsigned seed, u64 count) {
+  Session session(engine);
+  std::atomic<bool> over{false};
+  std::string record;
+  u64 number = 0;
+  const auto put = [&](const auto& made) {
+    encode(record, ++number, made);
+    session.put(reinterpret_cast<const std::uint8_t*>(record.data()), record.size());
+    bump(session.segment.bell(Line::BELL));
+    if (session.segment.get(Line::SERVER_ASLEEP)) wake(bell_address(session.segment, Line::BELL));
+  };
+  std::thread worker([&] {
+    Wild wild(seed);
+    const std::string data = wild.bytes(64);
+    put(Alloc{1, 4096, 15});
+    for (u64 seq = 1; seq <= count; ++seq) {
+      for (u64 few = wild.below(4); few; --few) put(WriteInline{1, 0, Bytes(std::string_view(data))});
+      if (wild.below(2)) put(Timed{});
+      put(Fill{1, 0, 4096, Bytes(std::string_view("abcd"))});
+      if (wild.below(8) == 0) std::this_thread::sleep_for(std::chrono::microseconds(wild.below(3000)));
+      put(Signal{seq});
+      session.segment.set(Line::WANTED, seq);
+      session.segment.set(Line::CLIENT_ASLEEP, static_cast<u64>(Asleep::FOR_SEQ));
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      while (true) {
+        const std::uint32_t seen = session.segment.bell(Line::EVENT).load(std::memory_order_acquire);
+        if (session.segment.get(Line::COMPLETED) >= seq) break;
+        if (session.segment.get(Line::SERVER_ASLEEP) == static_cast<u64>(Rest::DOZING))
+          wake(bell_address(session.segment, Line::BELL));
+        const std::int64_t begun = now_ns();
+        sleep_on(bell_address(session.segment, Line::EVENT), seen, 60'000'000'000);
+        expect(now_ns() - begun < 30'000'000'000, "a worker was not woken");
+      }
+      session.segment.set(Line::CLIENT_ASLEEP, static_cast<u64>(Asleep::NO));
+    }
+    over = true;
+  });
+  Tenant* tenants[] = {session.tenant.get()};
+  const std::uint32_t page = 0;
+  while (!over) expect(serve(engine, tenants, 1, &page, 0, 100'000'000) != Why::kPython, session.tenant->violation.c_str());
+  worker.join();
+  expect(session.words.completed == count && session.words.retired == number, "something is not done");
+  std::printf("%llu records in %llu trips\n", llu(number), llu(count));
+  return 0;
+}
+
 }  // namespace
 
 int main(int count, char** given) {
-  if (count != 5) fail("usage: torture DRIVER.so garbage|threads SEED COUNT");
+  if (count != 5) fail("usage: torture DRIVER.so garbage|threads|trips SEED COUNT");
   Engine engine{Device::open(first_device(given[1]), u64{1} << 30, u64{1} << 28)};
   const auto seed = static_cast<unsigned>(std::atoi(given[3]));
   if (std::string_view(given[2]) == "threads") return threads(engine, seed, std::strtoull(given[4], nullptr, 10));
+  if (std::string_view(given[2]) == "trips") return trips(engine, seed, std::strtoull(given[4], nullptr, 10));
   return garbage(engine, seed, std::atoi(given[4]));
 }

@@ -9,7 +9,6 @@ namespace {
 constexpr u64 kBulkBytes = 256 << 10;  // transfers from this size on complete one by one
 constexpr u64 kMaxGridSize = (u64{1} << 31) - 1;  // as hal/context.py
 constexpr u64 kMaxGridItems = u64{1} << 32;
-constexpr std::size_t kTimed = 4096;
 
 void check_grid(const Launch& asked) {
   const Sizes &grid = asked.global_size, &local = asked.local_size, &offset = asked.global_offset;
@@ -75,9 +74,11 @@ bool fits(ArgKind wanted, Arg::Kind given) {
 
 }  // namespace
 
-cl_event* Commands::event() { return &event_; }
+// An event stands for all before it, for the queue is in order: what a launch surely follows needs none.
+cl_event* Commands::event() {
+  return tenant.launch_follows_ && !tenant.bulk_ && !tenant.timed_next_ ? nullptr : &event_;
+}
 
-// The newest event stands for all before it: the queue is in order.
 bool Commands::done(int status, const std::string& what) {
   check(status, what);
   Flight& loose = tenant.loose_;
@@ -88,7 +89,7 @@ bool Commands::done(int status, const std::string& what) {
     tenant.timed_next_ = false;
     cl().clRetainEvent(event_);
     tenant.timed_.push_back({tenant.words->issued, event_});
-    if (tenant.timed_.size() > kTimed) {
+    if (tenant.timed_.size() > kMaxTimed) {
       cl().clReleaseEvent(tenant.timed_.front().event);
       tenant.timed_.pop_front();
     }
@@ -158,6 +159,7 @@ bool Commands::run(const DropSampler& asked) {
 }
 
 bool Commands::run(const Timed&) {
+  tenant.objects.profile();
   tenant.timed_next_ = true;
   return false;
 }

@@ -66,6 +66,7 @@ Device Device::open(void* id, std::uint64_t memory_bytes, std::uint64_t max_buff
   found.max_buffer_bytes = max_buffer_bytes;
   found.local_bytes = found.info<cl_ulong>(CL_DEVICE_LOCAL_MEM_SIZE);
   found.images = found.info<cl_bool>(CL_DEVICE_IMAGE_SUPPORT);
+  found.tells = found.info<cl_device_exec_capabilities>(CL_DEVICE_EXECUTION_CAPABILITIES) & CL_EXEC_NATIVE_KERNEL;
   found.align = std::max<cl_uint>(found.info<cl_uint>(CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8, 1);
   return found;
 }

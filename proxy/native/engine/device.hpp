@@ -22,6 +22,7 @@ struct Device {
   std::uint64_t local_bytes = 0;  // of local memory
   std::uint64_t align = 1;        // of an offset into a buffer argument
   bool images = false;
+  bool tells = false;  // it runs functions of ours behind other commands: see bells.hpp
   std::int64_t landed_ns = 0;  // the last time that it was done with something
   unsigned abandoned = 0;      // sessions that are over while it is still busy with them
 

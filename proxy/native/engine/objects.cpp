@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace haltere {
 namespace {
@@ -16,7 +17,7 @@ Objects::Objects(Device& on) : device(on) {
   cl_int status = CL_SUCCESS;
   context = device.cl->clCreateContext(nullptr, 1, &device.id, nullptr, nullptr, &status);
   check(status, "create a context");
-  queue = device.cl->clCreateCommandQueue(context, device.id, CL_QUEUE_PROFILING_ENABLE, &status);
+  queue = device.cl->clCreateCommandQueue(context, device.id, 0, &status);
   if (status != CL_SUCCESS) {
     device.cl->clReleaseContext(context);
     check(status, "create a queue");
@@ -240,6 +241,21 @@ void Objects::drop_sampler(u64 handle) {
 }
 
 // ---- reading and writing what stands still
+
+void Objects::profile() {
+  if (profiling_) return;
+  cl_int status = CL_SUCCESS;
+  const cl_command_queue made = device.cl->clCreateCommandQueue(context, device.id, CL_QUEUE_PROFILING_ENABLE, &status);
+  check(status, "create a queue");
+  cl_event before = nullptr;
+  status = device.cl->clEnqueueMarkerWithWaitList(queue, 0, nullptr, &before);
+  if (status == CL_SUCCESS) status = device.cl->clFlush(queue);
+  if (status == CL_SUCCESS) status = device.cl->clEnqueueBarrierWithWaitList(made, 1, &before, nullptr);
+  if (before) device.cl->clReleaseEvent(before);
+  device.cl->clReleaseCommandQueue(status == CL_SUCCESS ? std::exchange(queue, made) : made);
+  check(status, "go on in another queue");
+  profiling_ = true;
+}
 
 void Objects::finish() { check(device.cl->clFinish(queue), "wait for the queue"); }
 

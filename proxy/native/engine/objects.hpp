@@ -113,6 +113,8 @@ class Objects {
   // From units that are compiled separately. Throws Refused.
   cl_program linked(Bytes payload, const std::string& options, bool compile_only);
   [[noreturn]] void reject(cl_program program, cl_int status);  // with the build log
+  std::string build_log(u64 program);
+  std::string log_of(cl_program program);
   void unload(u64 handle);
 
   Memory& buffer(u64 handle);
@@ -127,6 +129,8 @@ class Objects {
   // stands still, or is drained by it.
   void transfer(u64 handle, u64 offset, u64 nbytes, std::uint8_t* data, bool write);
   void finish();
+  // From the next command on the device's clock is read around each, which costs a tiny one a tenth.
+  void profile();
 
   Device& device;
   cl_context context = nullptr;
@@ -140,6 +144,7 @@ class Objects {
   Table<Sampler> samplers{"sampler", CL_INVALID_SAMPLER};
 
  private:
+  bool profiling_ = false;
   void zero(Memory& made);
   void check_over(const Memory& made, u64 nbytes);
   void take(u64 nbytes);

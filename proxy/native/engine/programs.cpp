@@ -136,13 +136,19 @@ void Objects::load(u64 handle, std::string_view format, Bytes payload, const std
   }
 }
 
-void Objects::reject(cl_program program, cl_int status) {
+std::string Objects::log_of(cl_program program) {
   std::string log = words([&](std::size_t size, void* into, std::size_t* nbytes) {
     return device.cl->clGetProgramBuildInfo(program, device.id, CL_PROGRAM_BUILD_LOG, size, into, nbytes);
   });
   if (log.size() > kMaxLogBytes) log = log.substr(0, kMaxLogBytes) + " [cut]";
-  throw Refused{"program_rejected", text("image does not build (OpenCL status %d): ", status) + log, status};
+  return log;
 }
+
+void Objects::reject(cl_program program, cl_int status) {
+  throw Refused{"program_rejected", text("image does not build (OpenCL status %d): ", status) + log_of(program), status};
+}
+
+std::string Objects::build_log(u64 handle) { return log_of(programs.get(handle).program); }
 
 void Objects::unload(u64 handle) {
   if (programs.forget_failed(handle)) return;

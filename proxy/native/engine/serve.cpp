@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "bells.hpp"
+
 namespace haltere {
 namespace {
 
@@ -16,23 +18,16 @@ constexpr std::size_t kWaitv = 128;  // FUTEX_WAITV_MAX
 // While programs enqueue and wait for nothing, the server looks now and then instead of being woken
 // by every record, which costs more than most records do.
 constexpr std::int64_t kGlanceNs = 10'000;     // polls so long first, for who is about to wait
+constexpr std::int64_t kLookNs = 5'000'000;    // behind a command that failed the device may tell nothing
 constexpr std::int64_t kDozeNs = 50'000;
-constexpr std::int64_t kDrowsyNs = 1'000'000;  // it dozes for so long after it last had something to do
+constexpr std::int64_t kDrowsyNs = 1'000'000;  // it dozes for so long after it last took something
 constexpr unsigned long kTimerSlackNs = 1'000;  // Linux's own is as long as a doze
-
-// Rung by drivers' threads when a command is done. Never freed: a callback may come late.
-std::atomic<std::uint32_t> g_device_bell;
-
-void CL_CALLBACK ring(cl_event, cl_int, void*) {
-  g_device_bell.fetch_add(1, std::memory_order_release);
-  wake(&g_device_bell);
-}
 
 std::uint32_t load(const std::uint32_t* bell) {
   return std::atomic_ref<std::uint32_t>(*const_cast<std::uint32_t*>(bell)).load(std::memory_order_acquire);
 }
 
-class Loop {
+class Loop final : private Sleeper {
  public:
   Loop(Engine& engine, Tenant* const* tenants, std::size_t count, const std::uint32_t* page_bell)
       : engine_(engine), tenants_(tenants), count_(std::min(count, kWaitv - 2)), page_bell_(page_bell) {}
@@ -44,25 +39,42 @@ class Loop {
       look();
       const bool progress = round(now);
       now = now_ns();
-      if (progress) engine_.busy_ns = now;
+      if (progress) engine_.moved_ns = now;
       if (python_) return Why::kPython;
       if (limit_ns == 0) return progress ? Why::kProgress : Why::kTime;
       if (load(page_bell_) != page_seen) return Why::kPython;
       if (now >= until) return Why::kTime;
       if (progress) continue;
-      const bool awaited = flying() && waited_for();
-      if (flying() && now < engine_.busy_ns + (awaited ? engine_.poll_ns : kGlanceNs)) {
+      const bool flies = flying(), awaited = flies && waited_for();
+      if (flies && now < engine_.moved_ns + poll_ns(awaited)) {
         sched_yield();
         now = now_ns();
         continue;
       }
-      const bool doze = !awaited && now < engine_.busy_ns + kDrowsyNs;
+      const bool doze = !awaited && now < engine_.taken_ns + kDrowsyNs;
       if (!(doze ? nap(now, until, page_seen) : sleep(now, until, page_seen))) return Why::kInterrupted;
       now = now_ns();
     }
   }
 
  private:
+  // Looking takes a processor from a device that is one, and hers from threads that yield for her.
+  std::int64_t poll_ns(bool awaited) const {
+    return engine_.device.tells ? 0 : awaited ? engine_.poll_ns : kGlanceNs;
+  }
+
+  bool arrived(u64 whose, u64 upto) override {
+    bool alone = true;
+    Tenant* found = nullptr;
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (tenants_[i]->id == whose)
+        found = tenants_[i];
+      else
+        alone &= !tenants_[i]->has_records();
+    }
+    return found && found->arrived(upto) && alone;
+  }
+
   // A turn for everybody; true if there was something to do.
   bool round(std::int64_t now) {
     bool progress = false;
@@ -70,9 +82,11 @@ class Loop {
     for (std::size_t i = 0; i < count_; ++i) {
       Tenant& tenant = *tenants_[i];
       const std::size_t before = tenant.flights.size();
+      const u64 issued = tenant.words->issued;
       const std::int64_t begun = now_ns();
       const Turn turn = tenant.turn(kBatch, engine_.slicer.window(tenant));
       progress |= turn == Turn::kProgress;
+      if (tenant.words->issued != issued) engine_.taken_ns = tenant.awaited ? 0 : now;
       if (turn == Turn::kProgress && before == 0 && tenant.flights.empty())
         engine_.slicer.charge(tenant, now_ns() - begun);
       if (engine_.watchdog_ns && !engine_.device.abandoned && tenant.age_ns(now) > engine_.watchdog_ns)
@@ -84,7 +98,7 @@ class Loop {
 
   // What all bells say, before looking for work: whoever rings later is not slept through.
   void look() {
-    device_seen_ = g_device_bell.load(std::memory_order_acquire);
+    device_seen_ = device_bell().load(std::memory_order_acquire);
     for (std::size_t i = 0; i < count_; ++i)
       seen_[i] = tenants_[i]->segment.bell(Line::BELL).load(std::memory_order_acquire);
   }
@@ -110,19 +124,18 @@ class Loop {
   bool sleep(std::int64_t now, std::int64_t until, std::uint32_t page_seen) {
     if (engine_.watchdog_ns && flying()) until = std::min(until, now + engine_.watchdog_ns / 4);
     for (std::size_t i = 0; i < count_; ++i) {
-      Tenant& tenant = *tenants_[i];
-      if (tenant.flights.empty() || tenant.flights.front().told) continue;
-      tenant.flights.front().told = true;
-      const int status = engine_.device.cl->clSetEventCallback(tenant.flights.front().event, CL_COMPLETE, ring, nullptr);
-      if (status != CL_SUCCESS) until = std::min(until, now + 1'000'000);
+      if (tenants_[i]->flights.empty()) continue;
+      until = std::min(until, now + (tenants_[i]->tell() ? kLookNs : kDrowsyNs));
     }
     rest(Rest::ASLEEP);
     return wait(until, page_seen);
   }
 
   void rest(Rest how) {
-    for (std::size_t i = 0; i < count_; ++i)
-      tenants_[i]->segment.set(Line::SERVER_ASLEEP, static_cast<u64>(how));
+    for (std::size_t i = 0; i < count_; ++i) {
+      const bool full = how == Rest::ASLEEP && !tenants_[i]->flights.empty() && tenants_[i]->has_records();
+      tenants_[i]->segment.set(Line::SERVER_ASLEEP, static_cast<u64>(full ? Rest::DOZING : how));
+    }
     std::atomic_thread_fence(std::memory_order_seq_cst);
   }
 
@@ -132,15 +145,18 @@ class Loop {
       waiters_[used++] = {seen, reinterpret_cast<std::uintptr_t>(address), FUTEX_32, 0};
     };
     add(page_bell_, page_seen);
-    add(&g_device_bell, device_seen_);
+    add(&device_bell(), device_seen_);
     for (std::size_t i = 0; i < count_; ++i) add(bell_address(tenants_[i]->segment, Line::BELL), seen_[i]);
     const timespec limit{until / 1'000'000'000, until % 1'000'000'000};
-    const long found = syscall(SYS_futex_waitv, waiters_, used, 0, &limit, CLOCK_MONOTONIC);
-    const bool interrupted = found < 0 && errno == EINTR;
-    if (found < 0 && errno != EAGAIN && errno != ETIMEDOUT && errno != EINTR)
-      sleep_on(&g_device_bell, device_seen_, 500'000);  // a kernel without futex_waitv: look often
+    int error = 0;
+    {
+      const Sleeping sleeping(*this);
+      if (syscall(SYS_futex_waitv, waiters_, used, 0, &limit, CLOCK_MONOTONIC) < 0) error = errno;
+      if (error && error != EAGAIN && error != ETIMEDOUT && error != EINTR)
+        sleep_on(&device_bell(), device_seen_, 500'000);  // a kernel without futex_waitv: look often
+    }
     rest(Rest::AWAKE);
-    return !interrupted;
+    return error != EINTR;
   }
 
   Engine& engine_;

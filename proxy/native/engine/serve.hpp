@@ -13,7 +13,8 @@ struct Engine {
   Device device;
   Slicer slicer{0};
   std::int64_t poll_ns = 50'000;  // looks at what is on its way for so long before it sleeps
-  std::int64_t busy_ns = 0;       // when it last found something to do
+  std::int64_t moved_ns = 0;      // when it last found something to do
+  std::int64_t taken_ns = 0;      // when it last took a record, if none of a worker that waits came since
   std::int64_t watchdog_ns = 0;   // the longest that the device may be at one flight; 0: any time
 };
 

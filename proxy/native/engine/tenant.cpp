@@ -5,15 +5,19 @@
 #include <algorithm>
 #include <cstring>
 
+#include "bells.hpp"
 #include "commands.hpp"
 
 namespace haltere {
 namespace {
 
+constexpr double kLongNs = 50'000;  // what takes longer is told of, though nobody waits for it yet
 constexpr std::size_t kTakeBytes = kMaxRecordBytes;  // at least one record of any size
 
 template <class Record>
 constexpr bool kIsCommand = is_command(Record::operation);
+
+std::atomic<u64> g_opened;
 
 }  // namespace
 
@@ -24,7 +28,7 @@ std::int64_t now_ns() {
 }
 
 Tenant::Tenant(Device& device, std::string called, Segment at, Words* shared)
-    : words(shared), segment(at), name(std::move(called)), objects(device) {
+    : words(shared), segment(at), name(std::move(called)), id(++g_opened), objects(device) {
   bytes_.resize(2 * kTakeBytes);
   begin();
 }
@@ -100,6 +104,17 @@ bool Tenant::next() {
   return false;
 }
 
+// True if the record behind the next is there already, and a launch.
+bool Tenant::launch_follows() const {
+  const std::size_t at = at_ + record_.size;
+  if (from_backlog_ || end_ - at < kHeadBytes) return false;
+  std::uint32_t length;
+  std::uint16_t operation;
+  std::memcpy(&length, bytes_.data() + at, sizeof length);
+  std::memcpy(&operation, bytes_.data() + at + 4, sizeof operation);
+  return operation == Launch::operation && end_ - at >= length;
+}
+
 void Tenant::push(Bytes record, Bytes payload) {
   backlog_.emplace_back(record.text(), payload.text());
   words->backlog = backlog_.size();
@@ -114,12 +129,15 @@ bool Tenant::take(u64 limit, u64 window) {
     const bool needs_room = operation_ != Signal::operation && !words->fault;
     if (needs_room && words->issued - words->retired >= window) break;
     bulk_ = false;
+    launch_follows_ = taken + 1 < limit && words->issued + 1 - words->retired < window && launch_follows();
     do_record();
     ++taken;
     if (bulk_ && handed_) depart();
   }
   if (handed_) depart();
   if (taken == 0) return false;
+  awaited = operation_ == Signal::operation;
+  if (awaited && objects.device.tells && !flights.empty()) tell();
   segment.set(Line::TAIL, words->tail);
   words->dirty = true;
   return true;
@@ -197,6 +215,10 @@ void Tenant::settled() {
 // All that is loose completes with its last command, for the queue is in order.
 void Tenant::depart() {
   handed_ = false;
+  const auto* cl = objects.device.cl;
+  int status = CL_SUCCESS;
+  if (loose_.event == nullptr)
+    status = cl->clEnqueueMarkerWithWaitList(objects.queue, 0, nullptr, &loose_.event);  // what was to follow failed
   loose_.upto = words->issued;
   loose_.departed_ns = now_ns();
   loose_.records = words->issued - departed_;
@@ -205,8 +227,11 @@ void Tenant::depart() {
   flights.push_back(std::move(loose_));
   loose_ = Flight{};
   words->flights = flights.size();
-  const int status = objects.device.cl->clFlush(objects.queue);
-  if (status != CL_SUCCESS) broken({family(status), text("flush: OpenCL status %d", status), status});
+  if (status == CL_SUCCESS) status = cl->clFlush(objects.queue);
+  if (status != CL_SUCCESS) return broken({family(status), text("flush: OpenCL status %d", status), status});
+  // Else the device had nothing to do while a loop that sleeps over a full window is woken.
+  const Flight& flight = flights.back();
+  if (objects.device.tells && static_cast<double>(flight.records) * record_ns > kLongNs) tell();
 }
 
 // ---- progress
@@ -235,6 +260,30 @@ bool Tenant::land() {
   if (any) words->dirty = true;
   words->flights = flights.size();
   return any;
+}
+
+bool Tenant::tell() {
+  Device& device = objects.device;
+  Flight& flight = device.tells ? flights.back() : flights.front();
+  if (flight.told) return true;
+  const cl_int status = device.tells ? tell_behind(device, objects.queue, id, flight.upto) : tell_when(device, flight.event);
+  if (status != CL_SUCCESS) return false;
+  if (device.tells) device.cl->clFlush(objects.queue);
+  return flight.told = true;
+}
+
+bool Tenant::arrived(u64 upto) noexcept {
+  try {
+    land();
+    if (!publish()) return false;
+  } catch (...) {
+    return false;  // the loop will find it too, and say so
+  }
+  const bool early = !flights.empty() && flights.front().upto <= upto;  // its event is not complete yet
+  if (early)
+    for (Flight& flight : flights) flight.told = false;
+  const bool asked = segment.get(Line::REQUEST) != words->replied;
+  return !early && !asked && !words->halted && !words->draining && !words->fault && !has_records();
 }
 
 // The device was at this flight since the one before it, whosever that was, or since it came.
@@ -393,7 +442,10 @@ Clock Tenant::clock_of(u64 number) {
   Clock clock{};
   const auto found = std::find_if(timed_.begin(), timed_.end(),
                                   [&](const TimedEvent& timed) { return timed.number == number; });
-  if (found == timed_.end()) return clock;
+  if (found == timed_.end()) {
+    const auto before = clocked_.find(number);
+    return before == clocked_.end() ? clock : before->second;
+  }
   const auto ask = [&](cl_profiling_info what) {
     cl_ulong at = 0;
     const int status =
@@ -405,6 +457,29 @@ Clock Tenant::clock_of(u64 number) {
   clock.started_ns = ask(CL_PROFILING_COMMAND_START);
   clock.ended_ns = ask(CL_PROFILING_COMMAND_END);
   return clock;
+}
+
+std::string Tenant::clocks() {
+  std::string out;
+  const auto add = [&out](u64 number, const Clock& clock) {
+    const u64 words[] = {number, clock.queued_ns, clock.submitted_ns, clock.started_ns, clock.ended_ns};
+    out.append(reinterpret_cast<const char*>(words), sizeof words);
+  };
+  const std::size_t room = kMaxTimed - std::min(kMaxTimed, timed_.size());
+  auto first = clocked_.begin();
+  std::advance(first, clocked_.size() - std::min(clocked_.size(), room));
+  for (; first != clocked_.end(); ++first) add(first->first, first->second);
+  for (const TimedEvent& timed : timed_) add(timed.number, clock_of(timed.number));
+  return out;
+}
+
+void Tenant::know(Bytes clocks) {
+  clocked_.clear();
+  for (std::size_t at = 0; at + 40 <= clocks.size && clocked_.size() < kMaxTimed; at += 40) {
+    u64 words[5];
+    std::memcpy(words, clocks.data + at, sizeof words);
+    clocked_[words[0]] = Clock{words[1], words[2], words[3], words[4]};
+  }
 }
 
 }  // namespace haltere

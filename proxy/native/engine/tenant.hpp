@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -53,7 +54,7 @@ struct Flight {
   u64 records = 0;
   std::string entry{};  // of its last launch
   std::int64_t departed_ns = 0;
-  bool told = false;  // a callback will ring the device's bell
+  bool told = false;  // the device will tell when it is done
   std::vector<std::unique_ptr<std::uint8_t[]>> held{};
 };
 
@@ -66,6 +67,7 @@ enum class Turn : int { kIdle = 0, kProgress = 1, kStale = -1, kViolation = -2 }
 
 inline constexpr u64 kMaxWindow = 256;  // records with the device at once: keeps it busy, drains soon
 inline constexpr u64 kFirstWindow = 4;
+inline constexpr std::size_t kMaxTimed = 4096;  // commands whose times are kept
 
 class Tenant {
  public:
@@ -82,6 +84,10 @@ class Tenant {
   bool take(u64 limit, u64 window);
   bool land();
   bool publish();  // false: another server has the session
+  // The device is to tell when it is done with what is on its way. False: it will not.
+  bool tell();
+  // It told so of records up to `upto`, in its thread, while the loop sleeps. False: the loop is wanted.
+  bool arrived(u64 upto) noexcept;
   void wake();
   // How long the device has been at what is on its way, if it does first what came first; 0: nothing is.
   std::int64_t age_ns(std::int64_t now) const {
@@ -99,6 +105,9 @@ class Tenant {
   void push(Bytes record, Bytes payload);
   void fail(Refused error);
   Clock clock_of(u64 number);
+  // All that are known, as five words each, the number first; and those of where the session was before.
+  std::string clocks();
+  void know(Bytes clocks);
   // Keeps what it takes and reads there from now on.
   void keep(RedoLog log);
   // Goes on with another file, in which everything was done that was done in this one.
@@ -109,8 +118,10 @@ class Tenant {
   Words* words;
   Segment segment;
   const std::string name;
+  const u64 id;  // no other of this process, ever, has it
   Objects objects;
   std::deque<Flight> flights{};
+  bool awaited = false;        // the newest record is a signal: its worker is about to wait
   bool wants = false;          // the device, as the slicer last saw it
   double pace = 0;             // ns of the device over the weight: see slicer.hpp
   double record_ns = 0;        // of the device, lately
@@ -124,6 +135,7 @@ class Tenant {
   friend class Commands;
   bool fill();
   bool next();
+  bool launch_follows() const;
   void do_record();
   template <class Record>
   void note(u64 number, const Record& record);
@@ -151,7 +163,9 @@ class Tenant {
   bool bulk_ = false;    // the last command was a large transfer: it departs by itself
   bool last_ = false;    // nothing comes behind the flights of a queue that failed
   bool timed_next_ = false;
+  bool launch_follows_ = false;  // in this turn, the record being done
   std::deque<TimedEvent> timed_{};
+  std::map<u64, Clock> clocked_{};  // by number, of where the session was before
   struct Reading {
     u64 number, arena, nbytes;
   };

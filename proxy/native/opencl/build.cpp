@@ -50,7 +50,8 @@ std::shared_ptr<Built> load(cl_context context, const std::string& format, const
   const std::uint64_t handle = std::exchange(built->handle, 0);  // nothing to unload yet
   try {
     dialogue.upload(Bytes(payload));
-    log = dialogue.download(Session::done_bytes(dialogue.ask(Load{handle, Bytes(format), Bytes(options)})));
+    dialogue.ask(Load{handle, Bytes(format), Bytes(options)});
+    log = dialogue.download(Session::done_bytes(dialogue.ask(BuildLog{handle})));
   } catch (const Failure& failure) {
     log = failure.what();
     throw;

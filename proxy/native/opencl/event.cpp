@@ -22,6 +22,7 @@ cl_int CL_API_CALL set_user_status(cl_event event, cl_int status) {
   HALTERE_CODE({
     check(valid(event) && event->user, CL_INVALID_EVENT);
     check(status <= CL_COMPLETE, CL_INVALID_VALUE);
+    event->context->check_own();
     check(event->settled.load() == _cl_event::kOpen, CL_INVALID_OPERATION);
     settle(*event, status);
   })
@@ -34,6 +35,7 @@ cl_int CL_API_CALL wait_for_all(cl_uint count, const cl_event* events) {
       check(valid(events[i]), CL_INVALID_EVENT);
       check(events[i]->context.get() == events[0]->context.get(), CL_INVALID_CONTEXT);
     }
+    events[0]->context->check_own();
     bool failed = false;
     for (cl_uint i = 0; i < count; ++i) {
       _cl_event& event = *events[i];
@@ -125,6 +127,7 @@ cl_int CL_API_CALL set_callback(cl_event event, cl_int status, void(CL_CALLBACK*
   HALTERE_CODE({
     check(valid(event), CL_INVALID_EVENT);
     check(notify && (status == CL_SUBMITTED || status == CL_RUNNING || status == CL_COMPLETE), CL_INVALID_VALUE);
+    event->context->check_own();
     const std::lock_guard lock(event->context->graph);
     if (event->resolved())
       event->context->watch->add(Ref(event), {status, notify, data});

@@ -16,8 +16,22 @@ constexpr cl_mem_flags kHostAccess = CL_MEM_HOST_WRITE_ONLY | CL_MEM_HOST_READ_O
 constexpr cl_mem_flags kHostPtr = CL_MEM_USE_HOST_PTR | CL_MEM_ALLOC_HOST_PTR | CL_MEM_COPY_HOST_PTR;
 constexpr cl_mem_flags kKernelReadWrite = CL_MEM_KERNEL_READ_AND_WRITE;
 constexpr std::uint64_t kUsage = 7;  // hal.types.Usage.ALL
+constexpr std::uint64_t kServerScope = 3, kSessionBytes = 0;  // see records.DeviceValue
 
 bool more_than_one(cl_mem_flags flags) { return flags & (flags - 1); }
+
+// What the server would surely refuse when it came to it: more than a session may have there, or the
+// device has. (What other sessions hold is the server's to know.)
+void promise(cl_context context, std::size_t size, Promise& made) {
+  const cl_device_id device = context->devices.front();
+  std::uint64_t most = device->number<cl_ulong>(CL_DEVICE_GLOBAL_MEM_SIZE, UINT64_MAX);
+  const auto own = device->values.find({kServerScope, kSessionBytes});
+  if (own != device->values.end() && own->second.size() == sizeof most)
+    most = std::min(most, load_u64(reinterpret_cast<const std::uint8_t*>(own->second.data())));
+  made.nbytes = size;
+  made.all = &context->promised;
+  check(context->promised.fetch_add(size) + size <= most, CL_MEM_OBJECT_ALLOCATION_FAILURE);
+}
 
 cl_mem make_buffer(cl_context context, cl_mem_flags flags, std::size_t size, void* host_ptr) {
   check(valid(context), CL_INVALID_CONTEXT);
@@ -29,6 +43,7 @@ cl_mem make_buffer(cl_context context, cl_mem_flags flags, std::size_t size, voi
   auto buffer = Ref<_cl_mem>::adopt(new _cl_mem);
   buffer->flags = flags;
   buffer->size = size;
+  promise(context, size, buffer->promise);
   if (flags & CL_MEM_USE_HOST_PTR) buffer->host_ptr = host_ptr;
   const std::lock_guard lock(context->session->order());
   const std::uint64_t handle = context->mint();

@@ -122,6 +122,18 @@ struct ArgValue {
   std::size_t at = 0;               // in the kernel's prefix
 };
 
+// Bytes of the device's memory that a buffer was promised, of what its context may have.
+struct Promise {
+  std::atomic<std::uint64_t>* all = nullptr;
+  std::uint64_t nbytes = 0;
+  Promise() = default;
+  Promise(const Promise&) = delete;
+  Promise& operator=(const Promise&) = delete;
+  ~Promise() {
+    if (all) all->fetch_sub(nbytes);
+  }
+};
+
 struct MapRecord {
   void* pointer;
   bool in_place;                          // it is the buffer's own memory: see direct.hpp
@@ -160,6 +172,7 @@ struct _cl_context : haltere::Object<3> {
   std::vector<cl_context_properties> properties;
   std::unique_ptr<haltere::Session> session;
   std::atomic<std::uint64_t> minted{0};  // virtual handles
+  std::atomic<std::uint64_t> promised{0};  // bytes of buffers that live
 
   std::mutex graph;  // events that are not issued, and what waits for them
   std::condition_variable changed;
@@ -170,6 +183,8 @@ struct _cl_context : haltere::Object<3> {
   _cl_context();
   ~_cl_context();
   std::uint64_t mint() { return minted.fetch_add(1) + 1; }
+  // Before any lock: in a child its parent's may be held by a thread that it has not got.
+  void check_own() const { haltere::check(!session->foreign(), CL_DEVICE_NOT_AVAILABLE); }
   // Puts a record that nobody waits for; a lost session loses it too. Its number; none: as if it were
   // never done.
   template <class Record>
@@ -205,6 +220,7 @@ struct _cl_mem : haltere::Object<5> {
   cl_mem_flags flags = 0;
   std::size_t size = 0;
   std::size_t origin = 0;  // in the parent
+  haltere::Promise promise;  // of a buffer
   void* host_ptr = nullptr;  // with CL_MEM_USE_HOST_PTR
   std::uint8_t* shared = nullptr;         // its bytes in the heap, if they are there; see direct.hpp
   std::atomic<haltere::Number> used{0};   // the newest record that names it, but for launches,
@@ -279,9 +295,11 @@ struct _cl_event : haltere::Object<9> {
     void* data;
   };
   std::vector<Callback> callbacks;  // until it is issued or settled
+  std::vector<std::pair<haltere::Number, haltere::Number>> after;  // records that it waits for, not known to be done
   std::optional<haltere::Clock> clock;  // asked for once: another server would not know its parts
 
   // Nothing has to be held in the client for it any more.
   bool resolved() const { return settled.load(std::memory_order_acquire) != kOpen || last.load(std::memory_order_acquire); }
   cl_int status();
+  bool has_failed();  // as far as is known
 };

@@ -13,7 +13,7 @@ void watch_callbacks_locked(_cl_event& event) {
 }
 
 bool any_failed(const std::vector<Ref<_cl_event>>& waits) {
-  return std::any_of(waits.begin(), waits.end(), [](const auto& event) { return event->settled.load() < 0; });
+  return std::any_of(waits.begin(), waits.end(), [](const auto& event) { return event->has_failed(); });
 }
 
 // Issues what need not be held any more, in order. The caller holds `graph`; what was issued is
@@ -39,6 +39,10 @@ std::list<Held> release_locked(cl_context context) {
         const bool timed = held.has_record && queue->profiling();
         const auto [first, last] = issue_now(queue, timed, held.issue);
         for (const Ref<_cl_mem>& memory : held.uses) memory->root()->used = last;
+        for (const auto& wait : held.waits) {
+          const cl_event one = wait.get();
+          note_waits(*held.event, 1, &one);
+        }
         issued(*held.event, first, last, timed);
       } catch (...) {
         held.event->settled = code_of_exception();
@@ -57,13 +61,12 @@ std::list<Held> release_locked(cl_context context) {
 
 void check_order(const Order& order) {
   check(valid(order.queue), CL_INVALID_COMMAND_QUEUE);
-  check(!order.queue->context->session->foreign(), CL_DEVICE_NOT_AVAILABLE);
+  order.queue->context->check_own();
   check((order.wait_count == 0) == (order.waits == nullptr), CL_INVALID_EVENT_WAIT_LIST);
   for (cl_uint i = 0; i < order.wait_count; ++i) {
     check(valid(order.waits[i]), CL_INVALID_EVENT_WAIT_LIST);
     check(order.waits[i]->context.get() == order.queue->context.get(), CL_INVALID_CONTEXT);
-    if (order.waits[i]->settled.load(std::memory_order_acquire) < 0)
-      throw Failure(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
+    if (order.waits[i]->has_failed()) throw Failure(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
   }
 }
 
@@ -80,6 +83,18 @@ Ref<_cl_event> new_event(cl_command_queue queue, cl_command_type type) {
   event->queue = Ref(queue);
   event->type = type;
   return event;
+}
+
+void note_waits(_cl_event& event, cl_uint count, const cl_event* waits) {
+  constexpr std::size_t kMost = 64;  // further ones are not looked at: a chain of any length must end
+  const auto note = [&event](Number first, Number last) {
+    if (last && event.after.size() < kMost && !event.context->session->retired(last)) event.after.emplace_back(first, last);
+  };
+  for (cl_uint i = 0; i < count; ++i) {
+    if (waits[i]->settled.load() == CL_COMPLETE) continue;
+    note(waits[i]->first, waits[i]->last);
+    for (const auto& [first, last] : waits[i]->after) note(first, last);
+  }
 }
 
 void issued(_cl_event& event, Number first, Number last, bool timed) {
@@ -136,6 +151,7 @@ void wait_for(const _cl_event& event) {
 
 void finish(cl_command_queue queue) {
   cl_context context = queue->context.get();
+  context->check_own();
   if (queue->held.load(std::memory_order_acquire)) {
     std::unique_lock lock(context->graph);
     context->changed.wait(lock, [&] { return queue->held.load() == 0; });
@@ -148,7 +164,13 @@ void finish(cl_command_queue queue) {
 
 }  // namespace haltere
 
+bool _cl_event::has_failed() {
+  const cl_int known = settled.load(std::memory_order_acquire);
+  return known < 0 || (known == kOpen && last.load(std::memory_order_acquire) && context->session->failed() && status() < 0);
+}
+
 cl_int _cl_event::status() {
+  context->check_own();
   const cl_int known = settled.load(std::memory_order_acquire);
   if (known != kOpen) return known;
   const haltere::Number end = last.load(std::memory_order_acquire);
@@ -160,6 +182,11 @@ cl_int _cl_event::status() {
     settled.store(failed);
     return failed;
   }
+  for (const auto& [from, to] : after)
+    if (session.failure(from, to)) {
+      settled.store(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
+      return CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST;
+    }
   if (retired >= end) {
     settled.store(CL_COMPLETE);
     return CL_COMPLETE;

@@ -39,6 +39,8 @@ void hold_or_issue(const Order& order, const Ref<_cl_event>& event, std::vector<
 void wait_for(const _cl_event& event);        // until it is issued and done, or settled
 void wait_for_records(Session& session, Number first, Number last);  // and throw what went wrong
 void issued(_cl_event& event, Number first, Number last, bool timed);
+// It fails if one of these does, though the device may have done it.
+void note_waits(_cl_event& event, cl_uint count, const cl_event* waits);
 void settle(_cl_event& event, cl_int status);  // of a user event, or one that will never be issued
 void finish(cl_command_queue queue);
 
@@ -77,7 +79,7 @@ void enqueue(const Order& order, std::initializer_list<cl_mem> uses, Issue&& iss
     const bool timed = event && order.has_record && order.queue->profiling();
     const auto [first, last] = issue_now(order.queue, timed, issue);
     for (cl_mem memory : uses) memory->root()->used = last;
-    if (event) issued(*event, first, last, timed);
+    if (event) note_waits(*event, order.wait_count, order.waits), issued(*event, first, last, timed);
     if (order.blocking) wait_for_records(*order.queue->context->session, first, last);
   }
   if (order.out) *order.out = event.detach();

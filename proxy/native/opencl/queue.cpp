@@ -15,7 +15,7 @@ Ref<_cl_command_queue> make(cl_context context, cl_device_id device, cl_command_
   constexpr cl_command_queue_properties kDevice = CL_QUEUE_ON_DEVICE | CL_QUEUE_ON_DEVICE_DEFAULT;
   check(!(properties & ~(kHostProperties | kDevice)), CL_INVALID_VALUE);
   check(!(properties & kDevice), CL_INVALID_QUEUE_PROPERTIES);
-  check(!context->session->foreign(), CL_DEVICE_NOT_AVAILABLE);
+  context->check_own();
   auto queue = Ref<_cl_command_queue>::adopt(new _cl_command_queue);
   queue->context = Ref(context);
   queue->device = device;
@@ -81,7 +81,12 @@ cl_int CL_API_CALL info(cl_command_queue queue, cl_command_queue_info query, std
   })
 }
 
-cl_int CL_API_CALL flush(cl_command_queue queue) { return valid(queue) ? CL_SUCCESS : CL_INVALID_COMMAND_QUEUE; }
+cl_int CL_API_CALL flush(cl_command_queue queue) {
+  HALTERE_CODE({
+    check(valid(queue), CL_INVALID_COMMAND_QUEUE);
+    queue->context->check_own();
+  })
+}
 
 cl_int CL_API_CALL finish_queue(cl_command_queue queue) {
   HALTERE_CODE({

@@ -151,6 +151,11 @@ void Session::ring_server(bool wait) {
   if (rest == Rest::ASLEEP || (rest == Rest::DOZING && wait)) wake(bell_address(segment_, Line::BELL));
 }
 
+// Who begins to wait: a server that sleeps has seen all or is being woken, one that dozes has not.
+void Session::rouse_server() {
+  if (static_cast<Rest>(segment_.get(Line::SERVER_ASLEEP)) == Rest::DOZING) ring_server(true);
+}
+
 Number Session::write(std::uint64_t buffer, std::uint64_t offset, const void* data, std::size_t nbytes) {
   const auto* bytes = static_cast<const std::uint8_t*>(data);
   if (nbytes <= kInlineBytes) return put(WriteInline{buffer, offset, Bytes(bytes, nbytes)});
@@ -315,7 +320,7 @@ bool Session::block(Ready&& ready, std::int64_t timeout_ns, Number wanted) {
     if (left <= 0) return false;
     if (!waiter) {
       waiter.emplace(*this, wanted);
-      ring_server(true);
+      rouse_server();
     }
     sleep_on(bell_address(segment_, Line::EVENT), seen, std::min(left, kTick));
     const std::int64_t now = now_ns();

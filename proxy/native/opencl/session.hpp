@@ -113,6 +113,7 @@ class Session {
   Number newest_retired() const { return segment_.get(Line::RETIRED); }
   // Until retired, and its reads handed over; false when the time is over. Throws Failure.
   bool wait(Number number, std::int64_t timeout_ns = kAsLongAsItLives);
+  bool failed() const { return segment_.get(Line::ERRORS) != 0; }  // anything, ever
   cl_int failure(Number first, Number last);  // of commands first..last, CL_SUCCESS if none is known
   cl_int take_error();                        // the first that nobody was told of, CL_SUCCESS
 
@@ -156,6 +157,7 @@ class Session {
   Number reading(Number number, const Region& region, const Spread& target);
   bool put_now(const std::string& record);
   void ring_server(bool wait = false);  // `wait`: it must not doze on
+  void rouse_server();
   void collect_locked();
   void note_errors_locked();
   std::optional<Number> signal_after(Number number);

@@ -281,3 +281,30 @@ CASE(intermediate_language_is_refused_where_it_is_not_claimed) {
   HOLDS(program == nullptr && error != CL_SUCCESS);
   if (version.size() == 1) HOLDS(error == CL_INVALID_OPERATION || error == CL_INVALID_VALUE);
 }
+
+CASE(the_log_of_a_build_that_succeeds_has_its_warnings) {
+  Host host;
+  cl_program program = source(host, "#warning of a certain kind\nkernel void k(global int* a) { a[0] = 1; }");
+  OK(clBuildProgram(program, 1, &host.device, "", nullptr, nullptr));
+  std::printf("warned: %d\n", log_of(host, program).find("of a certain kind") != std::string::npos);
+  cl_program compiled = source(host, "#warning of another kind\nkernel void k(global int* a) { a[0] = 1; }");
+  OK(clCompileProgram(compiled, 1, &host.device, "", 0, nullptr, nullptr, nullptr, nullptr));
+  std::printf("warned: %d\n", log_of(host, compiled).find("of another kind") != std::string::npos);
+  OK(clReleaseProgram(compiled));
+  OK(clReleaseProgram(program));
+}
+
+CASE(what_the_device_s_driver_does_not_offer_is_refused_alike) {
+  Host host;
+  cl_ulong device = 0, time = 0;
+  TELL(clGetHostTimer(host.device, &time));
+  TELL(clGetDeviceAndHostTimer(host.device, &device, &time));
+  cl_kernel kernel = host.kernel("kernel void k(global int* a) { a[0] = 1; }", "k");
+  std::size_t found = 0, local[] = {8};
+  TELL(clGetKernelSubGroupInfo(kernel, host.device, CL_KERNEL_MAX_SUB_GROUP_SIZE_FOR_NDRANGE, sizeof local, local, sizeof found,
+                               &found, nullptr));
+  cl_program program = source(host, "kernel void k(global int* a) { a[0] = 1; }");
+  TELL(clSetProgramReleaseCallback(program, [](cl_program, void*) {}, nullptr));
+  OK(clReleaseProgram(program));
+  OK(clReleaseKernel(kernel));
+}

@@ -23,6 +23,7 @@ from proxy.client import connect
 from proxy.errors import CheckpointRefused, ReplayDiverged, ServerGone
 from proxy.info import running_servers
 from proxy.launcher import spawn
+from proxy.move import move
 from proxy.paths import ServerPaths
 from proxy.redo_log import PAGE_BYTES, VOID, Begun, Kind, RedoLog, half_at, read
 from proxy.rendezvous import put_down
@@ -218,9 +219,16 @@ def test_what_cannot_be_redone_is_an_error_at_once(fleet: Fleet, tmp_path: Path,
 
 def kill(fleet: Fleet, device: str) -> None:
     """The server, which its keeper replaces. Waits for the next one."""
-    (pid,) = [info.pid for paths, info in running_servers(fleet.root) if paths.name == device]
+    (pid,) = pids_of(fleet, device)
     os.kill(pid, signal.SIGKILL)
-    another_server(fleet, pid)
+    give_up = time.monotonic() + SOON_S
+    while pids_of(fleet, device) in ([], [pid]):
+        assert time.monotonic() < give_up, "no other server came"
+        time.sleep(0.01)
+
+
+def pids_of(fleet: Fleet, device: str) -> list[int]:
+    return [info.pid for paths, info in running_servers(fleet.root) if paths.name == device]
 
 
 @pytest.mark.parametrize(("device", "core"), CORES)
@@ -257,6 +265,23 @@ def test_a_session_without_a_name_goes_on_too_and_a_long_log_is_cut_by_a_checkpo
         assert list((tmp_path / "records").iterdir()) != []
     server.stop()
     assert list((tmp_path / "records").iterdir()) == []  # nobody can go on with it
+
+
+def test_a_session_that_was_moved_is_redone_from_where_it_came(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    """Without a checkpoint of the new server's, whose store is none."""
+    (tmp_path / "file").touch()
+    for name in ("a", "b"):
+        fleet.servers[name] = spawn(
+            "cpu:0", fleet.root, name, tied=True, store=tmp_path / "file", restarts=2
+        )
+    worker = fleet.worker("a", "job", STEPS)
+    read_until(worker, "step 150")
+    move(fleet.root, "job", "a", "b", tmp_path / "store")
+    read_until(worker, "step 300")
+    kill(fleet, "b")
+    assert result_of(worker) == expected(STEPS)
 
 
 def until_recoverable(paths: ServerPaths) -> None:

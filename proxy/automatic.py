@@ -71,12 +71,12 @@ class Automatic:
         """A session that did nothing yet is logged from now on."""
         self.log_from(tenant, "", "")
 
-    def log_from(self, tenant: Tenant, record: str, store: str) -> None:
+    def log_from(self, tenant: Tenant, record: str, store: str, lent: bool = False) -> None:
         """Nothing was taken since this checkpoint: the next look at the ring comes after this."""
         if not self.logs:
             return
         try:
-            begin_log(tenant, self._server.paths.redo / tenant.name, record, store)
+            begin_log(tenant, self._server.paths.redo / tenant.name, record, store, lent)
         except OSError as error:
             tenant.drop_log()
             _say(f"what {tenant.name!r} does is not kept for a new server: {error}")

@@ -28,6 +28,7 @@ from proxy.paths import ServerPaths
 from proxy.redo_log import PAGE_BYTES, VOID, Begun, Kind, RedoLog, half_at, read
 from proxy.rendezvous import put_down
 from proxy.segment import Line, Segment, State
+from proxy.store import Store
 
 SOON_S = 20.0
 STEPS = 3000
@@ -282,6 +283,30 @@ def test_a_session_that_was_moved_is_redone_from_where_it_came(
     read_until(worker, "step 300")
     kill(fleet, "b")
     assert result_of(worker) == expected(STEPS)
+
+
+def test_a_checkpoint_that_somebody_asked_for_outlives_the_log_that_began_with_it(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    """Those that nobody asked for, in the same store, are replaced."""
+    fleet.servers["cpu:0"] = spawn("cpu:0", fleet.root, tied=True, store=tmp_path, restarts=2)
+    context = connect("cpu:0", fleet.root, "job").open_context()
+    buffer = context.alloc(8 << 20)
+    control = fleet.control("cpu:0")
+    cut = control.suspend("job", tmp_path)
+    control.resume("job", cut, tmp_path)
+    kill(fleet, "cpu:0")
+    seen = {cut}
+    for turn in range(2):
+        while set(Store(tmp_path).records()) <= seen:  # until the log has become long
+            context.write(buffer, bytes([turn]) * (8 << 20))
+            context.finish()
+            control.status()  # it looks around for this
+        seen |= set(Store(tmp_path).records())
+    control.status()
+    assert cut in Store(tmp_path).records()
+    assert len(Store(tmp_path).records()) == 2
+    context.close()
 
 
 def until_recoverable(paths: ServerPaths) -> None:

@@ -69,15 +69,14 @@ class Automatic:
 
     def begin(self, tenant: Tenant) -> None:
         """A session that did nothing yet is logged from now on."""
-        self.log_from(tenant, "")
+        self.log_from(tenant, "", "")
 
-    def log_from(self, tenant: Tenant, record: str) -> None:
+    def log_from(self, tenant: Tenant, record: str, store: str, lent: bool = False) -> None:
         """Nothing was taken since this checkpoint: the next look at the ring comes after this."""
         if not self.logs:
             return
-        path, store = self._server.paths.redo / tenant.name, self._address if record else ""
         try:
-            begin_log(tenant, path, record, store)
+            begin_log(tenant, self._server.paths.redo / tenant.name, record, store, lent)
         except OSError as error:
             tenant.drop_log()
             _say(f"what {tenant.name!r} does is not kept for a new server: {error}")
@@ -178,6 +177,7 @@ class OneOf:
         self._whose = whose
         self._server = server
         self._name = name
+        self._store = store
         request = {"do": "snapshot", "session": name, "store": store, "timeout_s": HALT_S}
         whose.begins(server.session(name).tenant)
         self._inner = Suspend(server, "", request)
@@ -191,7 +191,7 @@ class OneOf:
             return {}
         if answer is not None:
             tenant = self._server.session(self._name).tenant
-            self._whose.log_from(tenant, str(answer["checkpoint"]))
+            self._whose.log_from(tenant, str(answer["checkpoint"]), self._store)
             self._whose.done(self._name, answer)
         return answer
 

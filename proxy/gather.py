@@ -18,6 +18,7 @@ from proxy.store.pipeline import ahead
 
 Where = tuple[int, int, int]  # buffer, offset, size
 Found = tuple[Where, int, Bytes]  # and the count of changes at which it was read
+Named = tuple[Where, Chunk, list[Packed], int]  # what must be added; the bytes that changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,17 @@ def put(found: Iterable[Found], known: Known, batch: Batch) -> tuple[int, int]:
     """Name and store it; the bytes that were read, and those that were not known. Raises what
     iterating raises, and OSError."""
 
-    def name(item: Found) -> tuple[Where, Chunk, list[Packed], int]:
+    def name(item: Found) -> Named:
         where, count, data = item
         return where, *_named(data, count, known.chunk(*where[:2]), batch)
 
+    def store(item: Named) -> Named:
+        batch.add(item[2])
+        return item
+
     read_bytes = changed_bytes = 0
-    for where, chunk, packed, changed in ahead(batch.store.threads, name, found):
-        batch.add(packed)
+    named = ahead(batch.store.threads, name, found)
+    for where, chunk, _, changed in ahead(batch.store.writer, store, named):
         known.remember(*where[:2], chunk)
         read_bytes += where[2]
         changed_bytes += changed

@@ -35,15 +35,17 @@ MAX_ATTEMPTS = 3  # servers that a session may take along when what it does kill
 STALL_S = 600.0  # without progress: given up
 
 
-def begin_log(tenant: Tenant, path: Path, record: str = "", store: str = "") -> None:
+def begin_log(
+    tenant: Tenant, path: Path, record: str = "", store: str = "", lent: bool = False
+) -> None:
     """From the checkpoint just taken on, or from the session's beginning, what it does is kept.
-    Raises OSError."""
+    `lent`: others may want that checkpoint later. Raises OSError."""
     if tenant.backlog:  # it is of no ring that a new server would find
         tenant.drop_log()
     elif tenant.redo is None:
-        tenant.keep(RedoLog.create(path, Begun(tenant.segment[Line.NONCE], record, store)))
+        tenant.keep(RedoLog.create(path, Begun(tenant.segment[Line.NONCE], record, store, lent)))
     else:
-        tenant.redo.begin(record, store)
+        tenant.redo.begin(record, store, lent)
         tenant.keep(tenant.redo)
 
 
@@ -266,7 +268,7 @@ class Redo:
         self._server.serve(tenant, self._path)
         if not self._server.logs:
             tenant.drop_log()  # nobody would come after this server
-        self._server.took_up(self.name, self._begun.checkpoint)
+        self._server.took_up(self.name, "" if self._begun.lent else self._begun.checkpoint)
 
 
 def _command(entry: Entry, number: int) -> records.Command:

@@ -12,8 +12,8 @@ something. The length is published last, so a server may be killed at any time.
     4096       one half, and behind it the other
 
     word 0     length of the entries, or VOID: nothing can be redone until the next checkpoint
-    word 1     length of the JSON at 64: {"checkpoint": id, "store": address}; no id: the log
-               begins where the session did
+    word 1     length of the JSON at 64: {"checkpoint": id, "store": address, "lent": bool}; no id:
+               the log begins where the session did; lent: the checkpoint is its asker's to remove
     word 2     bytes of it that have memory: reserved as the log grows, so that none can be missing
     4096       entries: kind, number, record bytes, payload bytes (words); both, padded to 8 bytes
 
@@ -72,6 +72,7 @@ class Begun:
     nonce: int
     checkpoint: str = ""
     store: str = ""
+    lent: bool = False  # somebody asked for the checkpoint, and keeps it
 
 
 def half_at(half: int, log_bytes: int = LOG_BYTES) -> int:
@@ -106,7 +107,7 @@ class RedoLog:
             temporary.unlink()
             raise
         log._words[_HALF], log._words[_NONCE] = 1, begun.nonce  # so the first is in the first
-        log.begin(begun.checkpoint, begun.store)
+        log.begin(begun.checkpoint, begun.store, begun.lent)
         log._words[0] = MAGIC
         temporary.rename(path)
         return log
@@ -116,11 +117,11 @@ class RedoLog:
         """One that `read` has found to be right, to go on with it."""
         return cls(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW), path)
 
-    def begin(self, checkpoint: str, store: str) -> None:
+    def begin(self, checkpoint: str, store: str, lent: bool = False) -> None:
         """A new log, from this checkpoint on, in one step."""
         before = self._words[_HALF]
         self._use(1 - before)
-        said = json.dumps({"checkpoint": checkpoint, "store": store}).encode()
+        said = json.dumps({"checkpoint": checkpoint, "store": store, "lent": lent}).encode()
         self._memory[self._at + _JSON_AT : self._at + _JSON_AT + len(said)] = said
         self._own[_SAID], self._own[_LENGTH] = len(said), 0
         self._words[_HALF] = 1 - before
@@ -225,7 +226,7 @@ def read(path: Path) -> tuple[Begun, list[Entry]] | None:
         data = _whole(path, file.read(length), length)
     try:
         found = json.loads(head[_JSON_AT : _JSON_AT + said])
-        begun = Begun(nonce, str(found["checkpoint"]), str(found["store"]))
+        begun = Begun(nonce, str(found["checkpoint"]), str(found["store"]), bool(found["lent"]))
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(path, f"its beginning: {error}") from error
     return begun, list(_entries(path, data))

@@ -37,6 +37,7 @@ class Resume:
         self._name = checked_name(str(request["session"]), "session")
         self._deadline = time.monotonic() + float(request["timeout_s"])
         self._store = store_of(server, request)
+        self._address = str(request["store"])
         self._checkpoint = checkpoint.read(str(request["checkpoint"]), self._store)
         found = suspended_file(server.paths.root, self._name)
         self._was_parked = found is not None
@@ -208,6 +209,7 @@ class Resume:
         tenant.publish()
         self._server.store_step("run")
         self._server.serve(tenant, home)
+        self._server.resumed(tenant, self._checkpoint.id, self._address)
 
 
 def _fill_ring(segment: Segment, tail: int, undone: bytes) -> None:

@@ -423,8 +423,14 @@ class Server:
         is_put_down = path.parent == self.paths.incoming and segment[Line.STATE] == State.NEW
         return is_put_down and worker.is_alive()
 
+    def resumed(self, tenant: Tenant, record: str, store: str) -> None:
+        """A session goes on here from this checkpoint, which stays its asker's."""
+        if self._automatic is not None:
+            self._automatic.log_from(tenant, record, store, lent=True)
+
     def took_up(self, name: str, record: str) -> None:
-        """A session goes on that another server had; `record`: its newest checkpoint."""
+        """A session goes on that another server had; `record`: the newest checkpoint that nobody
+        asked for."""
         if self._automatic is not None:
             self._automatic.took_up(name, record)
 

@@ -57,6 +57,7 @@ class Store:
         self.files = open_files(address, step)
         self.step = step
         self.threads = ThreadPoolExecutor(THREADS, "store")  # begun when they are needed
+        self.writer = ThreadPoolExecutor(1, "writer")
         self._refreshing = Lock()
         self._packs: dict[str, Stat] = {}
         self._places: dict[str, list[Place]] = {}

@@ -23,10 +23,12 @@ from proxy.client import connect
 from proxy.errors import CheckpointRefused, ReplayDiverged, ServerGone
 from proxy.info import running_servers
 from proxy.launcher import spawn
+from proxy.move import move
 from proxy.paths import ServerPaths
 from proxy.redo_log import PAGE_BYTES, VOID, Begun, Kind, RedoLog, half_at, read
 from proxy.rendezvous import put_down
 from proxy.segment import Line, Segment, State
+from proxy.store import Store
 
 SOON_S = 20.0
 STEPS = 3000
@@ -218,9 +220,16 @@ def test_what_cannot_be_redone_is_an_error_at_once(fleet: Fleet, tmp_path: Path,
 
 def kill(fleet: Fleet, device: str) -> None:
     """The server, which its keeper replaces. Waits for the next one."""
-    (pid,) = [info.pid for paths, info in running_servers(fleet.root) if paths.name == device]
+    (pid,) = pids_of(fleet, device)
     os.kill(pid, signal.SIGKILL)
-    another_server(fleet, pid)
+    give_up = time.monotonic() + SOON_S
+    while pids_of(fleet, device) in ([], [pid]):
+        assert time.monotonic() < give_up, "no other server came"
+        time.sleep(0.01)
+
+
+def pids_of(fleet: Fleet, device: str) -> list[int]:
+    return [info.pid for paths, info in running_servers(fleet.root) if paths.name == device]
 
 
 @pytest.mark.parametrize(("device", "core"), CORES)
@@ -257,6 +266,47 @@ def test_a_session_without_a_name_goes_on_too_and_a_long_log_is_cut_by_a_checkpo
         assert list((tmp_path / "records").iterdir()) != []
     server.stop()
     assert list((tmp_path / "records").iterdir()) == []  # nobody can go on with it
+
+
+def test_a_session_that_was_moved_is_redone_from_where_it_came(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    """Without a checkpoint of the new server's, whose store is none."""
+    (tmp_path / "file").touch()
+    for name in ("a", "b"):
+        fleet.servers[name] = spawn(
+            "cpu:0", fleet.root, name, tied=True, store=tmp_path / "file", restarts=2
+        )
+    worker = fleet.worker("a", "job", STEPS)
+    read_until(worker, "step 150")
+    move(fleet.root, "job", "a", "b", tmp_path / "store")
+    read_until(worker, "step 300")
+    kill(fleet, "b")
+    assert result_of(worker) == expected(STEPS)
+
+
+def test_a_checkpoint_that_somebody_asked_for_outlives_the_log_that_began_with_it(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    """Those that nobody asked for, in the same store, are replaced."""
+    fleet.servers["cpu:0"] = spawn("cpu:0", fleet.root, tied=True, store=tmp_path, restarts=2)
+    context = connect("cpu:0", fleet.root, "job").open_context()
+    buffer = context.alloc(8 << 20)
+    control = fleet.control("cpu:0")
+    cut = control.suspend("job", tmp_path)
+    control.resume("job", cut, tmp_path)
+    kill(fleet, "cpu:0")
+    seen = {cut}
+    for turn in range(2):
+        while set(Store(tmp_path).records()) <= seen:  # until the log has become long
+            context.write(buffer, bytes([turn]) * (8 << 20))
+            context.finish()
+            control.status()  # it looks around for this
+        seen |= set(Store(tmp_path).records())
+    control.status()
+    assert cut in Store(tmp_path).records()
+    assert len(Store(tmp_path).records()) == 2
+    context.close()
 
 
 def until_recoverable(paths: ServerPaths) -> None:

@@ -40,10 +40,11 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How the servers that are started outlive a `kill -9`: so many others come after each. By
-    default checkpoints are taken as what is to be redone grows, into a store of the server's."""
+    """How the servers that are started outlive a `kill -9`: so many others come after each; by
+    default none, for a session that can be redone copies all that it writes and reads into a log.
+    Checkpoints are taken as what is to be redone grows, into a store of the server's."""
 
-    restarts: int = 1
+    restarts: int = 0
     checkpoint_every_s: float | None = None
     store: str = ""
 

@@ -30,8 +30,8 @@ def run(
     name: Annotated[str, typer.Option(help="What to call it: for halt, move, resume.")] = "",
     keep: Annotated[bool, typer.Option(help="Leave servers running that it started.")] = False,
     restarts: Annotated[
-        int, typer.Option(min=0, help="Go on when a server is killed, so often; 0: faster copies.")
-    ] = 1,
+        int, typer.Option(min=0, help="Go on when a server is killed, so often; copies cost more.")
+    ] = 0,
     checkpoint_every: Annotated[
         float | None,
         typer.Option(metavar="S", help="So often too, not only when there is much to redo."),

@@ -373,7 +373,7 @@ class NativeTenant(Tenant):
 
     def publish(self) -> None:
         if self.words.dirty:
-            self.take_commands(0)
+            self._turn(0)
 
     def touched(self) -> None:
         self.words.dirty = 1

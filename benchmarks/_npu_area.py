@@ -12,6 +12,7 @@ from rtl_sim.spec.npu import CONFIGS
 from rtl_sim.tb.npu_bench import design
 
 NAMES = ("nano", "edge")
+TIMEOUT_S = 4 * 3600.0  # of one configuration
 
 
 def areas(names: tuple[str, ...] = NAMES) -> list[dict[str, Any]]:
@@ -22,7 +23,7 @@ def areas(names: tuple[str, ...] = NAMES) -> list[dict[str, Any]]:
         sources = " ".join(str(path.resolve()) for path in what.sources)
         load = [f"read_slang --top {what.top} -D SYNTHESIS {params} {sources}"]
         with tempfile.TemporaryDirectory() as folder:
-            area = synthesise(load, what.top, Path(folder), "xilinx")
+            area = synthesise(load, what.top, Path(folder), "xilinx", timeout_s=TIMEOUT_S)
         config = CONFIGS[name]
         multipliers = config.n * config.lanes * config.engines
         rows.append({"configuration": name, "multipliers": multipliers, **asdict(area)})

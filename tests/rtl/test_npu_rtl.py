@@ -156,7 +156,13 @@ WAIVED = {
 }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+LARGE = ("edge", "a10", "bw_s10")  # take from ten seconds to minutes
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in CONFIGS],
+)
 def test_the_rtl_lints_clean_in_every_configuration(name):
     tools = toolchain.find()
     what = design(CONFIGS[name])

@@ -14,14 +14,13 @@ from rtl_sim.model import npu_nets
 from rtl_sim.model.npu_cycles import Memory, predict
 from rtl_sim.model.npu_formats import pack_vector
 from rtl_sim.spec.npu import CONFIGS, Config, Stat
-from rtl_sim.tb import npu_bench
 from rtl_sim.tb.npu_bench import RTL, Bench
 from rtl_sim.verilated.build import Design, build_program
 
 HERE = Path(__file__).parent
 TILE = ("npu_pkg.sv", "npu_dot.sv", "npu_accum.sv", "npu_row.sv")
 NETS = [("sim", "lstm", 64), ("sim", "gru", 96), ("sim4", "lstm", 160), ("sim4", "gru", 192)]
-STEPS = 100
+STEPS = 300
 ROUNDS = 3
 TILE_CYCLES = 60_000
 
@@ -34,7 +33,6 @@ def tile(config: Config) -> Path:
 
 
 def measure() -> list[dict[str, Any]]:
-    npu_bench.MEMORY_BYTES = 1 << 24  # type: ignore[misc]  # large nets
     rows = []
     for name, kind, hidden in NETS:
         config = CONFIGS[name]

@@ -42,5 +42,11 @@ module npu_tile #(
       .acc_o(acc[g*32 +: 32]), .exp_o(exps[g*9 +: 9])
     );
   end
-  assign sum_o = acc[31:0] ^ acc[N*32-1 -: 32];
+
+  // every row counts, lest the compiler leave one out
+  integer i;
+  always_comb begin
+    sum_o = '0;
+    for (i = 0; i < N; i = i + 1) sum_o = sum_o ^ acc[i*32 +: 32];
+  end
 endmodule

@@ -81,7 +81,12 @@ def compare(
 
 
 def synthesise(
-    load: Sequence[str], top: str, work: Path, family: Family, name: str = "area"
+    load: Sequence[str],
+    top: str,
+    work: Path,
+    family: Family,
+    name: str = "area",
+    timeout_s: float = yosys.TIMEOUT_S,
 ) -> Area:
     """Area of the design that the Yosys commands `load` read in `work`.
 
@@ -92,6 +97,7 @@ def synthesise(
         [*load, f"{_FLOWS[family]} -top {top}", f"tee -q -o {report.name} stat -json"],
         work,
         f"{name}.{family}",
+        timeout_s,
     )
     return counted(_primitives(report))
 

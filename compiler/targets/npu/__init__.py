@@ -18,6 +18,8 @@ from compiler.targets.npu.legalize import legalize
 from compiler.targets.npu.lower import lower
 from rtl_sim.spec.npu import Config, encode
 
+TRIED_SAMPLES = 4  # enough to see what a further one costs
+
 
 def compile_graph(graph: Graph, target: str, config: Config, samples: int) -> CompiledModel:
     """Raises UnsupportedOp, BadWeights, DoesNotFit."""
@@ -32,7 +34,7 @@ def prepare(graph: Graph, target: str, config: Config, samples: int) -> Graph:
     cycles: list[tuple[int, Graph]] = []
     for form in (pixels, lines):
         with contextlib.suppress(UnsupportedOp, BadWeights, DoesNotFit):
-            compiled = compile_prepared(form, target, config, samples)
+            compiled = compile_prepared(form, target, config, min(samples, TRIED_SAMPLES))
             cycles.append((launch_cycles(compiled), form))
     return min(cycles, key=lambda each: each[0], default=(0, pixels))[1]
 

@@ -396,3 +396,10 @@ def test_a_moved_input_may_be_an_output_too(models):
     outputs = {"t": [3, 5], "y": [3, 5], "z": [3, 2]}
     model = models.build(nodes, {"x": [5, 3]}, outputs, {"w": floats(1, 5, 2)})
     check(models, model, "npu:sim", SMALL_SNR_DB)
+
+
+@pytest.mark.parametrize("target", ["npu:sim", "npu:sim4"])
+@pytest.mark.parametrize("op", ["RNN", "GRU", "LSTM"])
+def test_a_state_of_more_rows_than_results_find_room_for(models, target, op):
+    """The product that makes the new state may not overwrite the old one then."""
+    check(models, models.recurrent(op, 20, 300, 2, states=True), target, SMALL_SNR_DB)

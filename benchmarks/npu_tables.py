@@ -5,12 +5,12 @@
 Two tables by the cycle model (rtl_sim/model/npu_cycles.py, which tests hold to the RTL) at
 `bw_s10`, 96,000 multipliers: the recurrent nets of DeepBench beside Brainwave's published
 latencies, and the workloads of intel/fpga-npu beside the TOPS that its repository expects of its
-simulator. Batch 1; what is counted is a further inference once the weights are on the chip, of up
-to STEPS_MAX steps, as all are alike. Each row stands there twice: with inputs and outputs on the
-chip, and with every input read and every state written over the 64-bit bus, which large nets wait
-for. --rtl runs nets on the RTL of `sim` and `sim4`, where they fit, and weighs simulated
-multiplications against a bare tile; --area synthesises `nano` and `edge`. Tables go to standard
-error, JSON to standard output.
+simulator. Batch 1; what is counted is a further inference once the weights are on the chip, of
+more than STEPS_MAX steps by the slope, as all are alike. Each row stands there twice: with inputs
+and outputs on the chip, and with every input read and every state written over the 64-bit bus,
+which large nets wait for. --rtl runs nets on the RTL of `sim` and `sim4`, where they fit, and
+weighs simulated multiplications against a bare tile; --area synthesises `nano` and `edge`. Tables
+go to standard error, JSON to standard output.
 """
 
 from __future__ import annotations
@@ -84,10 +84,15 @@ def net(kind: str, config: Config, size: int, steps: int, samples: int, *, core:
 
 def cycles(kind: str, config: Config, size: int, steps: int, *, core: bool) -> float:
     """Of a further inference, when the weights are on the chip."""
+    if steps > STEPS_MAX:
+        few, many = (
+            cycles(kind, config, size, count, core=core) for count in (STEPS_MAX // 2, STEPS_MAX)
+        )
+        return many + (many - few) / (STEPS_MAX - STEPS_MAX // 2) * (steps - STEPS_MAX)
     taken = []
-    few, many = 1, 4 if steps == 1 else 2
-    for samples in (few, many):
-        made = net(kind, config, size, steps, samples, core=core)
+    samples = 1, 4 if steps == 1 else 2
+    for count in samples:
+        made = net(kind, config, size, steps, count, core=core)
         stats = predict(
             config,
             made.program,
@@ -96,7 +101,7 @@ def cycles(kind: str, config: Config, size: int, steps: int, *, core: bool) -> f
             output_vectors=made.output_vectors,
         )
         taken.append(stats[Stat.CYCLES])
-    return (taken[1] - taken[0]) / (many - few)
+    return (taken[1] - taken[0]) / (samples[1] - samples[0])
 
 
 def macs(kind: str, size: int) -> int:
@@ -113,9 +118,9 @@ def utilization(count: float, config: Config, taken: float) -> float:
 def deepbench() -> list[dict[str, Any]]:
     rows = []
     for kind, hidden, steps, latency_ms in BRAINWAVE:
-        work, count = macs(kind, hidden), min(steps, STEPS_MAX)
+        work = macs(kind, hidden)
         sdm = ceil(work / (BW.n * BW.lanes * BW.engines)) + CHAIN[kind]
-        step, bus = (cycles(kind, BW, hidden, count, core=core) / count for core in (True, False))
+        step, bus = (cycles(kind, BW, hidden, steps, core=core) / steps for core in (True, False))
         theirs = latency_ms * 1e3 * BRAINWAVE_MHZ / steps
         rows.append(
             {

@@ -12,7 +12,7 @@ from compiler.frontend import load_graph
 from compiler.ir import Graph
 from compiler.passes import run_passes
 from compiler.targets import DEFAULT_TARGET, npu_config
-from compiler.targets.npu import compile_graph
+from compiler.targets.npu import compile_graph, compile_prepared, prepare
 
 MAX_SAMPLES = 4096  # one launch; more would keep the device busy for long without a result
 
@@ -41,9 +41,11 @@ def compile_probed(
 ) -> tuple[CompiledModel, Graph]:
     """The model `compiled` was made from, with what every layer ends with as a further output,
     and the graph of that, to hold them against. Raises DoesNotFit: outputs cost instructions."""
+    config = compiled.npu
     graph = run_passes(load_graph(model, dims))
+    graph = prepare(graph, compiled.target, config, compiled.samples)
     ends = dict.fromkeys(layer.output for layer in compiled.layers if layer.op != "load")
     made = graph.producers()
     outputs = dict.fromkeys((*graph.outputs, *(name for name in ends if name in made)))
     probed = replace(graph, outputs=tuple(outputs))
-    return compile_graph(probed, compiled.target, compiled.npu, 1), probed
+    return compile_prepared(probed, compiled.target, config, 1), probed

@@ -24,8 +24,9 @@ Operators (inputs -> outputs; an absent optional input is ""):
                ONNX's layout 0, forward: x [T,1,F], w [1,G*H,F], r [1,G*H,H], b [1,2*G*H],
                h0 c0 y_h y_c [1,1,H], y [T,1,1,H]; G gates: rnn 1, gru z r n, lstm i o f g
 
-"window" stands for the attributes strides, dilations (vertical, horizontal) and pads (top, left,
-bottom, right).
+linear and conv may have an attr macs: multiplications of a row or pixel that are the model's, where
+a pass filled in zeros. "window" stands for the attributes strides, dilations (vertical, horizontal)
+and pads (top, left, bottom, right).
 """
 
 from __future__ import annotations

@@ -60,12 +60,7 @@ def profile(compiled: CompiledModel) -> tuple[LayerProfile, ...]:
     layers, owner = _owners(compiled)
     counts = np.zeros((len(layers), 3), np.int64)  # chains, beats, tiles
     code = np.frombuffer(compiled.program, "<u8").tolist()
-    sizes = {
-        Mem.INPUT: samples * compiled.input_vectors,
-        Mem.WEIGHTS: len(compiled.weights) // config.vector_bytes,
-        Mem.OUTPUT: samples * compiled.output_vectors,
-    }
-    for effect in Decoder(config, code, sizes).run():
+    for effect in Decoder(config, code, _sizes(compiled)).run():
         if not isinstance(effect, Chain | Load):
             continue
         row = counts[owner[effect.pc]]
@@ -74,7 +69,7 @@ def profile(compiled: CompiledModel) -> tuple[LayerProfile, ...]:
             row[2] += effect.rows * effect.cols
         elif effect.product:
             row[1] += effect.rows * sum(effect.product.beats)
-    cycles = _cycles(compiled, owner, len(layers), sizes)
+    cycles = _cycles(compiled, owner, len(layers))
     return tuple(
         LayerProfile(
             name=layer.name,
@@ -91,13 +86,25 @@ def profile(compiled: CompiledModel) -> tuple[LayerProfile, ...]:
     )
 
 
-def _cycles(
-    compiled: CompiledModel, owner: list[int], layers: int, sizes: dict[Mem, int]
-) -> list[int]:
+def launch_cycles(compiled: CompiledModel) -> int:
+    """Of a launch, by the cycle model."""
+    return walk(compiled.npu, compiled.program, _sizes(compiled), MEMORY).stats[Stat.CYCLES]
+
+
+def _sizes(compiled: CompiledModel) -> dict[Mem, int]:
+    """Of the buffers, in native vectors."""
+    return {
+        Mem.INPUT: compiled.samples * compiled.input_vectors,
+        Mem.WEIGHTS: len(compiled.weights) // compiled.npu.vector_bytes,
+        Mem.OUTPUT: compiled.samples * compiled.output_vectors,
+    }
+
+
+def _cycles(compiled: CompiledModel, owner: list[int], layers: int) -> list[int]:
     """By the cycle model: how much later the launch is done because of a layer. Layers overlap;
     what a layer does while one before it is not done costs nothing, and one that waits for its
     weights has the wait."""
-    model = walk(compiled.npu, compiled.program, sizes, MEMORY)
+    model = walk(compiled.npu, compiled.program, _sizes(compiled), MEMORY)
     spent, done = [0] * layers, 0
     for pc, end in model.ends:
         spent[owner[pc]] += max(0, end - done)

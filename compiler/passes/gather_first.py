@@ -44,5 +44,6 @@ def gather_first(graph: Graph, n: int) -> Graph:
         attrs["kernel"] = (height, width)
         nodes.append(Node("patches", node.name, (source,), (gathered,), attrs))
         inputs = (gathered, weights, *node.inputs[2:])
-        nodes.append(Node("linear", node.name, inputs, node.outputs))
+        macs = graph.constants[node.inputs[1]].size
+        nodes.append(Node("linear", node.name, inputs, node.outputs, {"macs": macs}))
     return drop_dead(graph.with_nodes(tuple(nodes), constants))

@@ -88,7 +88,12 @@ def compare(
 
 
 def synthesise(
-    load: Sequence[str], top: str, work: Path, family: Family, name: str = "area"
+    load: Sequence[str],
+    top: str,
+    work: Path,
+    family: Family,
+    name: str = "area",
+    timeout_s: float = yosys.TIMEOUT_S,
 ) -> Area:
     """Area of the design that the Yosys commands `load` read in `work`.
 
@@ -99,7 +104,7 @@ def synthesise(
 
     def build(place: Path) -> None:
         counts = [f"tee -q -o {name}.{family}.json stat -json"]
-        yosys.run([*flow, *counts], work, f"{name}.{family}", TIMEOUT_S)
+        yosys.run([*flow, *counts], work, f"{name}.{family}", timeout_s)
         shutil.copyfile(work / f"{name}.{family}.json", place / _COUNTS)
 
     files = [work / word for word in " ".join(load).split() if (work / word).is_file()]

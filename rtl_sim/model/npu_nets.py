@@ -47,12 +47,12 @@ class Assembler:
     """Collects instructions and the weights buffer; allocates on-chip entries upwards.
 
     With `values` off, weights are only counted: for configurations that no simulation holds. With
-    `resident` on, the recurrent nets use one input for every step and write nothing but the last
-    state: what the engines and the pipe do, without the bus."""
+    `resident` on, a net uses the same input again and again and goes on from the state it has, and
+    writes no more than the last result: what engines and pipe do, without the bus."""
 
     config: Config
     values: bool = True
-    resident: bool = False  # inputs stay on the chip: nothing but the last state goes in or out
+    resident: bool = False
     code: list[Instr] = field(default_factory=list)
     weights: bytearray = field(default_factory=bytearray)
     weight_vectors: int = 0
@@ -225,6 +225,17 @@ class _Recurrent:
         """Of one sample: inputs, then states, into which the last turn reads ahead."""
         return self.steps * self.width + max(states * self.size, self.width)
 
+    def begin_sample(self, states: dict[Mem, int]) -> None:
+        """States, in their order, and the first input."""
+        if self.asm.resident:
+            return
+        self.asm.set(Scalar.ROWS, self.size)
+        for index, (mem, home) in enumerate(states.items()):
+            at = self.steps * self.width + index * self.size
+            self.asm.chain(Mem.INPUT, at, [], {mem: home})
+        self.asm.set(Scalar.ROWS, self.width)
+        self.read_input(0)
+
     def begin_step(self, biases: Sequence[int]) -> None:
         """The input's products, then the next input. The first one stands in the IVRF."""
         for matrix, bias, pre in zip(self.wx, biases, self.pre, strict=True):
@@ -271,11 +282,7 @@ def lstm(
     reads, writes = net.input_vectors(2), (steps + 1) * size
 
     asm.loop(samples, reads, writes)
-    asm.set(Scalar.ROWS, size)
-    asm.chain(Mem.INPUT, steps * net.width, [], {Mem.IVRF: net.h})
-    asm.chain(Mem.INPUT, steps * net.width + size, [], {Mem.MVRF: cell})
-    asm.set(Scalar.ROWS, net.width)
-    net.read_input(0)
+    net.begin_sample({Mem.IVRF: net.h, Mem.MVRF: cell})
     asm.loop(steps)
     net.begin_step(biases)
     asm.product(net.wh[0], net.h, [(Op.VV_ADD, net.pre[0]), Op.V_SIGM], {Mem.MVRF: input_gate})
@@ -298,9 +305,10 @@ def lstm(
         {Mem.IVRF: net.h},
     )
     asm.end_loop()
-    net.write_last()
-    asm.chain(Mem.MVRF, cell, [], {Mem.OUTPUT: steps * size})
+    if not resident:
+        asm.chain(Mem.MVRF, cell, [], {Mem.OUTPUT: steps * size})
     asm.end_loop()
+    net.write_last()
     return asm.net(samples * reads, samples * writes)
 
 
@@ -328,10 +336,7 @@ def gru(
     reads, writes = net.input_vectors(1), steps * size
 
     asm.loop(samples, reads, writes)
-    asm.set(Scalar.ROWS, size)
-    asm.chain(Mem.INPUT, steps * net.width, [], {Mem.IVRF: net.h})
-    asm.set(Scalar.ROWS, net.width)
-    net.read_input(0)
+    net.begin_sample({Mem.IVRF: net.h})
     asm.loop(steps)
     net.begin_step(biases)
     for gate, home in enumerate((reset, update)):
@@ -343,8 +348,8 @@ def gru(
     blend: list[Step] = [(Op.VV_A_SUB_B, fresh), (Op.VV_MUL, update), (Op.VV_ADD, fresh)]
     asm.chain(Mem.IVRF, net.h, [*blend, *net.write_output()], {Mem.IVRF: net.h})
     asm.end_loop()
-    net.write_last()
     asm.end_loop()
+    net.write_last()
     return asm.net(samples * reads, samples * writes)
 
 
@@ -365,15 +370,12 @@ def rnn(
     home = asm.pin_vector(bias, Mem.AVRF)
     reads, writes = net.input_vectors(1), steps * net.size
     asm.loop(samples, reads, writes)
-    asm.set(Scalar.ROWS, net.size)
-    asm.chain(Mem.INPUT, steps * net.width, [], {Mem.IVRF: net.h})
-    asm.set(Scalar.ROWS, net.width)
-    net.read_input(0)
+    net.begin_sample({Mem.IVRF: net.h})
     asm.loop(steps)
     net.begin_step([home])
     ops: list[Step] = [(Op.VV_ADD, net.pre[0]), Op.V_TANH, *net.write_output()]
     asm.product(net.wh[0], net.h, ops, {Mem.IVRF: net.h})
     asm.end_loop()
-    net.write_last()
     asm.end_loop()
+    net.write_last()
     return asm.net(samples * reads, samples * writes)

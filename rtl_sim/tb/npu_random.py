@@ -202,9 +202,9 @@ class Generator:
 
     def _open_loop(self) -> None:
         self.turns.append(int(self.rng.integers(1, TURNS + 1)))
-        steps = tuple(int(step) for step in self.rng.integers(0, 3, 2))
-        self.steps.append((steps[0], steps[1]))
-        self.code.append(Instr(Op.LOOP, 0, self.turns[-1], *steps))
+        in_step, out_step = (int(step) for step in self.rng.integers(0, 3, 2))
+        self.steps.append((in_step, out_step))
+        self.code.append(Instr(Op.LOOP, 0, self.turns[-1], in_step, out_step))
 
     def _close_loop(self) -> None:
         self.turns.pop()

@@ -8,6 +8,8 @@ from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rtl_sim.model.npu import Npu
 from rtl_sim.model.npu_formats import pack_vector
@@ -83,6 +85,25 @@ def test_random_programs_give_what_the_golden_model_gives(name, programs):
     assert set(ops) == set(Op)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    chains=st.integers(1, 8),
+    timing=st.sampled_from(TIMINGS),
+    gap=st.integers(1, 100),
+    fault=st.none() | st.sampled_from(range(len(FAULTS))),
+)
+def test_programs_that_hypothesis_draws_leave_the_state_that_the_golden_model_has(
+    seed, chains, timing, gap, fault
+):
+    bench, npu = pair("nano")
+    bench.model.set_timing(*timing)
+    generator = Generator(npu.config, seed)
+    case = generator.case(chains) if fault is None else generator.faulty(fault)
+    compare(bench, npu, case, gap=8 * gap)
+    dump(bench, npu)
+
+
 @pytest.mark.parametrize("fault", range(len(FAULTS)), ids=lambda i: FAULTS[i].__name__)
 def test_spoilt_programs_end_with_the_status_and_state_that_the_golden_model_has(fault):
     bench, npu = pair("nano")
@@ -156,7 +177,13 @@ WAIVED = {
 }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+LARGE = ("edge", "a10", "bw_s10")  # take from ten seconds to minutes
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in CONFIGS],
+)
 def test_the_rtl_lints_clean_in_every_configuration(name):
     tools = toolchain.find()
     what = design(CONFIGS[name])

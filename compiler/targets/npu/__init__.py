@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 from compiler.artifact import CompiledModel, TensorSpec, ValueSpec
+from compiler.errors import BadWeights, DoesNotFit, UnsupportedOp
 from compiler.ir import Graph
+from compiler.passes.fold_lines import fold_lines
 from compiler.passes.gather_first import gather_first
 from compiler.passes.split_host import split_host
+from compiler.profile import launch_cycles
 from compiler.targets.npu.form import form_blocks
 from compiler.targets.npu.layout import Layout
 from compiler.targets.npu.legalize import legalize
 from compiler.targets.npu.lower import lower
 from rtl_sim.spec.npu import Config, encode
 
+TRIED_SAMPLES = 4  # enough to see what a further one costs
+
 
 def compile_graph(graph: Graph, target: str, config: Config, samples: int) -> CompiledModel:
     """Raises UnsupportedOp, BadWeights, DoesNotFit."""
-    parts = split_host(gather_first(graph, config.n))
+    return compile_prepared(prepare(graph, target, config, samples), target, config, samples)
+
+
+def prepare(graph: Graph, target: str, config: Config, samples: int) -> Graph:
+    """The graph in the form that takes the fewest cycles: images by pixels, or by lines."""
+    pixels, lines = gather_first(graph, config.n), fold_lines(graph, config.n)
+    if lines is None:
+        return pixels
+    cycles: list[tuple[int, Graph]] = []
+    for form in (pixels, lines):
+        with contextlib.suppress(UnsupportedOp, BadWeights, DoesNotFit):
+            compiled = compile_prepared(form, target, config, min(samples, TRIED_SAMPLES))
+            cycles.append((launch_cycles(compiled), form))
+    return min(cycles, key=lambda each: each[0], default=(0, pixels))[1]
+
+
+def compile_prepared(graph: Graph, target: str, config: Config, samples: int) -> CompiledModel:
+    """As it is. Raises as compile_graph."""
+    parts = split_host(graph)
     device = parts.device
     layout = legalize(device, parts.after, config.n)
     blocks = form_blocks(device, layout)

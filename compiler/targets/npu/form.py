@@ -75,7 +75,7 @@ class _Former:
         if node.op == "linear":
             source = self.layout.view(node.inputs[0])
             weights = self.graph.constants[node.inputs[1]]
-            matrix = Matrix(node.name, pad_columns(weights, source), weights.size)
+            matrix = Matrix(node.name, pad_columns(weights, source), _real(node, weights))
             steps += self._bias(node)
         else:
             start = next(name for name in node.inputs if name not in self.graph.constants)
@@ -93,7 +93,7 @@ class _Former:
         dense = dense_kernel(weights, node.attr_int("groups"))
         outputs, channels = len(dense), dense.shape[3]
         pixels = pad_columns(dense.reshape(-1, channels), x)
-        matrix = Matrix(node.name, pixels.reshape(outputs, -1), weights.size)
+        matrix = Matrix(node.name, pixels.reshape(outputs, -1), _real(node, weights))
         result = self.layout.view(node.outputs[0])
         _, height, width, _ = self.graph.shapes[node.outputs[0]]
         steps = self._bias(node)
@@ -111,7 +111,7 @@ class _Former:
             self.graph.shapes[node.inputs[0]][1],
             height,
             width,
-            weights.size,
+            matrix.real,
         )
 
     def _pool(self, node: Node) -> Pool:
@@ -205,3 +205,8 @@ class _Former:
     def _padded(self, rows: Array, result: str) -> Array:
         view = self.layout.view(result)
         return pad_columns(rows.reshape(-1, view.features), view)
+
+
+def _real(node: Node, weights: Array) -> int:
+    """How many multiplications of a row the model means, where a pass filled in zeros."""
+    return node.attr_int("macs") if "macs" in node.attrs else weights.size

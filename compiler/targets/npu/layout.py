@@ -163,6 +163,8 @@ def lay_out(graph: Graph, n: int) -> tuple[Layout, list[tuple[Node, str]]]:
                 views = [layout.view(name) for name in moving]
                 if node.op in GATES:
                     _check_states(views[1:], segment, n)
+                if node.op in POOLS:  # of several vectors of a longer row it makes one
+                    segment = min(segment, views[0].features)
             if node.op in ("conv", *POOLS):
                 _surround(layout, graph, node)
         except LayoutError as error:

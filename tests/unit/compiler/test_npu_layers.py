@@ -6,6 +6,7 @@ test_npu_operators.py.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from compiler import CompiledModel, Emulator, compile_onnx
-from compiler.errors import DoesNotFit
+from compiler.errors import DoesNotFit, UnsupportedOp
+from compiler.frontend import load_graph
+from compiler.ir import verify
+from compiler.passes import run_passes
+from compiler.passes.fold_lines import fold_lines
+from compiler.passes.gather_first import gather_first
+from compiler.profile import launch_cycles
+from compiler.reference import interpret
+from compiler.targets.npu import compile_prepared
+from rtl_sim.spec.npu import CONFIGS
 
 TARGETS = ["npu:nano", "npu:sim", "npu:sim4", "npu:edge"]
 MIN_SNR_DB = 37.0
@@ -34,20 +44,35 @@ def snr_db(expected: np.ndarray, actual: np.ndarray) -> float:
 def check(
     models: Any, model: bytes, target: str, least_db: float = MIN_SNR_DB, **options: Any
 ) -> CompiledModel:
+    """What the compiler makes of the model, after every form that it chose from was held against
+    onnxruntime: images by pixels, the first ones gathered or not, and by lines."""
     compiled = compile_onnx(model, target, **options)
     inputs = {
         spec.name: floats(index, SAMPLES, *spec.shape) for index, spec in enumerate(compiled.inputs)
     }
-    actual = Emulator(compiled).run_many(inputs)
     rows = [
         models.expected(model, {name: array[index] for name, array in inputs.items()})
         for index in range(SAMPLES)
     ]
-    for name in rows[0]:
-        expected = np.stack([row[name] for row in rows])
-        assert actual[name].shape == expected.shape
-        assert snr_db(expected, actual[name]) >= least_db, name
+    for form in (compiled, *forms(model, compiled)):
+        actual = Emulator(form).run_many(inputs)
+        for name in rows[0]:
+            expected = np.stack([row[name] for row in rows])
+            assert actual[name].shape == expected.shape
+            assert snr_db(expected, actual[name]) >= least_db, name
     return compiled
+
+
+def forms(model: bytes, compiled: CompiledModel) -> list[CompiledModel]:
+    """Those that there are and that fit."""
+    graph, config = run_passes(load_graph(model)), compiled.npu
+    found = []
+    for form in (graph, gather_first(graph, config.n), fold_lines(graph, config.n)):
+        if form is not None:
+            with contextlib.suppress(DoesNotFit, UnsupportedOp):
+                found.append(compile_prepared(form, compiled.target, config, compiled.samples))
+    assert found
+    return found
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -257,27 +282,97 @@ def test_a_convolution_larger_than_the_matrix_memory_is_spilled(models):
     assert not check(models, model, "npu:sim").pinned
 
 
+# ---- forms of images
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data(), n=st.sampled_from([16, 32]))
+def test_a_network_by_lines_means_what_it_means_by_pixels(models, data, n):
+    """Convolutions and pools that may or may not fold, activations, a dense layer at the end."""
+    channels, height, width = (data.draw(st.integers(1, 8)) for _ in range(3))
+    shape, nodes, constants, name = (channels, height, width), [], {}, "x"
+    for at in range(data.draw(st.integers(1, 4))):
+        kind = data.draw(st.sampled_from(["Conv", "Conv", "MaxPool", "AveragePool", "Relu"]))
+        target = f"v{at}"
+        if kind == "Relu":
+            nodes.append(models.node(kind, [name], [target]))
+            name = target
+            continue
+        size = [data.draw(st.integers(1, min(3, dim))) for dim in shape[1:]]
+        step = [data.draw(st.sampled_from([1, k])) for k in size]
+        pads = [
+            data.draw(st.integers(0, size[0] - 1)),
+            0,
+            data.draw(st.integers(0, size[0] - 1)),
+            0,
+        ]
+        if kind == "Conv":
+            outs = data.draw(st.integers(1, 6))
+            pads[1::2] = [data.draw(st.integers(0, size[1] - 1)) for _ in range(2)]
+            constants |= {f"w{at}": floats(at, outs, shape[0], *size), f"b{at}": floats(at, outs)}
+            names = [name, f"w{at}", f"b{at}"][: data.draw(st.integers(2, 3))]
+        else:
+            outs, names = shape[0], [name]
+        attrs = {"kernel_shape": size, "strides": step, "pads": pads}
+        nodes.append(models.node(kind, names, [target], **attrs))
+        sizes = [
+            (shape[axis + 1] + pads[axis] + pads[axis + 2] - size[axis]) // step[axis] + 1
+            for axis in (0, 1)
+        ]
+        shape, name = (outs, *sizes), target
+    nodes.append(models.node("Flatten", [name], ["f"]))
+    constants["wo"] = floats(50, int(np.prod(shape)), 3)
+    nodes.append(models.node("MatMul", ["f", "wo"], ["y"]))
+    constants = {key: array for key, array in constants.items() if key in str(nodes)}
+    model = models.build(nodes, {"x": [1, channels, height, width]}, {"y": [1, 3]}, constants)
+    folded = fold_lines(run_passes(load_graph(model)), n)
+    assume(folded is not None)
+    x = {"x": floats(7, 1, channels, height, width)}
+    expected = models.expected(model, x)["y"]
+    verify(folded)
+    found = interpret(folded, x)["y"]
+    scale = max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(found, expected, atol=1e-4 * scale)
+
+
+def test_a_small_network_is_faster_by_lines_and_a_wide_one_by_pixels(models):
+    small = compile_onnx(cnn(models, pool="MaxPool"), "npu:sim")
+    assert [layer.op for layer in small.layers if layer.macs] == ["conv", "conv", "linear"]
+    pixels = compile_prepared(
+        gather_first(run_passes(load_graph(cnn(models, pool="MaxPool"))), 32),
+        "npu:sim",
+        small.npu,
+        1,
+    )
+    assert small.macs == pixels.macs
+    assert launch_cycles(small) < 0.8 * launch_cycles(pixels)
+    constants = {"w": models.weights(1, 32, 32, 3, 3, scale=0.1)}
+    nodes = [models.node("Conv", ["x", "w"], ["y"], pads=[1] * 4)]
+    wide = models.build(nodes, {"x": [1, 32, 8, 8]}, {"y": [1, 32, 8, 8]}, constants)
+    compiled = compile_onnx(wide, "npu:sim")
+    assert compiled.used["MatrixRf tiles"][0] == 9, "not the banded matrix"
+
+
 # ---- what the host does before the device
 
 
 def test_the_host_gathers_the_pixels_of_a_first_convolution_that_has_few_channels(models):
     """One tile instead of nine; where channels fill the vectors anyway, the image stays whole."""
     few, many = (
-        compile_onnx(
-            models.build(
-                [models.node("Conv", ["x", "w"], ["y"], pads=[1] * 4)],
-                {"x": [1, channels, 6, 6]},
-                {"y": [1, 8, 6, 6]},
-                {"w": floats(1, 8, channels, 3, 3)},
-            ),
-            "npu:sim",
+        models.build(
+            [models.node("Conv", ["x", "w"], ["y"], pads=[1] * 4)],
+            {"x": [1, channels, 40, 40]},
+            {"y": [1, 8, 40, 40]},
+            {"w": floats(1, 8, channels, 3, 3)},
         )
-        for channels in (2, 32)
+        for channels in (3, 32)
     )
-    assert [node.op for node in few.before] == ["transpose", "patches"]
-    assert few.used["MatrixRf tiles"][0] == 1
-    assert [node.op for node in many.before] == ["transpose"]
-    assert many.used["MatrixRf tiles"][0] == 9
+    gathered = gather_first(run_passes(load_graph(few)), 32)
+    compiled = compile_prepared(gathered, "npu:sim", CONFIGS["sim"], 1)
+    assert [node.op for node in compiled.before] == ["transpose", "patches"]
+    assert compiled.used["MatrixRf tiles"][0] == 1
+    graph = gather_first(run_passes(load_graph(many)), 32)
+    assert [node.op for node in graph.nodes] == ["transpose", "conv", "transpose"]
 
 
 def test_an_image_that_is_read_twice_is_handed_over_once(models):
@@ -301,3 +396,10 @@ def test_a_moved_input_may_be_an_output_too(models):
     outputs = {"t": [3, 5], "y": [3, 5], "z": [3, 2]}
     model = models.build(nodes, {"x": [5, 3]}, outputs, {"w": floats(1, 5, 2)})
     check(models, model, "npu:sim", SMALL_SNR_DB)
+
+
+@pytest.mark.parametrize("target", ["npu:sim", "npu:sim4"])
+@pytest.mark.parametrize("op", ["RNN", "GRU", "LSTM"])
+def test_a_state_of_more_rows_than_results_find_room_for(models, target, op):
+    """The product that makes the new state may not overwrite the old one then."""
+    check(models, models.recurrent(op, 20, 300, 2, states=True), target, SMALL_SNR_DB)

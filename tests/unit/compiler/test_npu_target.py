@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from compiler import Emulator, compile_onnx
 from compiler.emulator import executed_instructions
@@ -283,3 +286,23 @@ def test_groups_that_would_fill_memory_with_zeros_are_refused(models):
     model = models.build([node], {"x": [1, 20000, 1, 1]}, {"y": [1, 20000, 1, 1]}, constants)
     with pytest.raises(UnsupportedOp, match="too large for any target"):
         compile_onnx(model)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(data=st.data(), net=st.sampled_from(["convolution", "recurrent"]))
+def test_a_damaged_model_is_refused_by_name_or_compiled(models, data, net):
+    """Whatever bytes change, as far as the program."""
+    if net == "recurrent":
+        raw = bytearray(models.recurrent("GRU", 3, 4, 2, states=True))
+    else:
+        nodes = [
+            models.node("Conv", ["x", "w"], ["c"], pads=[1] * 4, strides=[1, 2]),
+            models.node("AveragePool", ["c"], ["y"], kernel_shape=[2, 2], pads=[0, 1, 0, 1]),
+        ]
+        shapes = {"x": [1, 2, 5, 6]}, {"y": [1, 3, 4, 4]}
+        raw = bytearray(models.build(nodes, *shapes, {"w": floats(1, 3, 2, 3, 3)}))
+    compile_onnx(bytes(raw))
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(CompileError):
+        compile_onnx(bytes(raw))

@@ -71,6 +71,7 @@ def dump(bench: Bench, npu: Npu) -> None:
         pytest.param("nano8", 100, marks=pytest.mark.slow),
         ("sim", 40),
         pytest.param("sim4", 60, marks=pytest.mark.slow),
+        pytest.param("edge", 60, marks=pytest.mark.slow),
     ],
 )
 def test_random_programs_give_what_the_golden_model_gives(name, programs):

@@ -93,7 +93,7 @@ def synthesise(
     work: Path,
     family: Family,
     name: str = "area",
-    timeout_s: float = yosys.TIMEOUT_S,
+    timeout_s: float = TIMEOUT_S,
 ) -> Area:
     """Area of the design that the Yosys commands `load` read in `work`.
 

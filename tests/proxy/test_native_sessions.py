@@ -190,7 +190,7 @@ def test_pieces_of_an_image_join_to_the_whole(native_loop: Loopback) -> None:
     assert isinstance(tenant, NativeTenant)
     for size in (1, 4, 12, 13, 60, 61, 200, 420):
         for at in range(0, len(data), size):
-            tenant.transfer(picture, at, bytearray(data[at : at + size]), write=True)
+            tenant.objects.transfer(picture, at, bytearray(data[at : at + size]), write=True)
         pieces = [tenant.peek(picture, at, min(size, 420 - at)) for at in range(0, 420, size)]
         assert b"".join(pieces) == data
     with pytest.raises(UsageError):

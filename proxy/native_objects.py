@@ -1,0 +1,137 @@
+"""What a session holds on the device, as the native engine knows it: its objects and their changes.
+
+What lives is the engine's knowledge; what programs were made of is kept here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from hal.errors import StateError
+from hal.types import ProgramImage
+from proxy import engine as native
+from proxy import records
+from proxy.engine import Library, Words
+from proxy.errors import RemoteProtocolError
+from proxy.replay import BufferEntry, ImageEntry, ReplayLog
+from proxy.tenant import Holdings
+
+
+class NativeChanges:
+    """The engine's count as `known.ChangeCount`: each command that may write counts."""
+
+    def __init__(self, library: Library, at: int, words: Words) -> None:
+        self._library = library
+        self._at = at
+        self._words = words
+
+    @property
+    def count(self) -> int:
+        return self._words.changes
+
+    def newest(self, buffer: int) -> int:
+        return int(self._library.changed(self._at, buffer))
+
+
+class NativeObjects(Holdings):
+    def __init__(self, library: Library, at: int) -> None:
+        self.hoisted = set()
+        self._library = library
+        self._at = at
+        self._images: dict[int, ProgramImage] = {}
+
+    @property
+    def log(self) -> ReplayLog:
+        log = ReplayLog()
+        loaded = {}
+        for found in self._live():
+            handle = found.handle
+            if found.kind == native.BUFFER:
+                log.buffers[handle] = BufferEntry(found.nbytes, found.values[0])
+            elif found.kind == native.IMAGE:
+                log.images[handle] = ImageEntry(found.nbytes, records.CreateImage(*found.values))
+            elif found.kind == native.SAMPLER:
+                log.samplers[handle] = records.CreateSampler(*found.values[:4])
+            else:
+                loaded[handle] = self._images[handle]
+        self._images = log.programs = loaded
+        log.highest_buffer, log.highest_program, log.highest_sampler = self._highest()
+        return log
+
+    @property
+    def highest(self) -> int:
+        return max(self._highest())
+
+    def load(self, handle: int, image: ProgramImage) -> None:
+        payload, options = image.payload, image.options.encode()
+        if b"\0" in options:
+            raise RemoteProtocolError("build options with a zero byte")
+        self._library.check(
+            self._library.load(
+                self._at, handle, image.format.encode(), payload, len(payload), options
+            )
+        )
+        self._images[handle] = image
+
+    def kernels(self, program: int) -> bytes:
+        self._library.check(self._library.kernels(self._at, program))
+        return self._library.taken()
+
+    def adapt(self, log: ReplayLog) -> None:
+        library, at = self._library, self._at
+        wanted = {native.PROGRAM: set(log.programs), native.SAMPLER: set(log.samplers)}
+        memory = log.buffers.keys() | log.images.keys()
+        have = self._live()
+        for found in have:
+            if found.handle not in wanted.get(found.kind, memory):
+                library.check(library.forget(at, found.kind, found.handle))
+        samplers = {found.handle for found in have if found.kind == native.SAMPLER}
+        for handle, sampler in log.samplers.items():
+            if handle not in samplers:
+                library.check(library.create_sampler(at, _values(sampler)))
+        there = {found.handle for found in have if found.kind in (native.BUFFER, native.IMAGE)}
+        for handle in sorted(memory - there):
+            if (entry := log.buffers.get(handle)) is not None:
+                library.check(library.alloc(at, handle, entry.nbytes, entry.usage))
+            else:
+                image = log.images[handle].made
+                if image.buffer and image.buffer not in log.buffers:
+                    raise StateError(f"image {handle} lies in a buffer that was freed: not movable")
+                library.check(library.create_image(at, _values(image)))
+
+    def fill(self, handle: int, offset: int, data: memoryview) -> None:
+        self.transfer(handle, offset, bytearray(data), write=True)
+
+    def transfer(self, handle: int, offset: int, data: bytearray, write: bool) -> None:
+        """Of a session that stands still. Raises HalError."""
+        if not data:
+            return
+        view = (ctypes.c_char * len(data)).from_buffer(data)
+        self._library.check(
+            self._library.transfer(
+                self._at, handle, offset, len(data), ctypes.addressof(view), int(write)
+            )
+        )
+
+    def settle(self) -> None:
+        """Each transfer is done when it returns."""
+
+    def complete(self, log: ReplayLog) -> None:
+        highest = (log.highest_buffer, log.highest_program, log.highest_sampler)
+        self._library.highest(self._at, (ctypes.c_uint64 * 3)(*highest), 1)
+
+    def _live(self) -> list[native.Live]:
+        """In creation order."""
+        room = self._library.live(self._at, None, 0)
+        found = (native.Live * room)()
+        self._library.live(self._at, found, room)
+        return sorted(found, key=lambda live: live.handle)
+
+    def _highest(self) -> tuple[int, int, int]:
+        found = (ctypes.c_uint64 * 3)()
+        self._library.highest(self._at, found, 0)
+        return found[0], found[1], found[2]
+
+
+def _values(record: records.CreateImage | records.CreateSampler) -> ctypes.Array[ctypes.c_uint64]:
+    return (ctypes.c_uint64 * len(record))(*record)

@@ -45,6 +45,13 @@ def main(argv: list[str] | None = None) -> int:
     limits.add_argument("--quantum-ms", type=float, default=QUANTUM_MS, help="slice; 0: none")
     limits.add_argument("--kernel-s", type=float, default=KERNEL_S, help="watchdog; 0: none")
     limits.add_argument("--session-bytes", type=int, help="of the device's memory, a session")
+    limits.add_argument("--device-bytes", type=int, help="of it, all sessions (default: all of it)")
+    limits.add_argument(
+        "--swap-bytes",
+        type=int,
+        help="of all sessions, there and swapped out (default: half of the host's; 0: none)",
+    )
+    limits.add_argument("--swap-to", type=Path, help="folder to swap out to (default: memory)")
     parser.add_argument(
         "--checkpoint-every",
         type=float,
@@ -78,7 +85,14 @@ def main(argv: list[str] | None = None) -> int:
             given.reattach_s,
             quantum_cycles=given.quantum_cycles,
             core=given.core,
-            limits=Limits(given.quantum_ms, given.kernel_s, given.session_bytes),
+            limits=Limits(
+                given.quantum_ms,
+                given.kernel_s,
+                given.session_bytes,
+                given.device_bytes,
+                given.swap_bytes,
+                given.swap_to,
+            ),
             checkpoint_every_s=given.checkpoint_every,
             store=given.store or "",
         )

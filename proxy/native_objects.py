@@ -6,14 +6,17 @@ What lives is the engine's knowledge; what programs were made of is kept here.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 
 from hal.errors import StateError
 from hal.types import ProgramImage
 from proxy import engine as native
 from proxy import records
+from proxy.aside import Errand, at_once
 from proxy.engine import Library, Words
 from proxy.errors import RemoteProtocolError
 from proxy.replay import BufferEntry, ImageEntry, ReplayLog
+from proxy.swap_space import SwappedOut
 from proxy.tenant import Holdings
 
 
@@ -39,6 +42,7 @@ class NativeObjects(Holdings):
         self._library = library
         self._at = at
         self._images: dict[int, ProgramImage] = {}
+        self.out: dict[int, SwappedOut] = {}  # by handle, what is not on the device
 
     @property
     def log(self) -> ReplayLog:
@@ -63,14 +67,18 @@ class NativeObjects(Holdings):
         return max(self._highest())
 
     def load(self, handle: int, image: ProgramImage) -> None:
+        self.adopt(handle, image, at_once(self.builder(image)))
+
+    def builder(self, image: ProgramImage) -> Callable[[], None]:
+        library, at, form = self._library, self._at, image.format.encode()
         payload, options = image.payload, image.options.encode()
         if b"\0" in options:
             raise RemoteProtocolError("build options with a zero byte")
-        self._library.check(
-            self._library.load(
-                self._at, handle, image.format.encode(), payload, len(payload), options
-            )
-        )
+        return lambda: library.check(library.build(at, form, payload, len(payload), options))
+
+    def adopt(self, handle: int, image: ProgramImage, build: Errand[None]) -> None:
+        self._library.check(self._library.adopt(self._at, handle))  # or it is used up
+        build.result()
         self._images[handle] = image
 
     def kernels(self, program: int) -> bytes:
@@ -112,6 +120,37 @@ class NativeObjects(Holdings):
                 self._at, handle, offset, len(data), ctypes.addressof(view), int(write)
             )
         )
+
+    def read(self, handle: int, offset: int, nbytes: int) -> bytes:
+        """Of a session that stands still, wherever it is. Raises HalError, OSError."""
+        if (content := self.out.get(handle)) is not None:
+            return bytes(content.read(offset, nbytes))
+        into = bytearray(nbytes)
+        self.transfer(handle, offset, into, write=False)
+        return bytes(into)
+
+    def there(self) -> dict[int, int]:
+        """Sizes of what has bytes of its own on the device."""
+        sizes = dict(self.log.contents())
+        return {handle: nbytes for handle, nbytes in sizes.items() if handle not in self.out}
+
+    def evict(self, handle: int, content: SwappedOut) -> None:
+        """The device gives its memory back; its bytes are `content`."""
+        if self._library.evict(self._at, handle) > 0:
+            self.out[handle] = content
+        else:
+            content.drop()
+
+    def restore(self, handle: int) -> None:
+        """It has memory of the device again, to be filled. Raises HalError."""
+        self._library.check(self._library.restore(self._at, handle))
+
+    def is_back(self, handle: int) -> None:
+        self.out.pop(handle).drop()
+
+    def drop_out(self) -> None:
+        for handle in tuple(self.out):
+            self.is_back(handle)
 
     def settle(self) -> None:
         """Each transfer is done when it returns."""

@@ -88,6 +88,9 @@ class NativeHalf:
 
 
 class NativeTenant(Tenant):
+    takes_threads = True
+    lost = ""  # why it cannot go on
+
     def __init__(
         self,
         engine: Engine,
@@ -212,6 +215,14 @@ class NativeTenant(Tenant):
     def epoch(self, epoch: int) -> None:
         self.words.epoch = epoch
 
+    @property
+    def out_bytes(self) -> int:
+        return self.words.out_bytes
+
+    @property
+    def has_records(self) -> bool:
+        return self.segment[Line.HEAD] != self.words.tail or bool(self.words.backlog)
+
     # ---- the server calls these
 
     def take_commands(self, limit: int) -> bool:
@@ -227,6 +238,8 @@ class NativeTenant(Tenant):
             raise self.library.failure()
         if turn == _STALE:
             self.check_epoch()
+        if self.lost:
+            raise DeviceFault(f"session {self.name!r}: {self.lost}")
         if self.words.overdue:
             raise DeviceFault(
                 f"session {self.name!r}: the device has been at {self._culprit()} for more than "
@@ -322,9 +335,7 @@ class NativeTenant(Tenant):
             )
 
     def peek(self, handle: int, offset: int, nbytes: int) -> bytes:
-        into = bytearray(nbytes)
-        self._objects.transfer(handle, offset, into, write=False)
-        return bytes(into)
+        return self._objects.read(handle, offset, nbytes)
 
     def undone(self) -> bytes:
         segment = self.segment
@@ -341,8 +352,11 @@ class NativeTenant(Tenant):
             _leaving.append(self)
 
     def let_go(self, timeout_s: float) -> bool:
-        """False: the device is not done with it."""
+        """False: the device, or a thread, is not done with it."""
+        if self.errand is not None and not self.errand.wait(timeout_s):
+            return False
         if not self.library.tenant_close(self.at, int(timeout_s * 1e6)):
             return False
+        self._objects.drop_out()
         self.segment.close()
         return True

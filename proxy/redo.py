@@ -8,7 +8,7 @@ the dead server left them: the worker saw a stall. Anything else ends the sessio
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from proxy.calls import Calls
 from proxy.checkpoint import Checkpoint
 from proxy.desk import Reply
 from proxy.errors import AnyError, ProxyError, ReplayDiverged, ServerGone, StoreBusy
-from proxy.prepare import Prepared, check_part
+from proxy.prepare import Prepared, Steps, check_part
 from proxy.redo_log import Begun, Entry, Kind, RedoLog, read
 from proxy.ring import Producer
 from proxy.segment import ERROR_AT, ERROR_BYTES, Line, Segment, State, refuse
@@ -53,7 +53,8 @@ class Redo:
         self.name = path.name
         self._log_path = server.paths.redo / self.name
         self._segment = segment
-        self._tenant: Tenant | None = None
+        self.tenant: Tenant | None = None
+        self.goes_on = False  # all is restored, and being done again
         self._scratch = server.paths.incoming / f".{self.name}.redo"
         try:
             found = read(self._log_path)
@@ -82,7 +83,8 @@ class Redo:
         until = time.monotonic() + SLICE_S
         try:
             while time.monotonic() < until:
-                next(self._steps)
+                if next(self._steps):
+                    return None
         except StopIteration:
             return {}
         except Exception as error:
@@ -93,8 +95,8 @@ class Redo:
 
     def give_up(self, reason: AnyError) -> None:
         self._server.redoing.pop(self.name, None)
-        if self._tenant is not None:
-            self._tenant.release()
+        if self.tenant is not None:
+            self.tenant.release()
         for path in (self._path, self._scratch, self._log_path):
             path.unlink(missing_ok=True)
         self._segment[Line.RECOVERABLE] = 0
@@ -108,7 +110,7 @@ class Redo:
 
     # ---- doing it again
 
-    def _redo(self) -> Iterator[None]:
+    def _redo(self) -> Steps:
         cut = yield from self._restore()
         tenant, scratch = self._opened(), self._opened().segment
         put = Producer(scratch.ring, scratch.cell(Line.HEAD), scratch.cell(Line.TAIL))
@@ -120,7 +122,7 @@ class Redo:
             if entry.kind == Kind.CALL:
                 if entry.number <= answered:  # else it waits in the request area
                     yield from self._until(Line.ISSUED, number)
-                    _call(tenant, entry)
+                    yield from self._call(tenant, entry)
             elif entry.kind == Kind.COMMAND:
                 number += 1
                 command = _command(entry, number)
@@ -136,15 +138,15 @@ class Redo:
                     self._compare(number, again, delivered.get(number), number <= seen)
                     if number > seen:
                         undelivered[number] = (target[0], again)
-                yield
+                yield False
         yield from self._until(Line.RETIRED, number)
         self._take_over(tenant, undelivered, delivered.keys())
 
     def _opened(self) -> Tenant:
-        assert self._tenant is not None, "restored first"
-        return self._tenant
+        assert self.tenant is not None, "restored first"
+        return self.tenant
 
-    def _restore(self) -> Generator[None, None, Position]:
+    def _restore(self) -> Generator[bool, None, Position]:
         store = store_of(self._server, {"store": self._begun.store})
         give_up = time.monotonic() + STALL_S
         while True:
@@ -156,9 +158,9 @@ class Redo:
             except StoreBusy:
                 if time.monotonic() > give_up:
                     raise
-                yield
+                yield False
 
-    def _recreate(self, found: Checkpoint) -> Iterator[None]:
+    def _recreate(self, found: Checkpoint) -> Steps:
         server, segment, shot = self._server, self._segment, found.snapshot
         position = shot.position
         if (position.session, position.nonce) != (self.name, segment[Line.NONCE]):
@@ -169,12 +171,15 @@ class Redo:
         self._scratch.unlink()
         scratch[Line.HEAD] = scratch[Line.TAIL] = position.tail
         half = snapshot.half_of(shot)
-        self._tenant = tenant = server.open_tenant(self.name, scratch, half, position.tail)
+        self.tenant = tenant = server.open_tenant(self.name, scratch, half, position.tail)
         tenant.weight = position.weight
-        yield from Prepared(tenant).become(found)
+        while not server.room.has_room(self, shot.log.total_bytes):
+            yield True
+        yield from Prepared(tenant).become(found, server.builds)
         snapshot.put_back(shot, tenant)
+        self.goes_on = True
 
-    def _step(self) -> Iterator[None]:
+    def _step(self) -> Steps:
         tenant = self._opened()
         tenant.drive()
         if tenant.segment[Line.ERRORS]:
@@ -183,14 +188,30 @@ class Redo:
                 f"session {self.name!r}: its server died, and what had succeeded there failed when "
                 f"another did it again: {failed.message}. Resume from a checkpoint"
             )
-        yield
+        yield False
 
-    def _until(self, line: Line, number: int) -> Iterator[None]:
+    def _until(self, line: Line, number: int) -> Steps:
         segment, stalled_at = self._opened().segment, time.monotonic() + STALL_S
         while segment[line] < number:
             if time.monotonic() > stalled_at:
                 raise DeviceTimeout(f"record {number} was not done again in {STALL_S} s")
             yield from self._step()
+
+    def _call(self, tenant: Tenant, entry: Entry) -> Steps:
+        call = wire.decode(entry.record)[1]
+        if isinstance(call, records.Append):
+            if call.first:
+                tenant.inbox.clear()
+            tenant.inbox += entry.payload
+            return
+        calls = Calls(tenant, self._server.builds)
+        try:
+            while not calls.redo(call):
+                yield True
+        except HalError as error:
+            raise ReplayDiverged(
+                f"{type(call).__name__} failed when it was done again: {error}"
+            ) from error
 
     def _compare(self, number: int, again: bytes, before: bytes | None, is_due: bool) -> None:
         if before is None and is_due:
@@ -238,18 +259,3 @@ def _command(entry: Entry, number: int) -> records.Command:
     if source is not None and source[1] != len(entry.payload):
         raise ReplayDiverged(f"record {number} lacks its bytes in the redo log")
     return command
-
-
-def _call(tenant: Tenant, entry: Entry) -> None:
-    call = wire.decode(entry.record)[1]
-    if isinstance(call, records.Append):
-        if call.first:
-            tenant.inbox.clear()
-        tenant.inbox += entry.payload
-        return
-    try:
-        Calls(tenant).redo(call)
-    except HalError as error:
-        raise ReplayDiverged(
-            f"{type(call).__name__} failed when it was done again: {error}"
-        ) from error

@@ -9,11 +9,13 @@ are here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from hal.errors import HalError
 from hal.types import Overlay, ProgramImage
 from proxy import records, wire
+from proxy.aside import Aside, Errand, at_once
 from proxy.doorbell import fence
 from proxy.errors import AnyError, RemoteProtocolError, StaleEpoch, to_record
 from proxy.fabric import Fabric
@@ -24,6 +26,8 @@ from proxy.redo_log import Kind, RedoLog
 from proxy.replay import ReplayLog
 from proxy.segment import END_AT, END_BYTES, Asleep, Line, Segment, State
 from proxy.session import Flight, Progress, ServerHalf
+
+T = TypeVar("T")
 
 HALT_TIMEOUT_S = 5.0  # for halts when nothing, or only a kernel that stops at any cycle, runs
 
@@ -46,6 +50,15 @@ class Holdings(ABC):
     @abstractmethod
     def load(self, handle: int, image: ProgramImage) -> None:
         """Raises HalError, RemoteProtocolError."""
+
+    def builder(self, image: ProgramImage) -> Callable[[], None] | None:
+        """What a thread may do of `load`, and `adopt` ends; None: nothing. Raises
+        RemoteProtocolError."""
+        return None
+
+    def adopt(self, handle: int, image: ProgramImage, build: Errand[None]) -> None:
+        """Raises what the build raised, and as `load`."""
+        raise NotImplementedError
 
     @abstractmethod
     def kernels(self, program: int) -> bytes:
@@ -81,6 +94,7 @@ class Tenant(ABC):
     epoch: int
     blocked = False  # the next command waits for the device
     stops_anywhere = False  # the device can halt in the middle of a kernel
+    takes_threads = False  # while it stands still, a thread may use it and others go on
 
     def __init__(self, name: str, segment: Segment, fabric: Fabric) -> None:
         self.name = name
@@ -95,6 +109,7 @@ class Tenant(ABC):
         self.outbox = b""
         self.known = Known()
         self.redo: RedoLog | None = None
+        self.errand: Errand[Any] | None = None  # the one that has it, until its owner is told
 
     # ---- what a kind of tenant does
 
@@ -117,6 +132,20 @@ class Tenant(ABC):
     def device_ns(self) -> int:
         """That the device worked for this session, on this server; 0 where nobody measures it."""
         return 0
+
+    @property
+    def out_bytes(self) -> int:
+        """Of its buffers' bytes, those that are not on the device now."""
+        return 0
+
+    def lend(self, aside: Aside, work: Callable[[], T]) -> Errand[T] | None:
+        """To a thread, of what stands still for so long; None: not now, ask again. Whoever asked
+        takes it back (`errand`) once it is done."""
+        if self.errand is not None:
+            return None
+        errand = aside.start(work) if self.takes_threads else at_once(work)
+        self.errand = errand
+        return errand
 
     def acquire_fabric(self, anew: bool = False) -> bool:
         """True if a kernel may start now; see Fabric. Raises OverlayRejected."""

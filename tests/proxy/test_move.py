@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mix_worker import expected
+from polling import polled
 from proxy_fleet import Fleet, read_until, result_of
 
 from hal import Context, Grid, ProgramImage, list_devices, open_device
@@ -57,14 +58,6 @@ def pair(request: pytest.FixtureRequest, root: Path) -> Iterator[tuple[Loopback,
 def begin(loop: Loopback, do: str, store: Path, **more: object) -> operations.Operation:
     request = {"do": do, "session": "job", "store": str(store), "timeout_s": 5}
     return operations.begin(loop.server, "1", request | more)
-
-
-def done(operation: operations.Operation) -> dict[str, Any]:
-    for _ in range(10_000):
-        answer = operation.poll()
-        if answer is not None:
-            return answer
-    raise AssertionError("it does not end")
 
 
 # ---- ahead of a checkpoint
@@ -145,8 +138,8 @@ def test_a_target_uploads_only_what_it_was_not_prepared_for(
     program = context.load(bump(context))
     context.write(kept, bytes(range(256)) * 1000)
     context.finish()
-    first = done(begin(old, "snapshot", store))
-    prepared = done(begin(new, "prepare", store, checkpoint=first["checkpoint"]))
+    first = polled(begin(old, "snapshot", store))
+    prepared = polled(begin(new, "prepare", store, checkpoint=first["checkpoint"]))
     assert prepared["uploaded_bytes"] == 2 * BUFFER_BYTES
     freed.free()
     made = context.alloc(1000)
@@ -154,13 +147,13 @@ def test_a_target_uploads_only_what_it_was_not_prepared_for(
     context.write(kept, b"changed", PIECE_BYTES)
     context.launch(program, "bump", (kept.arg(),), Grid((1,)))
     right = [context.read(buffer) for buffer in (kept, made)]
-    second = done(begin(old, "snapshot", store))
-    prepared = done(begin(new, "prepare", store, checkpoint=second["checkpoint"]))
+    second = polled(begin(old, "snapshot", store))
+    prepared = polled(begin(new, "prepare", store, checkpoint=second["checkpoint"]))
     assert 0 < prepared["uploaded_bytes"] < BUFFER_BYTES
     context.write(made, b"M")
     context.finish()
-    cut = done(begin(old, "suspend", store))
-    resumed = done(begin(new, "resume", store, checkpoint=cut["checkpoint"]))
+    cut = polled(begin(old, "suspend", store))
+    resumed = polled(begin(new, "resume", store, checkpoint=cut["checkpoint"]))
     assert resumed["uploaded_bytes"] == 1000
     assert list(new.server.served) == ["job"] and not new.server.prepared
     worker = context._driver._channel  # type: ignore[attr-defined]
@@ -175,11 +168,11 @@ def test_what_was_prepared_in_vain_is_given_back(
     context = old.connect("job").open_context()
     context.alloc(BUFFER_BYTES)
     context.finish()
-    cut = done(begin(old, "snapshot", store))["checkpoint"]
-    done(begin(new, "prepare", store, checkpoint=cut))
-    assert done(begin(new, "unprepare", store)) == {"dropped": True}
-    assert done(begin(new, "unprepare", store)) == {"dropped": False}
-    done(begin(new, "prepare", store, checkpoint=cut))
+    cut = polled(begin(old, "snapshot", store))["checkpoint"]
+    polled(begin(new, "prepare", store, checkpoint=cut))
+    assert polled(begin(new, "unprepare", store)) == {"dropped": True}
+    assert polled(begin(new, "unprepare", store)) == {"dropped": False}
+    polled(begin(new, "prepare", store, checkpoint=cut))
     monkeypatch.setattr("proxy.prepare.PREPARED_S", -1.0)
     new.server._sweep()
     assert not new.server.prepared
@@ -193,13 +186,13 @@ def test_damage_found_while_preparing_leaves_nothing_prepared(
     buffer = context.alloc(BUFFER_BYTES)
     context.write(buffer, b"x")
     context.finish()
-    cut = done(begin(old, "snapshot", store))["checkpoint"]
+    cut = polled(begin(old, "snapshot", store))["checkpoint"]
     for pack in (store / "packs").iterdir():
         raw = bytearray(pack.read_bytes())
         raw[len(raw) // 4] ^= 1
         pack.write_bytes(raw)
     with pytest.raises(CheckpointRefused):
-        done(begin(new, "prepare", store, checkpoint=cut))
+        polled(begin(new, "prepare", store, checkpoint=cut))
     assert not new.server.prepared
     assert context.read(buffer, 1) == b"x"
 
@@ -328,7 +321,7 @@ def test_an_fpga_is_not_prepared_for(root: Path, store: Path) -> None:
     try:
         context = loop.connect("job").open_context()
         context.finish()
-        cut = done(begin(loop, "snapshot", store))["checkpoint"]
+        cut = polled(begin(loop, "snapshot", store))["checkpoint"]
         with pytest.raises(Unsupported, match="suspend and resume"):
             begin(loop, "prepare", store, checkpoint=cut)
     finally:

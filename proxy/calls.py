@@ -81,10 +81,8 @@ class Calls:
     def _do(self, call: records.Record) -> Done | Clock | None:
         """The answer, None if the call must wait."""
         tenant = self._tenant
-        if self._loading is not None and self._loading[0] != call:  # its worker died, another asks
-            if not self._loading[1].abandon():
-                return None
-            self._loading = None
+        if self._loading is not None and self._loading[0] != call:
+            self._loading = None  # its worker died, and another asks for something else
         match call:
             case records.Append():
                 if call.first:

@@ -1,6 +1,7 @@
 """A program on its way into a session: built in a thread where the session's device allows it.
 
-The session that asked waits, others go on. Nobody sees the program before its build is over.
+The session that asked waits, others go on. Nobody sees the program before its build is over, and
+the session may meanwhile be stored, moved and swapped out: who takes it up builds anew.
 """
 
 from __future__ import annotations
@@ -31,17 +32,10 @@ class Loading:
             objects.load(self._handle, self._image)
             return True
         if self._build is None:
-            self._build = tenant.lend(self._aside, build)
+            if tenant.build is not None and not tenant.build.done:
+                return False  # one that nobody wants any more is still under way
+            self._build = tenant.build = self._aside.start(build)
         if self._build is None or not self._build.done:
             return False
-        tenant.errand = None
         objects.adopt(self._handle, self._image, self._build)
         return True
-
-    def abandon(self) -> bool:
-        """Nobody wants it any more; False: its thread is still at it."""
-        if self._build is None:
-            return True
-        if self._build.done:
-            self._tenant.errand = None
-        return self._build.done

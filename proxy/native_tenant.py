@@ -353,8 +353,9 @@ class NativeTenant(Tenant):
 
     def let_go(self, timeout_s: float) -> bool:
         """False: the device, or a thread, is not done with it."""
-        if self.errand is not None and not self.errand.wait(timeout_s):
-            return False
+        for thread in (self.errand, self.build):
+            if thread is not None and not thread.wait(timeout_s):
+                return False
         if not self.library.tenant_close(self.at, int(timeout_s * 1e6)):
             return False
         self._objects.drop_out()

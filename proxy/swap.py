@@ -277,7 +277,7 @@ class Swap:
     def _finish(self, move: Move, tenants: list[NativeTenant]) -> None:
         self._moving_s += self._clock() - move.begun_s
         for tenant in move.tenants:
-            tenant.errand = None
+            tenant.take_back()
         try:
             assert move.errand is not None, "begun"
             move.errand.result()

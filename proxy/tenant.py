@@ -109,7 +109,9 @@ class Tenant(ABC):
         self.outbox = b""
         self.known = Known()
         self.redo: RedoLog | None = None
-        self.errand: Errand[Any] | None = None  # the one that has it, until its owner is told
+        self.errand: Errand[Any] | None = None  # that it is lent to, until it is taken back
+        self._stands = False  # for the errand
+        self.build: Errand[None] | None = None  # the newest of its programs, which leaves it alone
 
     # ---- what a kind of tenant does
 
@@ -138,14 +140,25 @@ class Tenant(ABC):
         """Of its buffers' bytes, those that are not on the device now."""
         return 0
 
-    def lend(self, aside: Aside, work: Callable[[], T]) -> Errand[T] | None:
-        """To a thread, of what stands still for so long; None: not now, ask again. Whoever asked
-        takes it back (`errand`) once it is done."""
+    def lend(self, aside: Aside, work: Callable[[], T], still: bool = False) -> Errand[T] | None:
+        """To a thread, one at a time; None: not now, ask again. Once it is done, and only then, who
+        asked takes it back. `still`: it drains, and stands still until then."""
         if self.errand is not None:
             return None
         errand = aside.start(work) if self.takes_threads else at_once(work)
         self.errand = errand
+        self._stands = still and errand is not None
         return errand
+
+    def take_back(self) -> None:
+        self.errand = None
+        self._stands = False
+
+    def go_on(self) -> None:
+        """It need not drain any more, but for a thread that has it."""
+        if not self._stands:
+            self.draining = False
+            self.touched()  # halting drained it: its worker may wait for that
 
     def acquire_fabric(self, anew: bool = False) -> bool:
         """True if a kernel may start now; see Fabric. Raises OverlayRejected."""

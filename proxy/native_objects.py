@@ -121,13 +121,13 @@ class NativeObjects(Holdings):
             )
         )
 
-    def read(self, handle: int, offset: int, nbytes: int) -> bytes:
+    def read(self, handle: int, offset: int, nbytes: int) -> bytearray:
         """Of a session that stands still, wherever it is. Raises HalError, OSError."""
         if (content := self.out.get(handle)) is not None:
-            return bytes(content.read(offset, nbytes))
+            return content.read(offset, nbytes)
         into = bytearray(nbytes)
         self.transfer(handle, offset, into, write=False)
-        return bytes(into)
+        return into
 
     def there(self) -> dict[int, int]:
         """Sizes of what has bytes of its own on the device."""

@@ -334,7 +334,7 @@ class NativeTenant(Tenant):
                 )
             )
 
-    def peek(self, handle: int, offset: int, nbytes: int) -> bytes:
+    def peek(self, handle: int, offset: int, nbytes: int) -> bytearray:
         return self._objects.read(handle, offset, nbytes)
 
     def undone(self) -> bytes:

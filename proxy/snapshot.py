@@ -69,7 +69,7 @@ def put_back(snapshot: Snapshot, tenant: Tenant) -> None:
     tenant.half.error = None if snapshot.error is None else from_wire(snapshot.error)
 
 
-Piece = Callable[[int, int, int], bytes]  # (buffer, offset, size) -> bytes
+Piece = Callable[[int, int, int], bytes | bytearray]  # (buffer, offset, size) -> bytes
 
 
 def halt(tenant: Tenant) -> bool:
@@ -122,7 +122,7 @@ def take(tenant: Tenant) -> tuple[Snapshot, Piece]:
 def piece_of(tenant: Tenant) -> Piece:
     """How to read its buffers while it stands still."""
 
-    def piece(buffer: int, offset: int, size: int) -> bytes:
+    def piece(buffer: int, offset: int, size: int) -> bytes | bytearray:
         return tenant.peek(buffer, offset, size)
 
     return piece

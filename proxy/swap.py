@@ -94,11 +94,11 @@ class Swap:
         self._clock = clock
         self._line: list[NativeTenant | Claim] = []
         self._claims: dict[object, Claim] = {}
-        self._came_s: dict[NativeTenant, float] = {}  # when it last got room
+        self._came_s: dict[NativeTenant, float] = {}  # when it last got room,
+        self._stays_s: dict[NativeTenant, float] = {}  # and until when it stays
         self._stuck: dict[NativeTenant, str] = {}  # cannot be moved, and why
         self._move: Move | None = None
-        self._exchange_s = 0.0  # what moving took for whoever came last,
-        self._moving_s = 0.0  # and so far for the first in line
+        self._moving_s = 0.0  # what moving took so far for the first in line
         self._lacks_bytes = 0  # that the driver did not give, whatever is counted
         self._again_s = 0.0  # nothing was to be done before
 
@@ -144,11 +144,12 @@ class Swap:
     def _look(self, tenants: list[NativeTenant]) -> None:
         """Who came, who went."""
         now, there, first = self._clock(), set(tenants), self._line[:1]
-        for known in (self._came_s, self._stuck):
-            for gone in known.keys() - there:
-                del known[gone]
+        for gone in self._came_s.keys() - there:
+            for known in (self._came_s, self._stays_s, self._stuck):
+                known.pop(gone, None)
         for tenant in tenants:
-            self._came_s.setdefault(tenant, now)
+            if tenant not in self._came_s:
+                self._came(tenant, 0.0)
             if tenant.words.waits == 1:
                 tenant.words.waits = 2
                 self._line.append(tenant)
@@ -189,10 +190,15 @@ class Swap:
 
     def _admit(self, first: NativeTenant, tenants: list[NativeTenant]) -> None:
         self._line.remove(first)
-        self._came_s[first] = self._clock()
-        self._exchange_s = self._moving_s or self._exchange_s
+        self._came(first, self._moving_s)
         self._turn_over(tenants)
         first.words.waits = 0
+
+    def _came(self, tenant: NativeTenant, moving_s: float) -> None:
+        now = self._clock()
+        self._came_s[tenant] = now
+        stay_s = max(self._least_stay_s, STAY_EXCHANGES * moving_s)
+        self._stays_s[tenant] = max(now + stay_s, self._stays_s.get(tenant, 0.0))
 
     def _give_up(self, first: NativeTenant | Claim, tenants: list[NativeTenant], why: str) -> None:
         """Others cannot be moved out, or not enough. What asks for more fails; what wants to come
@@ -237,8 +243,7 @@ class Swap:
         tenant = seat.tenant
         if tenant.errand is not None or tenant.draining:
             return False
-        stay_s = max(self._least_stay_s, STAY_EXCHANGES * self._exchange_s)
-        return self._clock() >= self._came_s[tenant] + stay_s
+        return self._clock() >= self._stays_s[tenant]
 
     def _move_out(self, leaving: list[NativeTenant], short: int) -> bool:
         going: list[Part] = []

@@ -245,7 +245,7 @@ class Tenant(ABC):
         """Commands to be done before those in the ring."""
 
     @abstractmethod
-    def peek(self, handle: int, offset: int, nbytes: int) -> bytes:
+    def peek(self, handle: int, offset: int, nbytes: int) -> bytes | bytearray:
         """Bytes of a buffer or image, of a session that stands still. Raises HalError."""
 
     @abstractmethod

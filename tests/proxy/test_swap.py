@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from opencl_records import Speaker
 from polling import polled
+from proxy_fleet import read_until
 
 from hal import list_devices, open_device
 from hal.errors import DeviceFault, OutOfMemory
 from hal.types import BufferArg, Grid, Handle, ProgramImage
 from proxy import operations, records
+from proxy.client import connect
+from proxy.control import Control
 from proxy.known import PIECE_BYTES
+from proxy.launcher import spawn
 from proxy.limits import Limits
 from proxy.loopback import Loopback
 from proxy.native_tenant import NativeTenant
@@ -34,6 +45,7 @@ kernel void blend(global uint *a, global const uint *b) {
 MIB = 1 << 20
 RGBA, UINT8, IMAGE2D, IMAGE1D_BUFFER = 0x10B5, 0x10DA, 0x10F1, 0x10F6
 Serve = Callable[..., Loopback]
+Words = npt.NDArray[np.uint32]
 
 
 def limits(device_bytes: int, swap_bytes: int = 1 << 30, swap_to: Path | None = None) -> Limits:
@@ -93,17 +105,26 @@ class Job:
 
     @property
     def expected(self) -> bytes:
+        """As the device itself computes it."""
+        data, nbytes, steps = self.data, self._nbytes, self.steps
         with open_device("opencl:0") as device:
             context = device.open_context()
             program = context.load(ProgramImage("opencl-c", BLEND.encode()))
-            buffers = [context.alloc(self._nbytes) for _ in self.data]
-            for buffer, each in zip(buffers, self.data, strict=True):
+            buffers = [context.alloc(nbytes) for _ in data]
+            for buffer, each in zip(buffers, data, strict=True):
                 context.write(buffer, each)
-            for _ in range(self.steps):
+            for _ in range(steps):
                 args = tuple(buffer.arg() for buffer in buffers)
-                context.launch(program, "blend", args, Grid((self._nbytes // 4,)))
+                context.launch(program, "blend", args, Grid((nbytes // 4,)))
                 buffers.reverse()
             return b"".join(context.read(buffer) for buffer in buffers)
+
+
+def blended(data: Words, steps: int) -> bytes:
+    a, b = data
+    for _ in range(steps):
+        a, b = b, a * np.uint32(1664525) + b + np.uint32(1013904223)
+    return a.tobytes() + b.tobytes()
 
 
 # ---- what programs see
@@ -316,6 +337,107 @@ def test_status_says_how_much_of_a_session_is_swapped_out(serve: Serve) -> None:
     sessions = operations.Status(loop.server, "1").poll()["sessions"]
     found = {each["name"]: (each["buffer_bytes"], each["out_bytes"]) for each in sessions}
     assert found == {"a": (2 * MIB, 2 * MIB), "b": (2 * MIB, 0)}
+
+
+# ---- a driver that has less than it says
+
+CREATE_BUFFER, RELEASE_MEMORY = 14, 18  # in the dispatch table
+CREATE = ctypes.CFUNCTYPE(
+    ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_size_t, ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_int32),
+)  # fmt: skip
+RELEASE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
+
+
+@pytest.fixture
+def scarce() -> Iterator[None]:
+    """PoCL's buffers take 2 MiB together at most."""
+    if "opencl:0" not in {info.uri for info in list_devices()}:
+        pytest.skip("opencl:0 is not present")
+    with open_device("opencl:0") as device:
+        handle = ctypes.c_void_p(device.native_handle)
+        table = ctypes.cast(handle, ctypes.POINTER(ctypes.POINTER(ctypes.c_void_p))).contents
+    before = table[CREATE_BUFFER], table[RELEASE_MEMORY]
+    assert before[0] and before[1]
+    create, release = CREATE(before[0]), RELEASE(before[1])
+    sizes: dict[int, int] = {}
+
+    def created(context: int, flags: int, nbytes: int, data: int, error: Any) -> int | None:
+        if sum(sizes.values()) + nbytes > 2 * MIB:
+            error[0] = -4
+            return None
+        made = create(context, flags, nbytes, data, error)
+        sizes[made] = nbytes
+        return int(made)
+
+    def released(memory: int) -> int:
+        sizes.pop(memory, None)
+        return int(release(memory))
+
+    ours = CREATE(created), RELEASE(released)
+    table[CREATE_BUFFER], table[RELEASE_MEMORY] = (
+        ctypes.cast(each, ctypes.c_void_p).value for each in ours
+    )
+    yield
+    table[CREATE_BUFFER], table[RELEASE_MEMORY] = before
+
+
+def test_what_the_driver_does_not_give_is_made_room_for(scarce: None, serve: Serve) -> None:
+    loop = serve(limits(8 * MIB))
+    jobs = [Job(loop, name, seed) for seed, name in enumerate("abc")]
+    for job in jobs:
+        job.step()
+    for job in jobs:
+        assert job.found == blended(job.data, job.steps)
+    large = Speaker(loop, "large")
+    large.buffer(2 * MIB + 1)
+    with pytest.raises(OutOfMemory):
+        large.done()
+    jobs[0].step()
+    assert jobs[0].found == blended(jobs[0].data, 2)
+
+
+# ---- processes
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from proxy.client import connect
+with connect("opencl:0", Path(sys.argv[1])) as device, device.open_context() as context:
+    buffer = context.alloc(1 << 20)
+    context.write(buffer, bytes(range(256)) * 4096)
+    context.finish()
+    print("there", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_worker_that_is_killed_while_it_is_swapped_out_leaves_nothing(root: Path) -> None:
+    if "opencl:0" not in {info.uri for info in list_devices()}:
+        pytest.skip("opencl:0 is not present")
+    server = spawn("opencl:0", root, tied=True, core="native", limits=limits(MIB))
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(root)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        read_until(worker, "there")
+        control = Control(root, "opencl:0")
+        with connect("opencl:0", root) as device, device.open_context() as context:
+            buffer = context.alloc(MIB)
+            context.write(buffer, b"abcd" * (MIB // 4))
+            context.finish()
+            sessions = {each.worker_pid: each.out_bytes for each in control.status().sessions}
+            assert sessions == {worker.pid: MIB, os.getpid(): 0}
+            worker.kill()
+            give_up = time.monotonic() + 20
+            while len(control.status().sessions) > 1:
+                assert time.monotonic() < give_up
+                time.sleep(0.02)
+            assert context.read(buffer) == b"abcd" * (MIB // 4)
+    finally:
+        worker.kill()
+        worker.communicate()
+        server.stop()
 
 
 # ---- any order of things

@@ -49,7 +49,7 @@ class Job:
         """A pass over all of its memory."""
         for buffer in self.buffers:
             args = (buffer.arg(), ScalarArg.u32(turns))
-            self.context.launch(self.program, "spin", args, Grid((buffer.nbytes // 4,)))
+            self.context.launch(self.program, "spin", args, Grid((buffer.size_bytes // 4,)))
 
     def close(self) -> None:
         self.context.close()

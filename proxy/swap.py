@@ -31,7 +31,7 @@ ASKED_S = 1.0  # who does not ask any more for room has gone
 AGAIN_S = 1.0  # until what failed is tried again
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Claim:
     """Room that somebody wants before it makes a session here."""
 
@@ -183,7 +183,7 @@ class Swap:
         short = max(short, self._lacks_bytes)
         if short > 0:
             return self._make_room(first, short, tenants)
-        if words.out_bytes:
+        if first.objects.out:
             return self._bring_back(first)
         self._admit(first, tenants)
         return True
@@ -264,6 +264,9 @@ class Swap:
             except OutOfMemory:
                 self._lacks_bytes = content.nbytes
                 break
+            except HalError as error:
+                first.lost = f"what was swapped out cannot be brought back: {error}"
+                return True
             coming.append(Part(first, handle, content.nbytes, content))
         return bool(coming) and self._begin(Move(coming, out=False))
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ from proxy.limits import Limits
 from proxy.loopback import Loopback
 from proxy.native_tenant import NativeTenant
 from proxy.swap import Plenty, Swap
+from proxy.swap_space import SwapSpace
 
 BLEND = """
 kernel void blend(global uint *a, global const uint *b) {
@@ -266,6 +268,35 @@ def test_a_session_that_ends_while_its_bytes_move_leaves_nothing(serve: Serve) -
     loop.server._look_around()
     assert swap_of(loop)._space.used_bytes == 0
     assert swap_of(loop).free_bytes == 0
+
+
+def test_sessions_that_are_not_moved_go_on_while_bytes_move(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, gate = serve(limits(5 * MIB)), threading.Event()
+    idle, busy, large = Job(loop, "idle", 1), Job(loop, "busy", 2), Speaker(loop, "large")
+    put = SwapSpace.put
+
+    def gated(space: SwapSpace, data: memoryview) -> object:
+        assert gate.wait(60.0)
+        return put(space, data)
+
+    monkeypatch.setattr(SwapSpace, "put", gated)
+    busy.speaker.done()
+    idle.speaker.done()
+    busy.step()
+    busy.speaker.done()
+    large.buffer(2 * MIB)
+    while swap_of(loop)._move is None:
+        loop._idle(0, 0.001)
+    for _ in range(20):
+        busy.step()
+        busy.speaker.done()
+    assert out_bytes(loop) == {"idle": 0, "busy": 0, "large": 0}
+    gate.set()
+    large.done()
+    assert out_bytes(loop) == {"idle": MIB, "busy": 0, "large": 0}
+    assert busy.found == busy.expected and idle.found == idle.expected
 
 
 def test_a_swapped_session_is_stored_from_where_its_bytes_are(serve: Serve, tmp_path: Path) -> None:

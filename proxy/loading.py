@@ -32,7 +32,7 @@ class Loading:
             objects.load(self._handle, self._image)
             return True
         if self._build is None:
-            if tenant.build is not None and not tenant.build.done:
+            if tenant.builds:
                 return False  # one that nobody wants any more is still under way
             self._build = tenant.build = self._aside.start(build)
         if self._build is None or not self._build.done:

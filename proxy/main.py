@@ -108,6 +108,10 @@ def main(argv: list[str] | None = None) -> int:
     if given.tied_to is not None:
         threading.Thread(target=_watch, args=(server, given.tied_to), daemon=True).start()
     server.run()
+    if not server.builds.close(0.0):  # a compiler, whose library the end of a process tears down
+        sys.stderr.write("stopped while a program was being built\n")
+        sys.stderr.flush()
+        os._exit(0)
     return 0
 
 

@@ -190,7 +190,7 @@ class Server:
         """Let the engine serve everybody until it needs this loop again."""
         tenants = [served.tenant for served in self.served.values()]
         waits = bool(self._operations) or self.room.waited_for
-        if waits or any(tenant.asked != tenant.replied for tenant in tenants):
+        if waits or any(tenant.asked != tenant.replied and not tenant.builds for tenant in tenants):
             limit_s = min(limit_s, PUMP_S)
         self._serve_natively(engine, self._seen[0], limit_s)
 

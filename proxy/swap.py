@@ -58,6 +58,10 @@ class Move:
         self.errand: Errand[None] | None = None
         self.begun_s = 0.0
 
+    @property
+    def done(self) -> bool:
+        return self.errand is not None and self.errand.done
+
     def copy(self) -> None:
         """In a thread. Raises HalError, OSError, MemoryError."""
         for part in self.parts:
@@ -106,13 +110,14 @@ class Swap:
 
     @property
     def waited_for(self) -> bool:
-        return bool(self._line) or self._move is not None
+        """It is to be asked soon. A thread that moves bytes rings when it is done."""
+        return bool(self._line) and (self._move is None or self._move.done)
 
     def poll(self) -> bool:
         """A bit more; True if something changed."""
         tenants = self._tenants()
         if self._move is not None:
-            if self._move.errand is None or not self._move.errand.done:
+            if not self._move.done:
                 return False
             move, self._move = self._move, None
             self._finish(move, tenants)

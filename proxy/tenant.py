@@ -140,6 +140,11 @@ class Tenant(ABC):
         """Of its buffers' bytes, those that are not on the device now."""
         return 0
 
+    @property
+    def builds(self) -> bool:
+        """A thread is at a program of it, which rings when it is done."""
+        return self.build is not None and not self.build.done
+
     def lend(self, aside: Aside, work: Callable[[], T], still: bool = False) -> Errand[T] | None:
         """To a thread, one at a time; None: not now, ask again. Once it is done, and only then, who
         asked takes it back. `still`: it drains, and stands still until then."""

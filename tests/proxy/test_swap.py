@@ -94,6 +94,7 @@ class Job:
         self._program = self.speaker.program(BLEND)
         self._buffers = [self.speaker.buffer(each) for each in self.data]
         self.steps = 0
+        self.speaker.done()
 
     def step(self) -> None:
         a, b = (BufferArg(Handle(buffer)) for buffer in self._buffers)
@@ -219,7 +220,7 @@ def test_without_room_to_swap_out_an_allocation_fails_and_nobody_else_notices(
 
 def test_images_and_what_lies_over_buffers_come_back_too(serve: Serve) -> None:
     loop = serve(limits(2 * MIB))
-    speaker, other = Speaker(loop, "job"), Job(loop, "other", 4)
+    speaker = Speaker(loop, "job")
     rng = np.random.default_rng(5)
     data, pixels = rng.bytes(4096), rng.bytes(4 * 16 * 8)
     under, flat, over = speaker.buffer(data), speaker.handle(), speaker.handle()
@@ -231,6 +232,7 @@ def test_images_and_what_lies_over_buffers_come_back_too(serve: Serve) -> None:
     speaker.arena[: len(pixels)] = pixels
     speaker.put(records.WriteImage(flat, 0, 0, 0, 16, 8, 1, len(pixels), 0))
     speaker.done()
+    other = Job(loop, "other", 4)
     other.speaker.done()
     assert out_bytes(loop)["job"] == 4096 + len(pixels)
     speaker.put(records.FillImage(over, 1, 0, 0, 1, 1, 1, bytes(16)))

@@ -29,6 +29,7 @@ STAY_QUANTA = 4  # of the device's slices: who came in stays for so long at leas
 STAY_EXCHANGES = 4  # and for so many times what moving took: a fifth of the time goes to that
 ASKED_S = 1.0  # who does not ask any more for room has gone
 AGAIN_S = 1.0  # until what failed is tried again
+PATIENCE_S = 30.0  # for memory that sessions have which are neither here yet nor gone
 
 
 @dataclass(slots=True, eq=False)
@@ -105,6 +106,7 @@ class Swap:
         self._moving_s = 0.0  # what moving took so far for the first in line
         self._lacks_bytes = 0  # that the driver did not give, whatever is counted
         self._again_s = 0.0  # nothing was to be done before
+        self._patient_until_s = 0.0  # for memory of sessions that come and go
 
     # ---- asked by the server's loop
 
@@ -132,6 +134,8 @@ class Swap:
         claim.nbytes, claim.asked_s = nbytes, self._clock()
         if claim not in self._line:
             self._line.append(claim)
+            if self._line[0] is claim:
+                self._turn_over(self._tenants())
         fits = nbytes <= self.free_bytes
         if not (claim.hopeless or (fits and self._line[0] is claim and self._move is None)):
             return False
@@ -163,13 +167,14 @@ class Swap:
                 del self._claims[whose]
                 self._line.remove(claim)
         self._line = [each for each in self._line if isinstance(each, Claim) or each in there]
-        if first and self._line[:1] != first:
+        if self._line[:1] != first:
             self._turn_over(tenants)
 
     def _turn_over(self, tenants: list[NativeTenant]) -> None:
         """Another is the first in line."""
         self._moving_s = 0.0
         self._lacks_bytes = 0
+        self._patient_until_s = self._clock() + PATIENCE_S
         for tenant in tenants:
             tenant.words.held = 0
 
@@ -229,6 +234,9 @@ class Swap:
         seats = [seat for seat in seats if seat.nbytes > 0 and seat.tenant not in self._stuck]
         leaving = chosen([seat for seat in seats if self._may_go(seat)], short)
         if not leaving and sum(seat.nbytes for seat in seats) < short:
+            hidden = self._coming_and_going(tenants)
+            if hidden > 0 and self._clock() < self._patient_until_s:
+                return False
             self._give_up(first, tenants, "no others can be moved out")
             return True
         for seat in seats:
@@ -236,6 +244,12 @@ class Swap:
         if not leaving or any(seat.tenant.words.flights for seat in leaving):
             return False
         return self._move_out([seat.tenant for seat in leaving], short)
+
+    def _coming_and_going(self, tenants: list[NativeTenant]) -> int:
+        """Bytes of sessions that are being made from checkpoints, or that the device is not done
+        with: they go soon, or can be moved soon."""
+        there = sum(tenant.words.used_bytes - tenant.words.out_bytes for tenant in tenants)
+        return self._engine.used_bytes - there
 
     def _seat(self, tenant: NativeTenant) -> Seat[NativeTenant]:
         words = tenant.words

@@ -331,6 +331,24 @@ def test_a_swapped_session_is_stored_from_where_its_bytes_are(serve: Serve, tmp_
     assert other.found == other.expected
 
 
+def test_an_allocation_waits_for_memory_of_a_session_that_may_not_come(
+    serve: Serve, tmp_path: Path
+) -> None:
+    source, target = serve(limits(2 * MIB)), serve(limits(2 * MIB), "native:1")
+    Job(source, "job", 1, MIB // 2)
+    ask = {"session": "job", "store": str(tmp_path), "timeout_s": 20}
+    cut = polled(operations.begin(source.server, "1", ask | {"do": "snapshot"}))["checkpoint"]
+    request = ask | {"do": "prepare", "checkpoint": cut}
+    polled(operations.begin(target.server, "2", request))
+    other = Speaker(target, "other")
+    other.buffer(2 * MIB)
+    for _ in range(20):
+        target._idle(0, 0.001)
+    assert tenant_of(target, "other").words.waits
+    operations.begin(target.server, "3", ask | {"do": "unprepare"}).poll()
+    other.done()
+
+
 def test_bytes_swapped_to_a_folder_are_files_that_go_with_them(
     serve: Serve, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hal.context import Device
 from hal.errors import HalError, Unsupported, UsageError
-from proxy import desk
+from proxy import desk, leftovers
 from proxy.aside import Aside
 from proxy.automatic import Automatic
 from proxy.calls import Calls
@@ -133,7 +133,7 @@ class Server:
             )
         self._look_at = self._sweep_at = 0.0
         self._seen: list[int] = []
-        self._clear_leftovers()
+        leftovers.sort(self)
         if self._engine is not None:
             values = self._engine.values() + self._limits.values()
             write_atomically(self.paths.opencl_values, values)
@@ -399,49 +399,10 @@ class Server:
                 "server first (kill it, or Ctrl-C where it runs), or serve by another --name"
             ) from None
 
-    def _clear_leftovers(self) -> None:
-        """Of a server that died here: its sessions are lost, and their workers should know."""
-        gone = ServerGone(f"the server of {self.paths.name} died; this is another")
-        for folder in (self.paths.sessions, self.paths.incoming):
-            for path in folder.iterdir():
-                with suppress(ProxyError, OSError):  # not a session file, or of another release
-                    segment = Segment.open(path)
-                    if self._redo(path, segment) or self._is_new(path, segment):
-                        continue
-                    if segment[Line.STATE] == State.SUSPENDED:  # its checkpoint stands
-                        path.rename(parked(self.paths.root) / path.name)
-                        continue
-                    refuse(segment, gone)
-                discard(path)
-        for path in self.paths.redo.iterdir():
-            if path.name not in self.redoing:
-                discard(path)
-        for path in self.paths.control.iterdir():
-            discard(path)
-
-    def _redo(self, path: Path, segment: Segment) -> bool:
-        """True if the session's end is decided: it is being redone, or was told why not."""
-        worker = ProcessId(segment[Line.CLIENT_PID], segment[Line.CLIENT_START])
-        if path.parent != self.paths.sessions or not Redo.is_possible(segment):
-            return False
-        if segment[Line.STATE] == State.ENDED or not worker.is_alive():
-            return False
-        try:
-            redo = Redo(self, path, segment)
-        except ServerGone as error:
-            segment[Line.RECOVERABLE] = 0
-            refuse(segment, error)
-            discard(path)
-            return True
-        self.redoing[path.name] = redo
+    def take_up(self, redo: Redo) -> None:
+        """A session whose server died: redone while others are served."""
+        self.redoing[redo.name] = redo
         self._operations.append(redo)
-        return True
-
-    def _is_new(self, path: Path, segment: Segment) -> bool:
-        """True if its worker has just put it down: it is accepted in its turn."""
-        worker = ProcessId(segment[Line.CLIENT_PID], segment[Line.CLIENT_START])
-        is_put_down = path.parent == self.paths.incoming and segment[Line.STATE] == State.NEW
-        return is_put_down and worker.is_alive()
 
     def resumed(self, tenant: Tenant, record: str, store: str) -> None:
         """A session goes on here from this checkpoint, which stays its asker's."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
+import mmap
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -27,7 +30,7 @@ from proxy_fleet import read_until
 from hal import list_devices, open_device
 from hal.errors import DeviceFault, OutOfMemory
 from hal.types import BufferArg, Grid, Handle, ProgramImage
-from proxy import operations, records
+from proxy import operations, records, rendezvous
 from proxy.client import connect
 from proxy.control import Control
 from proxy.known import PIECE_BYTES
@@ -35,6 +38,7 @@ from proxy.launcher import spawn
 from proxy.limits import Limits
 from proxy.loopback import Loopback
 from proxy.native_tenant import NativeTenant
+from proxy.segment import Line, Segment
 from proxy.swap import Plenty, Swap
 from proxy.swap_space import SwapSpace
 
@@ -240,6 +244,65 @@ def test_images_and_what_lies_over_buffers_come_back_too(serve: Serve) -> None:
     speaker.put(records.CopyImageToBuffer(flat, back, 0, 0, 0, 16, 8, 1, 0))
     assert speaker.bytes_of(back, len(pixels)) == pixels
     assert speaker.bytes_of(under, 4096) == data[:4] + bytes(4) + data[8:]
+    assert other.found == other.expected
+
+
+PLACES, PLACE = 1 << 16, struct.Struct("<QQQQ")  # native/heap.hpp
+HEAP_FIRST = PLACES * PLACE.size
+
+
+@pytest.fixture
+def heap(monkeypatch: pytest.MonkeyPatch) -> Iterator[mmap.mmap]:
+    """What the worker of the session that begins next shares with its server."""
+    size = HEAP_FIRST + 8 * MIB
+    fd = os.memfd_create("heap", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, size)
+    fcntl.fcntl(fd, 1033, 1 | 2 | 4)  # ADD_SEALS: SEAL, SHRINK, GROW
+    sign = rendezvous._sign
+
+    def and_offer(segment: Segment) -> None:
+        segment[Line.HEAP_FD], segment[Line.HEAP_BYTES] = fd + 1, size
+        segment[Line.HEAP_INODE], segment[Line.HEAP] = os.fstat(fd).st_ino, 1
+        sign(segment)
+        monkeypatch.undo()
+
+    monkeypatch.setattr(rendezvous, "_sign", and_offer)
+    with mmap.mmap(fd, size) as memory:
+        yield memory
+    os.close(fd)
+
+
+def test_shared_buffers_are_none_of_the_devices_memory_and_never_leave(
+    serve: Serve, heap: mmap.mmap
+) -> None:
+    loop = serve(limits(2 * MIB))
+    speaker = Speaker(loop, "job")
+    tenant, room = tenant_of(loop, "job"), swap_of(loop)
+    if tenant.heap is None:
+        pytest.skip("the device does not work in the host's memory")
+    shared = [speaker.handle() for _ in range(3)]
+    for index, handle in enumerate(shared):
+        at = HEAP_FIRST + index * MIB
+        PLACE.pack_into(heap, handle % PLACES * PLACE.size, handle, at, 0, 0)
+        heap[at : at + MIB] = bytes([index + 1]) * MIB
+        speaker.put(records.Alloc(handle, MIB, 15))
+    own = speaker.buffer(b"own." * (MIB // 4))
+    speaker.done()
+    assert (tenant.words.used_bytes, room._engine.used_bytes) == (4 * MIB, MIB)
+    assert tenant.objects.there() == {own: MIB}
+    assert tenant.objects.device_bytes(tenant.objects.log) == MIB
+
+    other = Job(loop, "other", 4)
+    assert out_bytes(loop) == {"job": MIB, "other": 0}
+    assert room._engine.used_bytes == 2 * MIB
+    assert not any(tenant.library.evict(tenant.at, handle) for handle in shared)
+    speaker.put(records.Copy(own, 0, shared[0], 0, 4), records.Free(shared[2]))
+    for index, handle in enumerate(shared[:2]):
+        expected = bytes([index + 1]) * MIB
+        assert speaker.bytes_of(handle, MIB) == (b"own." + expected[4:] if not index else expected)
+    assert heap[HEAP_FIRST : HEAP_FIRST + 5] == b"own.\1"
+    assert tenant.words.used_bytes == 3 * MIB
+    assert speaker.bytes_of(own, MIB) == b"own." * (MIB // 4)
     assert other.found == other.expected
 
 

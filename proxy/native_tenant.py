@@ -271,7 +271,7 @@ class NativeTenant(Tenant):
 
     def publish(self) -> None:
         if self.words.dirty:
-            self.take_commands(0)
+            self._turn(0)  # no turn of the session's, in which it may open its heap
 
     def touched(self) -> None:
         self.words.dirty = 1
@@ -293,7 +293,7 @@ class NativeTenant(Tenant):
         super().keep(log)
 
     def comes_to_rest(self) -> bool:
-        self.take_commands(0)
+        self._turn(0)
         if (fault := self.fault) is not None:
             raise fault  # nothing of it can be trusted
         if self.words.flights or not (self.heap is None or self.heap.is_still):

@@ -7,6 +7,7 @@ import fcntl
 import mmap
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from hal.types import BufferArg, Grid, Handle, ProgramImage
 from proxy import operations, records, rendezvous
 from proxy.client import connect
 from proxy.control import Control
+from proxy.info import read_info
 from proxy.known import PIECE_BYTES
 from proxy.launcher import spawn
 from proxy.limits import Limits
@@ -552,6 +555,43 @@ def test_a_worker_that_is_killed_while_it_is_swapped_out_leaves_nothing(root: Pa
         worker.kill()
         worker.communicate()
         server.stop()
+
+
+@pytest.mark.parametrize("checkpoint_every_s", [None, 0.2])
+def test_sessions_that_were_swapped_out_are_redone_by_turns_when_their_server_is_killed(
+    root: Path, tmp_path: Path, checkpoint_every_s: float | None
+) -> None:
+    """From their beginning, or from checkpoints."""
+    if "opencl:0" not in {info.uri for info in list_devices()}:
+        pytest.skip("opencl:0 is not present")
+    server = spawn(
+        "opencl:0", root, tied=True, core="native", limits=limits(3 * MIB), restarts=2,
+        checkpoint_every_s=checkpoint_every_s, store=tmp_path,
+    )  # fmt: skip
+    control = Control(root, "opencl:0")
+    with ExitStack() as opened:
+        held = []
+        for number in range(3):
+            device = opened.enter_context(connect("opencl:0", root, session=f"job-{number}"))
+            context = opened.enter_context(device.open_context())
+            buffers = [context.alloc(MIB) for _ in range(2)]
+            for index, buffer in enumerate(buffers):
+                context.write(buffer, bytes([number, index]) * (MIB // 2))
+            context.finish()
+            held.append((context, buffers))
+        assert sum(each.out_bytes for each in control.status().sessions) >= 3 * MIB
+        give_up = time.monotonic() + 20
+        while checkpoint_every_s and len(list(tmp_path.glob("records/*"))) < 3:
+            assert time.monotonic() < give_up
+            time.sleep(0.02)
+        info = read_info(server.paths.info)
+        assert info is not None
+        os.kill(info.pid, signal.SIGKILL)
+        for number, (context, buffers) in enumerate(held):
+            for index, buffer in enumerate(buffers):
+                assert context.read(buffer) == bytes([number, index]) * (MIB // 2)
+        assert sum(each.out_bytes for each in control.status().sessions) >= 3 * MIB
+    server.stop()
 
 
 # ---- any order of things

@@ -271,7 +271,7 @@ class NativeTenant(Tenant):
 
     def publish(self) -> None:
         if self.words.dirty:
-            self._turn(0)  # no turn of the session's, in which it may open its heap
+            self._turn(0)
 
     def touched(self) -> None:
         self.words.dirty = 1

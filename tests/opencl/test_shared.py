@@ -153,7 +153,7 @@ def test_a_huge_buffer_costs_what_is_touched_of_it(machine: Machine) -> None:
     program.ends()
 
 
-def test_what_a_session_may_not_have_is_refused(tmp_path: Path) -> None:
+def test_what_a_session_may_not_have_is_refused_when_it_is_made(tmp_path: Path) -> None:
     root = Path(tempfile.mkdtemp(prefix="haltere-t-", dir="/dev/shm"))
     limits = Limits(session_bytes=1 << 20)
     server = spawn("opencl:0", root, tied=True, limits=limits)
@@ -458,20 +458,25 @@ def logged() -> Iterator[Path]:
 
 
 def test_what_was_mapped_before_the_redo_log_began_is_redone(logged: Path, tmp_path: Path) -> None:
-    server = spawn("opencl:0", logged, tied=True)
-    machine = Machine(logged, (server.paths.name,))
+    plain = spawn("opencl:0", logged, "plain", tied=True)
+    server = spawn(
+        "opencl:0", logged, "logged", tied=True, checkpoint_every_s=1000.0, store=tmp_path
+    )
+    machine = Machine(logged, ("plain",))
     program = Program(machine, "redone")
     try:
         program.does("make", "a", 1000)
         program.does("write", "a", 5)
         assert program.does("map", "a") == "heap"
         program.does("set", "a", 250)
-        record = Control(logged, server.paths.name).suspend("redone", tmp_path)
-        server.stop()
-        server = spawn("opencl:0", logged, tied=True, checkpoint_every_s=1000.0, store=tmp_path)
-        Control(logged, server.paths.name).resume("redone", record, tmp_path)
+        programs.halt(logged, "redone", tmp_path)
+        assert programs.resume(logged, "redone", "logged") == [("redone", "logged")]
+        machine = Machine(logged, ("logged",))
         segment = header(machine, "redone")
-        assert segment[Line.RECOVERABLE]
+        give_up = time.monotonic() + TIMEOUT_S
+        while not segment[Line.RECOVERABLE]:
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
         assert not is_open(segment)
         program.does("set", "a", 500)
         program.does("unmap", "a")
@@ -480,7 +485,9 @@ def test_what_was_mapped_before_the_redo_log_began_is_redone(logged: Path, tmp_p
         program.does("write", "b", 9)
         assert program.does("read", "a") == "15 18 21"
         server.kill()
-        server = spawn("opencl:0", logged, tied=True, checkpoint_every_s=1000.0, store=tmp_path)
+        server = spawn(
+            "opencl:0", logged, "logged", tied=True, checkpoint_every_s=1000.0, store=tmp_path
+        )
         assert program.does("map", "a") == "elsewhere"
         program.does("unmap", "a")
         assert program.does("read", "a") == "15 18 21"
@@ -488,4 +495,5 @@ def test_what_was_mapped_before_the_redo_log_began_is_redone(logged: Path, tmp_p
         assert header(machine, "redone")[Line.HEAP] == 0
     finally:
         program.process.kill()
+        plain.stop()
         server.stop()

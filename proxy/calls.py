@@ -14,8 +14,10 @@ from collections.abc import Callable
 from hal.errors import DeviceTimeout, HalError, StateError, UsageError
 from hal.types import Overlay, ProgramImage, Seq
 from proxy import pending, records, wire
+from proxy.aside import Aside
 from proxy.bundles import unpack_overlay
 from proxy.errors import RemoteProtocolError, to_record
+from proxy.loading import Loading
 from proxy.pending import SavedState
 from proxy.records import Clock, Done, Reply
 from proxy.segment import Line
@@ -26,8 +28,16 @@ INBOX_BYTES = 1 << 30  # bounds what one call can carry: overlays and states are
 
 
 class Calls:
-    def __init__(self, tenant: Tenant, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        tenant: Tenant,
+        builds: Aside | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`builds`: where programs are built; None: here, while everybody waits."""
         self._tenant = tenant
+        self._builds = builds
+        self._loading: tuple[records.Load, Loading] | None = None
         self._clock = clock
         self._deadline: float | None = None  # of a call that waits
         self._wanted: Overlay | None = None  # of a configure that waits: large, so unpacked once
@@ -71,6 +81,8 @@ class Calls:
     def _do(self, call: records.Record) -> Done | Clock | None:
         """The answer, None if the call must wait."""
         tenant = self._tenant
+        if self._loading is not None and self._loading[0] != call:
+            self._loading = None  # its worker died, and another asks for something else
         match call:
             case records.Append():
                 if call.first:
@@ -119,12 +131,20 @@ class Calls:
 
     def _load(self, call: records.Load) -> Done | None:
         tenant = self._tenant
-        image = ProgramImage(call.format, bytes(tenant.inbox), call.options)
         if tenant.fault is not None:
             raise tenant.fault
-        if image.format == "overlay" and not tenant.acquire_fabric():
+        if call.format == "overlay" and not tenant.acquire_fabric():
             return None
-        tenant.objects.load(call.program, image)
+        if self._loading is None:
+            image = ProgramImage(call.format, bytes(tenant.inbox), call.options)
+            self._loading = call, Loading(tenant, call.program, image, self._builds)
+        try:
+            if not self._loading[1].poll():
+                return None
+        except BaseException:
+            self._loading = None
+            raise
+        self._loading = None
         return Done(0)
 
     def _configure(self, call: records.Configure) -> Done | None:

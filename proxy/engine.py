@@ -1,7 +1,7 @@
 """The server's native half, through ctypes: `native/engine.*.so`, see native/engine.cpp.
 
 Everything here is thin: names, types, and failures as exceptions. Calls into the library let other
-Python threads run. One thread uses one engine.
+Python threads run. One thread uses one engine, but for what is said to be of any thread.
 """
 
 from __future__ import annotations
@@ -53,6 +53,14 @@ class Words(ctypes.Structure):
     dirty: int
     overdue: int
     changes: int
+    held: int
+    out_bytes: int
+    waits: int
+    wanted_bytes: int
+    insists: int
+    driver_full: int
+    active_ns: int
+    shared_bytes: int
     _fields_ = tuple((name, _u64) for name in __annotations__)
 
 
@@ -78,6 +86,8 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "engine_close": (None, (_at,)),
     "engine_shares": (_bool, (_at,)),
     "engine_set": (None, (_at, _u64, _u64)),
+    "engine_share": (None, (_at, _u64, _u64)),
+    "engine_used": (_u64, (_at,)),
     "engine_switches": (_u64, (_at,)),
     "engine_values": (_bool, (_at,)),
     "serve": (_int, (_at, _at, _u64, _at, ctypes.c_uint32, _u64)),
@@ -95,7 +105,8 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "tenant_clock": (_bool, (_at, _u64, _at)),
     "tenant_clocks": (_bool, (_at,)),
     "tenant_know": (None, (_at, _text, _u64)),
-    "load": (_bool, (_at, _u64, _text, _text, _u64, _text)),
+    "build": (_bool, (_at, _text, _text, _u64, _text)),
+    "adopt": (_bool, (_at, _u64)),
     "kernels": (_bool, (_at, _u64)),
     "build_log": (_bool, (_at, _u64)),
     "alloc": (_bool, (_at, _u64, _u64, _u64)),
@@ -103,10 +114,13 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "create_sampler": (_bool, (_at, _at)),
     "transfer": (_bool, (_at, _u64, _u64, _u64, _at, _int)),
     "tenant_begin": (None, (_at,)),
+    "evict": (_int, (_at, _u64)),
+    "restore": (_bool, (_at, _u64)),
     "forget": (_bool, (_at, _u64, _u64)),
     "changed": (_u64, (_at, _u64)),
     "count_writes": (None, (_at,)),
     "in_heap": (_bool, (_at, _u64)),
+    "finds": (_bool, (_at, _u64, _u64)),
     "highest": (None, (_at, _at, _int)),
     "live": (_u64, (_at, _at, _u64)),
     "recode": (_bool, (_text, _u64)),
@@ -180,6 +194,15 @@ class Engine:
 
     def set(self, quantum_s: float, watchdog_s: float) -> None:
         self.library.engine_set(self.at, int(quantum_s * 1e6), int(watchdog_s * 1e6))
+
+    def share(self, there_bytes: int, there_or_out_bytes: int) -> None:
+        """What all sessions may have, at most: on the device at a time, and with what is out."""
+        self.library.engine_share(self.at, there_bytes, there_or_out_bytes)
+
+    @property
+    def used_bytes(self) -> int:
+        """On the device, of all sessions."""
+        return int(self.library.engine_used(self.at))
 
     @property
     def switches(self) -> int:

@@ -88,8 +88,9 @@ def spawn(
         command += ["--core", core]
     if limits is not None:
         command += ["--quantum-ms", str(limits.quantum_ms), "--kernel-s", str(limits.kernel_s)]
-        if limits.session_bytes is not None:
-            command += ["--session-bytes", str(limits.session_bytes)]
+        for name_of in ("session_bytes", "device_bytes", "swap_bytes", "swap_to"):
+            if (bound := getattr(limits, name_of)) is not None:
+                command += [f"--{name_of.replace('_', '-')}", str(bound)]
     if checkpoint_every_s is not None:
         command += ["--checkpoint-every", str(checkpoint_every_s)]
     if store:

@@ -46,6 +46,13 @@ def main(argv: list[str] | None = None) -> int:
     limits.add_argument("--quantum-ms", type=float, default=QUANTUM_MS, help="slice; 0: none")
     limits.add_argument("--kernel-s", type=float, default=KERNEL_S, help="watchdog; 0: none")
     limits.add_argument("--session-bytes", type=int, help="of the device's memory, a session")
+    limits.add_argument("--device-bytes", type=int, help="of it, all sessions (default: all of it)")
+    limits.add_argument(
+        "--swap-bytes",
+        type=int,
+        help="of all sessions, there and swapped out (default: half of the host's; 0: none)",
+    )
+    limits.add_argument("--swap-to", type=Path, help="folder to swap out to (default: memory)")
     parser.add_argument(
         "--checkpoint-every",
         type=float,
@@ -87,7 +94,14 @@ def main(argv: list[str] | None = None) -> int:
             given.reattach_s,
             quantum_cycles=given.quantum_cycles,
             core=given.core,
-            limits=Limits(given.quantum_ms, given.kernel_s, given.session_bytes),
+            limits=Limits(
+                given.quantum_ms,
+                given.kernel_s,
+                given.session_bytes,
+                given.device_bytes,
+                given.swap_bytes,
+                given.swap_to,
+            ),
             checkpoint_every_s=given.checkpoint_every,
             store=given.store or "",
             redo=given.redo,
@@ -105,6 +119,10 @@ def main(argv: list[str] | None = None) -> int:
     if given.tied_to is not None:
         threading.Thread(target=_watch, args=(server, given.tied_to), daemon=True).start()
     server.run()
+    if not server.builds.close(0.0):  # a compiler, whose library the end of a process tears down
+        sys.stderr.write("stopped while a program was being built\n")
+        sys.stderr.flush()
+        os._exit(0)
     return 0
 
 

@@ -1,8 +1,7 @@
 """A session served by the native engine: records are taken, checked and done in C++.
 
 Python asks for what is rare: calls, snapshots, restores, the end. What both know of a session are
-the words of `engine.Words`; what lives is the engine's knowledge, what programs were made of is
-kept here.
+the words of `engine.Words`; `native_objects` is what it holds on the device.
 """
 
 from __future__ import annotations
@@ -10,25 +9,20 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 
-import numpy as np
-
 from hal.errors import DeviceFault, DeviceTimeout, HalError, StateError
-from hal.types import ProgramImage
-from proxy import engine as native
 from proxy import records, wire
 from proxy.engine import Engine, Words
-from proxy.errors import AnyError, RemoteProtocolError, to_record
+from proxy.errors import AnyError, to_record
 from proxy.fabric import Fabric
 from proxy.heap import Heap
 from proxy.limits import Limits
+from proxy.native_objects import NativeChanges, NativeObjects
 from proxy.pending import Pending
 from proxy.redo_log import RedoLog
-from proxy.replay import BufferEntry, ImageEntry, ReplayLog
 from proxy.ring import Consumer
 from proxy.segment import Line, Segment
 from proxy.session import Flight, ServerHalf
-from proxy.store.runs import room
-from proxy.tenant import Holdings, Tenant
+from proxy.tenant import Tenant
 
 DRIVEN = 64  # records taken at once of a session that is redone
 LAST_TIMEOUT_S = 10.0  # of a server that stops: a kernel that still runs then is abandoned
@@ -94,121 +88,10 @@ class NativeHalf:
             )
 
 
-class NativeChanges:
-    """The engine's count as `known.ChangeCount`: each command that may write counts."""
-
-    def __init__(self, tenant: NativeTenant) -> None:
-        self._tenant = tenant
-
-    @property
-    def count(self) -> int:
-        return self._tenant.words.changes
-
-    def newest(self, buffer: int) -> int:
-        return int(self._tenant.library.changed(self._tenant.at, buffer))
-
-
-class NativeObjects(Holdings):
-    def __init__(self, tenant: NativeTenant) -> None:
-        self.hoisted = set()
-        self._tenant = tenant
-        self._library = tenant.library
-        self._images: dict[int, ProgramImage] = {}
-
-    @property
-    def log(self) -> ReplayLog:
-        log = ReplayLog()
-        loaded = {}
-        for found in self._live():
-            handle = found.handle
-            if found.kind == native.BUFFER:
-                log.buffers[handle] = BufferEntry(found.nbytes, found.values[0])
-            elif found.kind == native.IMAGE:
-                log.images[handle] = ImageEntry(found.nbytes, records.CreateImage(*found.values))
-            elif found.kind == native.SAMPLER:
-                log.samplers[handle] = records.CreateSampler(*found.values[:4])
-            else:
-                loaded[handle] = self._images[handle]
-        self._images = log.programs = loaded
-        log.highest_buffer, log.highest_program, log.highest_sampler = self._highest()
-        return log
-
-    @property
-    def highest(self) -> int:
-        return max(self._highest())
-
-    def load(self, handle: int, image: ProgramImage) -> None:
-        payload, options = image.payload, image.options.encode()
-        if b"\0" in options:
-            raise RemoteProtocolError("build options with a zero byte")
-        self._library.check(
-            self._library.load(
-                self._tenant.at, handle, image.format.encode(), payload, len(payload), options
-            )
-        )
-        self._images[handle] = image
-
-    def kernels(self, program: int) -> bytes:
-        self._library.check(self._library.kernels(self._tenant.at, program))
-        return self._library.taken()
-
-    def build_log(self, program: int) -> bytes:
-        self._library.check(self._library.build_log(self._tenant.at, program))
-        return self._library.taken()
-
-    def adapt(self, log: ReplayLog) -> None:
-        library, at = self._library, self._tenant.at
-        wanted = {native.PROGRAM: set(log.programs), native.SAMPLER: set(log.samplers)}
-        memory = log.buffers.keys() | log.images.keys()
-        have = self._live()
-        for found in have:
-            if found.handle not in wanted.get(found.kind, memory):
-                library.check(library.forget(at, found.kind, found.handle))
-        samplers = {found.handle for found in have if found.kind == native.SAMPLER}
-        for handle, sampler in log.samplers.items():
-            if handle not in samplers:
-                library.check(library.create_sampler(at, _values(sampler)))
-        there = {found.handle for found in have if found.kind in (native.BUFFER, native.IMAGE)}
-        for handle in sorted(memory - there):
-            if (entry := log.buffers.get(handle)) is not None:
-                library.check(library.alloc(at, handle, entry.nbytes, entry.usage))
-            else:
-                image = log.images[handle].made
-                if image.buffer and image.buffer not in log.buffers:
-                    raise StateError(f"image {handle} lies in a buffer that was freed: not movable")
-                library.check(library.create_image(at, _values(image)))
-
-    def fill(self, handle: int, offset: int, data: memoryview) -> None:
-        self._tenant.transfer(handle, offset, data, write=True)
-
-    def is_shared(self, handle: int) -> bool:
-        return bool(self._library.in_heap(self._tenant.at, handle))
-
-    def settle(self) -> None:
-        """Each transfer is done when it returns."""
-
-    def complete(self, log: ReplayLog) -> None:
-        highest = (log.highest_buffer, log.highest_program, log.highest_sampler)
-        self._library.highest(self._tenant.at, (ctypes.c_uint64 * 3)(*highest), 1)
-
-    def _live(self) -> list[native.Live]:
-        """In creation order."""
-        room = self._library.live(self._tenant.at, None, 0)
-        found = (native.Live * room)()
-        self._library.live(self._tenant.at, found, room)
-        return sorted(found, key=lambda live: live.handle)
-
-    def _highest(self) -> tuple[int, int, int]:
-        found = (ctypes.c_uint64 * 3)()
-        self._library.highest(self._tenant.at, found, 0)
-        return found[0], found[1], found[2]
-
-
-def _values(record: records.CreateImage | records.CreateSampler) -> ctypes.Array[ctypes.c_uint64]:
-    return (ctypes.c_uint64 * len(record))(*record)
-
-
 class NativeTenant(Tenant):
+    takes_threads = True
+    lost = ""  # why it cannot go on
+
     def __init__(
         self,
         engine: Engine,
@@ -243,7 +126,7 @@ class NativeTenant(Tenant):
         if self.heap is not None:
             self.library.tenant_heap(self.at, self.heap.address, self.heap.nbytes)
         self.half = NativeHalf(self)
-        self._objects = NativeObjects(self)
+        self._objects = NativeObjects(self.library, self.at)
         self._last_seq = 0
         self._backlog: list[Pending] = []
 
@@ -338,6 +221,19 @@ class NativeTenant(Tenant):
     def epoch(self, epoch: int) -> None:
         self.words.epoch = epoch
 
+    @property
+    def out_bytes(self) -> int:
+        return self.words.out_bytes
+
+    @property
+    def there_bytes(self) -> int:
+        """Of the device's memory, that it has now."""
+        return self.words.used_bytes - self.words.out_bytes - self.words.shared_bytes
+
+    @property
+    def has_records(self) -> bool:
+        return self.segment[Line.HEAD] != self.words.tail or bool(self.words.backlog)
+
     # ---- the server calls these
 
     def take_commands(self, limit: int) -> bool:
@@ -354,6 +250,8 @@ class NativeTenant(Tenant):
             raise self.library.failure()
         if turn == _STALE:
             self.check_epoch()
+        if self.lost:
+            raise DeviceFault(f"session {self.name!r}: {self.lost}")
         if self.words.overdue:
             raise DeviceFault(
                 f"session {self.name!r}: the device has been at {self._culprit()} for more than "
@@ -395,7 +293,7 @@ class NativeTenant(Tenant):
         super().keep(log)
 
     def comes_to_rest(self) -> bool:
-        self.take_commands(0)
+        self._turn(0)
         if (fault := self.fault) is not None:
             raise fault  # nothing of it can be trusted
         if self.words.flights or not (self.heap is None or self.heap.is_still):
@@ -405,7 +303,7 @@ class NativeTenant(Tenant):
 
     @property
     def changes(self) -> NativeChanges:
-        return NativeChanges(self)
+        return NativeChanges(self.library, self.at, self.words)
 
     @property
     def device_ns(self) -> int:
@@ -454,17 +352,7 @@ class NativeTenant(Tenant):
             )
 
     def peek(self, handle: int, offset: int, nbytes: int) -> memoryview:
-        into = room(nbytes)
-        self.transfer(handle, offset, into, write=False)
-        return into
-
-    def transfer(self, handle: int, offset: int, data: memoryview, write: bool) -> None:
-        if not data.nbytes:
-            return
-        at = np.frombuffer(data, np.uint8).ctypes.data
-        self.library.check(
-            self.library.transfer(self.at, handle, offset, data.nbytes, at, int(write))
-        )
+        return self._objects.read(handle, offset, nbytes)
 
     def undone(self) -> bytes:
         segment = self.segment
@@ -488,9 +376,13 @@ class NativeTenant(Tenant):
             _leaving.append(self)
 
     def let_go(self, timeout_s: float) -> bool:
-        """False: the device is not done with it."""
+        """False: the device, or a thread, is not done with it."""
+        for thread in (self.errand, self.build):
+            if thread is not None and not thread.wait(timeout_s):
+                return False
         if not self.library.tenant_close(self.at, int(timeout_s * 1e6)):
             return False
+        self._objects.drop_out()
         self.segment.close()
         if self.heap is not None:
             self.heap.close()

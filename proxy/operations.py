@@ -93,6 +93,7 @@ def _session(served: Served) -> Reply:
         "waiting_bytes": tenant.segment[Line.HEAD] - tenant.tail,
         "buffers": len(log.buffers),
         "buffer_bytes": log.total_bytes,
+        "out_bytes": tenant.out_bytes,
         "overlay": None if tenant.overlay is None else tenant.overlay.digest,
         "kernel_in_flight": tenant.half.kernel_in_flight,
         "halted": tenant.halted,

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 from hal.errors import HalError, StateError, Unsupported, UsageError
 from proxy import checkpoint
+from proxy.aside import Aside
 from proxy.checkpoint import Checkpoint
 from proxy.desk import Reply
 from proxy.errors import CheckpointRefused
 from proxy.known import CHUNK_BYTES, PIECE_BYTES
+from proxy.loading import Loading
 from proxy.paths import checked_name
 from proxy.rendezvous import session_file
 from proxy.segment import Line, Segment
@@ -32,6 +34,8 @@ SLICE_S = 0.01  # other sessions wait for so long at most, and for one more piec
 SETTLE_RUNS = 4  # uploads that may be under way: each holds up to CHUNK_BYTES
 PREPARED_S = 600.0  # what nobody came for is dropped
 
+Steps = Iterator[bool]  # a bit of work each; True: there is nothing to do until a thread is done
+
 
 class Prepared:
     """A tenant that serves nobody yet, whose objects are those of its session at a checkpoint."""
@@ -40,26 +44,30 @@ class Prepared:
         self.tenant = tenant
         self.touched_at = time.monotonic()
         self.uploaded_bytes = 0
+        self.nbytes = 0  # on the device
         self.busy = False  # an operation is at it
         self._pieces: dict[int, list[str]] = {}
 
-    def become(self, wanted: Checkpoint) -> Iterator[None]:
-        """Make the objects those of `wanted`, a bit at each step. Raises HalError and
+    def become(self, wanted: Checkpoint, builds: Aside | None) -> Steps:
+        """Make the objects those of `wanted`; `builds`: see Loading. Raises HalError and
         CheckpointRefused; what is here then is of no use."""
         tenant, objects, log = self.tenant, self.tenant.objects, wanted.snapshot.log
         loaded = set(objects.log.programs)
         objects.adapt(log)
+        self.nbytes = objects.device_bytes(log)
         yield from self._upload(wanted)
         for handle, image in log.programs.items():
             if handle not in loaded:
-                objects.load(handle, image)
-                yield
+                loading = Loading(tenant, handle, image, builds)
+                while not loading.poll():
+                    yield True
+                yield False
         objects.complete(log)
         count = tenant.changes.count
         for handle, digests in wanted.pieces.items():
             tenant.known.restored(handle, digests, count)
 
-    def _upload(self, wanted: Checkpoint) -> Iterator[None]:
+    def _upload(self, wanted: Checkpoint) -> Steps:
         before, self._pieces = self._pieces, {}  # nothing is known of it until all is here
         todo = []
         for handle, digests in wanted.pieces.items():
@@ -71,7 +79,7 @@ class Prepared:
         for (handle, offset, _), data in zip(todo, contents, strict=True):
             self.tenant.objects.fill(handle, offset, data)
             self.uploaded_bytes += data.nbytes
-            yield
+            yield False
         self._pieces = wanted.pieces
 
 
@@ -106,7 +114,7 @@ class Prepare:
                 "loaded in a session's turn; suspend and resume"
             )
         self._held = ExitStack()
-        self._steps: Iterator[None] | None = None
+        self._steps: Steps | None = None
         self._before = 0
 
     def poll(self) -> Reply | None:
@@ -118,20 +126,21 @@ class Prepare:
                 if hold(self._held, self._store.reading(), self._deadline) is None:
                     return None
                 prepared = self._one_for(self._checkpoint.snapshot.position.nonce)
+                log, objects = self._checkpoint.snapshot.log, prepared.tenant.objects
+                missing = objects.device_bytes(log) - prepared.nbytes
+                if missing > self._server.room.free_bytes:
+                    raise Unsupported(
+                        f"{self._server.paths.name} has no room to prepare for {self._name!r}: "
+                        "others are swapped out once it comes; suspend and resume"
+                    )
                 prepared.busy = True
                 self._before = prepared.uploaded_bytes
-                self._steps = prepared.become(self._checkpoint)
+                self._steps = prepared.become(self._checkpoint, self._server.builds)
             if prepared is None:
                 raise UsageError(f"what was prepared for {self._name!r} is gone: begin anew")
             prepared.touched_at = time.monotonic()
-            until = time.monotonic() + SLICE_S
-            for count, _ in enumerate(self._steps):
-                late = time.monotonic() >= until
-                if late or count % SETTLE_RUNS == 0:
-                    prepared.tenant.objects.settle()
-                if late:
-                    return None
-            prepared.tenant.objects.settle()
+            if not go_on(self._steps, prepared.tenant):
+                return None
         except Exception:
             self._held.close()
             drop_prepared(self._server, self._name)
@@ -159,6 +168,19 @@ class Prepare:
         prepared = Prepared(self._server.open_tenant(self._name, segment, ServerHalf(), 0))
         self._server.prepared[self._name] = prepared
         return prepared
+
+
+def go_on(steps: Steps, tenant: Tenant) -> bool:
+    """For a while; True if there is nothing left to do. Raises what a step raises."""
+    until = time.monotonic() + SLICE_S
+    for count, waits in enumerate(steps):
+        late = waits or time.monotonic() >= until
+        if late or count % SETTLE_RUNS == 0:
+            tenant.objects.settle()
+        if late:
+            return False
+    tenant.objects.settle()
+    return True
 
 
 class Unprepare:

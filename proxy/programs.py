@@ -34,6 +34,7 @@ class Found:
     state: str  # running, idle, halted, orphaned
     buffers: int
     buffer_bytes: int
+    out_bytes: int = 0  # of them, swapped out of the device's memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,7 @@ def _served(root: Path) -> list[Found]:
                         state,
                         each.buffers,
                         each.buffer_bytes,
+                        each.out_bytes,
                     )
                 )
     return found

@@ -9,7 +9,7 @@ the dead server left them: the worker saw a stall. Anything else ends the sessio
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from proxy.calls import Calls
 from proxy.checkpoint import Checkpoint
 from proxy.desk import Reply
 from proxy.errors import AnyError, ProxyError, ReplayDiverged, ServerGone, StoreBusy
-from proxy.prepare import Prepared, check_part
+from proxy.prepare import Prepared, Steps, check_part
 from proxy.redo_log import Begun, Entry, Kind, RedoLog, read
 from proxy.ring import Producer
 from proxy.segment import ERROR_AT, ERROR_BYTES, Line, Segment, State, refuse
@@ -61,7 +61,8 @@ class Redo:
         self.name = path.name
         self._log_path = server.paths.redo / self.name
         self._segment = segment
-        self._tenant: Tenant | None = None
+        self.tenant: Tenant | None = None
+        self.goes_on = False  # all is restored, and being done again
         self._scratch = server.paths.incoming / f".{self.name}.redo"
         try:
             found = read(self._log_path)
@@ -102,8 +103,8 @@ class Redo:
 
     def give_up(self, reason: AnyError) -> None:
         self._server.redoing.pop(self.name, None)
-        if self._tenant is not None:
-            self._tenant.release()
+        if self.tenant is not None:
+            self.tenant.release()
         for path in (self._path, self._scratch, self._log_path):
             path.unlink(missing_ok=True)
         self._segment[Line.RECOVERABLE] = 0
@@ -117,9 +118,9 @@ class Redo:
 
     # ---- doing it again
 
-    def _redo(self) -> Iterator[bool]:
-        """True: there is nothing to do in this turn."""
+    def _redo(self) -> Steps:
         number = yield from self._restore()
+        self.goes_on = True
         tenant, scratch = self._opened(), self._opened().segment
         put = Producer(scratch.ring, scratch.cell(Line.HEAD), scratch.cell(Line.TAIL))
         delivered = {e.number: e.payload for e in self._entries if e.kind == Kind.READ}
@@ -151,8 +152,8 @@ class Redo:
         self._take_over(tenant, undelivered, delivered.keys())
 
     def _opened(self) -> Tenant:
-        assert self._tenant is not None, "restored first"
-        return self._tenant
+        assert self.tenant is not None, "restored first"
+        return self.tenant
 
     def _restore(self) -> Generator[bool, None, int]:
         """The record at which the log begins."""
@@ -178,25 +179,26 @@ class Redo:
         scratch = Segment.create(self._scratch, *sizes)
         self._scratch.unlink()
         scratch[Line.HEAD] = scratch[Line.TAIL] = tail
-        self._tenant = self._server.open_tenant(self.name, scratch, half, tail)
-        return self._tenant
+        self.tenant = self._server.open_tenant(self.name, scratch, half, tail)
+        return self.tenant
 
-    def _recreate(self, found: Checkpoint) -> Iterator[bool]:
-        shot = found.snapshot
+    def _recreate(self, found: Checkpoint) -> Steps:
+        server, shot = self._server, found.snapshot
         position = shot.position
         if (position.session, position.nonce) != (self.name, self._segment[Line.NONCE]):
             raise ReplayDiverged(f"checkpoint {found.id} is of another session")
-        check_part(self._server, found)
+        check_part(server, found)
         tenant = self._open(snapshot.half_of(shot), position.tail)
         tenant.weight = position.weight
         tenant.overlay = shot.overlay
         while tenant.overlay is not None and not tenant.acquire_fabric():
             yield True
-        for _ in Prepared(tenant).become(found):
-            yield False
+        while not server.room.has_room(self, tenant.objects.device_bytes(shot.log)):
+            yield True
+        yield from Prepared(tenant).become(found, server.builds)
         snapshot.put_back(shot, tenant)
 
-    def _step(self) -> Iterator[bool]:
+    def _step(self) -> Steps:
         tenant = self._opened()
         tenant.drive()
         if tenant.segment[Line.ERRORS]:
@@ -207,21 +209,21 @@ class Redo:
             )
         yield False
 
-    def _until(self, line: Line, number: int) -> Iterator[bool]:
+    def _until(self, line: Line, number: int) -> Steps:
         segment, stalled_at = self._opened().segment, time.monotonic() + STALL_S
         while segment[line] < number:
             if time.monotonic() > stalled_at:
                 raise DeviceTimeout(f"record {number} was not done again in {STALL_S} s")
             yield from self._step()
 
-    def _call(self, tenant: Tenant, entry: Entry) -> Iterator[bool]:
+    def _call(self, tenant: Tenant, entry: Entry) -> Steps:
         call = wire.decode(entry.record)[1]
         if isinstance(call, records.Append):
             if call.first:
                 tenant.inbox.clear()
             tenant.inbox += entry.payload
             return
-        calls = Calls(tenant)
+        calls = Calls(tenant, self._server.builds)
         try:
             while not calls.redo(call):
                 tenant.drive()

@@ -17,7 +17,7 @@ from proxy.errors import CheckpointRefused
 from proxy.info import running_servers
 from proxy.liveness import ProcessId
 from proxy.paths import checked_name, parked
-from proxy.prepare import Prepared, check_part
+from proxy.prepare import Prepared, Steps, check_part, go_on
 from proxy.rendezvous import suspended_file
 from proxy.ring import Producer
 from proxy.segment import Line, Segment
@@ -47,7 +47,8 @@ class Resume:
         self._check()
         self._tenant: Tenant | None = None
         self._prepared: Prepared | None = None
-        self._uploaded_bytes = 0
+        self._before = 0  # bytes that were uploaded when it was prepared
+        self._steps: Steps | None = None
         self._held = ExitStack()
         self._is_held = False
 
@@ -65,8 +66,8 @@ class Resume:
                 if time.monotonic() < self._deadline:
                     return None
                 raise DeviceTimeout(f"{self._server.paths.name}: the fabric did not become free")
-            before = 0 if self._prepared is None else self._prepared.uploaded_bytes
-            self._recreate(tenant)
+            if not self._recreate(tenant):
+                return None
             self._take_over(tenant)
         except Exception:
             self._held.close()
@@ -78,7 +79,7 @@ class Resume:
         return {
             "epoch": tenant.epoch,
             "issued": tenant.half.issued,
-            "uploaded_bytes": self._uploaded_bytes - before,
+            "uploaded_bytes": self._filled.uploaded_bytes - self._before,
             "resumed_at": time.monotonic(),
         }
 
@@ -180,12 +181,21 @@ class Resume:
             segment.arena[offset : offset + len(data)] = data
         return segment
 
-    def _recreate(self, tenant: Tenant) -> None:
-        prepared = self._prepared or Prepared(tenant)
-        for _ in prepared.become(self._checkpoint):
-            pass
-        self._uploaded_bytes = prepared.uploaded_bytes
+    def _recreate(self, tenant: Tenant) -> bool:
+        """A bit more; True once all is here. Who got the fabric for it does it in one go."""
+        if self._steps is None:
+            self._filled = self._prepared or Prepared(tenant)
+            wanted = tenant.objects.device_bytes(self._checkpoint.snapshot.log)
+            missing = wanted - self._filled.nbytes
+            if missing > 0 and not self._server.room.has_room(self, missing):
+                return False
+            self._before = self._filled.uploaded_bytes
+            self._steps = self._filled.become(self._checkpoint, self._server.builds)
+        while not go_on(self._steps, tenant):
+            if tenant.overlay is None:
+                return False
         snapshot.put_back(self._checkpoint.snapshot, tenant)
+        return True
 
     def _take_over(self, tenant: Tenant) -> None:
         """The rename out of `parked` is the claim: of many servers one succeeds. It overwrites

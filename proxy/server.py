@@ -19,7 +19,8 @@ from pathlib import Path
 
 from hal.context import Device
 from hal.errors import HalError, Unsupported, UsageError
-from proxy import desk
+from proxy import desk, leftovers
+from proxy.aside import Aside
 from proxy.automatic import Automatic
 from proxy.calls import Calls
 from proxy.doorbell import fence, sleep_on_any
@@ -38,6 +39,7 @@ from proxy.hal_tenant import HalTenant
 from proxy.info import ServerInfo, read_info
 from proxy.limits import Limits
 from proxy.liveness import LifeLock, ProcessId
+from proxy.loading import MAX_BUILDS
 from proxy.native_tenant import LAST_TIMEOUT_S, NativeTenant, reap
 from proxy.operations import Operation, begin
 from proxy.paths import ServerPaths, checked_name, discard, parked, write_atomically
@@ -46,6 +48,7 @@ from proxy.redo import Redo
 from proxy.segment import Line, Segment, State, refuse
 from proxy.session import ServerHalf
 from proxy.store import Address, Step, Store
+from proxy.swap import Plenty, Swap, shared
 from proxy.tenant import Tenant
 
 CORES = ("native", "python")
@@ -53,6 +56,7 @@ BATCH = 64  # commands of one session in a turn
 PUMP_S = 0.001  # wait for the device while only one session has work there
 SHARED_PUMP_S = 0.0002  # when several have
 IDLE_S = 0.25  # longest sleep: how soon a dead worker is noticed
+MAX_STORED = 2  # checkpoints that are being stored at once
 MAX_SESSIONS = 120  # futex_waitv takes 128 words
 SWEEP_S = 10.0  # how often to look for suspended sessions whose worker died
 REATTACH_S = 120.0  # a durable session is kept for so long after its worker died
@@ -61,9 +65,9 @@ REATTACH_S = 120.0  # a durable session is kept for so long after its worker die
 class Served:
     """A tenant and what the server keeps beside it."""
 
-    def __init__(self, tenant: Tenant, path: Path) -> None:
+    def __init__(self, tenant: Tenant, path: Path, builds: Aside) -> None:
         self.tenant = tenant
-        self.calls = Calls(tenant)
+        self.calls = Calls(tenant, builds)
         self.path = path
         self.orphaned_at: float | None = None
 
@@ -119,9 +123,17 @@ class Server:
             else None
         )
         self._page = desk.ServerPage(self.paths)
+        self.builds = Aside(self._page.bell.ring, MAX_BUILDS)
+        self.storing = Aside(self._page.bell.ring, MAX_STORED)
+        self.room: Swap | Plenty = Plenty()
+        if self._engine is not None:
+            memory_bytes = device.info.caps.memory_bytes
+            self.room = shared(
+                self._engine, memory_bytes, self._limits, name, self._page.bell.ring, self._movable
+            )
         self._look_at = self._sweep_at = 0.0
         self._seen: list[int] = []
-        self._clear_leftovers()
+        leftovers.sort(self)
         if self._engine is not None:
             values = self._engine.values() + self._limits.values()
             write_atomically(self.paths.opencl_values, values)
@@ -153,6 +165,7 @@ class Server:
         self.fabric.new_round()
         if self._engine is not None:
             progress |= self._serve_natively(self._engine, seen[0])
+        progress |= self.room.poll()
         for served in tuple(self.served.values()):
             try:
                 if served.tenant.segment[Line.CLOSED]:
@@ -194,7 +207,8 @@ class Server:
     def _rest_natively(self, engine: Engine, limit_s: float) -> None:
         """Let the engine serve everybody until it needs this loop again."""
         tenants = [served.tenant for served in self.served.values()]
-        if self._operations or any(tenant.asked != tenant.replied for tenant in tenants):
+        waits = bool(self._operations) or self.room.waited_for
+        if waits or any(tenant.asked != tenant.replied and not tenant.builds for tenant in tenants):
             limit_s = min(limit_s, PUMP_S)
         self._serve_natively(engine, self._seen[0], limit_s)
 
@@ -213,6 +227,12 @@ class Server:
             limits = self._limits
             return NativeTenant(self._engine, name, segment, self.fabric, half, tail, limits)
         return HalTenant(name, segment, self.fabric, half, tail)
+
+    def _movable(self) -> list[NativeTenant]:
+        """Sessions whose memory may be wanted for others, and that may want some of others."""
+        found = [served.tenant for served in self.served.values()]
+        found += [redo.tenant for redo in self.redoing.values() if redo.goes_on and redo.tenant]
+        return [tenant for tenant in found if isinstance(tenant, NativeTenant)]
 
     def _look_around(self) -> bool:
         progress = False
@@ -288,7 +308,7 @@ class Server:
             segment[Line.HEAP] = 0
         segment[Line.STATE] = State.RUNNING
         segment.event.ring()
-        self.served[tenant.name] = Served(tenant, path)
+        self.served[tenant.name] = Served(tenant, path, self.builds)
 
     def session(self, name: str) -> Served:
         """Raises UsageError."""
@@ -379,49 +399,10 @@ class Server:
                 "server first (kill it, or Ctrl-C where it runs), or serve by another --name"
             ) from None
 
-    def _clear_leftovers(self) -> None:
-        """Of a server that died here: its sessions are lost, and their workers should know."""
-        gone = ServerGone(f"the server of {self.paths.name} died; this is another")
-        for folder in (self.paths.sessions, self.paths.incoming):
-            for path in folder.iterdir():
-                with suppress(ProxyError, OSError):  # not a session file, or of another release
-                    segment = Segment.open(path)
-                    if self._redo(path, segment) or self._is_new(path, segment):
-                        continue
-                    if segment[Line.STATE] == State.SUSPENDED:  # its checkpoint stands
-                        path.rename(parked(self.paths.root) / path.name)
-                        continue
-                    refuse(segment, gone)
-                discard(path)
-        for path in self.paths.redo.iterdir():
-            if path.name not in self.redoing:
-                discard(path)
-        for path in self.paths.control.iterdir():
-            discard(path)
-
-    def _redo(self, path: Path, segment: Segment) -> bool:
-        """True if the session's end is decided: it is being redone, or was told why not."""
-        worker = ProcessId(segment[Line.CLIENT_PID], segment[Line.CLIENT_START])
-        if path.parent != self.paths.sessions or not Redo.is_possible(segment):
-            return False
-        if segment[Line.STATE] == State.ENDED or not worker.is_alive():
-            return False
-        try:
-            redo = Redo(self, path, segment)
-        except ServerGone as error:
-            segment[Line.RECOVERABLE] = 0
-            refuse(segment, error)
-            discard(path)
-            return True
-        self.redoing[path.name] = redo
+    def take_up(self, redo: Redo) -> None:
+        """A session whose server died: redone while others are served."""
+        self.redoing[redo.name] = redo
         self._operations.append(redo)
-        return True
-
-    def _is_new(self, path: Path, segment: Segment) -> bool:
-        """True if its worker has just put it down: it is accepted in its turn."""
-        worker = ProcessId(segment[Line.CLIENT_PID], segment[Line.CLIENT_START])
-        is_put_down = path.parent == self.paths.incoming and segment[Line.STATE] == State.NEW
-        return is_put_down and worker.is_alive()
 
     def resumed(self, tenant: Tenant, record: str, store: str) -> None:
         """A session goes on here from this checkpoint, which stays its asker's."""
@@ -442,6 +423,7 @@ class Server:
             self._automatic.forget_gone()
         for redo in tuple(self.redoing.values()):
             redo.give_up(ServerGone(f"the server of {self.paths.name} was stopped"))
+        self.storing.close(LAST_TIMEOUT_S)
         for name in tuple(self.prepared):
             drop_prepared(self, name)
         self.paths.info.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hal.errors import DeviceTimeout, StateError, UsageError
 from proxy import checkpoint, snapshot
+from proxy.aside import Errand
 from proxy.desk import Reply
 from proxy.errors import StoreBusy
 from proxy.gather import gather
@@ -70,15 +71,20 @@ class Suspend:
         self._held = ExitStack()
         self._batch: Batch | None = None
         self._sweep: Sweep | None = None
+        self._storing: Errand[Reply] | None = None
         self._halted_at: float | None = None  # it was told to stand still; this system's clock
 
     def poll(self) -> Reply | None:
+        if self._sweep is not None and self._sweep.is_with_a_thread:
+            return None
+        if self._storing is not None and not self._storing.done:
+            return None
         served = self._server.served.get(self._name)
         try:
             answer = self._poll(self._server.session(self._name))
         except Exception as error:
             if served is not None:
-                served.tenant.draining = False
+                served.tenant.go_on()
             self._held.close()
             if isinstance(error, OSError):
                 raise StateError(
@@ -98,9 +104,11 @@ class Suspend:
                 return None
         tenant = served.tenant
         if self._sweep is None:
-            self._sweep = Sweep(tenant, self._batch, ahead=not self._release)
+            self._sweep = Sweep(tenant, self._batch, not self._release, self._server.storing)
         if self._sweep.tenant is not tenant:
             raise UsageError(f"session {self._name!r} was begun anew while it was being stored")
+        if self._storing is not None:
+            return self._stored(served, self._storing)
         stands = self._sweep.poll() if not self._sweep.done else self._halt(tenant)
         if not stands and not in_time:
             raise DeviceTimeout(
@@ -113,33 +121,44 @@ class Suspend:
             return None
         if self._halted_at is None or not stands:
             return None
-        return self._store_it(served, self._batch, self._sweep)
+        self._storing = self._begin_to_store(tenant, self._batch, self._sweep)
+        if self._storing is None or not self._storing.done:
+            return None
+        return self._stored(served, self._storing)
 
     def _halt(self, tenant: Tenant) -> bool:
         self._halted_at = self._halted_at or time.monotonic()
-        return snapshot.halt(tenant)
+        return snapshot.halt(tenant) and tenant.errand is None
 
-    def _store_it(self, served: Served, batch: Batch, sweep: Sweep) -> Reply:
-        tenant = served.tenant
+    def _begin_to_store(self, tenant: Tenant, batch: Batch, sweep: Sweep) -> Errand[Reply] | None:
         tenant.publish()
         shot, piece = snapshot.take(tenant)
         sizes = dict(shot.log.contents())
-        found = gather(sizes, piece, tenant.known, tenant.changes, batch)
-        record = checkpoint.write(shot, found.pieces, batch)
-        answer = {
-            "checkpoint": record,
-            "issued": tenant.half.issued,
-            "epoch": tenant.epoch,
-            "buffer_bytes": shot.log.total_bytes,
-            "read_bytes": sweep.read_bytes + found.read_bytes,
-            "changed_bytes": sweep.changed_bytes + found.changed_bytes,
-            "last_bytes": found.changed_bytes,  # of them, while the session stood still
-            "stored_bytes": batch.stored_bytes,
-            "halted_at": self._halted_at,
-        }
+
+        def store() -> Reply:
+            found = gather(sizes, piece, tenant.known, tenant.changes, batch)
+            record = checkpoint.write(shot, found.pieces, batch)
+            return {
+                "checkpoint": record,
+                "issued": shot.position.issued,
+                "epoch": shot.position.epoch,
+                "buffer_bytes": shot.log.total_bytes,
+                "read_bytes": sweep.read_bytes + found.read_bytes,
+                "changed_bytes": sweep.changed_bytes + found.changed_bytes,
+                "last_bytes": found.changed_bytes,  # of them, while the session stood still
+                "stored_bytes": batch.stored_bytes,
+                "halted_at": self._halted_at,
+            }
+
+        return tenant.lend(self._server.storing, store, still=True)
+
+    def _stored(self, served: Served, storing: Errand[Reply]) -> Reply:
+        tenant = served.tenant
+        tenant.take_back()
+        answer = storing.result()
         if self._release:
-            self._park(served, record)
-        tenant.draining = False
+            self._park(served, answer["checkpoint"])
+        tenant.go_on()
         return answer
 
     def _park(self, served: Served, record: str) -> None:

@@ -9,8 +9,10 @@ what a pass leaves is what the session wrote to while it lasted.
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from proxy import snapshot
+from proxy.aside import Aside, Errand
 from proxy.gather import Found, Where, not_fresh, put, read
 from proxy.known import CHUNK_BYTES
 from proxy.store import Batch
@@ -21,54 +23,90 @@ WORTH_BYTES = 8 * SLICE_CHUNKS * CHUNK_BYTES  # less is read while the checkpoin
 
 
 class Sweep:
-    def __init__(self, tenant: Tenant, batch: Batch, ahead: bool) -> None:
-        """Not `ahead`: nothing is read, for the session is wanted off its device soon."""
+    def __init__(self, tenant: Tenant, batch: Batch, ahead: bool, aside: Aside) -> None:
+        """Not `ahead`: nothing is read, for the session is wanted off its device soon. `aside`:
+        where it is done, if the session's device allows that."""
         self.tenant = tenant
         self._batch = batch
+        self._aside = aside
         self._left: list[Where] = []
         if ahead and not tenant.stops_anywhere:
             sizes = dict(tenant.objects.log.contents())
             wanted = not_fresh(sizes, tenant.known, tenant.changes, batch)
             if sum(size for _, _, size in wanted) >= WORTH_BYTES:
                 self._left = wanted[::-1]
+        self._reading: Errand[list[Found]] | None = None
         self._found: list[Found] = []
-        self._took_s = 0.0
+        self._putting: Errand[tuple[int, int]] | None = None
+        self._begun_s = self._took_s = 0.0
         self._go_on_at = 0.0
         self.read_bytes = 0
         self.changed_bytes = 0
 
     @property
     def done(self) -> bool:
-        return not self._left and not self._found
+        return not (self._left or self._found or self._reading or self._putting)
+
+    @property
+    def is_with_a_thread(self) -> bool:
+        return any(each is not None and not each.done for each in (self._reading, self._putting))
 
     def poll(self) -> bool:
         """A bit more; False while it waits for the session to stand still. Raises HalError,
         OSError; the caller lets the session go on then."""
-        if self._found:
-            self._put()
+        if self._reading is not None:
+            self._read(self._reading)
+        elif self._putting is not None:
+            self._put(self._putting)
+        elif self._found:
+            self._begin_to_put()
         elif time.monotonic() >= self._go_on_at:
-            return self._read()
+            return self._begin_to_read()
         return True
 
-    def _read(self) -> bool:
+    def _begin_to_read(self) -> bool:
         tenant = self.tenant
+        if tenant.errand is not None:
+            return True
         if not snapshot.halt(tenant):
             return False
-        begun = time.monotonic()
-        wanted = [self._left.pop() for _ in range(min(SLICE_CHUNKS, len(self._left)))]
+        self._begun_s = time.monotonic()
+        wanted = self._left[-SLICE_CHUNKS:][::-1]
         live = dict(tenant.objects.log.contents())
-        wanted = [where for where in wanted if where[0] in live]  # others were freed since
-        self._found = list(read(wanted, snapshot.piece_of(tenant), tenant.changes))
-        tenant.draining = False
-        tenant.touched()  # halting drained it: its worker may wait for that
-        self._took_s = time.monotonic() - begun
+        there = [where for where in wanted if where[0] in live]  # others were freed since
+        work = partial(read, there, snapshot.piece_of(tenant), tenant.changes)
+        self._reading = tenant.lend(self._aside, lambda: list(work()), still=True)
+        if self._reading is None:
+            tenant.go_on()
+            return True
+        del self._left[-len(wanted) :]
+        self._read(self._reading)
         return True
 
-    def _put(self) -> None:
-        begun = time.monotonic()
-        found, self._found = self._found, []
-        read_bytes, changed_bytes = put(found, self.tenant.known, self._batch)
+    def _read(self, reading: Errand[list[Found]]) -> None:
+        if not reading.done:
+            return
+        self._reading = None
+        self.tenant.take_back()
+        self._found = reading.result()
+        self.tenant.go_on()
+        self._took_s = time.monotonic() - self._begun_s
+
+    def _begin_to_put(self) -> None:
+        work = partial(put, self._found, self.tenant.known, self._batch)
+        self._putting = self.tenant.lend(self._aside, work)
+        if self._putting is not None:
+            self._found = []
+            self._begun_s = time.monotonic()
+            self._put(self._putting)
+
+    def _put(self, putting: Errand[tuple[int, int]]) -> None:
+        if not putting.done:
+            return
+        self._putting = None
+        self.tenant.take_back()
+        read_bytes, changed_bytes = putting.result()
         self.read_bytes += read_bytes
         self.changed_bytes += changed_bytes
         now = time.monotonic()
-        self._go_on_at = now + self._took_s + (now - begun)
+        self._go_on_at = now + self._took_s + (now - self._begun_s)

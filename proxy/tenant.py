@@ -9,11 +9,13 @@ are here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from hal.errors import HalError
 from hal.types import Overlay, ProgramImage
 from proxy import records, wire
+from proxy.aside import Aside, Errand, at_once
 from proxy.doorbell import fence
 from proxy.errors import AnyError, RemoteProtocolError, StaleEpoch, to_record
 from proxy.fabric import Fabric
@@ -25,6 +27,8 @@ from proxy.redo_log import Kind, RedoLog
 from proxy.replay import ReplayLog
 from proxy.segment import END_AT, END_BYTES, Asleep, Line, Segment, State
 from proxy.session import Flight, Progress, ServerHalf
+
+T = TypeVar("T")
 
 HALT_TIMEOUT_S = 5.0  # for halts when nothing, or only a kernel that stops at any cycle, runs
 
@@ -47,6 +51,15 @@ class Holdings(ABC):
     @abstractmethod
     def load(self, handle: int, image: ProgramImage) -> None:
         """Raises HalError, RemoteProtocolError."""
+
+    def builder(self, image: ProgramImage) -> Callable[[], None] | None:
+        """What a thread may do of `load`, and `adopt` ends; None: nothing. Raises
+        RemoteProtocolError."""
+        return None
+
+    def adopt(self, handle: int, image: ProgramImage, build: Errand[None]) -> None:
+        """Raises what the build raised, and as `load`."""
+        raise NotImplementedError
 
     @abstractmethod
     def kernels(self, program: int) -> bytes:
@@ -71,6 +84,10 @@ class Holdings(ABC):
         """The buffer lies in its session's heap, and is as its worker has it: not to be filled."""
         return False
 
+    def device_bytes(self, log: ReplayLog) -> int:
+        """Of the device's memory, that what `log` holds takes here."""
+        return log.total_bytes
+
     @abstractmethod
     def settle(self) -> None:
         """Until what was filled needs no memory any more. Raises HalError."""
@@ -90,6 +107,7 @@ class Tenant(ABC):
     epoch: int
     blocked = False  # the next command waits for the device
     stops_anywhere = False  # the device can halt in the middle of a kernel
+    takes_threads = False  # while it stands still, a thread may use it and others go on
 
     def __init__(self, name: str, segment: Segment, fabric: Fabric) -> None:
         self.name = name
@@ -105,6 +123,9 @@ class Tenant(ABC):
         self.known = Known()
         self.redo: RedoLog | None = None
         self.heap: Heap | None = None  # where its buffers are, if its worker shares them
+        self.errand: Errand[Any] | None = None  # that it is lent to, until it is taken back
+        self._stands = False  # for the errand
+        self.build: Errand[None] | None = None  # the newest of its programs, which leaves it alone
 
     # ---- what a kind of tenant does
 
@@ -127,6 +148,36 @@ class Tenant(ABC):
     def device_ns(self) -> int:
         """That the device worked for this session, on this server; 0 where nobody measures it."""
         return 0
+
+    @property
+    def out_bytes(self) -> int:
+        """Of its buffers' bytes, those that are not on the device now."""
+        return 0
+
+    @property
+    def builds(self) -> bool:
+        """A thread is at a program of it, which rings when it is done."""
+        return self.build is not None and not self.build.done
+
+    def lend(self, aside: Aside, work: Callable[[], T], still: bool = False) -> Errand[T] | None:
+        """To a thread, one at a time; None: not now, ask again. Once it is done, and only then, who
+        asked takes it back. `still`: it drains, and stands still until then."""
+        if self.errand is not None:
+            return None
+        errand = aside.start(work) if self.takes_threads else at_once(work)
+        self.errand = errand
+        self._stands = still and errand is not None
+        return errand
+
+    def take_back(self) -> None:
+        self.errand = None
+        self._stands = False
+
+    def go_on(self) -> None:
+        """It need not drain any more, but for a thread that has it."""
+        if not self._stands:
+            self.draining = False
+            self.touched()  # halting drained it: its worker may wait for that
 
     def acquire_fabric(self, anew: bool = False) -> bool:
         """True if a kernel may start now; see Fabric. Raises OverlayRejected."""

@@ -168,6 +168,17 @@ def proxy(
     session_bytes: Annotated[
         int | None, typer.Option(help="Of the device's memory, at most so much a session.")
     ] = None,
+    device_bytes: Annotated[
+        int | None,
+        typer.Option(help="Of the device's memory, at most so much all sessions. Default: all."),
+    ] = None,
+    swap_bytes: Annotated[
+        int | None,
+        typer.Option(help="All sessions, there and swapped out. Default: half of memory; 0: none."),
+    ] = None,
+    swap_to: Annotated[
+        Path | None, typer.Option(help="Folder to swap idle sessions out to. Default: memory.")
+    ] = None,
     restarts: Annotated[
         int, typer.Option(help="Go on when the server is killed, at most so often.")
     ] = 0,
@@ -181,6 +192,9 @@ def proxy(
         ("--kernel-s", kernel_s),
         ("--quantum-ms", quantum_ms),
         ("--session-bytes", session_bytes),
+        ("--device-bytes", device_bytes),
+        ("--swap-bytes", swap_bytes),
+        ("--swap-to", swap_to),
     ):
         if value is not None:
             options += [option, str(value)]

@@ -135,7 +135,7 @@ def show_programs() -> None:
     from proxy import programs
     from proxy.paths import default_root
 
-    table = Table("program", "process", "device", "state", "buffers", "MiB")
+    table = Table("program", "process", "device", "state", "buffers", "MiB", "swapped MiB")
     for each in programs.sessions(default_root()):
         row: tuple[Any, ...] = (
             each.session,
@@ -144,6 +144,7 @@ def show_programs() -> None:
             each.state,
             each.buffers,
             f"{each.buffer_bytes / 2**20:.1f}",
+            f"{each.out_bytes / 2**20:.1f}",
         )
         table.add_row(*map(str, row))
     console.print(table)

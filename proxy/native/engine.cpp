@@ -9,8 +9,8 @@ using namespace haltere;
 
 namespace {
 
-Refused g_failure;     // of the last call: one thread serves
-std::string g_result;  // bytes of the last call that gives some
+thread_local Refused g_failure;     // of this thread's last call
+thread_local std::string g_result;  // bytes of this thread's last call that gives some
 
 template <class Do>
 auto guarded(Do&& act) -> decltype(act()) {
@@ -20,6 +20,9 @@ auto guarded(Do&& act) -> decltype(act()) {
     g_failure = error;
   } catch (const Violation& error) {
     g_failure = {"remote_protocol_error", error.message, 0};
+  } catch (const NoRoom& error) {
+    g_failure = {"out_of_memory", text("%llu bytes: no room on the device now", llu(error.nbytes)),
+                 CL_MEM_OBJECT_ALLOCATION_FAILURE};
   } catch (const std::exception& error) {
     g_failure = {"device_fault", text("the engine failed: %s", error.what()), 0};
   }
@@ -61,6 +64,14 @@ API Engine* haltere_engine_open(void* device, u64 memory_bytes, u64 max_buffer_b
 }
 
 API void haltere_engine_close(Engine* engine) { delete engine; }
+
+// `there`: bytes of all sessions on the device; `there_or_out`: also those swapped out. Each at most.
+API void haltere_engine_share(Engine* engine, u64 there, u64 there_or_out) {
+  engine->device.memory_bytes = there;
+  engine->device.promised_bytes = there_or_out;
+}
+
+API u64 haltere_engine_used(Engine* engine) { return engine->device.used_bytes; }
 
 // `quantum_us`: see slicer.hpp; `watchdog_us`: 0: none.
 API void haltere_engine_set(Engine* engine, u64 quantum_us, u64 watchdog_us) {
@@ -171,9 +182,17 @@ API void haltere_tenant_know(Tenant* tenant, const void* clocks, u64 nbytes) { t
 
 // ---- what a session holds
 
-API bool haltere_load(Tenant* tenant, u64 program, const char* format, const void* payload, u64 nbytes, const char* options) {
+// In any thread: see Objects::build.
+API bool haltere_build(Tenant* tenant, const char* format, const void* payload, u64 nbytes, const char* options) {
   return guarded([&] {
-    tenant->objects.load(program, format, {payload, nbytes}, options);
+    tenant->objects.build(format, {payload, nbytes}, options);
+    return true;
+  });
+}
+
+API bool haltere_adopt(Tenant* tenant, u64 program) {
+  return guarded([&] {
+    tenant->objects.adopt(program);
     return true;
   });
 }
@@ -225,6 +244,23 @@ API bool haltere_transfer(Tenant* tenant, u64 handle, u64 offset, u64 nbytes, st
   });
 }
 
+// 1 if its memory was given back, 0 if it must stay; -1 is a failure. Its bytes were read before.
+API int haltere_evict(Tenant* tenant, u64 handle) {
+  const int done = guarded([&] { return tenant->objects.evict(handle) ? 2 : 1; }) - 1;
+  tenant->words->out_bytes = tenant->objects.out_bytes;
+  return done;
+}
+
+// Makes what was evicted anew; its bytes are to be written then.
+API bool haltere_restore(Tenant* tenant, u64 handle) {
+  const bool done = guarded([&] {
+    tenant->objects.restore(handle);
+    return true;
+  });
+  tenant->words->out_bytes = tenant->objects.out_bytes;
+  return done;
+}
+
 // Frees a live object of a kind of `Live`.
 API bool haltere_forget(Tenant* tenant, u64 kind, u64 handle) {
   return guarded([&] {
@@ -258,6 +294,9 @@ API bool haltere_in_heap(Tenant* tenant, u64 handle) {
   const auto found = tenant->objects.memory.live.find(handle);
   return found != tenant->objects.memory.live.end() && found->second.place;
 }
+
+// Whether a buffer made now would be.
+API bool haltere_finds(Tenant* tenant, u64 handle, u64 nbytes) { return tenant->objects.heap.find(handle, nbytes).has_value(); }
 
 API void haltere_highest(Tenant* tenant, u64* highest, int set) {
   u64* known[3] = {&tenant->objects.memory.highest, &tenant->objects.programs.highest, &tenant->objects.samplers.highest};

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from mix_worker import expected, run
+from polling import polled
 from proxy_fleet import Fleet, read_until, result_of
 
 from hal import ProgramImage, list_devices
@@ -254,15 +255,13 @@ def test_of_two_requests_to_resume_a_session_one_is_refused_and_harms_nothing(
     context.finish()
     ask = {"session": "job", "store": str(store), "timeout_s": 5}
     parking = operations.begin(loop.server, "1", ask | {"do": "suspend"})
-    answer = parking.poll()
-    assert answer is not None
+    answer = polled(parking)
     again = ask | {"do": "resume", "checkpoint": answer["checkpoint"]}
     first, second = (operations.begin(loop.server, name, again) for name in "ab")
-    resumed = first.poll()
-    assert resumed is not None
+    resumed = polled(first)
     assert (resumed["epoch"], resumed["issued"]) == (2, answer["issued"])
     with pytest.raises(StateError, match="running"):
-        second.poll()
+        polled(second)
     assert list(loop.server.served) == ["job"]
     assert context.read(buffer) == b"unharmed."
 
@@ -273,14 +272,12 @@ def test_an_epoch_that_a_worker_wrote_harms_no_resume(loop: Loopback, store: Pat
     context.write(buffer, b"unharmed.")
     context.finish()
     ask = {"session": "job", "store": str(store), "timeout_s": 5}
-    answer = operations.begin(loop.server, "1", ask | {"do": "suspend"}).poll()
-    assert answer is not None
+    answer = polled(operations.begin(loop.server, "1", ask | {"do": "suspend"}))
     inner = context._driver
     assert isinstance(inner, ProxyContext)
     inner._channel.segment[Line.EPOCH] = 2**64 - 1
     again = ask | {"do": "resume", "checkpoint": answer["checkpoint"]}
-    resumed = operations.begin(loop.server, "2", again).poll()
-    assert resumed is not None and resumed["epoch"] == 2
+    assert polled(operations.begin(loop.server, "2", again))["epoch"] == 2
     assert context.read(buffer) == b"unharmed."
 
 
@@ -290,13 +287,12 @@ def test_a_session_that_was_dropped_while_its_resume_waited_is_not_made_anew(
     loop.connect("job").open_context().alloc(9)
     loop.settle()
     ask = {"session": "job", "store": str(store), "timeout_s": 5}
-    answer = operations.begin(loop.server, "1", ask | {"do": "suspend"}).poll()
-    assert answer is not None
+    answer = polled(operations.begin(loop.server, "1", ask | {"do": "suspend"}))
     again = ask | {"do": "resume", "checkpoint": answer["checkpoint"]}
     waiting = operations.begin(loop.server, "2", again)
     operations.begin(loop.server, "3", {"do": "drop", "session": "job"}).poll()
     with pytest.raises(StateError, match="dropped"):
-        waiting.poll()
+        polled(waiting)
     assert loop.server.served == {}
 
 
@@ -308,14 +304,13 @@ def test_an_earlier_checkpoint_is_refused_although_no_command_came_between(
     context.alloc(9)
     context.finish()
     ask = {"session": "job", "store": str(store), "timeout_s": 5}
-    early = operations.begin(loop.server, "1", ask | {"do": "snapshot"}).poll()
+    early = polled(operations.begin(loop.server, "1", ask | {"do": "snapshot"}))
     context.load(ProgramImage("numpy", b"def k(grid, a: buffer):\n    a += 1\n"))
-    late = operations.begin(loop.server, "2", ask | {"do": "suspend"}).poll()
-    assert early is not None and late is not None
+    late = polled(operations.begin(loop.server, "2", ask | {"do": "suspend"}))
     again = ask | {"do": "resume"}
     with pytest.raises(CheckpointRefused, match="another point"):
-        operations.begin(loop.server, "3", again | {"checkpoint": early["checkpoint"]}).poll()
-    assert operations.begin(loop.server, "4", again | {"checkpoint": late["checkpoint"]}).poll()
+        polled(operations.begin(loop.server, "3", again | {"checkpoint": early["checkpoint"]}))
+    polled(operations.begin(loop.server, "4", again | {"checkpoint": late["checkpoint"]}))
     context.finish()
 
 

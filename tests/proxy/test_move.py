@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mix_worker import expected
+from polling import polled
 from proxy_fleet import Fleet, read_until, result_of
 
 from hal import Context, Grid, ProgramImage, list_devices, open_device
@@ -59,14 +60,6 @@ def begin(loop: Loopback, do: str, store: Path, **more: object) -> operations.Op
     return operations.begin(loop.server, "1", request | more)
 
 
-def done(operation: operations.Operation) -> dict[str, Any]:
-    for _ in range(10_000):
-        answer = operation.poll()
-        if answer is not None:
-            return answer
-    raise AssertionError("it does not end")
-
-
 # ---- ahead of a checkpoint
 
 
@@ -90,7 +83,7 @@ def test_what_is_written_while_buffers_are_read_ahead_is_in_the_checkpoint(
             storing = begin(loop, "snapshot", folder / "store")
             answer, left = storing.poll(), list(commands)
             while answer is None:
-                if left:
+                if left and not loop.server.served["job"].tenant.draining:
                     _do(context, program, buffers, *left.pop())
                 answer = storing.poll()
             right = sorted(context.read(buffer) for buffer in buffers)
@@ -120,11 +113,12 @@ def test_little_is_left_for_the_time_a_session_stands_still(loop: Loopback, stor
     context = loop.connect("job").open_context()
     buffers = [context.alloc(64 << 20) for _ in range(3)]
     context.finish()
-    storing, polls = begin(loop, "snapshot", store), 0
+    storing, polls, written = begin(loop, "snapshot", store), 0, False
     answer = storing.poll()
     while answer is None:
         polls += 1
-        if polls == 5:
+        if polls >= 5 and not written and not loop.server.served["job"].tenant.draining:
+            written = True
             context.write(buffers[0], b"x")
             context.finish()
         answer = storing.poll()
@@ -145,8 +139,8 @@ def test_a_target_uploads_only_what_it_was_not_prepared_for(
     program = context.load(bump(context))
     context.write(kept, bytes(range(256)) * 1000)
     context.finish()
-    first = done(begin(old, "snapshot", store))
-    prepared = done(begin(new, "prepare", store, checkpoint=first["checkpoint"]))
+    first = polled(begin(old, "snapshot", store))
+    prepared = polled(begin(new, "prepare", store, checkpoint=first["checkpoint"]))
     assert prepared["uploaded_bytes"] == 2 * BUFFER_BYTES
     freed.free()
     made = context.alloc(1000)
@@ -154,13 +148,13 @@ def test_a_target_uploads_only_what_it_was_not_prepared_for(
     context.write(kept, b"changed", PIECE_BYTES)
     context.launch(program, "bump", (kept.arg(),), Grid((1,)))
     right = [context.read(buffer) for buffer in (kept, made)]
-    second = done(begin(old, "snapshot", store))
-    prepared = done(begin(new, "prepare", store, checkpoint=second["checkpoint"]))
+    second = polled(begin(old, "snapshot", store))
+    prepared = polled(begin(new, "prepare", store, checkpoint=second["checkpoint"]))
     assert 0 < prepared["uploaded_bytes"] < BUFFER_BYTES
     context.write(made, b"M")
     context.finish()
-    cut = done(begin(old, "suspend", store))
-    resumed = done(begin(new, "resume", store, checkpoint=cut["checkpoint"]))
+    cut = polled(begin(old, "suspend", store))
+    resumed = polled(begin(new, "resume", store, checkpoint=cut["checkpoint"]))
     assert resumed["uploaded_bytes"] == 1000
     assert list(new.server.served) == ["job"] and not new.server.prepared
     worker = context._driver._channel  # type: ignore[attr-defined]
@@ -175,11 +169,11 @@ def test_what_was_prepared_in_vain_is_given_back(
     context = old.connect("job").open_context()
     context.alloc(BUFFER_BYTES)
     context.finish()
-    cut = done(begin(old, "snapshot", store))["checkpoint"]
-    done(begin(new, "prepare", store, checkpoint=cut))
-    assert done(begin(new, "unprepare", store)) == {"dropped": True}
-    assert done(begin(new, "unprepare", store)) == {"dropped": False}
-    done(begin(new, "prepare", store, checkpoint=cut))
+    cut = polled(begin(old, "snapshot", store))["checkpoint"]
+    polled(begin(new, "prepare", store, checkpoint=cut))
+    assert polled(begin(new, "unprepare", store)) == {"dropped": True}
+    assert polled(begin(new, "unprepare", store)) == {"dropped": False}
+    polled(begin(new, "prepare", store, checkpoint=cut))
     monkeypatch.setattr("proxy.prepare.PREPARED_S", -1.0)
     new.server._sweep()
     assert not new.server.prepared
@@ -193,13 +187,13 @@ def test_damage_found_while_preparing_leaves_nothing_prepared(
     buffer = context.alloc(BUFFER_BYTES)
     context.write(buffer, b"x")
     context.finish()
-    cut = done(begin(old, "snapshot", store))["checkpoint"]
+    cut = polled(begin(old, "snapshot", store))["checkpoint"]
     for pack in (store / "packs").iterdir():
         raw = bytearray(pack.read_bytes())
         raw[len(raw) // 4] ^= 1
         pack.write_bytes(raw)
     with pytest.raises(CheckpointRefused):
-        done(begin(new, "prepare", store, checkpoint=cut))
+        polled(begin(new, "prepare", store, checkpoint=cut))
     assert not new.server.prepared
     assert context.read(buffer, 1) == b"x"
 
@@ -328,7 +322,7 @@ def test_an_fpga_is_not_prepared_for(root: Path, store: Path) -> None:
     try:
         context = loop.connect("job").open_context()
         context.finish()
-        cut = done(begin(loop, "snapshot", store))["checkpoint"]
+        cut = polled(begin(loop, "snapshot", store))["checkpoint"]
         with pytest.raises(Unsupported, match="suspend and resume"):
             begin(loop, "prepare", store, checkpoint=cut)
     finally:

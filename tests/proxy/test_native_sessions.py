@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from mix_worker import expected, run
 from opencl_records import Speaker
+from polling import polled
 from test_opencl_records import CLAMP_TO_EDGE, IMAGE2D_ARRAY, IMAGE3D, NEAREST, SOURCE, image
 
 from hal import Context, ProgramImage, open_device
@@ -111,17 +112,8 @@ def moved(loop: Loopback, other: Loopback, session: str, store: Path) -> None:
     """Suspend on the one server, resume on the other; both stepped by hand."""
     ask: dict[str, Any] = {"session": session, "store": str(store), "timeout_s": 20}
     parking = operations.begin(loop.server, "1", ask | {"do": "suspend"})
-    cut = polled(parking, loop)["checkpoint"]
-    polled(operations.begin(other.server, "2", ask | {"do": "resume", "checkpoint": cut}), other)
-
-
-def polled(operation: operations.Operation, loop: Loopback) -> dict[str, Any]:
-    for _ in range(10_000):
-        answer = operation.poll()
-        if answer is not None:
-            return answer
-        loop._idle(0, 0.001)
-    raise AssertionError("the operation did not end")
+    cut = polled(parking)["checkpoint"]
+    polled(operations.begin(other.server, "2", ask | {"do": "resume", "checkpoint": cut}))
 
 
 @pytest.fixture
@@ -190,7 +182,7 @@ def test_pieces_of_an_image_join_to_the_whole(native_loop: Loopback) -> None:
     assert isinstance(tenant, NativeTenant)
     for size in (1, 4, 12, 13, 60, 61, 200, 420):
         for at in range(0, len(data), size):
-            tenant.transfer(picture, at, memoryview(data)[at : at + size], write=True)
+            tenant.objects.transfer(picture, at, memoryview(data)[at : at + size], write=True)
         pieces = [tenant.peek(picture, at, min(size, 420 - at)) for at in range(0, 420, size)]
         assert b"".join(pieces) == data
     with pytest.raises(UsageError):
@@ -207,10 +199,10 @@ def test_a_session_with_images_is_refused_by_the_python_core_and_can_go_on(
     speaker.done()
     ask: dict[str, Any] = {"session": "job", "store": str(tmp_path / "s"), "timeout_s": 20}
     parking = operations.begin(native_loop.server, "1", ask | {"do": "suspend"})
-    again = ask | {"do": "resume", "checkpoint": polled(parking, native_loop)["checkpoint"]}
+    again = ask | {"do": "resume", "checkpoint": polled(parking)["checkpoint"]}
     with pytest.raises(Exception, match="native engine"):
-        polled(operations.begin(plain.server, "2", again), plain)
-    polled(operations.begin(native_loop.server, "3", again), native_loop)
+        polled(operations.begin(plain.server, "2", again))
+    polled(operations.begin(native_loop.server, "3", again))
     back = speaker.buffer(420)
     speaker.put(records.CopyImageToBuffer(picture, back, 0, 0, 0, 3, 5, 7, 0))
     assert speaker.bytes_of(back, 420) == bytes(420)

@@ -177,7 +177,8 @@ int garbage(Engine& engine, unsigned seed, int rounds) {
     Session session(engine);
     session.tenant->objects.limit_bytes = 64 << 20;
     if (round % 2) session.share();
-    session.tenant->objects.load(1, "opencl-c", Bytes(std::string_view(kSource)), "");
+    session.tenant->objects.build("opencl-c", Bytes(std::string_view(kSource)), "");
+    session.tenant->objects.adopt(1);
     u64 number = 0;
     for (int i = 0; i < 200; ++i) {
       std::string record = wild.record(++number);

@@ -62,7 +62,7 @@ Device Device::open(void* id, std::uint64_t memory_bytes, std::uint64_t max_buff
   if (found.cl == nullptr ||
       reinterpret_cast<std::uintptr_t>(reinterpret_cast<const void*>(found.cl->clGetPlatformIDs)) == kTag)
     throw Refused{"unsupported", "this OpenCL driver's handles have no dispatch table", 0};
-  found.memory_bytes = memory_bytes;
+  found.memory_bytes = found.promised_bytes = memory_bytes;
   found.max_buffer_bytes = max_buffer_bytes;
   found.local_bytes = found.info<cl_ulong>(CL_DEVICE_LOCAL_MEM_SIZE);
   found.images = found.info<cl_bool>(CL_DEVICE_IMAGE_SUPPORT);
@@ -72,14 +72,15 @@ Device Device::open(void* id, std::uint64_t memory_bytes, std::uint64_t max_buff
 }
 
 void Device::take(std::uint64_t nbytes) {
-  if (!within(used_bytes, nbytes, memory_bytes))
+  if (!within(owned_bytes, nbytes, promised_bytes))
     throw Refused{"out_of_memory",
                   text("alloc of %llu bytes: %llu of %llu are in use; free some, or go to another device",
                        static_cast<unsigned long long>(nbytes),
-                       static_cast<unsigned long long>(used_bytes),
-                       static_cast<unsigned long long>(memory_bytes)),
+                       static_cast<unsigned long long>(owned_bytes),
+                       static_cast<unsigned long long>(promised_bytes)),
                   CL_MEM_OBJECT_ALLOCATION_FAILURE};
   used_bytes += nbytes;
+  owned_bytes += nbytes;
 }
 
 std::string Device::values() const {

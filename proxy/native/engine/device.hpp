@@ -16,9 +16,11 @@ namespace haltere {
 struct Device {
   cl_device_id id = nullptr;
   const cl_icd_dispatch* cl = nullptr;
-  std::uint64_t memory_bytes = 0;      // all sessions together
+  std::uint64_t memory_bytes = 0;      // all sessions together may have there at a time,
+  std::uint64_t promised_bytes = 0;    // and there or swapped out
   std::uint64_t max_buffer_bytes = 0;
-  std::uint64_t used_bytes = 0;
+  std::uint64_t used_bytes = 0;   // there
+  std::uint64_t owned_bytes = 0;  // there or swapped out
   std::uint64_t local_bytes = 0;  // of local memory
   std::uint64_t align = 1;        // of an offset into a buffer argument
   bool images = false;
@@ -31,7 +33,11 @@ struct Device {
 
   // Memory is a promise: drivers hand out more than there is and fail in the middle of a kernel.
   void take(std::uint64_t nbytes);
-  void give(std::uint64_t nbytes) { used_bytes -= nbytes; }
+  void give(std::uint64_t nbytes) {
+    used_bytes -= nbytes;
+    owned_bytes -= nbytes;
+  }
+  bool swaps() const { return promised_bytes > memory_bytes; }
 
   template <class T>
   T info(cl_device_info query) const {

@@ -17,6 +17,13 @@ struct Violation {
   std::string message;
 };
 
+// There is no room on the device now, but there will be: others are swapped out for it. Nothing was
+// done, and the command is to be tried again.
+struct NoRoom {
+  std::uint64_t nbytes;
+  bool driver = false;  // by all that is counted there is room, and the driver has none
+};
+
 [[gnu::format(printf, 1, 2)]] std::string text(const char* format, ...);
 
 // The hal's code for OpenCL's, as hal/backends/opencl/errors.py has it.

@@ -27,6 +27,7 @@ Objects::Objects(Device& on) : device(on) {
 Objects::~Objects() {
   for (auto& [handle, found] : memory.live) release(found);
   for (auto& [handle, found] : programs.live) release(found);
+  drop_built();
   for (auto& [handle, found] : samplers.live) device.cl->clReleaseSampler(found.sampler);
   device.cl->clReleaseCommandQueue(queue);
   device.cl->clReleaseContext(context);
@@ -34,18 +35,26 @@ Objects::~Objects() {
 
 // ---- memory
 
-void Objects::take(u64 nbytes) {
+void Objects::take(u64 nbytes, bool shared) {
   if (!within(used_bytes, nbytes, limit_bytes))
     throw Refused{"out_of_memory",
                   text("alloc of %llu bytes: this session holds %llu of the %llu it may", llu(nbytes),
                        llu(used_bytes), llu(limit_bytes)),
                   CL_MEM_OBJECT_ALLOCATION_FAILURE};
-  device.take(nbytes);
+  if (shared) {
+    shared_bytes += nbytes;
+  } else {
+    check_room(nbytes);
+    device.take(nbytes);
+  }
   used_bytes += nbytes;
 }
 
-void Objects::give(u64 nbytes) {
-  device.give(nbytes);
+void Objects::give(u64 nbytes, bool shared) {
+  if (shared)
+    shared_bytes -= nbytes;
+  else
+    device.give(nbytes);
   used_bytes -= nbytes;
 }
 
@@ -55,14 +64,11 @@ void Objects::alloc(const Alloc& asked) {
     if (asked.nbytes == 0 || asked.nbytes > device.max_buffer_bytes)
       throw usage(CL_INVALID_BUFFER_SIZE, text("alloc of %llu bytes: a buffer holds 1 to %llu bytes",
                                                llu(asked.nbytes), llu(device.max_buffer_bytes)));
-    take(asked.nbytes);
+    const auto shared = heap.find(asked.buffer, asked.nbytes);
+    take(asked.nbytes, shared.has_value());
     Memory made{.nbytes = asked.nbytes, .counted = asked.nbytes, .usage = asked.usage};
     try {
-      cl_int status = CL_SUCCESS;
-      const auto shared = heap.find(asked.buffer, asked.nbytes);
-      const cl_mem_flags flags = CL_MEM_READ_WRITE | (shared ? CL_MEM_USE_HOST_PTR : 0);
-      made.mem = device.cl->clCreateBuffer(context, flags, asked.nbytes, shared ? shared->bytes : nullptr, &status);
-      check(status, text("alloc of %llu bytes", llu(asked.nbytes)));
+      made.mem = native_buffer(asked.nbytes, shared ? shared->bytes : nullptr);
       if (shared) {
         made.place = shared->place;
         made.writes = shared_word(made.place->writes).load(std::memory_order_acquire);
@@ -70,9 +76,10 @@ void Objects::alloc(const Alloc& asked) {
       } else {
         zero(made);
       }
-    } catch (const Refused&) {
+    } catch (const Refused& why) {
       if (made.mem) device.cl->clReleaseMemObject(made.mem);
-      give(asked.nbytes);
+      give(asked.nbytes, shared.has_value());
+      if (!shared) find_room(why, asked.nbytes);
       throw;
     }
     memory.add(asked.buffer, std::move(made));
@@ -80,6 +87,14 @@ void Objects::alloc(const Alloc& asked) {
     memory.add_failed(asked.buffer);
     throw;
   }
+}
+
+cl_mem Objects::native_buffer(u64 nbytes, std::uint8_t* over) {
+  cl_int status = CL_SUCCESS;
+  const cl_mem_flags flags = CL_MEM_READ_WRITE | (over ? CL_MEM_USE_HOST_PTR : 0);
+  const cl_mem made = device.cl->clCreateBuffer(context, flags, nbytes, over, &status);
+  check(status, text("alloc of %llu bytes", llu(nbytes)));
+  return made;
 }
 
 void Objects::zero(Memory& made) {
@@ -118,23 +133,7 @@ void Objects::create_image(const CreateImage& asked) {
       take(at_most);
       counted = at_most;
     }
-    const cl_image_format format{static_cast<cl_channel_order>(asked.order),
-                                 static_cast<cl_channel_type>(asked.type)};
-    cl_image_desc desc{};
-    desc.image_type = static_cast<cl_mem_object_type>(asked.kind);
-    desc.image_width = asked.width;
-    desc.image_height = asked.height;
-    desc.image_depth = asked.depth;
-    desc.image_array_size = asked.array_size;
-    if (over) {
-      desc.image_row_pitch = asked.row;
-      desc.image_slice_pitch = asked.slice;
-      desc.buffer = over;
-    }
-    cl_int status = CL_SUCCESS;
-    const cl_mem_flags flags = asked.flags & kAccess;
-    made.mem = device.cl->clCreateImage(context, flags, &format, &desc, nullptr, &status);
-    check(status, "create an image");
+    made.mem = native_image(asked, over);
     std::size_t pixel = 0;
     check(device.cl->clGetImageInfo(made.mem, CL_IMAGE_ELEMENT_SIZE, sizeof pixel, &pixel, nullptr),
           "an image's pixel size");
@@ -151,12 +150,32 @@ void Objects::create_image(const CreateImage& asked) {
       made.counted = counted = made.nbytes;
     }
     memory.add(asked.image, std::move(made));
-  } catch (const Refused&) {
+  } catch (const Refused& why) {
     if (made.mem) device.cl->clReleaseMemObject(made.mem);
     give(counted);
+    find_room(why, counted);
     memory.add_failed(asked.image);
     throw;
   }
+}
+
+cl_mem Objects::native_image(const CreateImage& asked, cl_mem over) {
+  const cl_image_format format{static_cast<cl_channel_order>(asked.order), static_cast<cl_channel_type>(asked.type)};
+  cl_image_desc desc{};
+  desc.image_type = static_cast<cl_mem_object_type>(asked.kind);
+  desc.image_width = asked.width;
+  desc.image_height = asked.height;
+  desc.image_depth = asked.depth;
+  desc.image_array_size = asked.array_size;
+  if (over) {
+    desc.image_row_pitch = asked.row;
+    desc.image_slice_pitch = asked.slice;
+    desc.buffer = over;
+  }
+  cl_int status = CL_SUCCESS;
+  const cl_mem made = device.cl->clCreateImage(context, asked.flags & kAccess, &format, &desc, nullptr, &status);
+  check(status, "create an image");
+  return made;
 }
 
 // An image must lie inside the buffer it is over: not every driver looks.
@@ -181,10 +200,22 @@ void Objects::free(u64 handle) {
 
 // OpenCL keeps the memory until queued commands are through with it.
 void Objects::release(Memory& found) {
+  if (found.out) {
+    device.owned_bytes -= found.counted;
+    used_bytes -= found.counted;
+    out_bytes -= found.counted;
+    return;
+  }
+  release_native(found);
+  give(found.counted, found.place != nullptr);
+}
+
+void Objects::release_native(Memory& found) {
   for (const auto& [offset, part] : found.parts) device.cl->clReleaseMemObject(part);
+  found.parts.clear();
   device.cl->clReleaseMemObject(found.mem);
   if (found.over) device.cl->clReleaseMemObject(found.over);
-  give(found.counted);
+  found.mem = found.over = nullptr;
 }
 
 Memory& Objects::buffer(u64 handle) {

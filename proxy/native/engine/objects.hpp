@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -28,6 +29,7 @@ struct Memory {
   Place* place = nullptr;  // of a buffer in the heap,
   u64 writes = 0;          // and how often the program itself had written to it, as far as `changed` knows
   bool image = false;
+  bool out = false;  // swapped out: it has no native memory, and its bytes are elsewhere
   CreateImage made{};     // of an image
   cl_mem over = nullptr;  // of an image: the buffer it lies in, kept alive
   u64 pixel = 0;       // bytes
@@ -108,8 +110,11 @@ class Objects {
   void free(u64 handle);
   void create_sampler(const CreateSampler& asked);
   void drop_sampler(u64 handle);
-  // Throws Refused with the build log.
-  void load(u64 handle, std::string_view format, Bytes payload, const std::string& options);
+  // Builds a program, which nobody sees before it is adopted: any thread may, while others use the
+  // session, but one at a time. Throws Refused with the build log.
+  void build(std::string_view format, Bytes payload, const std::string& options);
+  // What was built last gets its handle; if that failed, the handle is used up.
+  void adopt(u64 handle);
   // From units that are compiled separately. Throws Refused.
   cl_program linked(Bytes payload, const std::string& options, bool compile_only);
   [[noreturn]] void reject(cl_program program, cl_int status);  // with the build log
@@ -125,6 +130,11 @@ class Objects {
   // KernelInfo and ArgInfo records of all kernels of a program.
   std::string describe(u64 program);
 
+  // Gives back the native memory of a buffer or image, whose bytes the caller has read; false: it must
+  // stay. `restore` makes it anew, to be filled by the caller. See swap.cpp.
+  bool evict(u64 handle);
+  void restore(u64 handle);
+
   // A blocking transfer of bytes [offset, offset + nbytes) of a buffer or an image: of a queue that
   // stands still, or is drained by it.
   void transfer(u64 handle, u64 offset, u64 nbytes, std::uint8_t* data, bool write);
@@ -136,8 +146,11 @@ class Objects {
   cl_context context = nullptr;
   cl_command_queue queue = nullptr;
   u64 limit_bytes = UINT64_MAX;  // this session's own
-  u64 used_bytes = 0;
   SharedHeap heap{};
+  u64 used_bytes = 0;    // there or swapped out,
+  u64 out_bytes = 0;     // of them, swapped out,
+  u64 shared_bytes = 0;  // and in the heap, which is no memory of the device
+  bool insists = false;  // nobody can be swapped out any more: what has no room now fails
   u64 generation = 1;  // changes when a native object goes
   Table<Memory> memory{"buffer", CL_INVALID_MEM_OBJECT};
   Table<Program> programs{"program", CL_INVALID_PROGRAM};
@@ -145,12 +158,20 @@ class Objects {
 
  private:
   bool profiling_ = false;
+  // `over`: null, or the host's memory that it is.
+  cl_mem native_buffer(u64 nbytes, std::uint8_t* over = nullptr);
+  cl_mem native_image(const CreateImage& asked, cl_mem over);
   void zero(Memory& made);
   void check_over(const Memory& made, u64 nbytes);
-  void take(u64 nbytes);
-  void give(u64 nbytes);
+  void take(u64 nbytes, bool shared = false);
+  void check_room(u64 nbytes) const;
+  void find_room(const Refused& why, u64 nbytes) const;
+  void give(u64 nbytes, bool shared = false);
   void release(Memory& memory);
+  void release_native(Memory& memory);
   void release(Program& program);
+  void drop_built();
+  std::optional<Program> built_{};
   void image_rows(Memory& memory, u64 row, u64 count, std::uint8_t* data, bool write);
   void image_transfer(Memory& memory, u64 offset, u64 nbytes, std::uint8_t* data, bool write);
 };

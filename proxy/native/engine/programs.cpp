@@ -80,8 +80,8 @@ ArgKind kind_of(const Device& device, cl_kernel kernel, cl_uint index) {
 
 }  // namespace
 
-void Objects::load(u64 handle, std::string_view format, Bytes payload, const std::string& options) {
-  programs.check_new(handle);
+void Objects::build(std::string_view format, Bytes payload, const std::string& options) {
+  drop_built();
   cl_program made = nullptr;
   const bool separate = format == "opencl-compile" || format == "opencl-link";
   try {
@@ -111,7 +111,7 @@ void Objects::load(u64 handle, std::string_view format, Bytes payload, const std
     }
     Program program{.program = made};
     if (format == "opencl-compile") {
-      programs.add(handle, std::move(program));
+      built_ = std::move(program);
       return;
     }
     cl_uint count = 0;
@@ -128,12 +128,23 @@ void Objects::load(u64 handle, std::string_view format, Bytes payload, const std
       const auto args = kernel_info<cl_uint>(device, kernel, CL_KERNEL_NUM_ARGS);
       for (cl_uint index = 0; index < args; ++index) entry.kinds.push_back(kind_of(device, kernel, index));
     }
-    programs.add(handle, std::move(program));
+    built_ = std::move(program);
   } catch (const Refused&) {
     if (made) device.cl->clReleaseProgram(made);
-    programs.add_failed(handle);
     throw;
   }
+}
+
+void Objects::adopt(u64 handle) {
+  programs.check_new(handle);
+  if (!built_) return programs.add_failed(handle);
+  programs.add(handle, std::move(*built_));
+  built_.reset();
+}
+
+void Objects::drop_built() {
+  if (built_) release(*built_);
+  built_.reset();
 }
 
 std::string Objects::log_of(cl_program program) {

@@ -91,7 +91,7 @@ class Loop final : private Sleeper {
         engine_.slicer.charge(tenant, now_ns() - begun);
       if (engine_.watchdog_ns && !engine_.device.abandoned && tenant.age_ns(now) > engine_.watchdog_ns)
         tenant.words->overdue = tenant.flights.front().upto;
-      python_ |= turn < Turn::kIdle || tenant.closed() || tenant.wants_python() || tenant.words->overdue;
+      python_ |= turn < Turn::kIdle || tenant.closed() || tenant.wants_python() || tenant.words->overdue || tenant.words->waits == 1;
     }
     return progress;
   }

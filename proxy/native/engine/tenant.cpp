@@ -58,7 +58,7 @@ Tenant::~Tenant() {
 // ---- the ring
 
 bool Tenant::has_records() const {
-  if (words->halted || words->draining) return false;
+  if (words->halted || words->draining || words->held || words->waits) return false;
   return !backlog_.empty() || segment.get(Line::HEAD) != barren_;
 }
 
@@ -124,13 +124,18 @@ void Tenant::push(Bytes record, Bytes payload) {
 
 bool Tenant::take(u64 limit, u64 window) {
   u64 taken = 0;
-  while (taken < limit && !words->halted && !words->draining && next()) {
+  if (words->waits) return false;
+  while (taken < limit && !words->halted && !words->draining && !words->held && next()) {
+    if (words->out_bytes && !words->fault) {
+      await_room({0});
+      break;
+    }
     std::memcpy(&operation_, record_.data + 4, sizeof operation_);
     const bool needs_room = operation_ != Signal::operation && !words->fault;
     if (needs_room && words->issued - words->retired >= window) break;
     bulk_ = false;
     launch_follows_ = taken + 1 < limit && words->issued + 1 - words->retired < window && launch_follows();
-    do_record();
+    if (!do_record()) break;
     ++taken;
     if (bulk_ && handed_) depart();
   }
@@ -143,9 +148,17 @@ bool Tenant::take(u64 limit, u64 window) {
   return true;
 }
 
-void Tenant::do_record() {
+void Tenant::await_room(NoRoom room) {
+  words->waits = 1;
+  words->wanted_bytes = room.nbytes;
+  words->driver_full = room.driver;
+}
+
+// False: it must wait for memory, and nothing was done.
+bool Tenant::do_record() {
   const bool own = !from_backlog_;
   payload_ = own ? nullptr : &backlog_.front().second;
+  objects.insists = words->insists != 0;
   bool known = false;
   try {
     known = visit_record(record_, [&](u64 number, const auto& record) {
@@ -176,7 +189,12 @@ void Tenant::do_record() {
     known = true;
     fail(error);
     settled();
+  } catch (const NoRoom& room) {
+    if (own) --words->issued;
+    await_room(room);
+    return false;
   }
+  words->insists = 0;
   if (!known)
     throw Violation{text("record of %zu bytes: its operation is not in the table, or its fields are malformed",
                          record_.size)};
@@ -188,6 +206,7 @@ void Tenant::do_record() {
     backlog_.pop_front();
     words->backlog = backlog_.size();
   }
+  return true;
 }
 
 void Tenant::signalled(u64 seq) {
@@ -221,6 +240,7 @@ void Tenant::depart() {
     status = cl->clEnqueueMarkerWithWaitList(objects.queue, 0, nullptr, &loose_.event);  // what was to follow failed
   loose_.upto = words->issued;
   loose_.departed_ns = now_ns();
+  words->active_ns = static_cast<u64>(loose_.departed_ns);
   loose_.records = words->issued - departed_;
   departed_ = words->issued;
   words->kernels += loose_.kernels;
@@ -283,7 +303,8 @@ bool Tenant::arrived(u64 upto) noexcept {
   if (early)
     for (Flight& flight : flights) flight.told = false;
   const bool asked = segment.get(Line::REQUEST) != words->replied;
-  return !early && !asked && !words->halted && !words->draining && !words->fault && !has_records();
+  const bool stands = words->halted || words->draining || words->held || words->fault;
+  return !early && !asked && !stands && !has_records();
 }
 
 // The device was at this flight since the one before it, whosever that was, or since it came.
@@ -365,6 +386,7 @@ bool Tenant::publish() {
       break;
     }
   words->used_bytes = objects.used_bytes;
+  words->shared_bytes = objects.shared_bytes;
   segment.set(Line::ISSUED, issued);
   segment.set(Line::RETIRED, words->retired);
   segment.set(Line::COMPLETED, words->completed);

@@ -42,6 +42,14 @@ struct Words {
   u64 dirty;      // something is to be published
   u64 overdue;    // the command that the device has been at for too long, 0: none
   u64 changes;    // commands that may have written to a buffer or image
+  u64 held;       // to be swapped out: nothing is taken
+  u64 out_bytes;  // swapped out; nothing is taken until it is back
+  u64 waits;      // for memory: 1, and 2 once Python knows
+  u64 wanted_bytes;  // more than it has, for its next command
+  u64 insists;    // its next command fails if there is no room
+  u64 driver_full;  // by all that is counted there was room, and the driver had none
+  u64 active_ns;  // when it last gave the device something, by the monotonic clock
+  u64 shared_bytes;  // of those used: in memory that its worker shares, which is not the device's
 };
 
 // Commands handed to the device together, up to one event of the queue.
@@ -136,7 +144,8 @@ class Tenant {
   bool fill();
   bool next();
   bool launch_follows() const;
-  void do_record();
+  bool do_record();
+  void await_room(NoRoom room);
   template <class Record>
   void note(u64 number, const Record& record);
   void note_reads();

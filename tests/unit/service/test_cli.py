@@ -115,7 +115,8 @@ def _start(env: dict[str, str], folder: Path) -> subprocess.Popen[str]:
 
 def test_a_server_is_given_its_name_and_bounds(tmp_path: Path) -> None:
     env = {**os.environ, "HALTERE_PROXY_ROOT": str(tmp_path)}
-    bounds = ("--kernel-s", "2", "--quantum-ms", "0", "--session-bytes", "4096")
+    bounds = ("--kernel-s", "2", "--quantum-ms", "0", "--session-bytes", "4096",
+              "--device-bytes", "65536", "--swap-bytes", "0")  # fmt: skip
     with subprocess.Popen(
         [sys.executable, "-m", "service.cli", "proxy", "opencl:0", "--name", "small", *bounds],
         env=env,

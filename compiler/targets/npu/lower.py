@@ -1,8 +1,9 @@
 """Blocks with places to instructions.
 
 A program is self-contained: it loads every weight it uses and sets every state it reads, so that a
-launch means the same on any device, whatever ran there before. Order: [pinned weights]
-[loop over samples] item by item, each [its own weights] [borders of what it makes] its chains.
+launch means the same on any device, whatever ran there before. Order: constants, [all matrices, if
+they are pinned and several samples share them], [loop over samples] item by item, each [constants]
+[borders of what it makes] [matrices, some items ahead] its chains.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from compiler.targets.npu.pools import lower_pool
 from compiler.targets.npu.steps import lower_recurrent
 from rtl_sim.spec.npu import ROWS_MAX, Config, Instr, Mem
 
-LOADS_AHEAD = 2
+LOADS_AHEAD = 2  # that the NPU has waiting or under way
 PROGRAM_RESOURCE = "program memory instructions"
 
 

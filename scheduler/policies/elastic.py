@@ -11,8 +11,8 @@ allowance of lost time (`guarantee.py`). Admitted jobs take from basic ones; if 
 standard jobs take turns: who has less left takes from who has clearly more.
 
 *Room.* For each waiting job in turn: free slices; else what jobs hold beyond what they asked
-for; else from jobs that stand behind it (`victims.py`). Slices about to be free are counted, and kept for those they were meant for. A job that
-can run on less than it asks for takes what is left.
+for; else from jobs that stand behind it (`victims.py`). Slices about to be free are counted, and
+kept for those they were meant for. A job that can run on less than it asks for takes what is left.
 
 *Idle slices* go to jobs that can use them (`idle.py`); where parts differ in speed, `parts.py` says
 which one a job is to have, and who moves.

@@ -2,8 +2,9 @@
 
     python benchmarks/schedule.py --traces /work/shared/traces [--only w1 w2 ...] [--out FILE]
 
-Halting is charged to ours (Singularity's times), not to the peers'. Nothing was tuned on W1 and W2
-alone: the `held-out` windows are of the same origin and are reported beside them.
+Halting is charged to ours (Singularity's times), not to the peers'. How victims are chosen was
+decided with W1, W2 and the tiers on ITP 05 in view; the `held-out` Philly windows were run
+afterwards, once, and nothing was changed for them.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ class Job:
     listening       False once that attempt was ended by Release: its late events are dropped
     slices          held now; first those it runs on
     target, kept    while it is being resized: slices that it will have, that it has had
-    part            of the devices that can take its checkpoint; empty while it has none
+    part            of its devices, or of those it had: its checkpoint goes on there, and elsewhere
+                    only if it is portable; empty while it has no checkpoint
     admitted_us     since when its tier's promise counts; None: not yet, or nothing is promised
     started_us      when it last began to run
     idle_until_us   not to be placed before (its last start failed)

@@ -200,6 +200,8 @@ class Machine:
         for item in resize.slices:
             if item not in job.slices:
                 self._check_free(job, item, wanted)
+                if self._devices[item.device].part != job.part:
+                    raise InvalidPlan(f"{wanted}: {item} is of another part; halt it to move it")
         if set(resize.slices) == set(job.slices):
             raise InvalidPlan(f"{wanted}: nothing would change")
 
@@ -217,7 +219,7 @@ class Machine:
             raise InvalidPlan(f"{wanted}: {item} does not exist or is down")
         if item in self._leases:
             raise InvalidPlan(f"{wanted}: {item} is held, {self._leases[item]}")
-        if not suits(job.spec, device) or job.part not in ("", device.part):
+        if not (suits(job.spec, device) and job.spec.goes_on(job.part, device.part)):
             raise InvalidPlan(f"{wanted}: {item} is of another kind, name or part")
 
     # ---- transitions

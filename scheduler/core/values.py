@@ -47,6 +47,7 @@ class JobSpec:
                  on fewer slices its ranks take turns
     curve        (slices, speed) beyond `count`, whose speed is 1; a straight line between points
     speeds       (part, speed) of parts that differ; a part that is not named is as the first, or 1
+    portable     its checkpoint goes on on any part that `speeds` names, not only on its own
     devices      accept these devices only; empty accepts every device of the kind
     recovery     default: RESTART for a process, FAIL for a lease
     """
@@ -63,6 +64,7 @@ class JobSpec:
     most: int = 0
     curve: Sequence[tuple[int, float]] = ()
     speeds: Sequence[tuple[str, float]] = ()
+    portable: bool = False
     devices: Sequence[str] = ()
     recovery: str = ""
 
@@ -104,6 +106,12 @@ class JobSpec:
     def rank(self) -> int:
         """0 is the highest tier."""
         return RANKS[self.tier]
+
+    def goes_on(self, part: str, other: str) -> bool:
+        """Whether its checkpoint of one part can be restored on the other."""
+        if part == other or not part:
+            return True
+        return self.portable and {part, other} <= {name for name, _ in self.speeds}
 
     def _check_words(self) -> None:
         """A process cannot be given other words, and neither a journal nor a path can hold them."""

@@ -42,7 +42,7 @@ class View:
         fit = [
             device
             for device in self.devices.values()
-            if device.up and suits(job.spec, device) and job.part in ("", device.part)
+            if device.up and suits(job.spec, device) and job.spec.goes_on(job.part, device.part)
         ]
         liked = [device for device in fit if device.uri not in job.avoid]
         slices: dict[str, list[Slice]] = {}

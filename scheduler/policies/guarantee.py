@@ -20,8 +20,8 @@ HOUR_S = 3600
 @dataclass(frozen=True, slots=True)
 class Promise:
     """`fraction` of every hour = 1 - (burst_s + refill_ppm of an hour) / an hour. `share_ppm`: of
-    what a job asks for that is set aside for it when it is admitted: more than the fraction, for
-    taking turns costs time, too."""
+    what a job asks for that is set aside for it when it is admitted: all of it, for taking turns
+    halts jobs and does no more work."""
 
     fraction: float
     burst_s: int
@@ -31,7 +31,7 @@ class Promise:
 
 PROMISES: dict[Tier, Promise] = {
     Tier.PREMIUM: Promise(0.95, burst_s=120, refill_ppm=16_666, share_ppm=1_000_000),
-    Tier.STANDARD: Promise(0.70, burst_s=480, refill_ppm=166_666, share_ppm=900_000),
+    Tier.STANDARD: Promise(0.70, burst_s=480, refill_ppm=166_666, share_ppm=1_000_000),
 }
 
 

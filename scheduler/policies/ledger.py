@@ -64,7 +64,9 @@ class Ledger:
             self.coming[item] = lease.job
 
     def reach(self, job: Job) -> Reach:
-        key = (job.spec.device_kind, job.spec.devices, job.part, job.avoid)
+        spec = job.spec
+        others = spec.speeds if spec.portable else ()
+        key = (spec.device_kind, spec.devices, others, job.part, job.avoid)
         found = self._reaches.get(key)
         if found is None:
             found = self._reaches[key] = Reach.of(self.view.acceptable(job))

@@ -12,7 +12,7 @@ from scheduler.core.jobs import JobState
 from scheduler.core.plan import Decision, Evict, Place, Plan
 from scheduler.core.view import View
 from scheduler.policies.books import Books, Entry, Pool, S
-from scheduler.policies.history import History
+from scheduler.policies.expected import Expected
 
 Room = dict[Pool, int]  # slices that nobody was promised
 
@@ -229,35 +229,12 @@ class FinishTimeFairness(Ordered):
         return (present_us + left_us * contention) / ((had_us + left_us) * contention or 1)
 
 
-class Expected:
-    """What is expected of each job, by `History`, in microseconds of its full speed."""
-
-    def __init__(self) -> None:
-        self._history = History()
-
-    def follow(self, view: View, books: Books) -> None:
-        """To be called before the books forget who ended."""
-        for number in view.changed:
-            entry = books.entries.get(number)
-            if entry is not None and number not in view.jobs:
-                had_us = self.had_us(view, entry)
-                self._history.ended(entry.spec.tenant, entry.spec.count, had_us / S)
-
-    def had_us(self, view: View, entry: Entry) -> int:
-        service_us = entry.service_us + (view.now_us - entry.since_us) * entry.slices
-        return service_us // entry.spec.count
-
-    def left_us(self, view: View, entry: Entry) -> int:
-        had_s = self.had_us(view, entry) / S
-        return round(self._history.expect_s(entry.spec.tenant, entry.spec.count, had_s) * S)
-
-
 def pools_of(entry: Entry, room: Room) -> list[Pool]:
     """Pools that can ever hold it; with a checkpoint, those of its part."""
     return [
         pool
         for pool in room
-        if pool[0] == entry.spec.device_kind and entry.job.part in ("", pool[1])
+        if pool[0] == entry.spec.device_kind and entry.spec.goes_on(entry.job.part, pool[1])
     ]
 
 

@@ -13,7 +13,8 @@ from scheduler.core.machine import Machine
 from scheduler.core.values import JobSpec
 from scheduler.journal import Step, replay
 from scheduler.loop import Loop
-from scheduler.policies.elastic import Elastic, ElasticParams
+from scheduler.policies.elastic import Elastic
+from scheduler.policies.round import ElasticParams
 from scheduler.sim.costs import FREE, Costs
 from scheduler.sim.executor import SimExecutor
 from scheduler.testing.invariants import broken_tables

@@ -1,0 +1,145 @@
+"""Whose slices: how the elastic policy makes room for a job, with as little disruption as it can.
+
+First what others hold beyond what they asked for. Then from jobs that stand behind, the last
+first: one is shrunk if that will do; else as few are halted as can be, of sizes that fit. At
+last, for an admitted job, from its equals that can better bear it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from scheduler.policies.books import Entry, Key, Pool, S
+from scheduler.policies.round import Round
+
+MOST_OVER = 1.5
+UNBOUNDED = float("inf")
+WAKE_US = 5 * S  # no sooner again: an allowance that hardly shrinks is not watched every moment
+
+
+def reclaim(this: Round, key: Key, taker: Entry, pool: Pool, short: int, least: int) -> int:
+    """Have others let go of up to `short` slices and perhaps some more, if that brings `least` or
+    more. Returns how many."""
+    found: list[tuple[Entry, int]] = []  # and how many it keeps
+    gained = 0
+    for entry in _grown(this, pool):
+        take = min(entry.slices - entry.spec.count, short - gained)
+        found.append((entry, entry.slices - take))
+        gained += take
+        if gained == short:
+            break
+    if gained < short and _may_halt(this, key, taker):
+        more, from_behind = _fitting(
+            _behind(this, key, taker, pool), short - gained, _most(this, taker, short)
+        )
+        found += more
+        gained += from_behind
+    if gained < short and taker.allowance is not None and _is_hard_up(this, taker):
+        more, from_equals = _fitting(_equals(this, key, taker, pool), short - gained, UNBOUNDED)
+        found += more
+        gained += from_equals
+    if gained < max(least, 1):
+        return 0
+    for entry, kept in found:
+        if kept:
+            this.shrink(entry, kept, taker.job.id)
+        else:
+            this.evict(entry, taker.job.id)
+    return gained
+
+
+def _fitting(able: Iterable[Entry], short: int, most: float) -> tuple[list[tuple[Entry, int]], int]:
+    """Whom to take from, and how much each keeps. One that can be shrunk to give all of it; else
+    as few as will do: the largest that are not more than what is wanted, and for the rest the
+    smallest that is, if it is no larger than `most`. Of equals, the first."""
+    entries: list[Entry] = []
+    for entry in able:
+        if short <= entry.slices - entry.spec.least:
+            return [(entry, entry.slices - short)], short
+        entries.append(entry)
+    entries.sort(key=lambda entry: -entry.slices)
+    found: list[tuple[Entry, int]] = []
+    larger: Entry | None = None
+    gained = 0
+    for entry in entries:
+        rest = short - gained
+        if rest <= entry.slices - entry.spec.least:
+            return [*found, (entry, entry.slices - rest)], short
+        if entry.slices > rest:
+            larger = entry if entry.slices <= most else None
+            continue
+        found.append((entry, 0))
+        gained += entry.slices
+        if gained == short:
+            return found, gained
+    if larger is None:
+        return found, gained
+    while found and gained - found[-1][0].slices + larger.slices >= short:
+        gained -= found.pop()[0].slices  # not needed with the larger one
+    return [*found, (larger, 0)], gained + larger.slices
+
+
+def _most(this: Round, taker: Entry, short: int) -> float:
+    """Where tiers are promised something, no large job is halted for a small basic one."""
+    if taker.allowance is None and this.books.promised_ppm.get(taker.spec.device_kind):
+        return short * MOST_OVER
+    return UNBOUNDED
+
+
+def _may_halt(this: Round, key: Key, taker: Entry) -> bool:
+    """A basic job only before its first level is over: later on it waits for its turn. A standard
+    job once it has lost what it can bear: slices often come free before that."""
+    if taker.allowance is None:
+        return key[1] == 0
+    over_us = this.left_us(taker) - this.params.bear_s * S
+    if over_us > 0:
+        this.wakes.append(this.view.now_us + max(over_us, WAKE_US))
+    return over_us <= 0
+
+
+def _spared(this: Round, key: Key, taker: Entry, entry: Entry) -> bool:
+    """Basic jobs halt each other across levels only, and the further apart the more halts the
+    one that stands behind has borne: so those are few, however long it is. One level more where
+    tiers are promised something: there they are halted for others already."""
+    if taker.allowance is not None:
+        return False
+    between = 1 + entry.job.preemptions // this.params.halts_a_level
+    if this.books.promised_ppm.get(entry.spec.device_kind):
+        between += 1
+    return entry.key[1] - key[1] < between
+
+
+def _grown(this: Round, pool: Pool) -> list[Entry]:
+    entries = [this.books.entries[number] for number in this.books.grown]
+    able = [entry for entry in entries if entry.pool == pool and this.rested(entry)]
+    return sorted(able, key=lambda e: (e.key, e.job.id), reverse=True)
+
+
+def _behind(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
+    for _, number in this.books.running.last_to(key):
+        entry = this.books.entries[number]
+        fits = entry.pool == pool and number not in this.books.grown
+        if _spared(this, key, taker, entry):
+            continue
+        if fits and this.rested(entry) and _can_bear(this, entry, taker):
+            yield entry
+
+
+def _equals(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
+    entries = [this.books.entries[n] for n in this.books.running.by_key.get(key, ())]
+    for entry in sorted(entries, key=lambda e: (-this.left_us(e), e.job.id)):
+        if entry.pool == pool and this.rested(entry) and _can_bear(this, entry, taker):
+            yield entry
+
+
+def _is_hard_up(this: Round, taker: Entry) -> bool:
+    return this.left_us(taker) <= this.params.bear_s * S // 2
+
+
+def _can_bear(this: Round, entry: Entry, taker: Entry) -> bool:
+    """An admitted job may be halted if that breaks no promise to it: for a higher tier as long as
+    it has a turn's time left, for an equal if it has that much more left."""
+    if entry.allowance is None:
+        return True
+    left_us = this.left_us(entry) - this.params.turn_s * S
+    return left_us >= (this.left_us(taker) if taker.key == entry.key else 0)

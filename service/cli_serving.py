@@ -33,6 +33,11 @@ def simulate_serving(
     step_s: Annotated[float, typer.Option(help="Between two decisions.")] = 10.0,
     replicas: Annotated[int, typer.Option(help="At the beginning.")] = 12,
     patience: Annotated[int, typer.Option(help="Steps that must agree to scale down.")] = 1,
+    pool: Annotated[
+        int, typer.Option(help="Devices kept for the model; idle ones are lent. 0: none.")
+    ] = 0,
+    deadline_s: Annotated[float, typer.Option(help="A lent device is back by then.")] = 8.0,
+    halt_s: Annotated[float, typer.Option(help="A borrower's checkpoint takes so long.")] = 3.0,
     clairvoyant: Annotated[
         bool, typer.Option(help="Search for the fewest with all requests known; minutes.")
     ] = True,
@@ -43,6 +48,7 @@ def simulate_serving(
     """Scale a served model by forecast and queue model, and compare with full knowledge."""
     from scheduler.policies.served import Forecasting, Objective
     from scheduler.sim.clairvoyant import fewest_known, least_work
+    from scheduler.sim.lending import Terms, lent
     from scheduler.sim.serving import Replica, serve
     from scheduler.traces.readers import azure
 
@@ -87,15 +93,23 @@ def simulate_serving(
         }
         for part, by in found.items()
     }
+    lending: dict[str, Any] = {}
+    if pool:
+        terms = Terms(pool, deadline_s, halt_s)
+        by = lent(found["all"]["forecast"], start_s, terms, seed=1)
+        lending = {"lending": {**asdict(terms), **asdict(by)}}
+    figures_of = {"assumed": assumed, "figures": figures, **lending}
     if report is not None:
         report.mkdir(parents=True, exist_ok=True)
-        table = json.dumps({"assumed": assumed, "figures": figures}, indent=1)
+        table = json.dumps(figures_of, indent=1)
         (report / "report.json").write_text(table)
         (report / "report.png").write_bytes(_picture(requests, found["all"], step_s, first_s))
     if as_json:
-        print(json.dumps({"assumed": assumed, "figures": figures}, indent=1))
+        print(json.dumps(figures_of, indent=1))
     else:
         console.print(_table(assumed, figures))
+        for key, value in lending.get("lending", {}).items():
+            console.print(f"lending: {key} {value:.4g}")
 
 
 def _asking(scaler: Autoscaler) -> Callable[[int, Seen], int]:

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service import cli_program, cli_simulate, cli_store
+from service import cli_overlays, cli_packing, cli_program, cli_serving, cli_simulate, cli_store
 
 app = typer.Typer(
     name="haltere",
@@ -27,6 +27,9 @@ app.add_typer(bundle, name="bundle")
 app.add_typer(cli_store.app, name="store")
 cli_program.add_to(app)
 app.command()(cli_simulate.simulate)
+app.command("simulate-overlays")(cli_overlays.simulate_overlays)
+app.command("simulate-packing")(cli_packing.simulate_packing)
+app.command("simulate-serving")(cli_serving.simulate_serving)
 
 console = Console()
 

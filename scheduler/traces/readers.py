@@ -7,9 +7,11 @@ from pathlib import Path
 
 from scheduler.core.values import MAX_COUNT, Tier
 from scheduler.errors import TraceDamaged
+from scheduler.policies.packing import FULL_MILLI, Node, Pod
 from scheduler.traces.rows import read_rows
 from scheduler.traces.trace import Request, Trace, TraceJob, in_order
 
+MAX_GPUS = 1024  # of one node
 LONGEST_S = 10 * 365 * 86400.0
 
 OPENB_TIERS = {
@@ -104,6 +106,36 @@ def azure(path: Path) -> tuple[Request, ...]:
         raise TraceDamaged(f"{path}: no requests")
     begin = found[0].at_s
     return tuple(Request(r.at_s - begin, r.input_tokens, r.output_tokens) for r in found)
+
+
+def openb_nodes(path: Path) -> list[Node]:
+    """Alibaba openb nodes (Weng et al., ATC'23): sn, cpu_milli, memory_mib, gpu, model."""
+    return [
+        Node(
+            row.text("sn"),
+            row.text("model"),
+            row.whole("cpu_milli", 0, 1 << 40),
+            row.whole("memory_mib", 0, 1 << 40),
+            [FULL_MILLI] * row.whole("gpu", 0, MAX_GPUS),
+        )
+        for row in read_rows(path, ("sn", "cpu_milli", "memory_mib", "gpu", "model"))
+    ]
+
+
+def openb_pods(path: Path) -> list[Pod]:
+    """All pods of openb, those without a GPU included, in the file's order, as what they ask of
+    a node."""
+    columns = ("cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "gpu_spec")
+    return [
+        Pod(
+            row.whole("cpu_milli", 0, 1 << 40),
+            row.whole("memory_mib", 0, 1 << 40),
+            gpus := row.whole("num_gpu", 0, MAX_GPUS),
+            row.whole("gpu_milli", FULL_MILLI if gpus > 1 else 1, FULL_MILLI) if gpus else 0,
+            tuple(sorted(set(filter(None, row.text("gpu_spec").split("|"))))),
+        )
+        for row in read_rows(path, columns)
+    ]
 
 
 READERS: dict[str, Callable[[Path], Trace]] = {"philly": philly, "itp": itp, "openb": openb}

@@ -1,0 +1,61 @@
+"""simulate-serving, simulate-packing, simulate-overlays: from the command line down."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from service.cli import app
+
+
+def told(*words: str) -> dict[str, dict[str, dict[str, float]]]:
+    answer = CliRunner().invoke(app, [*words, "--json"])
+    assert answer.exit_code == 0, answer.output
+    found: dict[str, dict[str, dict[str, float]]] = json.loads(answer.stdout)["figures"]
+    return found
+
+
+def test_serving_is_scaled_compared_and_drawn(tmp_path: Path) -> None:
+    drawn, at_s, rows = random.Random(1), 0.0, ["TIMESTAMP,ContextTokens,GeneratedTokens"]
+    while at_s < 600:
+        stamp = f"2023-11-16 18:{int(at_s // 60):02}:{at_s % 60:09.6f}"
+        rows.append(f"{stamp},{drawn.randint(50, 900)},{drawn.randint(10, 150)}")
+        at_s += drawn.expovariate(4)
+    trace = tmp_path / "requests.csv"
+    trace.write_text("\n".join(rows))
+    out = tmp_path / "out"
+    asked = ("simulate-serving", "--trace", str(trace), "--replicas", "6", "--report", str(out))
+    found = told(*asked, "--step-s", "20")["all"]
+    assert found["forecast"]["attained"] >= 0.99 <= found["clairvoyant"]["attained"]
+    bound = found["bound_devices"]
+    assert isinstance(bound, float)
+    assert bound <= found["clairvoyant"]["devices"] < found["forecast"]["devices"] < 6
+    assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((out / "report.json").read_text())["figures"]["all"] == found
+
+
+def test_packing_compares_three_ways_on_the_same_pods(tmp_path: Path) -> None:
+    nodes, pods = tmp_path / "nodes.csv", tmp_path / "pods.csv"
+    rows = "".join(f"n{n},{16000 + 8000 * (n % 3)},64000,4,T4\n" for n in range(12))
+    nodes.write_text("sn,cpu_milli,memory_mib,gpu,model\n" + rows)
+    drawn = random.Random(2)
+    kinds = ("1,1000,", "1,470,", "1,230,", "2,1000,", "0,0,")
+    rows = "".join(
+        f"p{n},{drawn.choice((1000, 4000, 8000))},500,{drawn.choice(kinds)}\n" for n in range(60)
+    )
+    pods.write_text("name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec\n" + rows)
+    asked = ("simulate-packing", "--nodes", str(nodes), "--pods", str(pods), "--runs", "2")
+    found = told(*asked, "--report", str(tmp_path / "out"))
+    assert set(found) == {"balanced", "fragmentation", "best-fit"}
+    assert all(0.5 < f["allocated"] <= 1 for f in found.values())
+    assert (tmp_path / "out" / "report.png").exists()
+
+
+def test_overlays_are_compared_and_bad_weights_refused() -> None:
+    found = told("simulate-overlays", "--requests", "500")
+    assert found["affinity"]["reconfigurations"] < found["blind"]["reconfigurations"]
+    bad = CliRunner().invoke(app, ["simulate-overlays", "--overlay", "a=x"])
+    assert bad.exit_code == 2 and "NAME=WEIGHT" in bad.output

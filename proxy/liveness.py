@@ -27,7 +27,12 @@ class ProcessId:
 
     @classmethod
     def own(cls) -> ProcessId:
-        return cls(os.getpid(), _start_ticks(os.getpid()) or 0)
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId:
+        """Of a process that runs now; if it does not, the result is not alive."""
+        return cls(pid, _start_ticks(pid) or 0)
 
     def is_alive(self) -> bool:
         return self.pid > 0 and _start_ticks(self.pid) == self.start_ticks

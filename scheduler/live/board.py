@@ -7,7 +7,7 @@ the loop ever touches the machine.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scheduler.core.commands import Command
@@ -16,6 +16,7 @@ from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
 from scheduler.core.plan import Blocker
 from scheduler.errors import UnknownJob
+from scheduler.journal import Step
 from scheduler.timeline import Span, Timeline
 
 
@@ -80,9 +81,20 @@ class Board:
         self._devices: tuple[DeviceStatus, ...] = ()
 
     def record(self, events: Sequence[Event], commands: Sequence[Command]) -> None:
-        machine = self._machine
         with self.changed:
             self._timeline.record(events, commands)
+            self.publish()
+
+    def recall(self, steps: Iterable[Step]) -> None:
+        """Steps that were taken before; the machine is as it was after them."""
+        with self.changed:
+            for step in steps:
+                self._timeline.record(step.events, step.commands)
+            self.publish()
+
+    def publish(self) -> None:
+        machine = self._machine
+        with self.changed:
             self._jobs = dict(machine.jobs)
             self._waiting = dict(machine.waiting)
             self._devices = tuple(

@@ -77,6 +77,9 @@ def serve(
     target: Annotated[str, typer.Option(help="Compiler target.")] = "npu:sim",
     host: Annotated[str | None, typer.Option()] = None,
     port: Annotated[int | None, typer.Option()] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Who gets devices, e.g. tiered or elastic.")
+    ] = None,
 ) -> None:
     """Compile ONNX models for the NPU and serve them over HTTP (Open Inference Protocol v2)."""
     from service.run import serve_models
@@ -85,6 +88,7 @@ def serve(
     settings = Settings()
     settings.host = host or settings.host
     settings.port = settings.port if port is None else port
+    settings.policy = policy or settings.policy
     pool = device or [f"fpga-sim:{index}" for index in range(len(models))]
     serve_models(settings, models, pool, target, console)
 

@@ -51,6 +51,8 @@ from scheduler.live.recover import (
     up_since,
 )
 from scheduler.loop import Loop
+from scheduler.policies.elastic import Elastic, ElasticParams
+from scheduler.policies.named import policy as named_policy
 from scheduler.policies.policy import Policy
 from scheduler.policies.tiered import Tiered
 from scheduler.timeline import Span
@@ -65,7 +67,7 @@ TERMINAL = tuple(state for state in JobState if state.terminal)
 
 class Pool:
     """slices    jobs that may share a device, by device URI or kind; 1 where it says nothing
-    policy    default: Tiered(min_run_s)
+    policy    a policy, or the name of one (policies.named); default: Tiered(min_run_s)
     min_run_s  a started job is left alone this long by the default policy"""
 
     def __init__(
@@ -75,13 +77,13 @@ class Pool:
         state_dir: Path,
         *,
         slices: Mapping[str, int] | None = None,
-        policy: Policy | None = None,
+        policy: Policy | str | None = None,
         min_run_s: float = 0.0,
         params: Params | None = None,
     ) -> None:
         self.root = root
         self.state_dir = state_dir
-        self._policy = policy or Tiered(int(min_run_s * 1e6))
+        self._policy = _policy(policy, min_run_s)
         self._about = _about(self._policy, params or Params())
         self._machine = Machine(params)
         self._executor = LiveExecutor(root, state_dir, tag=f"p{os.urandom(4).hex()}")
@@ -115,22 +117,20 @@ class Pool:
         self._lock = StateLock(self.state_dir)
         try:
             before = Running.read(self.state_dir)
-            if before is None:
-                self._begin()
-            else:
-                self._take_over(before)
+            journal = self._begin() if before is None else self._take_over(before)
         except BaseException:
             self._executor.leave()
             self._lock.release()
             raise
-        loop = Loop(self._machine, self._policy, self._executor, (self._journal, self._board))
+        self._journal = journal
+        loop = Loop(self._machine, self._policy, self._executor, (journal, self._board))
         self._thread = threading.Thread(
             target=self._run, args=(loop,), name="scheduler", daemon=True
         )
         self._thread.start()
         self._await(lambda: len(self._board.devices()) >= len(self._fleet.infos), ACCEPT_S)
 
-    def _begin(self) -> None:
+    def _begin(self) -> Journal:
         path = self._free_journal_path()
         executor = self._executor
         Running.of(self.root, executor.tag, path, executor.inbox.began_ns).write(self.state_dir)
@@ -139,13 +139,13 @@ class Pool:
         except ProxyError:
             Running.forget(self.state_dir)
             raise
-        self._journal = Journal(path, about=self._about)
+        return Journal(path, about=self._about)
 
-    def _take_over(self, before: Running) -> None:
+    def _take_over(self, before: Running) -> Journal:
         """See scheduler.live.recover."""
         self._check_root(before)
         path = self.state_dir / "journal" / before.journal
-        self._journal = Journal(path, about=self._about)  # cuts a torn tail off
+        journal = Journal(path, about=self._about)  # cuts a torn tail off
         contents = read(path)
         self._check_same(contents.header, contents.steps)
         replay(contents.steps, self._machine, self._policy)
@@ -168,6 +168,7 @@ class Pool:
             if isinstance(command, Release) or command.job not in ended:
                 executor.execute(command)
         executor.inbox.wake()
+        return journal
 
     def _check_root(self, before: Running) -> None:
         if before.root != str(self.root.absolute()) and running_servers(Path(before.root)):
@@ -339,10 +340,11 @@ class Pool:
                 f"job {spec.name!r} asks for a {spec.device_kind!r} device; this pool has "
                 f"{', '.join(kinds)}"
             )
-        if spec.count != 1:
+        if (spec.least, spec.count, spec.most) != (1, 1, 1):
             raise Infeasible(
-                f"job {spec.name!r} asks for {spec.count} slices; a live job has one worker on "
-                "one slice. Submit one job per worker"
+                f"job {spec.name!r} asks for {spec.count} slices ({spec.least} to {spec.most}); a "
+                "live job has one worker on one slice: a pool cannot start a worker per rank, nor "
+                "halt and move all of them together, yet. Submit one job per worker"
             )
         strangers = [uri for uri in spec.devices if uri not in self._fleet.devices]
         if strangers:
@@ -367,11 +369,15 @@ class Pool:
         return True
 
 
+def _policy(given: Policy | str | None, min_run_s: float) -> Policy:
+    if given == "elastic":  # a share of a few slices kept for failures would be a whole one
+        return Elastic(ElasticParams(reserve_share=0.0))
+    if isinstance(given, str):
+        return named_policy(given)
+    return given or Tiered(int(min_run_s * 1e6))
+
+
 def _about(policy: Policy, params: Params) -> str:
     """What decides: a journal is replayed by nothing else. Without what a policy learns."""
-    settings = {
-        name: value
-        for name, value in vars(policy).items()
-        if not name.startswith("_")
-    }
+    settings = {name: value for name, value in vars(policy).items() if not name.startswith("_")}
     return f"{type(policy).__name__} {settings} {params}"

@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from proxy.paths import write_atomically
-from scheduler.core.commands import Checkpoint, Command, Release, Start
+from scheduler.core.commands import Checkpoint, Release, Start
 from scheduler.core.events import DeviceAdded, DeviceLost, JobCheckpointed, JobStarted
 from scheduler.core.jobs import JobState
 from scheduler.core.machine import Machine
@@ -143,9 +143,9 @@ def alive_of(machine: Machine, runs: Mapping[int, Run]) -> dict[int, Run]:
     }
 
 
-def unanswered(machine: Machine) -> list[Command]:
+def unanswered(machine: Machine) -> list[Start | Checkpoint | Release]:
     """Commands that were given and not answered, in an order in which they were given."""
-    found: list[Command] = [
+    found: list[Start | Checkpoint | Release] = [
         Release(job, epoch, final=machine.jobs[job].state.terminal)
         for job, epoch in machine.releasing
     ]

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from proxy.liveness import ProcessId, holder_lives
 from scheduler.core.values import JobSpec
@@ -58,15 +58,18 @@ class Record:
             lines = path.read_text().splitlines()
         except FileNotFoundError:
             return None
-        facts = {words[0]: [int(word) for word in words[1:]] for words in map(str.split, lines)}
+        facts: dict[str, list[Any]] = {}
+        for name, *numbers in map(str.split, lines):
+            facts[name] = [int(number) for number in numbers]
         if "epoch" not in facts:
             return None
         worker = facts.get("worker")
         return cls(
             facts["epoch"][0],
-            *(facts[name][0] if name in facts else None for name in ("runner", "refused")),
-            ProcessId(*worker) if worker else None,
-            facts["exit"][0] if "exit" in facts else None,
+            runner=facts.get("runner", [None])[0],
+            refused=facts.get("refused", [None])[0],
+            worker=ProcessId(*worker) if worker else None,
+            exit=facts.get("exit", [None])[0],
         )
 
 

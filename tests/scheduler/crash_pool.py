@@ -45,9 +45,7 @@ def until(done: Callable[[], bool]) -> None:
 
 def at_work(pool: Pool, folder: Path, job: int) -> bool:
     progress = folder / f"{pool.job(job).name}.progress"
-    return pool.job(job).terminal or (
-        progress.exists() and progress.read_text() not in ("", "0")
-    )
+    return pool.job(job).terminal or (progress.exists() and progress.read_text() not in ("", "0"))
 
 
 def begin(pool: Pool, folder: Path, name: str, tier: str) -> int:
@@ -94,7 +92,8 @@ def main() -> None:
         if Crashing.moment == "never":
             low = begin(pool, folder, "low", "basic")
             until(lambda: at_work(pool, folder, low))
-            print("READY", flush=True)
+            sys.stdout.write("READY\n")
+            sys.stdout.flush()
             time.sleep(PATIENCE_S)
         play(pool, folder)
 

@@ -32,6 +32,7 @@ from scheduler.core.view import View
 from scheduler.errors import Infeasible, NotALease, PoolClosed, UnknownJob, WaitExpired
 from scheduler.journal import read, replay
 from scheduler.live.pool import JobSpec, JobState, JobStatus, Pool
+from scheduler.policies.elastic import Elastic, ElasticParams
 from scheduler.policies.tiered import Tiered
 
 WORKER = Path(__file__).with_name("train_worker.py")
@@ -453,3 +454,23 @@ def test_an_overlay_is_halted_for_another_and_goes_on_on_the_other_fpga(
             moved = pool.wait(low.id, PATIENCE_S, (JobState.RUNNING,))
             assert (moved.preemptions, high.device) == (1, low.device) != (1, moved.device)
             assert halted.is_right()
+
+
+def test_a_live_pool_can_run_the_elastic_policy(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(Infeasible, match="policy 'elastik' is none of elastic, tiered"):
+        Pool(root, ["cpu:0"], tmp_path / "state", policy="elastik")
+    train = Training(tmp_path, "train")
+    policy = Elastic(ElasticParams(min_run_s=0, look_s=1, reserve_share=0))
+    with Pool(root, ["cpu:0"], tmp_path / "state", policy=policy) as pool:
+        with pytest.raises(Infeasible, match="a worker per rank"):
+            pool.submit(train.spec(most=2))
+        job = pool.submit(train.spec())
+        until(lambda: train.at_work(pool))
+        with pool.lease(lease_spec("premium"), PATIENCE_S):
+            assert pool.job(job).state == JobState.PREEMPTED
+        train.let_finish()
+        done = pool.wait(job, PATIENCE_S)
+        assert (done.state, done.preemptions) == (JobState.SUCCEEDED, 1)
+        assert output(done) == train.expected()
+    (path,) = (tmp_path / "state/journal").iterdir()
+    replay(read(path).steps, Machine(), Elastic(policy.params))

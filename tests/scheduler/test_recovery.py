@@ -59,7 +59,6 @@ SLOW = (
     ("before", "JobStarted", 3),
     ("before", "JobExited", 2),
     ("after", "JobExited", 2),
-    ("before", "LeaseReleased", 2),
 )
 
 
@@ -185,7 +184,7 @@ def test_a_pool_that_is_set_up_otherwise_does_not_take_over(root: Path, tmp_path
         pool.close()
     kept = (state / "running.json").read_bytes()
     (state / "running.json").write_bytes(b"{")
-    with pytest.raises(StateDamaged, match="running.json cannot be read"):
+    with pytest.raises(StateDamaged, match="cannot be read"):
         Pool(root, [DEVICE], state).start()
     (state / "running.json").write_bytes(kept)
     with Pool(root, [DEVICE], state) as pool:  # none of it has disturbed the job

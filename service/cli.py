@@ -137,6 +137,18 @@ def jobs(
 
 
 @app.command()
+def why(
+    job: Annotated[str, typer.Argument(help="A job of the service.")],
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Say why a job waits, was halted or has failed."""
+    from service.why import words
+
+    for line in words(_call(url, "GET", f"/v1/jobs/{job}")):
+        console.print(line, markup=False, highlight=False)
+
+
+@app.command()
 def proxy(
     device: Annotated[str, typer.Argument(help="Device to serve, e.g. opencl:0.")],
     quantum_cycles: Annotated[

@@ -25,7 +25,9 @@ class JobStatus:
     """One job, in plain words and numbers (it crosses to JSON as it is).
 
     device, session  where its worker is connected, "" while it holds no device
-    waiting          what stands between it and a device
+    waiting          what stands between it and a device, in words
+    blockers         the same, for programs: see core.plan.Blocker
+    halted_for       the job it was halted for, while it waits for that reason; 0 if none
     reason           why it failed
     *_s              seconds since the pool started; None if that has not happened
     """
@@ -43,6 +45,8 @@ class JobStatus:
     restarts: int
     checkpoint: str
     waiting: str
+    blockers: tuple[Blocker, ...]
+    halted_for: int
     reason: str
     log: str
     submitted_s: float
@@ -70,11 +74,14 @@ class Board:
         machine: Machine,
         session_of: Callable[[int], str],
         log_of: Callable[[int], str],
+        reasons: Callable[[], Mapping[int, tuple[Blocker, ...]]],
     ) -> None:
+        """`reasons`: why each waiting job waits; asked after every step, on the loop's thread."""
         self.changed = threading.Condition()
         self._machine = machine
         self._session_of = session_of
         self._log_of = log_of
+        self._reasons = reasons
         self._timeline = Timeline()
         self._jobs: Mapping[int, Job] = {}
         self._waiting: Mapping[int, tuple[Blocker, ...]] = {}
@@ -96,7 +103,7 @@ class Board:
         machine = self._machine
         with self.changed:
             self._jobs = dict(machine.jobs)
-            self._waiting = dict(machine.waiting)
+            self._waiting = dict(self._reasons())
             self._devices = tuple(
                 DeviceStatus(
                     device.uri,
@@ -158,6 +165,8 @@ class Board:
             restarts=job.restarts,
             checkpoint=job.checkpoint,
             waiting="; ".join(str(blocker) for blocker in self._waiting.get(job.id, ())),
+            blockers=self._waiting.get(job.id, ()),
+            halted_for=job.evicted_for,
             reason=job.reason,
             log=self._log_of(job.id) if spec.argv is not None else "",
             submitted_s=job.submitted_us / 1e6,

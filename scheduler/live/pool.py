@@ -26,6 +26,7 @@ from scheduler.core import events
 from scheduler.core.commands import Release
 from scheduler.core.jobs import JobState
 from scheduler.core.machine import Machine
+from scheduler.core.plan import Blocker
 from scheduler.core.transitions import Params
 from scheduler.core.values import JobSpec, Recovery, Tier
 from scheduler.errors import (
@@ -98,7 +99,10 @@ class Pool:
         )
         self._executor.fleet = self._fleet
         self._board = Board(
-            self._machine, self._executor.session_of, lambda job: str(self._executor.log_of(job))
+            self._machine,
+            self._executor.session_of,
+            lambda job: str(self._executor.log_of(job)),
+            self._reasons,
         )
         self._journal: Journal | None = None
         self._thread: threading.Thread | None = None
@@ -325,6 +329,11 @@ class Pool:
 
     # ---- inner
 
+    def _reasons(self) -> Mapping[int, tuple[Blocker, ...]]:
+        if isinstance(self._policy, Elastic):
+            return self._policy.explain(self._machine.view())
+        return self._machine.waiting  # its plans say it
+
     def _end_lease(self, job_id: int, exit_code: int, message: str) -> None:
         if self._thread is None or self._board.job(job_id).terminal:
             return
@@ -345,6 +354,11 @@ class Pool:
                 f"job {spec.name!r} asks for {spec.count} slices ({spec.least} to {spec.most}); a "
                 "live job has one worker on one slice: a pool cannot start a worker per rank, nor "
                 "halt and move all of them together, yet. Submit one job per worker"
+            )
+        if spec.devices and not isinstance(self._policy, Tiered):
+            raise Infeasible(
+                f"job {spec.name!r} names devices; of the policies only 'tiered' heeds that. Leave "
+                "them out, or start the pool with it"
             )
         strangers = [uri for uri in spec.devices if uri not in self._fleet.devices]
         if strangers:

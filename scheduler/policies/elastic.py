@@ -28,11 +28,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scheduler.core.free import Trial
-from scheduler.core.plan import Admit, Decision, Evict, Place, Plan, Resize
+from scheduler.core.plan import Admit, Blocker, Decision, Evict, Place, Plan, Resize
 from scheduler.core.speed import FULL_PPM, relative
 from scheduler.core.values import RANKS, Slice, Tier
 from scheduler.core.view import View
 from scheduler.policies.books import Books, Entry, Key, Pool, S, set_aside_ppm
+from scheduler.policies.elastic_reasons import ElasticReasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,13 @@ class Elastic:
                 if not self._books.waiting.keys:
                     this.grow()
         return Plan(tuple(this.decisions), (), self._wake(view, this.wakes))
+
+    def explain(self, view: View) -> dict[int, tuple[Blocker, ...]]:
+        """What each waiting job waits for, after the last plan was carried out."""
+        params = self.params
+        return ElasticReasons(
+            view, self._books, params.min_run_s, params.reserve_share, params.turn_s
+        ).all()
 
     def _wake(self, view: View, wakes: list[int]) -> int | None:
         """The next rise of a level; and a look now and then, while somebody waits or runs."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from scheduler.core import events
+from scheduler.core.commands import Checkpoint
 from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
+from scheduler.core.plan import Blocker, Plan
 from scheduler.core.values import JobSpec
+from scheduler.core.view import View
 from scheduler.journal import Step, replay
 from scheduler.loop import Loop
 from scheduler.policies.elastic import Elastic, ElasticParams
+from scheduler.policies.elastic_audit import Attained, audit
 from scheduler.sim.costs import FREE, Costs
 from scheduler.sim.executor import SimExecutor
 from scheduler.testing.invariants import broken_tables
@@ -51,6 +55,7 @@ def run(
     costs: Costs = FREE,
     params: ElasticParams | None = None,
     lost: Sequence[tuple[float, float, int]] = (),
+    audited: bool = False,
 ) -> tuple[Machine, Steps]:
     """jobs: (submitted, duration, spec); lost: (from, to, node). Seconds."""
     parts = {f"n{i}": "v100" for i in range(len(nodes))}
@@ -69,7 +74,11 @@ def run(
             [events.DeviceAdded(round(until * S) + 2, f"n{node}", "gpu", "v100", nodes[node])]
         )
     machine, steps = Machine(), Steps()
-    loop = Loop(machine, Elastic(params), executor, [steps])
+    policy = Elastic(params)
+    auditor = Auditor(machine, policy)
+    loop = Loop(machine, policy, executor, [steps])
+    if audited:
+        loop = Loop(machine, auditor, executor, [steps, auditor])
     while loop.step():
         assert not broken_tables(machine)
     return machine, steps
@@ -177,3 +186,50 @@ def test_whatever_comes_all_jobs_end_and_nothing_is_held_twice(
     )
     for job in machine.jobs.values():
         assert job.state is JobState.SUCCEEDED or job.restarts > 2, job.story
+
+
+class Auditor:
+    """Asks for reasons after every step, and has them checked against the cluster."""
+
+    def __init__(self, machine: Machine, policy: Elastic) -> None:
+        params = policy.params
+        self.machine, self.policy = machine, policy
+        self.attained = Attained(params.first_level_s, params.level_ratio, params.first_run_s)
+        self.reasons: dict[int, list[Blocker]] = {}
+        self.halted_for: set[tuple[int, int]] = set()
+
+    def plan(self, view: View) -> Plan:
+        self.attained.follow(view)
+        return self.policy.plan(view)
+
+    def record(self, events: Sequence, commands: Sequence) -> None:
+        view = self.machine.view()
+        waiting = self.policy.explain(view)
+        for number, blockers in waiting.items():
+            self.reasons.setdefault(number, []).extend(blockers)
+        assert not audit(view, waiting, self.attained, self.policy.params.reserve_share)
+        for command in commands:
+            if isinstance(command, Checkpoint):
+                self.halted_for.add((command.job, self.machine.jobs[command.job].evicted_for))
+        for job in view.jobs.values():
+            fewer = job.state is JobState.RUNNING and len(job.slices) < job.spec.count
+            if job.state is JobState.PREEMPTED and not job.restarts and not fewer:
+                assert (job.id, job.evicted_for) in self.halted_for
+
+
+@settings(max_examples=25, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(workloads, losses, st.booleans())
+def test_whatever_comes_who_waits_is_told_what_is_true(
+    workload: list[tuple[float, float, JobSpec]], lost: list[tuple[float, float]], free: bool
+) -> None:
+    times, down = [], 0.0
+    for since, length in lost:
+        times.append((down + since, down + since + length, 1))
+        down += since + length + 1
+    run(
+        sorted(workload, key=lambda job: job[0]),
+        (8, 4),
+        FREE if free else Costs(),
+        lost=times,
+        audited=True,
+    )

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
 
 from hal.context import Buffer, Device
@@ -26,7 +27,7 @@ from proxy.control import Control
 from proxy.errors import ServerGone
 from proxy.info import running_servers
 from scheduler.core.machine import Machine
-from scheduler.core.plan import Place, Plan
+from scheduler.core.plan import Place, Plan, Why
 from scheduler.core.values import Slice
 from scheduler.core.view import View
 from scheduler.errors import Infeasible, NotALease, PoolClosed, UnknownJob, WaitExpired
@@ -34,6 +35,7 @@ from scheduler.journal import read, replay
 from scheduler.live.pool import JobSpec, JobState, JobStatus, Pool
 from scheduler.policies.elastic import Elastic, ElasticParams
 from scheduler.policies.tiered import Tiered
+from service.why import WORDS, words
 
 WORKER = Path(__file__).with_name("train_worker.py")
 RESUMABLE = Path(__file__).with_name("resumable_worker.py")
@@ -474,3 +476,22 @@ def test_a_live_pool_can_run_the_elastic_policy(root: Path, tmp_path: Path) -> N
         assert output(done) == train.expected()
     (path,) = (tmp_path / "state/journal").iterdir()
     replay(read(path).steps, Machine(), Elastic(policy.params))
+
+
+@pytest.mark.parametrize("policy", ["tiered", "elastic"])
+def test_who_waits_and_who_was_halted_is_told_why(root: Path, tmp_path: Path, policy: str) -> None:
+    with Pool(root, ["cpu:0"], tmp_path / "state", policy=policy) as pool:
+        with pool.lease(lease_spec("standard"), PATIENCE_S) as held:
+            job = pool.submit(lease_spec("standard"))
+            (blocker,) = pool.job(job).blockers
+            if policy == "tiered":
+                assert (blocker.why, blocker.slices, blocker.jobs) == ("held", 1, (held.id,))
+            else:
+                assert (blocker.why, blocker.ppm) == ("unadmitted", (900_000, 900_000, 1_000_000))
+            told = " ".join(words(msgspec.to_builtins(pool.job(job))))
+            assert ("held by job 1" if policy == "tiered" else "0.9 of 1 slices") in told
+            pool.cancel(job)
+
+
+def test_every_reason_has_words() -> None:
+    assert {str(why) for why in Why} == set(WORDS)

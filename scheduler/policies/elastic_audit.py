@@ -16,6 +16,7 @@ from scheduler.core.view import View
 from scheduler.policies.guarantee import FULL_PPM, PROMISES
 
 S = 1_000_000
+AT_HAND = (Why.RELEASING, Why.RESERVED, Why.SHORT)
 ALONE = (Why.NO_DEVICE, Why.TOO_FEW, Why.BACKING_OFF, Why.UNADMITTED)
 
 
@@ -110,6 +111,8 @@ class _Audit:
                 return 0 < largest < job.spec.least
             case Why.BACKING_OFF:
                 return blocker.until_us == job.idle_until_us > self.view.now_us
+            case Why.UNADMITTED if job.spec.tier is Tier.BASIC:
+                return False  # it is promised nothing
             case Why.UNADMITTED:
                 promised, asked, limit = self._promised()
                 return blocker.ppm == (promised, asked, limit) and promised + asked > limit
@@ -137,7 +140,9 @@ class _Audit:
         if own != its:
             return its < own
         guaranteed = self.job.spec.tier is not Tier.BASIC
-        return other.id < self.job.id or (guaranteed and other.admitted_us is not None)
+        return other.id < self.job.id or (
+            guaranteed and other is not self.job and other.admitted_us is not None
+        )
 
     def _is_true(self, blocker: Blocker, named: int) -> bool:
         other = self.view.jobs.get(named)
@@ -186,14 +191,16 @@ class _Audit:
         return False
 
     def _could_be_served(self) -> bool:
-        """Nobody is before it, and what could be taken for it would do: within one part."""
-        if len(self.parts) != 1 or any(blocker.why is Why.AHEAD for blocker in self.blockers):
+        """Nobody waits before it, what is free or about to be will not do, and what could be taken
+        for it would, by itself."""
+        if len(self.parts) != 1 or any(self._stands_before(job) for job in self.view.waiting):
             return False
-        count = {blocker.why: blocker.slices for blocker in self.blockers}
-        grown = any(len(j.slices) > j.spec.count for j in self.view.jobs.values())
-        at_hand = sum(count.get(why, 0) for why in (Why.RELEASING, Why.RESERVED, Why.SHORT))
-        takable = 0 if grown else count.get(Why.EVICTABLE, 0)
-        return at_hand < self.job.spec.least <= at_hand + takable
+        takable = [blocker for blocker in self.blockers if blocker.why is Why.EVICTABLE]
+        named = [self.view.jobs[number] for blocker in takable for number in blocker.jobs]
+        grown = any(len(job.slices) > job.spec.count for job in named)  # gives up only the excess
+        at_hand = sum(blocker.slices for blocker in self.blockers if blocker.why in AT_HAND)
+        enough = sum(blocker.slices for blocker in takable) >= self.job.spec.least
+        return enough and at_hand < self.job.spec.least and not grown
 
 
 def _share_ppm(job: Job) -> int:

@@ -11,7 +11,7 @@ from scheduler.core import events
 from scheduler.core.commands import Checkpoint
 from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
-from scheduler.core.plan import Blocker, Plan
+from scheduler.core.plan import Blocker, Plan, Why
 from scheduler.core.values import JobSpec
 from scheduler.core.view import View
 from scheduler.journal import Step, replay
@@ -217,7 +217,7 @@ class Auditor:
                 assert (job.id, job.evicted_for) in self.halted_for
 
 
-@settings(max_examples=25, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=60, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(workloads, losses, st.booleans())
 def test_whatever_comes_who_waits_is_told_what_is_true(
     workload: list[tuple[float, float, JobSpec]], lost: list[tuple[float, float]], free: bool
@@ -233,3 +233,36 @@ def test_whatever_comes_who_waits_is_told_what_is_true(
         lost=times,
         audited=True,
     )
+
+
+def test_the_audit_contradicts_what_is_not_so() -> None:
+    """One job of four slices runs, a second waits; at first it must not be touched."""
+    lies = {
+        "was given no reason": (),
+        "3 slices have a reason, of 4": (Blocker(Why.PROTECTED, 3, (1,), 20 * S),),
+        "'held x4 by 1' is not so": (Blocker(Why.HELD, 4, (1,)),),
+        "'pinned x4 by 1' is not so": (Blocker(Why.PINNED, 4, (1,)),),
+        "'ahead x4 by 1' is not so": (Blocker(Why.AHEAD, 4, (1,)),),
+        "'backing_off' is not so": (Blocker(Why.BACKING_OFF),),
+        "'unadmitted: 0 of": (Blocker(Why.UNADMITTED, ppm=(0, 1, 0)),),
+        "0 slices are free, and others": (Blocker(Why.SHORT, 4),),
+        "could be served by halting": (Blocker(Why.EVICTABLE, 4, (1,)),),
+    }
+    machine, policy = Machine(), Elastic(ElasticParams(first_level_s=1, first_run_s=0))
+    attained = Attained(1, policy.params.level_ratio, 0)
+    happened: list[events.Event] = [
+        events.DeviceAdded(0, "n0", "gpu", "v100", 4),
+        events.JobSubmitted(0, 1, spec(4)),
+        events.JobStarted(0, 1, 1),
+        events.JobSubmitted(10 * S, 2, spec(4)),
+    ]
+    for event in happened:
+        machine.handle(event)
+        attained.follow(machine.view())
+        machine.apply(policy.plan(machine.view()))
+    told = policy.explain(machine.view())
+    assert told == {2: (Blocker(Why.PROTECTED, 4, (1,), 20 * S),)}
+    assert not audit(machine.view(), told, attained, policy.params.reserve_share)
+    for complaint, lie in lies.items():
+        found = audit(machine.view(), {2: lie}, attained, policy.params.reserve_share)
+        assert any(complaint in text for text in found), (complaint, found)

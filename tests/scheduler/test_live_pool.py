@@ -35,7 +35,7 @@ from scheduler.journal import read, replay
 from scheduler.live.pool import JobSpec, JobState, JobStatus, Pool
 from scheduler.policies.elastic import Elastic, ElasticParams
 from scheduler.policies.tiered import Tiered
-from service.why import WORDS, words
+from service import why
 
 WORKER = Path(__file__).with_name("train_worker.py")
 RESUMABLE = Path(__file__).with_name("resumable_worker.py")
@@ -480,18 +480,20 @@ def test_a_live_pool_can_run_the_elastic_policy(root: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("policy", ["tiered", "elastic"])
 def test_who_waits_and_who_was_halted_is_told_why(root: Path, tmp_path: Path, policy: str) -> None:
-    with Pool(root, ["cpu:0"], tmp_path / "state", policy=policy) as pool:
-        with pool.lease(lease_spec("standard"), PATIENCE_S) as held:
-            job = pool.submit(lease_spec("standard"))
-            (blocker,) = pool.job(job).blockers
-            if policy == "tiered":
-                assert (blocker.why, blocker.slices, blocker.jobs) == ("held", 1, (held.id,))
-            else:
-                assert (blocker.why, blocker.ppm) == ("unadmitted", (900_000, 900_000, 1_000_000))
-            told = " ".join(words(msgspec.to_builtins(pool.job(job))))
-            assert ("held by job 1" if policy == "tiered" else "0.9 of 1 slices") in told
-            pool.cancel(job)
+    with (
+        Pool(root, ["cpu:0"], tmp_path / "state", policy=policy) as pool,
+        pool.lease(lease_spec("standard"), PATIENCE_S) as held,
+    ):
+        job = pool.submit(lease_spec("standard"))
+        (blocker,) = pool.job(job).blockers
+        if policy == "tiered":
+            assert (blocker.why, blocker.slices, blocker.jobs) == ("held", 1, (held.id,))
+        else:
+            assert (blocker.why, blocker.ppm) == ("unadmitted", (900_000, 900_000, 1_000_000))
+        told = " ".join(why.words(msgspec.to_builtins(pool.job(job))))
+        assert ("held by job 1" if policy == "tiered" else "0.9 of 1 slices") in told
+        pool.cancel(job)
 
 
 def test_every_reason_has_words() -> None:
-    assert {str(why) for why in Why} == set(WORDS)
+    assert {str(reason) for reason in Why} == set(why.WORDS)

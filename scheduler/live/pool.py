@@ -11,6 +11,7 @@ methods may be called from any thread.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -22,6 +23,7 @@ from typing import Any, Self
 
 from proxy.errors import ProxyError
 from proxy.info import running_servers
+from proxy.paths import write_atomically
 from scheduler.core import events
 from scheduler.core.commands import Release
 from scheduler.core.jobs import JobState
@@ -38,6 +40,7 @@ from scheduler.errors import (
     StateDiffers,
     WaitExpired,
 )
+from scheduler.halting import HaltingCosts
 from scheduler.journal import Journal, Step, read, replay
 from scheduler.live.board import Board, DeviceStatus, JobStatus
 from scheduler.live.executor import LiveExecutor
@@ -104,6 +107,7 @@ class Pool:
             lambda job: str(self._executor.log_of(job)),
             self._reasons,
         )
+        self._costs = HaltingCosts()
         self._journal: Journal | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -127,7 +131,8 @@ class Pool:
             self._lock.release()
             raise
         self._journal = journal
-        loop = Loop(self._machine, self._policy, self._executor, (journal, self._board))
+        recorders = (journal, self._costs, self._board)
+        loop = Loop(self._machine, self._policy, self._executor, recorders)
         self._thread = threading.Thread(
             target=self._run, args=(loop,), name="scheduler", daemon=True
         )
@@ -161,6 +166,8 @@ class Pool:
         Running.of(self.root, before.tag, path, began_ns).write(self.state_dir)
         self._last_job = max(machine.jobs, default=0)
         self._board.recall(contents.steps)
+        for step in contents.steps:
+            self._costs.record(step.events, step.commands)
         self._fleet.take_over(
             up_since(contents.steps),
             lambda uri, at_us: began_before(
@@ -212,6 +219,8 @@ class Pool:
         self._executor.close()
         if self._journal is not None:
             self._journal.close()
+        measured = json.dumps(self._costs.to_json(), indent=1).encode()
+        write_atomically(self.state_dir / "costs.json", measured)
         Running.forget(self.state_dir)
         if self._lock is not None:
             self._lock.release()

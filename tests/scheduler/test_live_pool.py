@@ -35,6 +35,7 @@ from scheduler.journal import read, replay
 from scheduler.live.pool import JobSpec, JobState, JobStatus, Pool
 from scheduler.policies.elastic import Elastic, ElasticParams
 from scheduler.policies.tiered import Tiered
+from scheduler.sim.costs import Costs
 from service import why
 
 WORKER = Path(__file__).with_name("train_worker.py")
@@ -476,6 +477,9 @@ def test_a_live_pool_can_run_the_elastic_policy(root: Path, tmp_path: Path) -> N
         assert output(done) == train.expected()
     (path,) = (tmp_path / "state/journal").iterdir()
     replay(read(path).steps, Machine(), Elastic(policy.params))
+    costs = Costs.read(tmp_path / "state/costs.json")  # what halting and going on took here
+    assert 0 < costs.checkpoint_us < PATIENCE_S * 1e6 and costs.start_us == 0
+    assert 0 < costs.restore_us < PATIENCE_S * 1e6
 
 
 @pytest.mark.parametrize("policy", ["tiered", "elastic"])

@@ -68,10 +68,10 @@ class FoundServer(ServerProcess):
     def __init__(self, pid: int, paths: ServerPaths) -> None:
         self.paths = paths
         self.pid = pid
-        self._id = ProcessId.of(pid)
+        self.process_id = ProcessId.of(pid)
 
     def is_alive(self) -> bool:
-        return self._id.is_alive()
+        return self.process_id.is_alive()
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)

@@ -68,13 +68,13 @@ class Fleet:
         for uri in self.devices:  # in the order given, whichever was up first
             self._announce(uri)
 
-    def take_over(self, up_since: Mapping[str, int], same: Callable[[str, int], bool]) -> None:
+    def take_over(self, up_since_ns: Mapping[str, int]) -> None:
         """Go on with the servers of an earlier pool, and start those that are not there. One that
         does not start is lost, and the rest goes on.
 
-        up_since  devices that count as up, and since when
-        same      whether the server of a device that lives now lived then"""
-        for uri in sorted(up_since.keys() - set(self.devices)):
+        up_since_ns  devices that count as up, and since when by this system's monotonic clock: a
+                     server whose process began later is not the one that they were up by"""
+        for uri in sorted(up_since_ns.keys() - set(self.devices)):
             self._listener.device_lost(uri, "it is none of this pool's devices any more")
             if stranger := find(self.root, uri):
                 stranger.stop()
@@ -91,7 +91,7 @@ class Fleet:
                         return f"its server did not start again: {error}"
             if server is not None:
                 self._servers[uri], self.infos[uri] = server, server.device
-                if uri in up_since and same(uri, up_since[uri]):
+                if server.process_id.started_ns < up_since_ns.get(uri, 0):
                     known.add(uri)
             return ""
 
@@ -101,7 +101,7 @@ class Fleet:
             if uri in known:
                 self._watcher.watch(self.pid(uri), self.look)
                 continue
-            if uri in up_since:
+            if uri in up_since_ns:
                 self._listener.device_lost(uri, reason or "its server died while no pool ran")
             if not reason:
                 self._announce(uri)

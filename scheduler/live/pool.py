@@ -49,7 +49,6 @@ from scheduler.live.recover import (
     Running,
     StateLock,
     alive_of,
-    began_before,
     runs_of,
     unanswered,
     up_since,
@@ -168,12 +167,8 @@ class Pool:
         self._board.recall(contents.steps)
         for step in contents.steps:
             self._costs.record(step.events, step.commands)
-        self._fleet.take_over(
-            up_since(contents.steps),
-            lambda uri, at_us: began_before(
-                self._fleet.control(uri).status().uptime_s, began_ns, at_us
-            ),
-        )
+        up = up_since(contents.steps)
+        self._fleet.take_over({uri: began_ns + 1000 * at_us for uri, at_us in up.items()})
         ended = executor.recall(alive_of(machine, runs_of(contents.steps, before.tag)), machine)
         for command in unanswered(machine):
             if isinstance(command, Release) or command.job not in ended:

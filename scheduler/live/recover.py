@@ -20,7 +20,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -167,8 +166,3 @@ def up_since(steps: Sequence[Step]) -> dict[str, int]:
         elif isinstance(event, DeviceLost):
             found.pop(event.device, None)
     return found
-
-
-def began_before(uptime_s: float, began_ns: int, at_us: int) -> bool:
-    """Whether what has been up for `uptime_s` was up when a pool's clock said `at_us`."""
-    return time.monotonic_ns() - int(uptime_s * 1e9) < began_ns + 1000 * at_us

@@ -16,7 +16,7 @@ from types import ModuleType
 import pytest
 
 from proxy.info import running_servers
-from proxy.launcher import find
+from proxy.launcher import find, spawn
 from scheduler.core.machine import Machine
 from scheduler.errors import StateDamaged, StateDiffers, StateInUse
 from scheduler.journal import read, replay
@@ -151,11 +151,16 @@ def test_how_a_worker_ended_while_no_pool_ran_is_told(
         assert pool.submit(JobSpec("next", "ann", "basic", "cpu", argv=["true"])) == 2
 
 
-def test_a_server_that_died_while_no_pool_ran_is_a_lost_device(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("successor", [False, True])
+def test_a_server_that_died_while_no_pool_ran_is_a_lost_device(
+    root: Path, tmp_path: Path, successor: bool
+) -> None:
     begin_and_kill(root, tmp_path)
     server = find(root, DEVICE)
     assert server is not None
     server.kill()
+    if successor:  # it lives, and knows nothing of the job
+        spawn(DEVICE, root)
     (tmp_path / "low.gate").touch()
     with Pool(root, [DEVICE], tmp_path / "state") as pool:
         status = pool.wait(1, PATIENCE_S)

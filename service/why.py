@@ -33,7 +33,8 @@ def words(job: Mapping[str, Any]) -> Iterator[str]:
     where = f" on {job['device']}" if job["device"] else ""
     yield f"job {job['id']} ({job['name']}, {job['tier']}) is {job['state']}{where}"
     if job["halted_for"]:
-        yield f"  it was halted for job {job['halted_for']}"
+        how = "shrunk" if job["state"] in ("running", "resizing") else "halted"
+        yield f"  it was {how} for job {job['halted_for']}"
     for blocker in job["blockers"]:
         yield f"  {_sentence(blocker)}"
     if job["reason"]:

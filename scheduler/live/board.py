@@ -27,7 +27,7 @@ class JobStatus:
     device, session  where its worker is connected, "" while it holds no device
     waiting          what stands between it and a device, in words
     blockers         the same, for programs: see core.plan.Blocker
-    halted_for       the job it was halted for, while it waits for that reason; 0 if none
+    halted_for       the job it was halted or shrunk for, until it has its slices again; 0 if none
     reason           why it failed
     *_s              seconds since the pool started; None if that has not happened
     """

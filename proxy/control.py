@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
@@ -9,9 +10,12 @@ from typing import TypeVar
 from hal.timeline import DeviceSpan, from_rows
 from hal.types import DeviceInfo
 from proxy import desk
-from proxy.errors import ServerGone
+from proxy.errors import ProxyError, ServerGone
 from proxy.info import PREFIX, read_info
+from proxy.liveness import holder_lives
 from proxy.paths import ServerPaths
+from proxy.rendezvous import suspended_file, suspended_names
+from proxy.segment import Line, Segment
 from proxy.store import Address, address_of
 
 TIMEOUT_S = 60.0  # for a session to reach a halting point, or the fabric to become free
@@ -104,6 +108,23 @@ class Control:
                 for session in answer["sessions"]
             ),
         )
+
+    def serves(self, session: str) -> bool:
+        """Whether the session is connected here. A look at its file: the server is not asked."""
+        return (self._paths.sessions / session).exists() and holder_lives(self._paths.lock)
+
+    def parked(self) -> dict[str, str]:
+        """Suspended sessions, of whatever server under this root -> how the id of the checkpoint
+        begins that each was suspended with. The server is not asked."""
+        found = {}
+        for name in sorted(suspended_names(self._paths.root)):
+            path = suspended_file(self._paths.root, name)
+            with suppress(ProxyError, OSError):
+                if path is not None:
+                    segment = Segment.open(path)
+                    found[name] = f"{segment[Line.CUT]:016x}"
+                    segment.close()
+        return found
 
     def timeline(self) -> tuple[DeviceSpan, ...]:
         """What the device did for whom, the newest of it. Raises Unsupported for a device that

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from hal.types import DeviceInfo
 from proxy.errors import ServerGone
 from proxy.info import PREFIX, read_info
 from proxy.limits import Limits
-from proxy.liveness import holder_lives, parent_of
+from proxy.liveness import ProcessId, holder_lives, parent_of
 from proxy.paths import ServerPaths
 from proxy.store import Address, address_of
 
@@ -58,6 +60,44 @@ class ServerProcess:
         """kill -9, as a crash would. Idempotent."""
         self._process.kill()
         self._process.wait(STOP_TIMEOUT_S)
+
+
+class FoundServer(ServerProcess):
+    """A server that somebody else started, and that outlived them perhaps."""
+
+    def __init__(self, pid: int, paths: ServerPaths) -> None:
+        self.paths = paths
+        self.pid = pid
+        self.process_id = ProcessId.of(pid)
+
+    def is_alive(self) -> bool:
+        return self.process_id.is_alive()
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+        if self.is_alive():
+            self.kill()
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: int) -> None:
+        give_up = time.monotonic() + STOP_TIMEOUT_S
+        with suppress(ProcessLookupError):
+            if self.is_alive():
+                os.kill(self.pid, number)
+        while self.is_alive() and time.monotonic() < give_up:
+            time.sleep(LOOK_S)
+
+
+def find(root: Path, name: str) -> FoundServer | None:
+    """The server of that name under `root`, if one lives and serves."""
+    paths = ServerPaths.under(root, name)
+    info = read_info(paths.info)
+    if info is None or not holder_lives(paths.lock):
+        return None
+    found = FoundServer(info.pid, paths)
+    return found if found.is_alive() else None
 
 
 def spawn(

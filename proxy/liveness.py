@@ -27,7 +27,18 @@ class ProcessId:
 
     @classmethod
     def own(cls) -> ProcessId:
-        return cls(os.getpid(), _start_ticks(os.getpid()) or 0)
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId:
+        """Of a process that runs now; if it does not, the result is not alive."""
+        return cls(pid, _start_ticks(pid) or 0)
+
+    @property
+    def started_ns(self) -> int:
+        """When it began, by this system's monotonic clock."""
+        since_boot_ns = self.start_ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+        return since_boot_ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME) + time.monotonic_ns()
 
     def is_alive(self) -> bool:
         return self.pid > 0 and _start_ticks(self.pid) == self.start_ticks

@@ -79,6 +79,17 @@ def suspended_file(root: Path, name: str) -> Path | None:
     return None
 
 
+def suspended_names(root: Path) -> set[str]:
+    """Sessions that are suspended, see `suspended_file`."""
+    homes = (paths for paths in all_servers(root) if not holder_lives(paths.lock))
+    folders = (parked(root), *(paths.sessions for paths in homes))
+    found: set[str] = set()
+    for folder in folders:
+        with suppress(FileNotFoundError):
+            found.update(path.name for path in folder.iterdir())
+    return {name for name in found if suspended_file(root, name) is not None}
+
+
 def session_file(root: Path, name: str) -> Path | None:
     """The file of a session that runs, or is suspended."""
     running = (paths.sessions / name for paths, _ in running_servers(root))

@@ -5,6 +5,9 @@ SchedulerError
  |- UnknownJob          caller   a job id that was never given out
  |- NotALease           caller   a lease was asked of a job that runs a process, or of none
  |- PoolClosed          caller   the pool was never started, or has been closed
+ |- StateInUse          caller   another pool runs on this state_dir
+ |- StateDiffers        caller   a killed pool on this state_dir was set up otherwise
+ |- StateDamaged        fatal    what a killed pool left behind cannot be read
  |- WaitExpired         retry    the job did not get there in the time given
  |- Busy                retry    a bounded queue is full
  |- InvalidTransition   fatal    a job was told something its state cannot hear
@@ -50,6 +53,20 @@ class PoolClosed(SchedulerError):
 class WaitExpired(SchedulerError):
     code = "wait_expired"
     disposition = "retry"
+
+
+class StateInUse(SchedulerError):
+    code = "state_in_use"
+    disposition = "caller"
+
+
+class StateDiffers(SchedulerError):
+    code = "state_differs"
+    disposition = "caller"
+
+
+class StateDamaged(SchedulerError):
+    code = "state_damaged"
 
 
 class Busy(SchedulerError):

@@ -92,6 +92,9 @@ def serve(
     target: Annotated[str, typer.Option(help="Compiler target.")] = "npu:sim",
     host: Annotated[str | None, typer.Option()] = None,
     port: Annotated[int | None, typer.Option()] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Who gets devices, e.g. tiered or elastic.")
+    ] = None,
 ) -> None:
     """Compile ONNX models for the NPU and serve them over HTTP (Open Inference Protocol v2)."""
     from service.run import serve_models
@@ -100,6 +103,7 @@ def serve(
     settings = Settings()
     settings.host = host or settings.host
     settings.port = settings.port if port is None else port
+    settings.policy = policy or settings.policy
     pool = device or [f"fpga-sim:{index}" for index in range(len(models))]
     serve_models(settings, models, pool, target, console)
 
@@ -145,6 +149,18 @@ def jobs(
         cli_program.show_programs()
         if url != DEFAULT_URL or _answers(url):
             _show_jobs(_call(url, "GET", "/v1/jobs"))
+
+
+@app.command()
+def why(
+    job: Annotated[str, typer.Argument(help="A job of the service.")],
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Say why a job waits, was halted or has failed."""
+    from service.why import words
+
+    for line in words(_call(url, "GET", f"/v1/jobs/{job}")):
+        console.print(line, markup=False, highlight=False)
 
 
 @app.command()

@@ -44,6 +44,10 @@ def simulate(
     free_halting: Annotated[
         bool, typer.Option("--free-halting", help="Charge nothing for halting and resizing.")
     ] = False,
+    costs_file: Annotated[
+        Path | None,
+        typer.Option("--costs", help="What halting costs: a live pool's state_dir/costs.json."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of what the trace does not say.")] = 1,
     report: Annotated[
         Path | None, typer.Option(help="Folder for report.json and report.png of each policy.")
@@ -71,7 +75,10 @@ def simulate(
         chosen = Selection(count=min(jobs, len(chosen.jobs))).of(chosen)
     elasticity = Elasticity(elastic, growth, exponent)
     tiers = Tiers(premium, standard)
-    costs = FREE if free_halting else Costs()
+    if free_halting and costs_file is not None:
+        raise typer.BadParameter("--free-halting and --costs: one of them")
+    charged = Costs() if costs_file is None else Costs.read(costs_file)
+    costs = FREE if free_halting else charged
     largest = max(
         sum(group.count * group.devices for group in fleet.nodes if group.type == kind)
         for kind in {group.type for group in fleet.nodes}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,10 +39,8 @@ def serve_models(
     listener = listen(settings.host, settings.port)
     signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C
     signal.signal(signal.SIGINT, _interrupt)  # also where a shell started us with it ignored
-    with (
-        tempfile.TemporaryDirectory(prefix="haltere-", dir=SHARED_MEMORY) as root,
-        Pool(Path(root), devices, settings.state_dir) as pool,
-    ):
+    root = root_of(settings.state_dir)
+    with Pool(root, devices, settings.state_dir, policy=settings.policy) as pool:
         for path in models:
             with console.status(f"compiling and loading {path.stem} (the first time takes longer)"):
                 deploy(
@@ -60,6 +60,18 @@ def serve_models(
                 threading.Event().wait()
             except KeyboardInterrupt:
                 console.print("stopping")
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def root_of(state_dir: Path) -> Path:
+    """Where the servers of a state_dir meet their workers: always the same place, so that a
+    service that was killed finds its own again."""
+    name = hashlib.sha256(str(state_dir.resolve()).encode()).hexdigest()[:12]
+    root = SHARED_MEMORY / f"haltere-{os.getuid()}-{name}"
+    root.mkdir(mode=0o700, exist_ok=True)
+    if root.is_symlink() or root.stat().st_uid != os.getuid():
+        raise BadRequest(f"{root} belongs to somebody else: remove it, or choose another state_dir")
+    return root
 
 
 def _interrupt(_signum: int, _frame: object) -> None:

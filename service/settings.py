@@ -13,6 +13,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 8000
     state_dir: Path = Path.home() / ".local/state/haltere"  # journal, logs, checkpoints
+    policy: str = "tiered"  # who gets devices: see haltere simulate --help for the names
     max_pending: int = 64  # requests one replica queues; one more is answered 429
     max_body_bytes: int = 16 << 20  # a request body larger than this is answered 413
     infer_timeout_s: float = 120.0  # bound on one inference, a halt and a move included

@@ -58,7 +58,8 @@ class Job:
     keep_until_us   not to be evicted before (halting it failed)
     pinned          it cannot be halted at all
     avoid           devices it was told to stay away from
-    evicted_for     the job it was last halted or shrunk for; 0 if none
+    evicted_for     the job it was last halted or shrunk for, until it has its slices again; 0 if
+                    none
     lost            devices it holds that were lost while a command to it was under way
     reason          why it failed
     """

@@ -54,25 +54,32 @@ class Why(StrEnum):
     NO_DEVICE = "no_device"  # no device that is up is acceptable
     TOO_FEW = "too_few"  # no part has as many slices as the gang needs
     BACKING_OFF = "backing_off"  # its last start failed; it waits until `until_us`
+    UNADMITTED = "unadmitted"  # what is promised to others and would be to it is more than there is
     AHEAD = "ahead"  # kept for a job that stands before it
     RESERVED = "reserved"  # free and kept for this very gang, until it is complete
     RELEASING = "releasing"  # will be free as soon as its holder has let go
     HELD = "held"  # held by a job of the same or a higher tier
     STARTING = "starting"  # held by a lower tier that has yet to start, so cannot be halted
     PROTECTED = "protected"  # held by a lower tier that may not be halted until `until_us`
+    PROMISED = "promised"  # held by one that cannot bear to lose it: a promise would be broken
     PINNED = "pinned"  # held by a lower tier that cannot be halted at all
     SHORT = "short"  # free, but of a part that cannot complete this gang now
+    SPARED = "spared"  # held by a job behind it, which is not halted for it yet
     EVICTABLE = "evictable"  # could be had by halting: not needed, or not enough for the gang
 
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """`slices` acceptable slices cannot be had for the same reason."""
+    """`slices` acceptable slices cannot be had for the same reason.
+
+    ppm  of UNADMITTED, in millionths of a slice: promised to others, to be set aside for it, and
+         all that can be promised"""
 
     why: Why
     slices: int = 0
     jobs: tuple[int, ...] = ()
     until_us: int | None = None
+    ppm: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         text = f"{self.why}"
@@ -82,6 +89,9 @@ class Blocker:
             text += " by " + ",".join(str(job) for job in self.jobs)
         if self.until_us is not None:
             text += f" until {self.until_us}us"
+        if self.ppm:
+            promised, asked, limit = (ppm / 1e6 for ppm in self.ppm)
+            text += f": {promised:g} of {limit:g} slices are promised, it needs {asked:g}"
         return text
 
 

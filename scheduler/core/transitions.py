@@ -123,7 +123,7 @@ def _resize(job: Job, decision: Resize, around: Surroundings) -> Outcome:
         state=JobState.RESIZING,
         slices=held,
         target=decision.slices,
-        evicted_for=decision.for_job,
+        evicted_for=decision.for_job or job.evicted_for,
         kept=job.slices,
     )
     return job, (commands.Resize(job.id, job.epoch, decision.slices),)
@@ -135,7 +135,7 @@ def _resized(job: Job, event: JobResized, around: Surroundings) -> Outcome:
         slices=job.target,
         target=(),
         kept=(),
-        evicted_for=0,
+        evicted_for=job.evicted_for if len(job.target) < job.spec.count else 0,
         resize_failures=0,
         resizes=job.resizes + 1,
     )

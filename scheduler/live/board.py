@@ -7,7 +7,7 @@ the loop ever touches the machine.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scheduler.core.commands import Command
@@ -16,6 +16,7 @@ from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
 from scheduler.core.plan import Blocker
 from scheduler.errors import UnknownJob
+from scheduler.journal import Step
 from scheduler.timeline import Span, Timeline
 
 
@@ -24,7 +25,9 @@ class JobStatus:
     """One job, in plain words and numbers (it crosses to JSON as it is).
 
     device, session  where its worker is connected, "" while it holds no device
-    waiting          what stands between it and a device
+    waiting          what stands between it and a device, in words
+    blockers         the same, for programs: see core.plan.Blocker
+    halted_for       the job it was halted or shrunk for, until it has its slices again; 0 if none
     reason           why it failed
     *_s              seconds since the pool started; None if that has not happened
     """
@@ -42,6 +45,8 @@ class JobStatus:
     restarts: int
     checkpoint: str
     waiting: str
+    blockers: tuple[Blocker, ...]
+    halted_for: int
     reason: str
     log: str
     submitted_s: float
@@ -69,22 +74,36 @@ class Board:
         machine: Machine,
         session_of: Callable[[int], str],
         log_of: Callable[[int], str],
+        reasons: Callable[[], Mapping[int, tuple[Blocker, ...]]],
     ) -> None:
+        """`reasons`: why each waiting job waits; asked after every step, on the loop's thread."""
         self.changed = threading.Condition()
         self._machine = machine
         self._session_of = session_of
         self._log_of = log_of
+        self._reasons = reasons
         self._timeline = Timeline()
         self._jobs: Mapping[int, Job] = {}
         self._waiting: Mapping[int, tuple[Blocker, ...]] = {}
         self._devices: tuple[DeviceStatus, ...] = ()
 
     def record(self, events: Sequence[Event], commands: Sequence[Command]) -> None:
-        machine = self._machine
         with self.changed:
             self._timeline.record(events, commands)
+            self.publish()
+
+    def recall(self, steps: Iterable[Step]) -> None:
+        """Steps that were taken before; the machine is as it was after them."""
+        with self.changed:
+            for step in steps:
+                self._timeline.record(step.events, step.commands)
+            self.publish()
+
+    def publish(self) -> None:
+        machine = self._machine
+        with self.changed:
             self._jobs = dict(machine.jobs)
-            self._waiting = dict(machine.waiting)
+            self._waiting = dict(self._reasons())
             self._devices = tuple(
                 DeviceStatus(
                     device.uri,
@@ -146,6 +165,8 @@ class Board:
             restarts=job.restarts,
             checkpoint=job.checkpoint,
             waiting="; ".join(str(blocker) for blocker in self._waiting.get(job.id, ())),
+            blockers=self._waiting.get(job.id, ()),
+            halted_for=job.evicted_for,
             reason=job.reason,
             log=self._log_of(job.id) if spec.argv is not None else "",
             submitted_s=job.submitted_us / 1e6,

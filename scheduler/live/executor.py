@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,13 +27,15 @@ from proxy.store import Store
 from proxy.store.garbage import collect
 from scheduler.core import events
 from scheduler.core.commands import Checkpoint, Command, Release, Start, WakeAt
+from scheduler.core.jobs import Job, JobState
+from scheduler.core.machine import Machine
 from scheduler.core.values import JobSpec
 from scheduler.errors import HalfSuspended, Infeasible, NotALease, SchedulerError
 from scheduler.live import sessions
 from scheduler.live.fleet import Fleet
 from scheduler.live.inbox import Inbox
 from scheduler.live.watch import Watcher
-from scheduler.live.worker import Worker
+from scheduler.live.worker import Record, Worker, exit_code_of, tail_of
 
 MAX_THREADS = 32  # slow operations under way; each waits for a server or a process
 CONNECT_S = 60.0  # for a worker to connect; then it counts as started, since it may not need to
@@ -66,8 +68,9 @@ class LiveExecutor:
         self.root = root
         self.store = state_dir / "store"
         self.logs = state_dir / "logs"
+        self.records = state_dir / "workers"
         self.fleet: Fleet | None = None
-        self._tag = tag
+        self.tag = tag
         self.inbox = Inbox()
         self._runs: dict[int, Run] = {}
         self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="executor")
@@ -130,6 +133,58 @@ class LiveExecutor:
                 case Release():
                     self._release(run, command)
 
+    # ---- after another pool that was killed
+
+    def recall(self, runs: Mapping[int, Run], machine: Machine) -> set[int]:
+        """What an earlier pool's journal tells of its runs, and of all jobs. Its workers are taken
+        up again; ends that nobody has heard of are reported: those jobs are returned. Before the
+        loop starts, and after the devices."""
+        ended = set()
+        self._runs.update(runs)
+        for job in machine.jobs.values():
+            run = runs.get(job.id)
+            if job.spec.argv is None:
+                ended.add(job.id)
+                self._end_orphaned_lease(job)
+            elif run is not None and not self._adopt(run):
+                found = self._find_end(run, job)
+                if found is not None:
+                    ended.add(job.id)
+                    run.exit = found
+                    self._post_exit(run, *found)
+        return ended
+
+    def _adopt(self, run: Run) -> bool:
+        worker = Worker.adopt(self.log_of(run.job), self.record_of(run.job))
+        if worker is not None:
+            self._look_after(run, worker)
+        return worker is not None
+
+    def _find_end(self, run: Run, job: Job) -> tuple[int, str] | None:
+        """How the worker of the job's attempt ended; None if it had not begun yet, or was ended."""
+        if not job.listening:
+            return None
+        record = Record.read(self.record_of(run.job))
+        if record is not None and record.runner and record.epoch > run.released_epoch:
+            code = exit_code_of(self.record_of(run.job))
+            return code, tail_of(self.log_of(run.job)) if code else ""
+        if job.state in (JobState.RUNNING, JobState.CHECKPOINTING, JobState.PREEMPTED):
+            return 1, f"nothing is known of its worker: {self.record_of(run.job)} is not there"
+        return None
+
+    def _end_orphaned_lease(self, job: Job) -> None:
+        """Who held it or waited for it was a thread of the pool's own process."""
+        if job.state is JobState.QUEUED:
+            self.inbox.post(lambda at: events.CancelRequested(at, job.id))
+        elif not job.state.terminal:
+            words = "its holder ended with the pool's process"
+            self.inbox.post(lambda at: events.JobExited(at, job.id, job.epoch, 1, words))
+
+    def leave(self) -> None:
+        """Leave everything as it is."""
+        self._threads.shutdown(wait=True)
+        self.watcher.close()
+
     # ---- operations, each on a thread of its own
 
     def _start(self, run: Run, start: Start) -> None:
@@ -150,10 +205,11 @@ class LiveExecutor:
                 return
             sessions.resume(self._fleet.control(device), run.session, start.checkpoint, self.store)
         else:
-            run.session = f"{self._tag}-j{run.job}-e{start.epoch}"
+            run.session = session_name(self.tag, run.job, start.epoch)
         run.device = device
-        if run.spec.argv is not None and run.worker is None:
-            self._spawn(run, start, device)
+        if run.spec.argv is not None:
+            if run.worker is None:
+                self._spawn(run, start, device)
             self._wait_until_connected(run, start.epoch)
         self.inbox.post(lambda at: events.JobStarted(at, start.job, start.epoch))
 
@@ -168,14 +224,19 @@ class LiveExecutor:
         if start.checkpoint:  # its session stands ready: the program re-attaches to it
             env["HALTERE_CHECKPOINT"] = start.checkpoint
         try:
-            worker = Worker(run.spec, env, self.log_of(run.job))
+            worker = Worker.start(
+                run.spec, start.epoch, env, self.log_of(run.job), self.record_of(run.job)
+            )
         except (ValueError, TypeError) as error:  # words that no process can be given
             raise Infeasible(
                 f"job {run.spec.name!r}: its program cannot be started: {error}"
             ) from error
+        self._look_after(run, worker)
+
+    def _look_after(self, run: Run, worker: Worker) -> None:
         with run.lock:
             run.worker, run.exit = worker, None
-        self.watcher.watch(worker.pid, lambda: self._on_exit(run, worker))
+        self.watcher.watch(worker.runner_pid, lambda: self._on_exit(run, worker))
 
     def _wait_until_connected(self, run: Run, epoch: int) -> None:
         """Or until it is of no use to wait on. A look is a stat: the server is not disturbed. If
@@ -213,6 +274,7 @@ class LiveExecutor:
     def _release(self, run: Run, command: Release) -> None:
         self._end_worker(run)
         run.exit = None
+        self.record_of(run.job).unlink(missing_ok=True)
         helped = False  # any server can drop what is suspended; what is connected, its own alone
         for device in dict.fromkeys((run.device, *self._fleet.up())):
             if not helped or self._is_connected(run, device):
@@ -284,6 +346,9 @@ class LiveExecutor:
         assert self.fleet is not None, "the pool gives the executor its fleet before it starts"
         return self.fleet
 
+    def record_of(self, job: int) -> Path:
+        return self.records / f"job-{job}"
+
     def log_of(self, job: int) -> Path:
         return self.logs / f"job-{job}.log"
 
@@ -317,6 +382,11 @@ class LiveExecutor:
         self._threads.shutdown(wait=True)
         self.end_workers()  # those that were being started
         self.watcher.close()
+
+
+def session_name(tag: str, job: int, epoch: int) -> str:
+    """Of the job's session that its attempt `epoch` began."""
+    return f"{tag}-j{job}-e{epoch}"
 
 
 def _kind(error: BaseException) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from typing import Protocol
 from hal.types import DeviceInfo
 from proxy.control import Control
 from proxy.errors import ProxyError
-from proxy.launcher import ServerProcess, spawn
+from proxy.launcher import ServerProcess, find, spawn
 from scheduler.errors import Infeasible
 from scheduler.live.watch import Watcher
 
@@ -68,6 +68,44 @@ class Fleet:
         for uri in self.devices:  # in the order given, whichever was up first
             self._announce(uri)
 
+    def take_over(self, up_since_ns: Mapping[str, int]) -> None:
+        """Go on with the servers of an earlier pool, and start those that are not there. One that
+        does not start is lost, and the rest goes on.
+
+        up_since_ns  devices that count as up, and since when by this system's monotonic clock: a
+                     server whose process began later is not the one that they were up by"""
+        for uri in sorted(up_since_ns.keys() - set(self.devices)):
+            self._listener.device_lost(uri, "it is none of this pool's devices any more")
+            if stranger := find(self.root, uri):
+                stranger.stop()
+        known: set[str] = set()
+
+        def take(uri: str) -> str:
+            server = find(self.root, uri)
+            if server is None:
+                try:
+                    self._spawn(uri)
+                except ProxyError as error:
+                    server = find(self.root, uri)  # one was starting when the pool was killed
+                    if server is None:
+                        return f"its server did not start again: {error}"
+            if server is not None:
+                self._servers[uri], self.infos[uri] = server, server.device
+                if server.process_id.started_ns < up_since_ns.get(uri, 0):
+                    known.add(uri)
+            return ""
+
+        with ThreadPoolExecutor(MAX_STARTING, thread_name_prefix="fleet") as starting:
+            failed = tuple(starting.map(take, self.devices))
+        for uri, reason in zip(self.devices, failed, strict=True):
+            if uri in known:
+                self._watcher.watch(self.pid(uri), self.look)
+                continue
+            if uri in up_since_ns:
+                self._listener.device_lost(uri, reason or "its server died while no pool ran")
+            if not reason:
+                self._announce(uri)
+
     def control(self, uri: str) -> Control:
         return Control(self.root, uri)
 
@@ -105,7 +143,7 @@ class Fleet:
         return uri in self._servers and self._servers[uri].is_alive()
 
     def _spawn(self, uri: str) -> None:
-        server = spawn(uri, self.root, tied=True)
+        server = spawn(uri, self.root)  # it outlives us if we are killed, and so do its sessions
         with self._lock:
             self._servers[uri] = server
             self.infos[uri] = server.device

@@ -19,17 +19,22 @@ MAX_BATCH = 256  # events in one step, so that a step stays short
 
 
 class Inbox:
-    """Its clock starts at 0 when it is made."""
+    """Its clock starts at 0 when it is made; `go_on_from` lets it go on with another's."""
 
     def __init__(self) -> None:
-        self._began_ns = time.monotonic_ns()
+        self.began_ns = time.monotonic_ns()
         self._events: deque[Event] = deque()
         self._news = threading.Condition()
         self._wake_at_us: int | None = None
         self._fault: BaseException | None = None
 
     def now_us(self) -> int:
-        return (time.monotonic_ns() - self._began_ns) // 1000
+        return (time.monotonic_ns() - self.began_ns) // 1000
+
+    def go_on_from(self, began_ns: int, at_least_us: int) -> None:
+        """Before the first event: the clock of an inbox that began at `began_ns` of this system's
+        clock, put forward to `at_least_us` if it would go back."""
+        self.began_ns = min(began_ns, time.monotonic_ns() - 1000 * at_least_us)
 
     def post(self, make: Callable[[int], Event]) -> None:
         """Queue the event that `make(at_us)` gives."""

@@ -11,6 +11,7 @@ methods may be called from any thread.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -18,12 +19,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from proxy.errors import ProxyError
+from proxy.info import running_servers
+from proxy.paths import write_atomically
 from scheduler.core import events
+from scheduler.core.commands import Release
 from scheduler.core.jobs import JobState
 from scheduler.core.machine import Machine
+from scheduler.core.plan import Blocker
 from scheduler.core.transitions import Params
 from scheduler.core.values import JobSpec, Recovery, Tier
 from scheduler.errors import (
@@ -32,14 +37,27 @@ from scheduler.errors import (
     NotALease,
     PoolClosed,
     SchedulerError,
+    StateDiffers,
     WaitExpired,
 )
-from scheduler.journal import Journal
+from scheduler.halting import HaltingCosts
+from scheduler.journal import Journal, Step, read, replay
 from scheduler.live.board import Board, DeviceStatus, JobStatus
 from scheduler.live.executor import LiveExecutor
 from scheduler.live.fleet import Fleet
+from scheduler.live.recover import (
+    Running,
+    StateLock,
+    alive_of,
+    runs_of,
+    unanswered,
+    up_since,
+)
 from scheduler.loop import Loop
+from scheduler.policies.elastic import Elastic
+from scheduler.policies.named import policy as named_policy
 from scheduler.policies.policy import Policy
+from scheduler.policies.round import ElasticParams
 from scheduler.policies.tiered import Tiered
 from scheduler.timeline import Span
 
@@ -53,7 +71,7 @@ TERMINAL = tuple(state for state in JobState if state.terminal)
 
 class Pool:
     """slices    jobs that may share a device, by device URI or kind; 1 where it says nothing
-    policy    default: Tiered(min_run_s)
+    policy    a policy, or the name of one (policies.named); default: Tiered(min_run_s)
     min_run_s  a started job is left alone this long by the default policy"""
 
     def __init__(
@@ -63,16 +81,17 @@ class Pool:
         state_dir: Path,
         *,
         slices: Mapping[str, int] | None = None,
-        policy: Policy | None = None,
+        policy: Policy | str | None = None,
         min_run_s: float = 0.0,
         params: Params | None = None,
     ) -> None:
         self.root = root
         self.state_dir = state_dir
-        self._policy = policy or Tiered(int(min_run_s * 1e6))
-        self._about = f"{type(self._policy).__name__} {vars(self._policy)}"
+        self._policy = _policy(policy, min_run_s)
+        self._about = _about(self._policy, params or Params())
         self._machine = Machine(params)
         self._executor = LiveExecutor(root, state_dir, tag=f"p{os.urandom(4).hex()}")
+        self._lock: StateLock | None = None
         self._fleet = Fleet(
             root,
             devices,
@@ -83,8 +102,12 @@ class Pool:
         )
         self._executor.fleet = self._fleet
         self._board = Board(
-            self._machine, self._executor.session_of, lambda job: str(self._executor.log_of(job))
+            self._machine,
+            self._executor.session_of,
+            lambda job: str(self._executor.log_of(job)),
+            self._reasons,
         )
+        self._costs = HaltingCosts()
         self._journal: Journal | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -95,33 +118,108 @@ class Pool:
     # ---- life
 
     def start(self) -> None:
-        """Bring every server up. Raises ServerGone, with the server's log, and then none is."""
+        """Bring every server up, or go on from where a pool on this state_dir was killed. Raises
+        ServerGone, with the server's log, and then none is; StateInUse, StateDiffers."""
         assert self._thread is None, "a pool is started once"
         self.state_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = StateLock(self.state_dir)
         try:
-            self._fleet.start()
-        except ProxyError:
-            self.close()
+            before = Running.read(self.state_dir)
+            journal = self._begin() if before is None else self._take_over(before)
+        except BaseException:
+            self._executor.leave()
+            self._lock.release()
             raise
-        self._journal = Journal(self._free_journal_path(), about=self._about)
-        loop = Loop(self._machine, self._policy, self._executor, (self._journal, self._board))
+        self._journal = journal
+        recorders = (journal, self._costs, self._board)
+        loop = Loop(self._machine, self._policy, self._executor, recorders)
         self._thread = threading.Thread(
             target=self._run, args=(loop,), name="scheduler", daemon=True
         )
         self._thread.start()
-        self._await(lambda: len(self._board.devices()) == len(self._fleet.devices), ACCEPT_S)
+        self._await(lambda: len(self._board.devices()) >= len(self._fleet.infos), ACCEPT_S)
+
+    def _begin(self) -> Journal:
+        path = self._free_journal_path()
+        executor = self._executor
+        Running.of(self.root, executor.tag, path, executor.inbox.began_ns).write(self.state_dir)
+        try:
+            self._fleet.start()
+        except ProxyError:
+            Running.forget(self.state_dir)
+            raise
+        return Journal(path, about=self._about)
+
+    def _take_over(self, before: Running) -> Journal:
+        """See scheduler.live.recover."""
+        self._check_root(before)
+        path = self.state_dir / "journal" / before.journal
+        journal = Journal(path, about=self._about)  # cuts a torn tail off
+        contents = read(path)
+        self._check_same(contents.header, contents.steps)
+        replay(contents.steps, self._machine, self._policy)
+        executor, machine = self._executor, self._machine
+        executor.tag = before.tag
+        began_ns = before.began_ns if before.same_boot else time.monotonic_ns()
+        executor.inbox.go_on_from(began_ns, machine.now_us)
+        began_ns = executor.inbox.began_ns
+        Running.of(self.root, before.tag, path, began_ns).write(self.state_dir)
+        self._last_job = max(machine.jobs, default=0)
+        self._board.recall(contents.steps)
+        for step in contents.steps:
+            self._costs.record(step.events, step.commands)
+        up = up_since(contents.steps)
+        self._fleet.take_over({uri: began_ns + 1000 * at_us for uri, at_us in up.items()})
+        ended = executor.recall(alive_of(machine, runs_of(contents.steps, before.tag)), machine)
+        for command in unanswered(machine):
+            if isinstance(command, Release) or command.job not in ended:
+                executor.execute(command)
+        executor.inbox.wake()
+        return journal
+
+    def _check_root(self, before: Running) -> None:
+        if before.root != str(self.root.absolute()) and running_servers(Path(before.root)):
+            raise StateDiffers(
+                f"the pool on {self.state_dir} that was killed has its servers under "
+                f"{before.root}, which still run: give this pool that root, not {self.root}"
+            )
+
+    def _check_same(self, header: Mapping[str, Any], steps: Sequence[Step]) -> None:
+        about = header.get("about", self._about)
+        if about != self._about:
+            raise StateDiffers(
+                f"the pool on {self.state_dir} that was killed had the policy {about}; this one "
+                f"has {self._about}. Start it with the same, let its jobs end and close it; or "
+                f"remove {self.state_dir / 'running.json'} to begin anew, without its jobs"
+            )
+        for step in steps:
+            for event in step.events:
+                if isinstance(event, events.DeviceAdded) and event.device in self._fleet.devices:
+                    count = self._fleet.slice_count(event.device)
+                    if count != event.slice_count:
+                        raise StateDiffers(
+                            f"the pool on {self.state_dir} that was killed had {event.device} in "
+                            f"{event.slice_count} slices; this one has {count}: give the same"
+                        )
 
     def close(self) -> None:
         """Stop the loop, end every worker, stop every server. Idempotent."""
         self._stopping.set()
+        if self._thread is None:
+            self._executor.leave()  # it never ran
+            return
         self._executor.inbox.wake()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
         self._executor.end_workers()
         self._fleet.close()
         self._executor.close()
         if self._journal is not None:
             self._journal.close()
+        measured = json.dumps(self._costs.to_json(), indent=1).encode()
+        write_atomically(self.state_dir / "costs.json", measured)
+        Running.forget(self.state_dir)
+        if self._lock is not None:
+            self._lock.release()
         with self._board.changed:
             self._board.changed.notify_all()
 
@@ -148,10 +246,11 @@ class Pool:
                 self._board.changed.notify_all()
 
     def _free_journal_path(self) -> Path:
-        """Each run of a pool has a journal of its own: its machine begins empty."""
+        """A pool that was not killed has a journal of its own: its machine begins empty."""
         folder = self.state_dir / "journal"
         folder.mkdir(exist_ok=True)
-        return folder / f"{len(list(folder.iterdir())) + 1:06d}.jsonl"
+        newest = max((int(path.stem) for path in folder.glob("[0-9]*.jsonl")), default=0)
+        return folder / f"{newest + 1:06d}.jsonl"
 
     # ---- jobs
 
@@ -235,6 +334,11 @@ class Pool:
 
     # ---- inner
 
+    def _reasons(self) -> Mapping[int, tuple[Blocker, ...]]:
+        if isinstance(self._policy, Elastic):
+            return self._policy.explain(self._machine.view())
+        return self._machine.waiting  # its plans say it
+
     def _end_lease(self, job_id: int, exit_code: int, message: str) -> None:
         if self._thread is None or self._board.job(job_id).terminal:
             return
@@ -250,10 +354,16 @@ class Pool:
                 f"job {spec.name!r} asks for a {spec.device_kind!r} device; this pool has "
                 f"{', '.join(kinds)}"
             )
-        if spec.count != 1:
+        if (spec.least, spec.count, spec.most) != (1, 1, 1):
             raise Infeasible(
-                f"job {spec.name!r} asks for {spec.count} slices; a live job has one worker on "
-                "one slice. Submit one job per worker"
+                f"job {spec.name!r} asks for {spec.count} slices ({spec.least} to {spec.most}); a "
+                "live job has one worker on one slice: a pool cannot start a worker per rank, nor "
+                "halt and move all of them together, yet. Submit one job per worker"
+            )
+        if spec.devices and not isinstance(self._policy, Tiered):
+            raise Infeasible(
+                f"job {spec.name!r} names devices; of the policies only 'tiered' heeds that. Leave "
+                "them out, or start the pool with it"
             )
         strangers = [uri for uri in spec.devices if uri not in self._fleet.devices]
         if strangers:
@@ -276,3 +386,17 @@ class Pool:
                     return False
                 self._board.changed.wait(left)
         return True
+
+
+def _policy(given: Policy | str | None, min_run_s: float) -> Policy:
+    if given == "elastic":  # a share of a few slices kept for failures would be a whole one
+        return Elastic(ElasticParams(reserve_share=0.0))
+    if isinstance(given, str):
+        return named_policy(given)
+    return given or Tiered(int(min_run_s * 1e6))
+
+
+def _about(policy: Policy, params: Params) -> str:
+    """What decides: a journal is replayed by nothing else. Without what a policy learns."""
+    settings = {name: value for name, value in vars(policy).items() if not name.startswith("_")}
+    return f"{type(policy).__name__} {settings} {params}"

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 
 OnEnd = Callable[[], None]
+GONE = -1
 
 
 class Watcher:
@@ -27,11 +28,16 @@ class Watcher:
         self._thread.start()
 
     def watch(self, pid: int, on_end: OnEnd) -> None:
-        """`pid` is a child of ours that was not reaped yet (or the pidfd would name another)."""
-        fd = os.pidfd_open(pid)
+        """`pid` is a child of ours that was not reaped yet, or a process that was just seen alive
+        (or the pidfd might name another); one that is gone already counts as ended."""
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            fd = GONE
         with self._lock:
             if self._closed:
-                os.close(fd)
+                if fd != GONE:
+                    os.close(fd)
                 return
             self._added.append((fd, on_end))
             os.write(self._wake_write, b"x")
@@ -58,7 +64,10 @@ class Watcher:
                 added, self._added = self._added, []
                 closed = self._closed
             for fd, on_end in added:
-                self._selector.register(fd, selectors.EVENT_READ, on_end)
+                if fd == GONE:
+                    on_end()
+                else:
+                    self._selector.register(fd, selectors.EVENT_READ, on_end)
             if closed:
                 self._shut()
                 return

@@ -23,12 +23,13 @@ changed, however many jobs and devices there are.
 
 from __future__ import annotations
 
-from scheduler.core.plan import Admit, Plan
+from scheduler.core.plan import Admit, Blocker, Plan
 from scheduler.core.speed import FULL_PPM
 from scheduler.core.values import RANKS, Tier
 from scheduler.core.view import View
 from scheduler.policies import idle
 from scheduler.policies.books import Books, Entry, Key, Pool, S, set_aside_ppm
+from scheduler.policies.elastic_reasons import ElasticReasons
 from scheduler.policies.expected import Expected
 from scheduler.policies.parts import Parts
 from scheduler.policies.round import ElasticParams, Round
@@ -61,6 +62,11 @@ class Elastic:
                     if not self._books.waiting.keys:
                         idle.grow(this)
         return Plan(tuple(this.decisions), (), self._wake(view, this.wakes))
+
+    def explain(self, view: View) -> dict[int, tuple[Blocker, ...]]:
+        """What each waiting job waits for, after the last plan was carried out."""
+        with view.free.trial() as free:
+            return ElasticReasons(view, Round(self._books, self.params, view, free)).all()
 
     def _wake(self, view: View, wakes: list[int]) -> int | None:
         """The next rise of a level; and a look now and then, while somebody waits or runs."""

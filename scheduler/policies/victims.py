@@ -28,13 +28,13 @@ def reclaim(this: Round, key: Key, taker: Entry, pool: Pool, short: int, least: 
         gained += take
         if gained == short:
             break
-    if gained < short and _may_halt(this, key, taker):
+    if gained < short and may_halt(this, key, taker):
         more, from_behind = _fitting(
-            _behind(this, key, taker, pool), short - gained, _most(this, taker, short)
+            _behind(this, key, taker, pool), short - gained, most_of(this, taker, short)
         )
         found += more
         gained += from_behind
-    if gained < short and taker.allowance is not None and _is_hard_up(this, taker):
+    if gained < short and taker.allowance is not None and is_hard_up(this, taker):
         more, from_equals = _fitting(_equals(this, key, taker, pool), short - gained, UNBOUNDED)
         found += more
         gained += from_equals
@@ -79,14 +79,14 @@ def _fitting(able: Iterable[Entry], short: int, most: float) -> tuple[list[tuple
     return [*found, (larger, 0)], gained + larger.slices
 
 
-def _most(this: Round, taker: Entry, short: int) -> float:
+def most_of(this: Round, taker: Entry, short: int) -> float:
     """Where tiers are promised something, no large job is halted for a small basic one."""
     if taker.allowance is None and this.books.promised_ppm.get(taker.spec.device_kind):
         return short * MOST_OVER
     return UNBOUNDED
 
 
-def _may_halt(this: Round, key: Key, taker: Entry) -> bool:
+def may_halt(this: Round, key: Key, taker: Entry) -> bool:
     """A basic job only before its first level is over: later on it waits for its turn. A standard
     job once it has lost what it can bear: slices often come free before that."""
     if taker.allowance is None:
@@ -97,7 +97,7 @@ def _may_halt(this: Round, key: Key, taker: Entry) -> bool:
     return over_us <= 0
 
 
-def _spared(this: Round, key: Key, taker: Entry, entry: Entry) -> bool:
+def is_spared(this: Round, key: Key, taker: Entry, entry: Entry) -> bool:
     """Basic jobs halt each other across levels only, and the further apart the more halts the
     one that stands behind has borne: so those are few, however long it is. One level more where
     tiers are promised something: there they are halted for others already."""
@@ -119,24 +119,24 @@ def _behind(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
     for _, number in this.books.running.last_to(key):
         entry = this.books.entries[number]
         fits = entry.pool == pool and number not in this.books.grown
-        if _spared(this, key, taker, entry):
+        if is_spared(this, key, taker, entry):
             continue
-        if fits and this.rested(entry) and _can_bear(this, entry, taker):
+        if fits and this.rested(entry) and can_bear(this, entry, taker):
             yield entry
 
 
 def _equals(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
     entries = [this.books.entries[n] for n in this.books.running.by_key.get(key, ())]
     for entry in sorted(entries, key=lambda e: (-this.left_us(e), e.job.id)):
-        if entry.pool == pool and this.rested(entry) and _can_bear(this, entry, taker):
+        if entry.pool == pool and this.rested(entry) and can_bear(this, entry, taker):
             yield entry
 
 
-def _is_hard_up(this: Round, taker: Entry) -> bool:
+def is_hard_up(this: Round, taker: Entry) -> bool:
     return this.left_us(taker) <= this.params.bear_s * S // 2
 
 
-def _can_bear(this: Round, entry: Entry, taker: Entry) -> bool:
+def can_bear(this: Round, entry: Entry, taker: Entry) -> bool:
     """An admitted job may be halted if that breaks no promise to it: for a higher tier as long as
     it has a turn's time left, for an equal if it has that much more left."""
     if entry.allowance is None:

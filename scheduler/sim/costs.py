@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from scheduler.errors import TraceDamaged
+from scheduler.halting import FORMAT, VERSION
 
 S = 1_000_000
 
@@ -25,6 +30,28 @@ class Costs:
     grow_us: int = 40 * S
     release_us: int = 0
     turns_ppm: int = 980_000  # of the speed is left where ranks take turns on fewer slices
+
+    @classmethod
+    def read(cls, path: Path) -> Costs:
+        """From what a live pool measured (scheduler.halting); the rest is as by default. Raises
+        TraceDamaged."""
+        try:
+            raw = json.loads(path.read_bytes())
+            if raw["format"] != FORMAT or raw["version"] != VERSION:
+                raise ValueError(f"it is {raw['format']!r}, version {raw['version']!r}")
+            found = dict(raw["costs"])
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise TraceDamaged(
+                f"{path}: no costs of a {FORMAT} of version {VERSION}: {error!r}"
+            ) from error
+        known = {field.name for field in fields(cls)}
+        for name, value in found.items():
+            if name not in known or type(value) is not int or value < 0:
+                raise TraceDamaged(
+                    f"{path}: {name} = {value!r}: costs are whole microseconds, known are "
+                    f"{', '.join(sorted(known))}"
+                )
+        return cls(**found)
 
 
 FREE = Costs(0, 0, 0, 0, 0, 0, 1_000_000)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from scheduler.core import events
+from scheduler.core.commands import Checkpoint
 from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
+from scheduler.core.plan import Blocker, Plan, Why
 from scheduler.core.values import JobSpec
+from scheduler.core.view import View
 from scheduler.journal import Step, replay
 from scheduler.loop import Loop
 from scheduler.policies.elastic import Elastic
+from scheduler.policies.elastic_audit import Attained, audit
 from scheduler.policies.round import ElasticParams
 from scheduler.sim.costs import FREE, Costs
 from scheduler.sim.executor import SimExecutor
@@ -52,6 +56,7 @@ def run(
     costs: Costs = FREE,
     params: ElasticParams | None = None,
     lost: Sequence[tuple[float, float, int]] = (),
+    audited: bool = False,
 ) -> tuple[Machine, Steps]:
     """jobs: (submitted, duration, spec); lost: (from, to, node). Seconds."""
     parts = {f"n{i}": "v100" for i in range(len(nodes))}
@@ -70,7 +75,11 @@ def run(
             [events.DeviceAdded(round(until * S) + 2, f"n{node}", "gpu", "v100", nodes[node])]
         )
     machine, steps = Machine(), Steps()
-    loop = Loop(machine, Elastic(params), executor, [steps])
+    policy = Elastic(params)
+    auditor = Auditor(machine, policy)
+    loop = Loop(machine, policy, executor, [steps])
+    if audited:
+        loop = Loop(machine, auditor, executor, [steps, auditor])
     while loop.step():
         assert not broken_tables(machine)
     return machine, steps
@@ -178,3 +187,83 @@ def test_whatever_comes_all_jobs_end_and_nothing_is_held_twice(
     )
     for job in machine.jobs.values():
         assert job.state is JobState.SUCCEEDED or job.restarts > 2, job.story
+
+
+class Auditor:
+    """Asks for reasons after every step, and has them checked against the cluster."""
+
+    def __init__(self, machine: Machine, policy: Elastic) -> None:
+        params = policy.params
+        self.machine, self.policy = machine, policy
+        self.attained = Attained(params.first_level_s, params.level_ratio, params.first_run_s)
+        self.reasons: dict[int, list[Blocker]] = {}
+        self.halted_for: set[tuple[int, int]] = set()
+
+    def plan(self, view: View) -> Plan:
+        self.attained.follow(view)
+        return self.policy.plan(view)
+
+    def record(self, events: Sequence, commands: Sequence) -> None:
+        view = self.machine.view()
+        waiting = self.policy.explain(view)
+        for number, blockers in waiting.items():
+            self.reasons.setdefault(number, []).extend(blockers)
+        assert not audit(view, waiting, self.attained, self.policy.params.reserve_share)
+        for command in commands:
+            if isinstance(command, Checkpoint):
+                self.halted_for.add((command.job, self.machine.jobs[command.job].evicted_for))
+        for job in view.jobs.values():
+            fewer = job.state is JobState.RUNNING and len(job.slices) < job.spec.count
+            if job.state is JobState.PREEMPTED and not job.restarts and not fewer:
+                assert (job.id, job.evicted_for) in self.halted_for
+
+
+@settings(max_examples=60, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(workloads, losses, st.booleans())
+def test_whatever_comes_who_waits_is_told_what_is_true(
+    workload: list[tuple[float, float, JobSpec]], lost: list[tuple[float, float]], free: bool
+) -> None:
+    times, down = [], 0.0
+    for since, length in lost:
+        times.append((down + since, down + since + length, 1))
+        down += since + length + 1
+    run(
+        sorted(workload, key=lambda job: job[0]),
+        (8, 4),
+        FREE if free else Costs(),
+        lost=times,
+        audited=True,
+    )
+
+
+def test_the_audit_contradicts_what_is_not_so() -> None:
+    """One job of four slices runs, a second waits; at first it must not be touched."""
+    lies = {
+        "was given no reason": (),
+        "3 slices have a reason, of 4": (Blocker(Why.PROTECTED, 3, (1,), 20 * S),),
+        "'held x4 by 1' is not so": (Blocker(Why.HELD, 4, (1,)),),
+        "'pinned x4 by 1' is not so": (Blocker(Why.PINNED, 4, (1,)),),
+        "'ahead x4 by 1' is not so": (Blocker(Why.AHEAD, 4, (1,)),),
+        "'backing_off' is not so": (Blocker(Why.BACKING_OFF),),
+        "'unadmitted: 0 of": (Blocker(Why.UNADMITTED, ppm=(0, 1, 0)),),
+        "0 slices are free, and others": (Blocker(Why.SHORT, 4),),
+        "could be served by halting": (Blocker(Why.EVICTABLE, 4, (1,)),),
+    }
+    machine, policy = Machine(), Elastic(ElasticParams(first_level_s=1, first_run_s=0))
+    attained = Attained(1, policy.params.level_ratio, 0)
+    happened: list[events.Event] = [
+        events.DeviceAdded(0, "n0", "gpu", "v100", 4),
+        events.JobSubmitted(0, 1, spec(4)),
+        events.JobStarted(0, 1, 1),
+        events.JobSubmitted(10 * S, 2, spec(4)),
+    ]
+    for event in happened:
+        machine.handle(event)
+        attained.follow(machine.view())
+        machine.apply(policy.plan(machine.view()))
+    told = policy.explain(machine.view())
+    assert told == {2: (Blocker(Why.PROTECTED, 4, (1,), 20 * S),)}
+    assert not audit(machine.view(), told, attained, policy.params.reserve_share)
+    for complaint, lie in lies.items():
+        found = audit(machine.view(), {2: lie}, attained, policy.params.reserve_share)
+        assert any(complaint in text for text in found), (complaint, found)

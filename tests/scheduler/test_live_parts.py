@@ -84,9 +84,9 @@ def test_a_worker_that_ignores_the_request_is_killed_with_what_it_started(tmp_pa
     )
     spec = JobSpec("w", "ann", "basic", "cpu", argv=[sys.executable, "-c", program])
     watcher = Watcher()
-    worker = Worker(spec, {}, tmp_path / "log")
+    worker = Worker.start(spec, 1, {}, tmp_path / "log", tmp_path / "record")
     ready = threading.Event()
-    watcher.watch(worker.pid, lambda: (worker.reap(), ready.set()))  # type: ignore[func-returns-value]
+    watcher.watch(worker.runner_pid, lambda: (worker.reap(), ready.set()))  # type: ignore[func-returns-value]
     while not worker.tail():
         assert not ready.is_set()
     child = int(worker.tail())

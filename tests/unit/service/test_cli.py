@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 COMMANDS = (
-    *("demo", "devices", "compile", "serve", "submit", "jobs", "bundle"),
+    *("demo", "devices", "compile", "serve", "submit", "jobs", "why", "bundle"),
     *("proxy", "run", "halt", "resume", "move", "snapshot", "weigh", "capture", "store"),
 )
 PROGRAM = """
@@ -52,6 +52,7 @@ def wait_until(happened: Callable[[], bool], timeout_s: float = 60) -> None:
         (("bundle", "verify", "nothing"), "no bundle at nothing"),
         (("bundle", "build", "nothing", "x"), "no overlay 'nothing'"),
         (("jobs", "--url", "http://127.0.0.1:9"), "no service at"),
+        (("why", "1", "--url", "http://127.0.0.1:9"), "no service at"),
         (("snapshot", "job"), "no program 'job'"),
         (("resume", "job"), "no program 'job'"),
     ],

@@ -1,0 +1,112 @@
+"""What halting has cost: durations of commands, from the steps alone, live or replayed.
+
+A command's duration is from the step that gave it to the event that answers it, so it holds
+everything that the job had to wait for. The newest KEPT of each are remembered. The result is what
+`haltere simulate --costs FILE` reads:
+
+    {"format": "haltere-costs", "version": 1,
+     "costs": {"checkpoint_us": 41000, ...},               medians over all kinds of device
+     "measured": {"opencl": {"checkpoint_us": {"count": 9, "median": 41000, "p95": 60000}}}}
+
+`costs` names only what was measured, and neither first starts (a trace's durations hold them
+already) nor shrinking: steps tell when its slices were free, not when the job ran again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Any
+
+from scheduler.core.commands import Checkpoint, Command, Release, Resize, Start, WakeAt
+from scheduler.core.events import (
+    Event,
+    JobCheckpointed,
+    JobResized,
+    JobStarted,
+    LeaseReleased,
+    StartFailed,
+)
+
+FORMAT = "haltere-costs"
+VERSION = 1
+KEPT = 256  # durations of one operation on one kind of device
+NOT_CHARGED = ("start_us", "shrink_us")
+
+ANSWERS: dict[type, tuple[str, ...]] = {
+    JobStarted: ("start_us", "restore_us"),
+    JobCheckpointed: ("checkpoint_us",),
+    JobResized: ("shrink_us", "grow_us"),
+    LeaseReleased: ("release_us",),
+}
+
+
+class HaltingCosts:
+    """Feed it every step (it is a Recorder of the loop)."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], deque[int]] = {}  # kind of device, operation
+        self._given: dict[tuple[int, int, str], int] = {}  # job, epoch, operation -> when
+        self._kinds: dict[int, str] = {}
+        self._holds: dict[int, int] = {}  # slices of a job
+
+    def record(self, events: Sequence[Event], commands: Sequence[Command]) -> None:
+        for event in events:
+            if isinstance(event, JobStarted | JobCheckpointed | JobResized | LeaseReleased):
+                self._answer(event.job, event.epoch, ANSWERS[type(event)], event.at_us)
+            if isinstance(
+                event, LeaseReleased | StartFailed
+            ):  # that attempt is over: so are its commands
+                self._forget(event.job, event.epoch)
+        for command in commands:
+            if not isinstance(command, WakeAt):
+                name = self._operation(command)
+                self._given[command.job, command.epoch, name] = events[-1].at_us
+
+    def _answer(self, job: int, epoch: int, names: tuple[str, ...], at_us: int) -> None:
+        for name in names:
+            given_us = self._given.pop((job, epoch, name), None)
+            if given_us is not None:
+                kept = self._found.setdefault((self._kinds[job], name), deque(maxlen=KEPT))
+                kept.append(at_us - given_us)
+
+    def _operation(self, command: Start | Checkpoint | Resize | Release) -> str:
+        match command:
+            case Start():
+                self._kinds[command.job] = command.spec.device_kind
+                self._holds[command.job] = len(command.slices)
+                return "restore_us" if command.checkpoint else "start_us"
+            case Checkpoint():
+                return "checkpoint_us"
+            case Resize():
+                before = self._holds[command.job]
+                self._holds[command.job] = len(command.slices)
+                return "grow_us" if len(command.slices) > before else "shrink_us"
+            case Release():
+                return "release_us"
+
+    def _forget(self, job: int, epoch: int) -> None:
+        for names in ANSWERS.values():
+            for name in names:
+                self._given.pop((job, epoch, name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """See the module."""
+        measured: dict[str, dict[str, Any]] = {}
+        by_name: dict[str, list[int]] = {}
+        for (kind, name), durations in sorted(self._found.items()):
+            measured.setdefault(kind, {})[name] = _summary(durations)
+            by_name.setdefault(name, []).extend(durations)
+        costs = {
+            name: int(median(durations))
+            for name, durations in by_name.items()
+            if name not in NOT_CHARGED
+        }
+        return {"format": FORMAT, "version": VERSION, "costs": costs, "measured": measured}
+
+
+def _summary(durations: Iterable[int]) -> dict[str, int]:
+    ordered = sorted(durations)
+    p95 = ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)]
+    return {"count": len(ordered), "median": int(median(ordered)), "p95": p95}

@@ -1,0 +1,168 @@
+"""What a pool that was killed leaves behind, and what the next one on its state_dir makes of it.
+
+Servers and workers outlive the pool. A running pool keeps `running.json` in its state_dir: where
+its servers are and which journal is its own; a pool that is closed removes it. So whoever gets the
+lock on the state_dir and finds that file takes over from a pool that was killed:
+
+1. the journal is replayed, which gives machine and policy as they were;
+2. servers that live are taken up; for the others DeviceLost, then DeviceAdded;
+3. workers that live are taken up; ends that nobody has heard of are told (`worker.Record`);
+4. commands that were not answered are given again: all are repeatable. What a Start or a
+   Checkpoint had done already is found out, not done twice (`sessions`, `worker.Record`).
+
+A step that was recorded but not carried out is one whose commands were not answered. A step that
+was not recorded was not carried out; its events are found out again by 2 to 4, or their sender was
+not answered.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from proxy.paths import write_atomically
+from scheduler.core.commands import Checkpoint, Release, Start
+from scheduler.core.events import DeviceAdded, DeviceLost, JobCheckpointed, JobStarted
+from scheduler.core.jobs import JobState
+from scheduler.core.machine import Machine
+from scheduler.errors import StateDamaged, StateInUse
+from scheduler.journal import Step
+from scheduler.live.executor import Run, session_name
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running pool, for whoever comes after it. File: state_dir/running.json.
+
+    began_ns  when its clock was 0, by the system's monotonic clock since boot `boot_id`"""
+
+    root: str
+    tag: str
+    journal: str
+    began_ns: int
+    boot_id: str
+
+    @classmethod
+    def of(cls, root: Path, tag: str, journal: Path, began_ns: int) -> Running:
+        boot_id = BOOT_ID.read_text().strip()
+        return cls(str(root.absolute()), tag, journal.name, began_ns, boot_id)
+
+    @classmethod
+    def read(cls, state_dir: Path) -> Running | None:
+        """None if the last pool was closed, or there was none. Raises StateDamaged."""
+        path = state_dir / "running.json"
+        try:
+            return cls(**json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (TypeError, ValueError) as error:
+            raise StateDamaged(
+                f"{path} cannot be read ({error}): it tells where the servers of a pool are that "
+                "was killed. Remove it to begin anew; running jobs are then nobody's"
+            ) from error
+
+    def write(self, state_dir: Path) -> None:
+        write_atomically(state_dir / "running.json", json.dumps(asdict(self)).encode())
+
+    @staticmethod
+    def forget(state_dir: Path) -> None:
+        (state_dir / "running.json").unlink(missing_ok=True)
+
+    @property
+    def same_boot(self) -> bool:
+        return self.boot_id == BOOT_ID.read_text().strip()
+
+
+class StateLock:
+    """One pool at a time on a state_dir. It vanishes with its holder."""
+
+    def __init__(self, state_dir: Path) -> None:
+        """Raises StateInUse."""
+        path = state_dir / "lock"
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._fd, 32).decode(errors="replace").strip()
+            os.close(self._fd)
+            raise StateInUse(
+                f"{state_dir} is in use by a running pool (process {holder or 'unknown'}): close "
+                "it first, or give this one another state_dir"
+            ) from None
+        os.truncate(self._fd, 0)
+        os.write(self._fd, str(os.getpid()).encode())
+
+    def release(self) -> None:
+        """Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def runs_of(steps: Sequence[Step], tag: str) -> dict[int, Run]:
+    """What the executor knew of each job that has not ended, or whose end was not answered."""
+    runs: dict[int, Run] = {}
+    going_to: dict[int, str] = {}
+    for step in steps:
+        for event in step.events:
+            run = runs.get(getattr(event, "job", 0))
+            if run is None:
+                continue
+            if isinstance(event, JobStarted) and event.epoch == run.epoch:
+                run.device = going_to[run.job]
+            elif isinstance(event, JobCheckpointed) and event.epoch == run.epoch:
+                run.checkpoint = event.checkpoint
+        for command in step.commands:
+            match command:
+                case Start():
+                    run = runs.setdefault(command.job, Run(command.job, command.spec, 0))
+                    run.epoch = command.epoch
+                    going_to[run.job] = command.slices[0].device
+                    if not command.checkpoint:
+                        run.session = session_name(tag, run.job, run.epoch)
+                        run.device = going_to[run.job]
+                case Release():
+                    runs[command.job].released_epoch = command.epoch
+    return runs
+
+
+def alive_of(machine: Machine, runs: Mapping[int, Run]) -> dict[int, Run]:
+    """Runs that somebody still has to look after."""
+    releasing = {job for job, _ in machine.releasing}
+    return {
+        job: run
+        for job, run in runs.items()
+        if job in releasing or not machine.jobs[job].state.terminal
+    }
+
+
+def unanswered(machine: Machine) -> list[Start | Checkpoint | Release]:
+    """Commands that were given and not answered, in an order in which they were given."""
+    found: list[Start | Checkpoint | Release] = [
+        Release(job, epoch, final=machine.jobs[job].state.terminal)
+        for job, epoch in machine.releasing
+    ]
+    for job in machine.jobs.values():
+        match job.state:
+            case JobState.STARTING | JobState.MIGRATING:
+                found.append(Start(job.id, job.epoch, job.slices, job.checkpoint, job.spec))
+            case JobState.CHECKPOINTING:
+                found.append(Checkpoint(job.id, job.epoch))
+    return found
+
+
+def up_since(steps: Sequence[Step]) -> dict[str, int]:
+    """Devices that were up at the end -> when they were added."""
+    found: dict[str, int] = {}
+    for event in (event for step in steps for event in step.events):
+        if isinstance(event, DeviceAdded):
+            found[event.device] = event.at_us
+        elif isinstance(event, DeviceLost):
+            found.pop(event.device, None)
+    return found

@@ -1,0 +1,141 @@
+"""What jobs are told that wait under `Elastic`: every slice they accept, by what is in the way.
+
+Worked out after a plan was carried out, and only where somebody asks: simulations do not pay for
+it. `elastic_audit` checks it against the cluster.
+"""
+
+from __future__ import annotations
+
+from scheduler.core.jobs import Job, JobState
+from scheduler.core.plan import Blocker, Why
+from scheduler.core.speed import FULL_PPM
+from scheduler.core.values import Slice, Tier
+from scheduler.core.view import View
+from scheduler.policies import victims
+from scheduler.policies.books import Entry, S, set_aside_ppm
+from scheduler.policies.round import Round
+
+EXPLAINED = 256  # the first in the queue get all reasons; the rest are told who is before them
+Found = tuple[Why, int, int | None]  # whose doing, until when
+
+
+class ElasticReasons:
+    """Of one moment, asked of a round in which nothing is decided. The books know what changed
+    before the plan, the view what it changed."""
+
+    def __init__(self, view: View, this: Round) -> None:
+        self.view = view
+        self._this = this
+        self._books = this.books
+        self._min_run_us = this.params.min_run_s * S
+        self._kept_ppm = round((1 - this.params.reserve_share) * FULL_PPM)
+        waiting = (self._books.entries[job.id] for job in view.jobs.values() if job.state.waiting)
+        self._queue = sorted(waiting, key=self._place)
+
+    def all(self) -> dict[int, tuple[Blocker, ...]]:
+        """By job, of all that wait."""
+        found = {entry.job.id: self._of(entry) for entry in self._queue[:EXPLAINED]}
+        for entry in self._queue[EXPLAINED:]:
+            found[entry.job.id] = (Blocker(Why.AHEAD, jobs=(self._queue[0].job.id,)),)
+        return found
+
+    def _place(self, entry: Entry) -> tuple[tuple[int, int], bool, int, int]:
+        """In the queue: guaranteed jobs by how much more lost time they can bear."""
+        allowance = entry.allowance
+        unadmitted = entry.spec.tier is not Tier.BASIC and allowance is None
+        return entry.key, unadmitted, allowance.left_us if allowance else 0, entry.job.id
+
+    def _of(self, entry: Entry) -> tuple[Blocker, ...]:
+        job = self.view.jobs[entry.job.id]
+        parts = self.view.acceptable(job)
+        total = sum(map(len, parts.values()))
+        if max(map(len, parts.values()), default=0) < job.spec.least:
+            return (Blocker(Why.TOO_FEW if total else Why.NO_DEVICE, total),)
+        if job.idle_until_us > self.view.now_us:
+            return (Blocker(Why.BACKING_OFF, until_us=job.idle_until_us),)
+        if entry.spec.tier is not Tier.BASIC and entry.allowance is None:
+            return (self._unadmitted(entry),)
+        ahead = self._first_before(entry)
+        groups: dict[tuple[Why, int | None], list[int]] = {}
+        for slices in parts.values():
+            enough = sum(item not in self.view.leases for item in slices) >= job.spec.least
+            for item in slices:
+                why, named, until_us = self._why(entry, item, ahead, enough)
+                groups.setdefault((why, until_us), []).append(named)
+        return tuple(
+            Blocker(why, len(named), tuple(sorted({found for found in named if found})), until_us)
+            for (why, until_us), named in groups.items()
+        )
+
+    def _unadmitted(self, entry: Entry) -> Blocker:
+        """Its tier's promise cannot be kept yet, or somebody asked before it."""
+        earlier = [
+            other.job.id
+            for other in self._queue
+            if other.key == entry.key and other.allowance is None and other.job.id < entry.job.id
+        ]
+        if earlier:
+            return Blocker(Why.AHEAD, jobs=(min(earlier),))
+        kind, free = entry.spec.device_kind, self.view.free
+        there = sum(free.capacity(*pool) for pool in free.pools() if pool[0] == kind)
+        promised = self._books.promised_ppm.get(kind, 0)
+        asked = set_aside_ppm(entry.spec)
+        return Blocker(Why.UNADMITTED, ppm=(promised, asked, there * self._kept_ppm))
+
+    def _first_before(self, entry: Entry) -> int:
+        """A job that waits for slices, too, and stands before it; 0 if there is none."""
+        for other in self._queue:
+            if other is entry:
+                return 0
+            idle = self.view.jobs[other.job.id].idle_until_us > self.view.now_us
+            if not idle and other.spec.device_kind == entry.spec.device_kind:
+                return other.job.id
+        return 0
+
+    def _why(self, entry: Entry, item: Slice, ahead: int, enough: bool) -> Found:
+        lease = self.view.leases.get(item)
+        if lease is None and ahead:
+            return Why.AHEAD, ahead, None
+        if lease is None:
+            return (Why.RESERVED if enough else Why.SHORT), 0, None
+        if lease.releasing:
+            return Why.RELEASING, lease.job, None
+        return self._standing(entry, self.view.jobs[lease.job], item)
+
+    def _standing(self, entry: Entry, job: Job, item: Slice) -> Found:
+        """Of the holder of a slice against the one who waits for it."""
+        if job.state is JobState.CHECKPOINTING or (job.target and item not in job.target):
+            return Why.RELEASING, job.id, None
+        holder = self._books.entries[job.id]
+        extra = len(job.slices) > job.spec.count
+        behind = holder.key > entry.key or (entry.allowance and holder.key == entry.key) or extra
+        if not behind:
+            return Why.HELD, job.id, None
+        if job.state is not JobState.RUNNING:
+            return Why.STARTING, job.id, None
+        if job.pinned:
+            return Why.PINNED, job.id, None
+        until_us = max(holder.changed_us + self._min_run_us, job.keep_until_us)
+        if until_us > self.view.now_us:
+            return Why.PROTECTED, job.id, until_us
+        if extra:
+            return Why.EVICTABLE, job.id, None
+        if not victims.can_bear(self._this, holder, entry):
+            return Why.PROMISED, job.id, None
+        if self._is_spared(entry, holder):
+            return Why.SPARED, job.id, None
+        return Why.EVICTABLE, job.id, None
+
+    def _is_spared(self, entry: Entry, holder: Entry) -> bool:
+        """By the rules of `victims`."""
+        this = self._this
+        if not victims.may_halt(this, entry.key, entry):
+            return True
+        if holder.key == entry.key:
+            return not victims.is_hard_up(this, entry)
+        if victims.is_spared(this, entry.key, entry, holder):
+            return True
+        at_hand = this.free.count(*holder.pool) + this.coming.get(holder.pool, 0)
+        short = entry.spec.count - at_hand
+        is_large = holder.slices > victims.most_of(this, entry, short)
+        return is_large and holder.slices - holder.spec.least < short

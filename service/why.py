@@ -1,0 +1,57 @@
+"""Why a job is where it is: a job's view, as `/v1/jobs/N` gives it, in words.
+
+The view says the same for programs: `blockers`, each of which can be checked against the cluster
+(scheduler.policies.explain, elastic_audit).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+WORDS = {
+    "no_device": "no device that is up would do",
+    "too_few": "only {slices} slices would do, and it needs more at once",
+    "backing_off": "its last start failed; it is tried again later",
+    "unadmitted": "its tier's promise cannot be kept yet: {promised:g} of {limit:g} slices are "
+    "promised to others, it needs {asked:g}",
+    "ahead": "{of} kept for {jobs}, before it in the queue",
+    "reserved": "{of} kept for it until there are enough",
+    "releasing": "{of} about to be free, let go by {jobs}",
+    "held": "{of} held by {jobs}, not to be halted for it",
+    "starting": "{of} held by {jobs}, just being started or moved",
+    "protected": "{of} held by {jobs}, changed a moment ago",
+    "promised": "{of} held by {jobs}, to whom a promise would be broken",
+    "pinned": "{of} held by {jobs}, that cannot be halted",
+    "short": "{of} free, which is not enough",
+    "evictable": "{of} held by {jobs}, could be had and would not do",
+}
+
+
+def words(job: Mapping[str, Any]) -> Iterator[str]:
+    """One line per fact."""
+    where = f" on {job['device']}" if job["device"] else ""
+    yield f"job {job['id']} ({job['name']}, {job['tier']}) is {job['state']}{where}"
+    if job["halted_for"]:
+        how = "shrunk" if job["state"] in ("running", "resizing") else "halted"
+        yield f"  it was {how} for job {job['halted_for']}"
+    for blocker in job["blockers"]:
+        yield f"  {_sentence(blocker)}"
+    if job["reason"]:
+        yield f"  {job['reason']}"
+
+
+def _sentence(blocker: Mapping[str, Any]) -> str:
+    jobs, slices = blocker["jobs"], blocker["slices"]
+    named = ("jobs " if len(jobs) > 1 else "job ") + ", ".join(map(str, jobs))
+    promised, asked, limit = (ppm / 1e6 for ppm in blocker["ppm"] or (0, 0, 0))
+    text = WORDS[blocker["why"]].format(
+        slices=slices,
+        of=f"{slices} slice{'s' * (slices != 1)}" if slices else "everything",
+        jobs=named if jobs else "nobody",
+        promised=promised,
+        asked=asked,
+        limit=limit,
+    )
+    until = blocker["until_us"]
+    return text if until is None else f"{text} (until {until / 1e6:.1f} s after the pool began)"

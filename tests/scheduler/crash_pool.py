@@ -1,0 +1,102 @@
+"""A pool in a process of its own, for tests that kill it.
+
+    python crash_pool.py ROOT STATE FOLDER MOMENT NAME COUNT
+
+Plays `play` on a pool of one device, and kills itself (SIGKILL) at a step: MOMENT is "before" (its
+record is not written), "torn" (half of it is) or "after" (it is written, and not carried out); the
+step is the COUNT-th with an event or command named NAME. "never" never does; it then says READY
+when the first job is at work, and waits to be killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from scheduler import journal
+from scheduler.core.commands import Command
+from scheduler.core.events import Event
+from scheduler.live import pool as pool_module
+from scheduler.live.pool import JobSpec, JobState, Pool
+
+WORKER = Path(__file__).with_name("train_worker.py")
+DEVICE = "cpu:0"
+STEPS = 400
+PATIENCE_S = 60.0
+
+
+def spec(folder: Path, name: str, tier: str) -> JobSpec:
+    """A training that says when it begins: whoever begins twice has lost its work."""
+    words = f"{STEPS} {folder / name}.progress {folder / name}.gate 1"
+    program = f"echo began; exec {sys.executable} {WORKER} {words}"
+    return JobSpec(name, "ann", tier, "cpu", argv=["/bin/sh", "-c", program])
+
+
+def until(done: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + PATIENCE_S
+    while not done():
+        assert time.monotonic() < give_up, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def at_work(pool: Pool, folder: Path, job: int) -> bool:
+    progress = folder / f"{pool.job(job).name}.progress"
+    return pool.job(job).terminal or (progress.exists() and progress.read_text() not in ("", "0"))
+
+
+def begin(pool: Pool, folder: Path, name: str, tier: str) -> int:
+    known = {status.name: status.id for status in pool.jobs()}
+    return known.get(name) or pool.submit(spec(folder, name, tier))
+
+
+def play(pool: Pool, folder: Path) -> tuple[int, int]:
+    """Low is halted for high, and goes on when that has ended: from wherever it stands."""
+    low = begin(pool, folder, "low", "basic")
+    until(lambda: at_work(pool, folder, low))
+    high = begin(pool, folder, "high", "premium")
+    until(lambda: at_work(pool, folder, high))
+    (folder / "high.gate").touch()
+    assert pool.wait(high, PATIENCE_S).terminal
+    assert pool.wait(low, PATIENCE_S, (JobState.RUNNING,)).state in ("running", "succeeded")
+    (folder / "low.gate").touch()
+    assert pool.wait(low, PATIENCE_S).terminal
+    return low, high
+
+
+class Crashing(journal.Journal):
+    moment, name, count = "never", "", 0
+
+    def record(self, events: Sequence[Event], commands: Sequence[Command]) -> None:
+        found = any(type(item).__name__ == self.name for item in (*events, *commands))
+        Crashing.count -= found
+        crash = found and self.count == 0
+        if crash and self.moment == "torn":
+            size = self.path.stat().st_size
+            super().record(events, commands)
+            os.truncate(self.path, size + (self.path.stat().st_size - size) // 2)
+        elif not crash or self.moment == "after":
+            super().record(events, commands)
+        if crash:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> None:
+    root, state, folder = (Path(word) for word in sys.argv[1:4])
+    Crashing.moment, Crashing.name, Crashing.count = sys.argv[4], sys.argv[5], int(sys.argv[6])
+    pool_module.Journal = Crashing  # type: ignore[misc]
+    with Pool(root, [DEVICE], state) as pool:
+        if Crashing.moment == "never":
+            low = begin(pool, folder, "low", "basic")
+            until(lambda: at_work(pool, folder, low))
+            sys.stdout.write("READY\n")
+            sys.stdout.flush()
+            time.sleep(PATIENCE_S)
+        play(pool, folder)
+
+
+if __name__ == "__main__":
+    main()

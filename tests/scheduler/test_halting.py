@@ -1,0 +1,75 @@
+"""What halting has cost, measured from steps, and given to the simulator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from scheduler.core import events
+from scheduler.core.machine import Machine
+from scheduler.core.values import JobSpec
+from scheduler.errors import TraceDamaged
+from scheduler.halting import HaltingCosts
+from scheduler.loop import Loop
+from scheduler.policies.elastic import Elastic, ElasticParams
+from scheduler.sim.costs import Costs
+from scheduler.sim.executor import SimExecutor
+
+S = 1_000_000
+
+
+def measured(costs: Costs, jobs: Sequence[tuple[int, int, JobSpec]]) -> HaltingCosts:
+    """jobs: (submitted, duration, spec), in seconds, on one node of four."""
+    executor = SimExecutor(costs, {"n0": "v100"}, lambda number: jobs[number - 1][1] * S)
+    executor.feed([events.DeviceAdded(0, "n0", "gpu", "v100", 4)])
+    executor.feed(
+        events.JobSubmitted(at * S + 1, number, spec)
+        for number, (at, _, spec) in enumerate(jobs, 1)
+    )
+    found = HaltingCosts()
+    loop = Loop(Machine(), Elastic(ElasticParams(spare_share=0)), executor, [found])
+    while loop.step():
+        pass
+    return found
+
+
+def spec(count: int, least: int = 0) -> JobSpec:
+    return JobSpec("j", "t", "basic", "gpu", ("train",), count=count, least=least)
+
+
+def test_what_a_simulation_charges_is_what_is_measured_and_read_back(tmp_path: Path) -> None:
+    charged = Costs(0, 11 * S, 13 * S, 17 * S, 19 * S, 0)
+    halted = measured(charged, [(0, 5000, spec(4)), (1000, 100, spec(4))]).to_json()
+    assert halted["costs"] == {"checkpoint_us": 11 * S, "restore_us": 13 * S, "release_us": 0}
+    assert halted["measured"]["gpu"]["checkpoint_us"] == {
+        "count": 1,
+        "median": 11 * S,
+        "p95": 11 * S,
+    }
+    assert halted["measured"]["gpu"]["start_us"]["count"] == 2
+    found = measured(charged, [(0, 5000, spec(4, 1)), (1000, 100, spec(2))]).to_json()
+    assert found["costs"] == {"grow_us": 19 * S, "release_us": 0}
+    assert found["measured"]["gpu"]["shrink_us"]["median"] == 11 * S  # its slices were free
+    path = tmp_path / "costs.json"
+    path.write_text(json.dumps(found))
+    assert Costs.read(path) == Costs(grow_us=19 * S)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "no costs of a haltere-costs"),
+        ('{"format": "haltere-costs", "version": 2, "costs": {}}', "version 2"),
+        ('{"format": "haltere-costs", "version": 1, "costs": {"restore_us": -1}}', "restore_us"),
+        ('{"format": "haltere-costs", "version": 1, "costs": {"restore_s": 1}}', "known are"),
+    ],
+)
+def test_what_is_no_costs_file_is_refused_by_name(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "costs.json"
+    path.write_text(text)
+    with pytest.raises(TraceDamaged, match=words) as told:
+        Costs.read(path)
+    assert str(path) in str(told.value)

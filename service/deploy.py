@@ -12,6 +12,7 @@ from service.gateway import Answer, Gateway, Tensors, TensorSpec
 from service.npu_model import NpuModel
 
 LEASE_TIMEOUT_S = 600.0  # for a device to become free
+MODEL_DEVICES = "fpga-sim"  # the kind of device that models are served on
 
 
 class LeasedModel:
@@ -61,7 +62,7 @@ def deploy(
     """Serve an ONNX model as `name`; the lease's job id. Raises what compiling, leasing and
     loading raise, and then nothing is left behind."""
     compiled = compile_onnx(model, target)
-    spec = JobSpec(name, tenant, tier, "fpga-sim")
+    spec = JobSpec(name, tenant, tier, MODEL_DEVICES)
     served = LeasedModel(pool, spec, compiled, timeout_s)
     gateway.add(name, served)
     return served.job

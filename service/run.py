@@ -15,7 +15,7 @@ from rich.console import Console
 from scheduler.live.pool import Pool
 from service.app import create_app
 from service.control import Control
-from service.deploy import deploy
+from service.deploy import MODEL_DEVICES, deploy
 from service.errors import BadRequest
 from service.gateway import Gateway
 from service.host import hosting, listen
@@ -35,6 +35,7 @@ def serve_models(
     missing = [str(path) for path in models if not path.is_file()]
     if missing:
         raise BadRequest(f"no such file: {', '.join(missing)}")
+    _check_room(models, devices)
     gateway = Gateway(settings.max_pending)
     listener = listen(settings.host, settings.port)
     signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C
@@ -61,6 +62,17 @@ def serve_models(
             except KeyboardInterrupt:
                 console.print("stopping")
     shutil.rmtree(root, ignore_errors=True)
+
+
+def _check_room(models: Sequence[Path], devices: Sequence[str]) -> None:
+    """A model keeps its device, so one too many would wait for ever. Raises BadRequest."""
+    fit = [uri for uri in dict.fromkeys(devices) if uri.partition(":")[0] == MODEL_DEVICES]
+    if len(models) > len(fit):
+        raise BadRequest(
+            f"{len(models)} models ({', '.join(path.stem for path in models)}) need a device each, "
+            f"and {len(fit)} of the pool's ({', '.join(devices)}) can serve them: give a --device "
+            f"{MODEL_DEVICES}:N for each model, or leave --device away"
+        )
 
 
 def root_of(state_dir: Path) -> Path:

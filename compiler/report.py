@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from compiler.artifact import CompiledModel
 from compiler.driver import compile_probed
 from compiler.emulator import Emulator
 from compiler.errors import BadInput, DoesNotFit
+from compiler.hostside import floats
 from compiler.ir import Array
 from compiler.profile import LayerProfile, profile
 from compiler.reference import interpret
@@ -101,7 +103,7 @@ def split_samples(
     for spec in compiled.inputs:
         if spec.name not in arrays:
             raise BadInput(f"the samples lack input {spec.name!r}; they have {sorted(arrays)}")
-        array = np.asarray(arrays[spec.name], np.float32)
+        array = floats(f"the samples' input {spec.name!r}", arrays[spec.name])
         size = int(np.prod(spec.shape))
         if array.ndim == 0 or array.size == 0 or array[0].size != size:
             raise BadInput(
@@ -110,12 +112,32 @@ def split_samples(
             )
         inputs[spec.name] = array.reshape(-1, *spec.shape)
     counts = {len(array) for array in inputs.values()}
-    labels = None if LABELS not in arrays else np.asarray(arrays[LABELS]).astype(np.int64)
+    labels = None if LABELS not in arrays else _labels(arrays[LABELS])
     if labels is not None:
         counts.add(labels.size)
     if len(counts) > 1:
         raise BadInput(f"the samples disagree on how many there are: {sorted(counts)}")
+    if labels is not None:
+        _check_labels(compiled, labels)
     return inputs, labels
+
+
+def _labels(given: NDArray[Any]) -> NDArray[np.int64]:
+    found = np.asarray(given)
+    if found.dtype.kind not in "biuf" or not np.array_equal(found, np.round(found)):
+        raise BadInput(f"the samples' labels are {found.dtype}; they are numbers of classes")
+    return found.astype(np.int64)
+
+
+def _check_labels(compiled: CompiledModel, labels: NDArray[np.int64]) -> None:
+    """Raises BadInput for labels beyond the classes of every output that has some."""
+    rows = [shape for shape in compiled.result_shapes.values() if shape]
+    classes = max((shape[-1] for shape in rows if prod(shape) == shape[-1] > 1), default=0)
+    if classes and not 0 <= labels.min() <= labels.max() < classes:
+        raise BadInput(
+            f"the samples' labels go from {labels.min()} to {labels.max()}; the model has "
+            f"{classes} classes, 0 to {classes - 1}"
+        )
 
 
 def reference_results(model: bytes | Path, inputs: Mapping[str, Array]) -> dict[str, Array]:

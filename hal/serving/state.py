@@ -86,6 +86,8 @@ def check_arrays(runner: Runner, arrays: Mapping[str, Any]) -> dict[str, Floats]
         )
     found: dict[str, Floats] = {}
     for name, shape in wanted.items():
+        if arrays[name] is None or np.iscomplexobj(arrays[name]):
+            raise StateError(f"state {name!r} is no array of real numbers")
         try:
             array = np.array(arrays[name], np.float32)
         except (ValueError, TypeError) as error:

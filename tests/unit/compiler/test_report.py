@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from compiler import CompiledModel, compile_onnx
 from compiler.__main__ import main
-from compiler.errors import BadInput
+from compiler.errors import BadInput, MalformedModel
 from compiler.report import make_report, random_samples, snr_db, split_samples
 
 
@@ -132,6 +132,32 @@ def test_samples_that_do_not_fit_the_model_are_refused(models):
     for arrays in ({}, {"x": good[:, :4]}, {"x": good, "labels": np.zeros(4)}, {"x": good[:0]}):
         with pytest.raises(BadInput):
             split_samples(compiled, arrays)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "what"),
+    [
+        ({"labels": np.array([0, 9, 10])}, "labels go from 0 to 10; the model has 10 classes"),
+        ({"labels": np.array([-1, 0, 1])}, "labels go from -1 to 1"),
+        ({"labels": np.array([0, 0.5, 1])}, "labels are float64; they are numbers of classes"),
+        ({"labels": np.array(["a", "b", "c"])}, "they are numbers of classes"),
+        ({"x": np.zeros((3, 64), complex)}, "input 'x' is complex"),
+        ({"x": np.array(["a"] * 192).reshape(3, 64)}, "input 'x' is no array of numbers"),
+    ],
+)
+def test_samples_that_mean_nothing_are_refused_by_name(models, arrays, what):
+    compiled = compile_onnx(models.mlp(64, 32, 10), "npu:nano")
+    good = {"x": np.zeros((3, 64), np.float32), "labels": np.array([0.0, 9.0, 3.0])}
+    assert split_samples(compiled, good)[1].tolist() == [0, 9, 3]
+    with pytest.raises(BadInput, match=what):
+        split_samples(compiled, good | arrays)
+
+
+def test_an_input_of_another_type_than_float32_is_refused_with_its_type(models):
+    proto = models.proto(models.mlp(8, 4))
+    proto.graph.input[0].type.tensor_type.elem_type = 11
+    with pytest.raises(MalformedModel, match="'x' is double; inputs must be tensors of float32"):
+        compile_onnx(proto.SerializeToString())
 
 
 def test_the_command_prints_a_report_and_keeps_the_model(models, tmp_path: Path, capsys):

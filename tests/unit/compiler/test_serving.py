@@ -235,6 +235,33 @@ def test_wrong_arrays_are_refused_and_the_next_call_is_right(models):
 
 
 @pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        (np.zeros(20), r"'x' has shape \[20\], not \[1, 20\]"),
+        (np.zeros((2, 20)), r"'x' has shape \[2, 20\], not \[1, 20\]"),
+        (0.0, r"'x' has shape \[\], not \[1, 20\]"),
+        (None, "'x' is None, not an array"),
+        (np.zeros((1, 20), complex), "'x' is complex128"),
+        ("text", "'x' is no array of numbers"),
+    ],
+)
+def test_a_wrong_array_is_told_as_it_was_given_and_as_the_model_takes_it(models, wrong, what):
+    with hal.serve(models.mlp(20, 16, 5), "cpu:0", target=NANO) as m:
+        for call in (m, m.session()):
+            with pytest.raises(BadInput, match=what):
+                call(wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, np.zeros((1, 1, HIDDEN), complex)])
+def test_a_state_of_no_real_numbers_is_refused_by_name(models, wrong):
+    with hal.serve(lstm(models, 2), "cpu:0", target=NANO) as m:
+        arrays = dict(m.session().state().arrays)
+        name = next(iter(arrays))
+        with pytest.raises(StateError, match=f"'{name}' is no array of real numbers"):
+            m.session(arrays | {name: wrong})
+
+
+@pytest.mark.parametrize(
     ("changed", "error", "what"),
     [
         ({"device": "noop:0"}, Unsupported, "neither overlays nor golden models, only noop"),

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,33 +37,58 @@ PLAIN_COLUMNS = 140
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)  # names are the model's
     try:
+        for path in (options.output, options.picture):
+            _check_place(path)
         dims = dict(_dim(text) for text in options.dim)
         model = options.model
         compiled = compile_onnx(
             model, options.target, dims=dims, samples=options.samples_per_launch
         )
         if options.output:
-            options.output.write_bytes(compiled.to_bytes())
+            _written(options.output, lambda: options.output.write_bytes(compiled.to_bytes()))
         if options.listing:
             for line in listing(compiled):
                 print(line)
         report = _report(options, dims, compiled, console)
+        _show(report, options.json)
         if options.picture:
-            write_picture(report, options.picture)
+            _written(options.picture, lambda: write_picture(report, options.picture))
     except (CompileError, HalError) as error:
-        console.print(f"{error.code}: {error}", style="red", markup=False, highlight=False)
+        console.print(f"{error.code}: {error}", style="red", highlight=False, soft_wrap=True)
         return 1
-    if options.json:
-        print(json.dumps(report.as_json(), indent=2))
-    else:
-        out = Console()
-        if not out.is_terminal:  # a file or a pipe has no width of its own
-            out.width = PLAIN_COLUMNS
-        for table in tables(report):
-            out.print(table)
     return 0
+
+
+def _show(report: Report, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report.as_json(), indent=2))
+        return
+    out = Console(markup=False, emoji=False)
+    if not out.is_terminal:  # a file or a pipe has no width of its own
+        out.width = PLAIN_COLUMNS
+    for table in tables(report):
+        out.print(table)
+
+
+def _check_place(path: Path | None) -> None:
+    """Before the work is done. Raises CompileError where nothing can be written."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise CompileError(f"cannot write {path}: it is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise CompileError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise CompileError(f"cannot write {path}: permission denied")
+
+
+def _written(path: Path, write: Callable[[], object]) -> None:
+    try:
+        write()
+    except OSError as error:
+        raise CompileError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _parser() -> argparse.ArgumentParser:

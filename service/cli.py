@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from service import cli_overlays, cli_packing, cli_program, cli_serving, cli_simulate, cli_store
@@ -313,7 +314,7 @@ def _call(url: str, method: str, path: str, body: object = None) -> Any:
             return json.load(answer)
     except HTTPError as error:
         text = error.read().decode(errors="replace")
-        console.print(f"[red]{error.code}[/red] {text}")
+        console.print(f"[red]{error.code}[/red] {escape(text)}")
     except URLError as error:
         console.print(f"[red]no service at {url}[/red]: {error.reason}; start one: haltere serve")
     raise typer.Exit(1)
@@ -335,7 +336,7 @@ def _show_jobs(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         table.add_row(  # the columns above, in order
             *(
-                str(row.get(key) or "")
+                escape(str(row.get(key) or ""))
                 for key in ("id", "name", "tenant", "tier", "state", "device", "reason")
             )
         )
@@ -349,7 +350,7 @@ def main() -> None:
     except Exception as error:  # the process edge
         if not hasattr(error, "disposition"):
             raise
-        console.print(f"[red]{getattr(error, 'code', 'error')}[/red]: {error}")
+        console.print(f"[red]{getattr(error, 'code', 'error')}[/red]: {escape(str(error))}")
         sys.exit(1)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from scheduler.live.pool import Pool
 from service.app import create_app
@@ -43,7 +44,8 @@ def serve_models(
     root = root_of(settings.state_dir)
     with Pool(root, devices, settings.state_dir, policy=settings.policy) as pool:
         for path in models:
-            with console.status(f"compiling and loading {path.stem} (the first time takes longer)"):
+            name = escape(path.stem)
+            with console.status(f"compiling and loading {name} (the first time takes longer)"):
                 deploy(
                     gateway,
                     pool,
@@ -55,7 +57,7 @@ def serve_models(
         app = create_app(settings, gateway, Control(pool, settings.state_dir / "results"))
         with hosting(app, listener) as port:
             for name in gateway.names():
-                console.print(f"http://{settings.host}:{port}/v2/models/{name}/infer")
+                console.print(f"http://{settings.host}:{port}/v2/models/{escape(name)}/infer")
             console.print(f"jobs: http://{settings.host}:{port}/v1/jobs    Ctrl-C ends it")
             try:
                 threading.Event().wait()

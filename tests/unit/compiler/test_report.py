@@ -176,6 +176,49 @@ def test_the_command_prints_a_report_and_keeps_the_model(models, tmp_path: Path,
     assert "mv_mul" in printed and "MatrixRf tiles" in printed
 
 
+def named(models, name: str) -> bytes:
+    """A model with this name everywhere."""
+    node = models.node("MatMul", ["x", "w"], [name], name=name)
+    constants = {"w": models.weights(2, 16, 16)}
+    proto = models.proto(models.build([node], {"x": [1, 16]}, {name: [1, 16]}, constants))
+    proto.graph.name = name
+    return proto.SerializeToString()
+
+
+@pytest.mark.parametrize("name", ["[/w]", "[red]a[/red]", ":smile:", "$\\bad{$"])
+def test_a_name_is_shown_as_it_is_whatever_it_means_elsewhere(models, tmp_path, capsys, name):
+    source, picture = tmp_path / "m.onnx", tmp_path / "m.png"
+    source.write_bytes(named(models, name))
+    flags = ["--target", "npu:nano", "--device", "none", "--picture", str(picture)]
+    assert main([str(source), *flags]) == 0
+    assert capsys.readouterr().out.count(name) >= 3  # model, output, layer
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(models, tmp_path, capsys):
+    for flag in ("--output", "--picture"):
+        for place, what in ((tmp_path / "no" / "x", "there is no folder"), (tmp_path, "a folder;")):
+            assert main(["absent.onnx", "--device", "none", flag, str(place)]) == 1
+            told = capsys.readouterr().err
+            assert what in told and "absent.onnx" not in told
+
+
+def test_a_picture_that_fails_in_the_end_leaves_the_printed_report(
+    models, tmp_path, capsys, monkeypatch
+):
+    source = tmp_path / "m.onnx"
+    source.write_bytes(models.mlp(8, 4))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("compiler.__main__.write_picture", full)
+    flags = ["--target", "npu:nano", "--device", "none", "--picture", str(tmp_path / "m.png")]
+    assert main([str(source), *flags]) == 1
+    told = capsys.readouterr()
+    assert "MatrixRf tiles" in told.out and "No space left on device" in told.err
+
+
 @pytest.mark.parametrize(
     ("content", "flags", "code"),
     [

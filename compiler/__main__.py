@@ -70,6 +70,8 @@ def _show(report: Report, as_json: bool) -> None:
         out.width = PLAIN_COLUMNS
     for table in tables(report):
         out.print(table)
+    for concern in report.concerns:
+        out.print(f"warning: {concern}", style="yellow", highlight=False, soft_wrap=True)
 
 
 def _check_place(path: Path | None) -> None:

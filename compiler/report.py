@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.artifact import CompiledModel
+from compiler.concerns import lost_values, lost_weights, snr_gate_db
 from compiler.driver import compile_probed
 from compiler.emulator import Emulator
 from compiler.errors import BadInput, DoesNotFit
+from compiler.frontend import load_graph
 from compiler.hostside import floats
 from compiler.ir import Array
 from compiler.profile import LayerProfile, profile
@@ -71,6 +73,7 @@ class Report:
     layers: tuple[LayerProfile, ...]
     measured: Measured | None
     not_measured: str  # the reason, if so
+    concerns: tuple[str, ...]  # what the figures alone would hide
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; an infinite SNR is null. Layers have their shares besides."""
@@ -227,17 +230,20 @@ def make_report(
 ) -> Report:
     """Compare, count and (with a context) measure. `dims`: as the model was compiled with."""
     inputs = random_samples(compiled) if inputs is None else inputs
-    emulated = Emulator(compiled).run_many(inputs)
+    emulator = Emulator(compiled)
+    emulated = emulator.run_many(inputs)
     reference = reference_results(model, inputs)
     measured = None if context is None else measure(compiled, context, inputs, emulated)
     snr = layer_snr(model, compiled, inputs, dims)
+    outputs = tuple(
+        _accuracy(name, reference[name], emulated[name], labels) for name in compiled.results
+    )
+    exact = [(f"output {output.name!r}", output.snr_db) for output in outputs]
     return Report(
         model=compiled.name,
         target=compiled.target,
         samples=len(next(iter(inputs.values()))),
-        outputs=tuple(
-            _accuracy(name, reference[name], emulated[name], labels) for name in compiled.results
-        ),
+        outputs=outputs,
         instructions=compiled.instructions,
         weights_bytes=len(compiled.weights),
         weights_pinned=compiled.pinned,
@@ -246,6 +252,10 @@ def make_report(
         layers=tuple(replace(layer, snr_db=snr.get(layer.output)) for layer in profile(compiled)),
         measured=measured,
         not_measured="" if measured else not_measured,
+        concerns=(
+            *lost_weights(load_graph(model, dims)),
+            *lost_values(inputs, emulator.saturations, exact, snr_gate_db(compiled.npu)),
+        ),
     )
 
 

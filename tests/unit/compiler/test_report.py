@@ -176,6 +176,42 @@ def test_the_command_prints_a_report_and_keeps_the_model(models, tmp_path: Path,
     assert "mv_mul" in printed and "MatrixRf tiles" in printed
 
 
+def scaled(models, by: float) -> bytes:
+    node = models.node("MatMul", ["x", "w"], ["y"])
+    constants = {"w": models.weights(2, 16, 16) * np.float32(by)}
+    return models.build([node], {"x": [1, 16]}, {"y": [1, 16]}, constants)
+
+
+@pytest.mark.parametrize(
+    ("by", "times", "told"),
+    [
+        (1.0, 1.0, ()),
+        (1e-6, 1.0, ("constant 'w': 100% of its rows lie below 6.10e-05", "SNR 0.0 dB is below")),
+        (1e-6, 1e4, ("constant 'w'",)),  # right, though: the inputs make up for it
+        (1e5, 10.0, ("saturated ", "output 'y': SNR ")),
+        (1.0, 1e6, ("input 'x' reaches ", "saturated ", "output 'y': SNR ")),
+    ],
+)
+def test_a_report_says_aloud_what_was_lost(models, by, times, told):
+    model = scaled(models, by)
+    compiled = compile_onnx(model, "npu:nano")
+    inputs = {"x": random_samples(compiled, 300)["x"] * np.float32(times)}
+    concerns = make_report(model, compiled, inputs).concerns
+    assert len(concerns) == len(told), concerns
+    for concern, start in zip(concerns, told, strict=True):
+        assert start in concern
+
+
+def test_the_command_warns_in_words_and_in_json(models, tmp_path, capsys):
+    source = tmp_path / "m.onnx"
+    source.write_bytes(scaled(models, 1e-6))
+    flags = [str(source), "--target", "npu:nano", "--device", "none"]
+    assert main(flags) == 0
+    assert "warning: constant 'w'" in capsys.readouterr().out
+    assert main([*flags, "--json"]) == 0
+    assert "constant 'w'" in json.loads(capsys.readouterr().out)["concerns"][0]
+
+
 def named(models, name: str) -> bytes:
     """A model with this name everywhere."""
     node = models.node("MatMul", ["x", "w"], [name], name=name)

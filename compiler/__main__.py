@@ -24,6 +24,7 @@ from rich.table import Table
 from compiler.artifact import CompiledModel
 from compiler.driver import compile_onnx
 from compiler.errors import BadInput, CompileError
+from compiler.frontend import parse_dim
 from compiler.picture import write_picture
 from compiler.report import Report, make_report, split_samples
 from compiler.targets import DEFAULT_TARGET, npu_config, targets
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         for path in (options.output, options.picture):
             _check_place(path)
-        dims = dict(_dim(text) for text in options.dim)
+        dims = dict(parse_dim(text) for text in options.dim)
         model = options.model
         compiled = compile_onnx(
             model, options.target, dims=dims, samples=options.samples_per_launch
@@ -112,13 +113,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="the report as JSON, not as tables")
     parser.add_argument("--picture", type=Path, help="draw the report here, a PNG")
     return parser
-
-
-def _dim(text: str) -> tuple[str, int]:
-    symbol, _, number = text.partition("=")
-    if not number.isdigit():
-        raise CompileError(f"--dim {text!r}: write it as symbol=number")
-    return symbol, int(number)
 
 
 def _report(

@@ -91,6 +91,10 @@ def serve(
         list[str] | None, typer.Option(help="Devices of the pool; default fpga-sim:0, one a model.")
     ] = None,
     target: Annotated[str, typer.Option(help="Compiler target.")] = "npu:sim",
+    dim: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SYMBOL=NUMBER", help="A symbolic dimension, e.g. steps=8."),
+    ] = None,
     host: Annotated[str | None, typer.Option()] = None,
     port: Annotated[int | None, typer.Option()] = None,
     policy: Annotated[
@@ -98,6 +102,7 @@ def serve(
     ] = None,
 ) -> None:
     """Compile ONNX models for the NPU and serve them over HTTP (Open Inference Protocol v2)."""
+    from compiler.frontend import parse_dim
     from service.run import serve_models
     from service.settings import Settings
 
@@ -106,7 +111,8 @@ def serve(
     settings.port = settings.port if port is None else port
     settings.policy = policy or settings.policy
     pool = device or [f"fpga-sim:{index}" for index in range(len(models))]
-    serve_models(settings, models, pool, target, console)
+    dims = dict(parse_dim(text) for text in dim or [])
+    serve_models(settings, models, pool, target, dims, console)
 
 
 @app.command()

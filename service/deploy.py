@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -57,11 +58,12 @@ def deploy(
     tenant: str = "default",
     tier: Tier = Tier.STANDARD,
     target: str = "npu:sim",
+    dims: Mapping[str, int] | None = None,
     timeout_s: float = 120.0,
 ) -> int:
     """Serve an ONNX model as `name`; the lease's job id. Raises what compiling, leasing and
     loading raise, and then nothing is left behind."""
-    compiled = compile_onnx(model, target)
+    compiled = compile_onnx(model, target, dims=dims)
     spec = JobSpec(name, tenant, tier, MODEL_DEVICES)
     served = LeasedModel(pool, spec, compiled, timeout_s)
     gateway.add(name, served)

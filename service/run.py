@@ -7,12 +7,13 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
+from compiler.frontend import symbols
 from scheduler.live.pool import Pool
 from service.app import create_app
 from service.control import Control
@@ -30,13 +31,15 @@ def serve_models(
     models: Sequence[Path],
     devices: Sequence[str],
     target: str,
+    dims: Mapping[str, int],
     console: Console,
 ) -> None:
-    """Serve until interrupted."""
+    """Serve until interrupted. `dims`: each model is given those that it has."""
     missing = [str(path) for path in models if not path.is_file()]
     if missing:
         raise BadRequest(f"no such file: {', '.join(missing)}")
     _check_room(models, devices)
+    dims_of = _dims_of(models, dims)
     gateway = Gateway(settings.max_pending)
     listener = listen(settings.host, settings.port)
     signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C
@@ -52,6 +55,7 @@ def serve_models(
                     path.stem,
                     path,
                     target=target,
+                    dims=dims_of[path],
                     timeout_s=settings.infer_timeout_s,
                 )
         app = create_app(settings, gateway, Control(pool, settings.state_dir / "results"))
@@ -75,6 +79,16 @@ def _check_room(models: Sequence[Path], devices: Sequence[str]) -> None:
             f"and {len(fit)} of the pool's ({', '.join(devices)}) can serve them: give a --device "
             f"{MODEL_DEVICES}:N for each model, or leave --device away"
         )
+
+
+def _dims_of(models: Sequence[Path], dims: Mapping[str, int]) -> dict[Path, dict[str, int]]:
+    """Raises BadRequest for a symbol that no model has, CompileError for what is no model."""
+    known = {path: symbols(path) for path in models}
+    unknown = [repr(name) for name in dims if not any(name in each for each in known.values())]
+    if unknown:
+        found = "; ".join(f"{p.stem} has {', '.join(s) or 'none'}" for p, s in known.items())
+        raise BadRequest(f"no model has a symbolic dimension {', '.join(unknown)}: {found}")
+    return {path: {name: dims[name] for name in dims if name in own} for path, own in known.items()}
 
 
 def root_of(state_dir: Path) -> Path:

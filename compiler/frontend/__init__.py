@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from compiler.frontend.dims import parse_dim, symbols_of
 from compiler.frontend.onnx import read_model
 from compiler.frontend.translate import translate
 from compiler.ir import Graph, verify
+
+__all__ = ["load_graph", "parse_dim", "symbols"]
 
 
 def load_graph(source: bytes | Path, dims: Mapping[str, int] | None = None) -> Graph:
@@ -15,3 +18,8 @@ def load_graph(source: bytes | Path, dims: Mapping[str, int] | None = None) -> G
     graph = translate(read_model(source), dims)
     verify(graph)
     return graph
+
+
+def symbols(source: bytes | Path) -> tuple[str, ...]:
+    """Dimensions of a model's inputs that have a name and no number. Raises as load_graph."""
+    return symbols_of(read_model(source))

@@ -27,12 +27,14 @@ from compiler.errors import BadInput, CompileError
 from compiler.frontend import parse_dim
 from compiler.picture import write_picture
 from compiler.report import Report, make_report, split_samples
+from compiler.runtime import shipped_overlay
 from compiler.targets import DEFAULT_TARGET, npu_config, targets
 from hal.errors import HalError
 from hal.registry import open_device
 from rtl_sim.spec.npu import ENGINE_SHIFT, FLAG_MV, FLAG_WINDOW, Instr, Op
 
 NO_DEVICE = "none"
+DEFAULT_DEVICE = "fpga-sim:0"  # may be absent; one that was asked for may not
 PLAIN_COLUMNS = 140
 
 
@@ -42,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         for path in (options.output, options.picture):
             _check_place(path)
+        if options.device not in (None, NO_DEVICE):
+            open_device(options.device).close()  # a mistyped one is told before the work
         dims = dict(parse_dim(text) for text in options.dim)
         model = options.model
         compiled = compile_onnx(
@@ -107,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dim", action="append", default=[], metavar="SYMBOL=NUMBER", help="a symbolic dimension"
     )
-    parser.add_argument("--device", default="fpga-sim:0", help=f"for cycles; or {NO_DEVICE}")
+    parser.add_argument("--device", help=f"for cycles; {DEFAULT_DEVICE}, or {NO_DEVICE}")
     parser.add_argument("--output", type=Path, help="write the compiled model here")
     parser.add_argument("--listing", action="store_true", help="print the instructions")
     parser.add_argument("--json", action="store_true", help="the report as JSON, not as tables")
@@ -123,12 +127,11 @@ def _report(
         inputs, labels = split_samples(compiled, _load_samples(options.samples))
     if options.device == NO_DEVICE:
         return make_report(model, compiled, inputs, labels, dims=dims)
-    from hal.backends.fpga.overlays import overlay  # builds: not for those who measure nothing
-
-    with console.status(f"building {compiled.overlay} for {options.device} (cached afterwards)"):
+    uri = options.device or DEFAULT_DEVICE
+    with console.status(f"building {compiled.overlay} for {uri} (cached afterwards)"):
         try:
-            made = overlay(compiled.overlay)
-            device = open_device(options.device, made)
+            made = shipped_overlay(compiled)
+            device = open_device(uri, made)
         except HalError as error:
             return make_report(model, compiled, inputs, labels, None, str(error), dims)
         with device, device.open_context() as context:

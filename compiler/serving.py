@@ -22,7 +22,7 @@ from compiler.frontend import load_graph
 from compiler.ir import Graph
 from compiler.passes import run_passes
 from compiler.passes.expose_states import ExposedState, expose_states
-from compiler.runtime import GOLDEN, Session
+from compiler.runtime import GOLDEN, Session, shipped_overlay
 from compiler.targets import DEFAULT_TARGET, npu_config
 from compiler.targets.npu import compile_graph
 from hal.context import Context
@@ -128,9 +128,7 @@ def open_runner(
         opened = stack.enter_context(open_device(device))
         caps = opened.info.caps
         if caps.configurable:
-            from hal.backends.fpga.overlays import overlay  # builds: not for the CPU
-
-            build = overlay(made.compiled.overlay)
+            build = shipped_overlay(made.compiled)
             opened.configure(build)
             made = replace(made, compiled=made.compiled.with_overlay(build.digest))
         elif GOLDEN not in caps.formats:

@@ -271,3 +271,20 @@ def test_the_command_says_what_is_wrong_by_code(models, tmp_path, capsys, conten
         source.write_bytes(models.mlp(8, 4) if content == "mlp" else content)
     assert main([str(source), "--device", "none", *flags]) == 1
     assert code in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("device", "code"), [("foo", "usage_error"), ("cpux:0", "device_lost")])
+def test_a_mistyped_device_fails_before_the_work(capsys, device, code):
+    assert main(["absent.onnx", "--device", device]) == 1
+    told = capsys.readouterr().err
+    assert code in told and repr(device) in told and "absent.onnx" not in told
+
+
+def test_a_target_without_a_shipped_overlay_is_reported_on_and_told_where_it_runs(
+    models, tmp_path, capsys
+):
+    source = tmp_path / "m.onnx"
+    source.write_bytes(models.mlp(8, 4))
+    assert main([str(source), "--target", "npu:edge", "--json"]) == 0
+    reason = json.loads(capsys.readouterr().out)["not_measured"]
+    assert "for target npu:edge" in reason and "cpu:0 runs it" in reason

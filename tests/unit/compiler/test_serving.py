@@ -23,7 +23,7 @@ from compiler.errors import (
 )
 from compiler.report import snr_db
 from compiler.serving import NpuRunner, Servable
-from hal.errors import DeviceLost, StateError, Unsupported
+from hal.errors import DeviceLost, OverlayRejected, StateError, Unsupported
 from hal.serving import Model, State
 from hal.testing.fpga_sim import absence
 
@@ -265,6 +265,12 @@ def test_a_state_of_no_real_numbers_is_refused_by_name(models, wrong):
     ("changed", "error", "what"),
     [
         ({"device": "noop:0"}, Unsupported, "neither overlays nor golden models, only noop"),
+        pytest.param(
+            {"device": "fpga-sim:0", "target": "npu:edge"},
+            OverlayRejected,
+            "for target npu:edge.*cpu:0 runs it",
+            marks=needs_fpga,
+        ),
         ({"device": "tpu:0"}, DeviceLost, "no backend 'tpu'"),
         ({"target": "npu:giant"}, UnknownTarget, "giant"),
         ({"model": b"\x00"}, MalformedModel, "not an ONNX model"),

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compiler.artifact import MAGIC, CompiledModel
+from compiler.artifact import CompiledModel, is_image
 from compiler.errors import CompileError
 from compiler.frontend import load_graph
 from compiler.ir import Graph
@@ -84,12 +84,9 @@ class Servable:
 
 def servable(model: bytes | Path, target: str | None, dims: Mapping[str, int] | None) -> Servable:
     """An ONNX model or a compiled image, by its first bytes. Raises CompileError."""
-    if isinstance(model, Path):
-        with suppress(OSError), model.open("rb") as file:  # the frontend says what is wrong
-            if file.read(len(MAGIC)) == MAGIC:
-                model = model.read_bytes()
-    if isinstance(model, bytes) and model.startswith(MAGIC):
-        return Servable.image(model, target, dims)
+    if is_image(model):
+        data = model if isinstance(model, bytes) else model.read_bytes()
+        return Servable.image(data, target, dims)
     return Servable.compile(model, target or DEFAULT_TARGET, dims)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from compiler.frontend import symbols
+from compiler.driver import symbols
 from scheduler.live.pool import Pool
 from service.app import create_app
 from service.control import Control

@@ -10,7 +10,7 @@ from compiler.frontend.onnx import read_model
 from compiler.frontend.translate import translate
 from compiler.ir import Graph, verify
 
-__all__ = ["load_graph", "parse_dim", "symbols"]
+__all__ = ["load_graph", "parse_dim", "read_model", "symbols_of"]
 
 
 def load_graph(source: bytes | Path, dims: Mapping[str, int] | None = None) -> Graph:
@@ -18,8 +18,3 @@ def load_graph(source: bytes | Path, dims: Mapping[str, int] | None = None) -> G
     graph = translate(read_model(source), dims)
     verify(graph)
     return graph
-
-
-def symbols(source: bytes | Path) -> tuple[str, ...]:
-    """Dimensions of a model's inputs that have a name and no number. Raises as load_graph."""
-    return symbols_of(read_model(source))

@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 from compiler import CompiledModel, compile_onnx
 from compiler.__main__ import main
-from compiler.errors import BadInput, MalformedModel
+from compiler.driver import symbols
+from compiler.errors import BadInput, CompileError, MalformedModel
 from compiler.report import make_report, random_samples, snr_db, split_samples
 
 
@@ -288,3 +289,12 @@ def test_a_target_without_a_shipped_overlay_is_reported_on_and_told_where_it_run
     assert main([str(source), "--target", "npu:edge", "--json"]) == 0
     reason = json.loads(capsys.readouterr().out)["not_measured"]
     assert "for target npu:edge" in reason and "cpu:0 runs it" in reason
+
+
+def test_a_compiled_image_given_to_the_compiler_is_called_one(models, tmp_path, capsys):
+    image = tmp_path / "m.npu"
+    image.write_bytes(compile_onnx(models.mlp(8, 4)).to_bytes())
+    assert main([str(image), "--device", "none"]) == 1
+    assert "m.npu is compiled already" in capsys.readouterr().err
+    with pytest.raises(CompileError, match="the model is compiled already"):
+        symbols(image.read_bytes())

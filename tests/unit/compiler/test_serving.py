@@ -273,6 +273,7 @@ def test_a_state_of_no_real_numbers_is_refused_by_name(models, wrong):
         ),
         ({"device": "tpu:0"}, DeviceLost, "no backend 'tpu'"),
         ({"target": "npu:giant"}, UnknownTarget, "giant"),
+        ({"target": 5}, UnknownTarget, "no target 5"),
         ({"model": b"\x00"}, MalformedModel, "not an ONNX model"),
         ({"model": "/nowhere/model.onnx"}, MalformedModel, "/nowhere/model.onnx"),
     ],

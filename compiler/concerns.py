@@ -17,7 +17,7 @@ MOST = 0.5  # a matrix is largely lost if this share of its rows is
 
 
 def snr_gate_db(config: Config) -> float:
-    """What mantissas of so many bits reach on sound models (docs/npu.md)."""
+    """What a product or a recurrent layer reaches with mantissas of so many bits (docs/npu.md)."""
     return 6 * config.mant - 5
 
 
@@ -53,4 +53,4 @@ def lost_values(
         )
     for what, snr in snr_db:
         if snr < gate:
-            yield f"{what}: SNR {snr:.1f} dB is below {gate:g} dB, what sound models reach"
+            yield f"{what}: SNR {snr:.1f} dB is below {gate:g} dB, what one layer reaches"

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,46 +24,78 @@ from rich.table import Table
 from compiler.artifact import CompiledModel
 from compiler.driver import compile_onnx
 from compiler.errors import BadInput, CompileError
+from compiler.frontend import parse_dim
 from compiler.picture import write_picture
 from compiler.report import Report, make_report, split_samples
+from compiler.runtime import shipped_overlay
 from compiler.targets import DEFAULT_TARGET, npu_config, targets
 from hal.errors import HalError
 from hal.registry import open_device
 from rtl_sim.spec.npu import ENGINE_SHIFT, FLAG_MV, FLAG_WINDOW, Instr, Op
 
 NO_DEVICE = "none"
+DEFAULT_DEVICE = "fpga-sim:0"  # may be absent; one that was asked for may not
 PLAIN_COLUMNS = 140
 
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)  # names are the model's
     try:
-        dims = dict(_dim(text) for text in options.dim)
+        for path in (options.output, options.picture):
+            _check_place(path)
+        if options.device not in (None, NO_DEVICE):
+            open_device(options.device).close()  # a mistyped one is told before the work
+        dims = dict(parse_dim(text) for text in options.dim)
         model = options.model
         compiled = compile_onnx(
             model, options.target, dims=dims, samples=options.samples_per_launch
         )
         if options.output:
-            options.output.write_bytes(compiled.to_bytes())
+            _written(options.output, lambda: options.output.write_bytes(compiled.to_bytes()))
         if options.listing:
             for line in listing(compiled):
                 print(line)
         report = _report(options, dims, compiled, console)
+        _show(report, options.json)
         if options.picture:
-            write_picture(report, options.picture)
+            _written(options.picture, lambda: write_picture(report, options.picture))
     except (CompileError, HalError) as error:
-        console.print(f"{error.code}: {error}", style="red", markup=False, highlight=False)
+        console.print(f"{error.code}: {error}", style="red", highlight=False, soft_wrap=True)
         return 1
-    if options.json:
-        print(json.dumps(report.as_json(), indent=2))
-    else:
-        out = Console()
-        if not out.is_terminal:  # a file or a pipe has no width of its own
-            out.width = PLAIN_COLUMNS
-        for table in tables(report):
-            out.print(table)
     return 0
+
+
+def _show(report: Report, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report.as_json(), indent=2))
+        return
+    out = Console(markup=False, emoji=False)
+    if not out.is_terminal:  # a file or a pipe has no width of its own
+        out.width = PLAIN_COLUMNS
+    for table in tables(report):
+        out.print(table)
+    for concern in report.concerns:
+        out.print(f"warning: {concern}", style="yellow", highlight=False, soft_wrap=True)
+
+
+def _check_place(path: Path | None) -> None:
+    """Before the work is done. Raises CompileError where nothing can be written."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise CompileError(f"cannot write {path}: it is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise CompileError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise CompileError(f"cannot write {path}: permission denied")
+
+
+def _written(path: Path, write: Callable[[], object]) -> None:
+    try:
+        write()
+    except OSError as error:
+        raise CompileError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,19 +111,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dim", action="append", default=[], metavar="SYMBOL=NUMBER", help="a symbolic dimension"
     )
-    parser.add_argument("--device", default="fpga-sim:0", help=f"for cycles; or {NO_DEVICE}")
+    parser.add_argument("--device", help=f"for cycles; {DEFAULT_DEVICE}, or {NO_DEVICE}")
     parser.add_argument("--output", type=Path, help="write the compiled model here")
     parser.add_argument("--listing", action="store_true", help="print the instructions")
     parser.add_argument("--json", action="store_true", help="the report as JSON, not as tables")
     parser.add_argument("--picture", type=Path, help="draw the report here, a PNG")
     return parser
-
-
-def _dim(text: str) -> tuple[str, int]:
-    symbol, _, number = text.partition("=")
-    if not number.isdigit():
-        raise CompileError(f"--dim {text!r}: write it as symbol=number")
-    return symbol, int(number)
 
 
 def _report(
@@ -100,12 +127,11 @@ def _report(
         inputs, labels = split_samples(compiled, _load_samples(options.samples))
     if options.device == NO_DEVICE:
         return make_report(model, compiled, inputs, labels, dims=dims)
-    from hal.backends.fpga.overlays import overlay  # builds: not for those who measure nothing
-
-    with console.status(f"building {compiled.overlay} for {options.device} (cached afterwards)"):
+    uri = options.device or DEFAULT_DEVICE
+    with console.status(f"building {compiled.overlay} for {uri} (cached afterwards)"):
         try:
-            made = overlay(compiled.overlay)
-            device = open_device(options.device, made)
+            made = shipped_overlay(compiled)
+            device = open_device(uri, made)
         except HalError as error:
             return make_report(model, compiled, inputs, labels, None, str(error), dims)
         with device, device.open_context() as context:

@@ -13,6 +13,7 @@ import json
 import struct
 from dataclasses import asdict, dataclass, field, replace
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from compiler.errors import ArtifactError, CompileError
@@ -157,6 +158,17 @@ class CompiledModel:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ArtifactError(f"the compiled model's header is damaged: {error!r}") from error
         return model
+
+
+def is_image(model: bytes | Path) -> bool:
+    """Whether it is a compiled model, by its first bytes; a file that cannot be read is none."""
+    if isinstance(model, bytes):
+        return model.startswith(MAGIC)
+    try:
+        with model.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
 
 
 def _digest(body: bytes) -> bytes:

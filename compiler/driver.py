@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from compiler.artifact import CompiledModel
+from compiler.artifact import CompiledModel, is_image
 from compiler.errors import CompileError
-from compiler.frontend import load_graph
+from compiler.frontend import load_graph, read_model, symbols_of
 from compiler.ir import Graph
 from compiler.passes import run_passes
 from compiler.targets import DEFAULT_TARGET, npu_config
@@ -32,8 +32,25 @@ def compile_onnx(
     config = npu_config(target)
     if not 1 <= samples <= MAX_SAMPLES:
         raise CompileError(f"{samples} samples a launch: 1 to {MAX_SAMPLES} are possible")
+    _check_source(model)
     graph = run_passes(load_graph(model, dims))
     return compile_graph(graph, target, config, samples)
+
+
+def symbols(model: bytes | Path) -> tuple[str, ...]:
+    """Dimensions of an ONNX model's inputs that have a name and no number. Raises CompileErrors
+    that blame the model."""
+    _check_source(model)
+    return symbols_of(read_model(model))
+
+
+def _check_source(model: bytes | Path) -> None:
+    if is_image(model):
+        what = model.name if isinstance(model, Path) else "the model"
+        raise CompileError(
+            f"{what} is compiled already (what --output writes): give the ONNX file that it was "
+            "made from; hal.serve runs it as it is"
+        )
 
 
 def compile_probed(

@@ -35,6 +35,7 @@ class Emulator:
         self.model = model
         self.last_cycles: int | None = None
         self.last_stats: NDArray[np.uint32] | None = None
+        self.saturations = 0  # vectors with a saturated element, since the beginning
         self._counter = itertools.count(1)
         self._pending: Results | None = None
 
@@ -81,6 +82,7 @@ class Emulator:
         done = npu.launch(model.program, model.weights, packed.reshape(batch, -1), size)
         check_stats(done.stats[0], model)
         self.last_stats = done.stats
+        self.saturations += int(done.stats[:, Stat.SATURATIONS].sum())
         outputs = unpack_outputs(model, done.outputs.reshape(len(packed), -1))
         return finish(model, arrays, outputs)
 

@@ -29,18 +29,28 @@ def check_inputs(model: CompiledModel, inputs: Inputs, count: int | None) -> dic
         raise BadInput(f"{model.name} takes inputs {sorted(names)}, not {sorted(inputs)}")
     arrays: dict[str, Array] = {}
     for spec in model.inputs:
-        try:
-            array = np.asarray(inputs[spec.name], np.float32)
-        except (ValueError, TypeError) as error:
-            raise BadInput(f"input {spec.name!r} is no array of numbers: {error}") from error
-        array = array[None] if count is None else array
-        wanted = (array.shape[0] if count is None else count, *spec.shape)
+        array = floats(f"input {spec.name!r}", inputs[spec.name])
+        wanted = spec.shape if count is None else (count, *spec.shape)
         if array.shape != wanted:
             raise BadInput(f"input {spec.name!r} has shape {list(array.shape)}, not {list(wanted)}")
         if not np.isfinite(array).all():
             raise BadInput(f"input {spec.name!r} holds NaN or infinite elements")
-        arrays[spec.name] = array
+        arrays[spec.name] = array[None] if count is None else array
     return arrays
+
+
+def floats(what: str, given: ArrayLike) -> Array:
+    """As float32. Raises BadInput for what is no array of real numbers."""
+    if given is None:  # NumPy's NaN
+        raise BadInput(f"{what} is None, not an array of numbers")
+    try:
+        array = np.asarray(given)
+        if np.iscomplexobj(array):
+            raise BadInput(f"{what} is {array.dtype}, not real numbers")
+        with np.errstate(over="ignore"):  # infinite, which whoever asks refuses
+            return array.astype(np.float32, copy=False)
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"{what} is no array of numbers: {error}") from error
 
 
 def pack_inputs(model: CompiledModel, arrays: Mapping[str, Array]) -> NDArray[np.uint8]:

@@ -27,7 +27,7 @@ def write_picture(report: Report, path: Path) -> None:
     _work(figure.add_subplot(grid[0, 0]), report)
     _exactness(figure.add_subplot(grid[0, 1]), report)
     _memory(figure.add_subplot(grid[1, :]), report)
-    figure.suptitle(_title(report))
+    figure.suptitle(_title(report), parse_math=False)
     figure.tight_layout()
     figure.savefig(path, format="png", metadata={"Software": "haltere"})
 
@@ -40,7 +40,7 @@ def _title(report: Report) -> str:
 
 
 def _rows(axes: Any, labels: list[str]) -> range:
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)  # a name may hold a $
     axes.invert_yaxis()
     return range(len(labels))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.artifact import CompiledModel
+from compiler.concerns import lost_values, lost_weights, snr_gate_db
 from compiler.driver import compile_probed
 from compiler.emulator import Emulator
 from compiler.errors import BadInput, DoesNotFit
+from compiler.frontend import load_graph
+from compiler.hostside import floats
 from compiler.ir import Array
 from compiler.profile import LayerProfile, profile
 from compiler.reference import interpret
@@ -69,6 +73,7 @@ class Report:
     layers: tuple[LayerProfile, ...]
     measured: Measured | None
     not_measured: str  # the reason, if so
+    concerns: tuple[str, ...]  # what the figures alone would hide
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; an infinite SNR is null. Layers have their shares besides."""
@@ -101,7 +106,7 @@ def split_samples(
     for spec in compiled.inputs:
         if spec.name not in arrays:
             raise BadInput(f"the samples lack input {spec.name!r}; they have {sorted(arrays)}")
-        array = np.asarray(arrays[spec.name], np.float32)
+        array = floats(f"the samples' input {spec.name!r}", arrays[spec.name])
         size = int(np.prod(spec.shape))
         if array.ndim == 0 or array.size == 0 or array[0].size != size:
             raise BadInput(
@@ -110,12 +115,32 @@ def split_samples(
             )
         inputs[spec.name] = array.reshape(-1, *spec.shape)
     counts = {len(array) for array in inputs.values()}
-    labels = None if LABELS not in arrays else np.asarray(arrays[LABELS]).astype(np.int64)
+    labels = None if LABELS not in arrays else _labels(arrays[LABELS])
     if labels is not None:
         counts.add(labels.size)
     if len(counts) > 1:
         raise BadInput(f"the samples disagree on how many there are: {sorted(counts)}")
+    if labels is not None:
+        _check_labels(compiled, labels)
     return inputs, labels
+
+
+def _labels(given: NDArray[Any]) -> NDArray[np.int64]:
+    found = np.asarray(given)
+    if found.dtype.kind not in "biuf" or not np.array_equal(found, np.round(found)):
+        raise BadInput(f"the samples' labels are {found.dtype}; they are numbers of classes")
+    return found.astype(np.int64)
+
+
+def _check_labels(compiled: CompiledModel, labels: NDArray[np.int64]) -> None:
+    """Raises BadInput for labels beyond the classes of every output that has some."""
+    rows = [shape for shape in compiled.result_shapes.values() if shape]
+    classes = max((shape[-1] for shape in rows if prod(shape) == shape[-1] > 1), default=0)
+    if classes and not 0 <= labels.min() <= labels.max() < classes:
+        raise BadInput(
+            f"the samples' labels go from {labels.min()} to {labels.max()}; the model has "
+            f"{classes} classes, 0 to {classes - 1}"
+        )
 
 
 def reference_results(model: bytes | Path, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -205,17 +230,20 @@ def make_report(
 ) -> Report:
     """Compare, count and (with a context) measure. `dims`: as the model was compiled with."""
     inputs = random_samples(compiled) if inputs is None else inputs
-    emulated = Emulator(compiled).run_many(inputs)
+    emulator = Emulator(compiled)
+    emulated = emulator.run_many(inputs)
     reference = reference_results(model, inputs)
     measured = None if context is None else measure(compiled, context, inputs, emulated)
     snr = layer_snr(model, compiled, inputs, dims)
+    outputs = tuple(
+        _accuracy(name, reference[name], emulated[name], labels) for name in compiled.results
+    )
+    exact = [(f"output {output.name!r}", output.snr_db) for output in outputs]
     return Report(
         model=compiled.name,
         target=compiled.target,
         samples=len(next(iter(inputs.values()))),
-        outputs=tuple(
-            _accuracy(name, reference[name], emulated[name], labels) for name in compiled.results
-        ),
+        outputs=outputs,
         instructions=compiled.instructions,
         weights_bytes=len(compiled.weights),
         weights_pinned=compiled.pinned,
@@ -224,6 +252,10 @@ def make_report(
         layers=tuple(replace(layer, snr_db=snr.get(layer.output)) for layer in profile(compiled)),
         measured=measured,
         not_measured="" if measured else not_measured,
+        concerns=(
+            *lost_weights(load_graph(model, dims)),
+            *lost_values(inputs, emulator.saturations, exact, snr_gate_db(compiled.npu)),
+        ),
     )
 
 

@@ -21,7 +21,8 @@ from compiler.errors import BadInput, RunTimeout
 from compiler.hostside import Inputs, Results, check_inputs, finish, pack_inputs, unpack_outputs
 from compiler.ir import Array
 from hal.context import Buffer, Context
-from hal.types import ScalarArg, Seq
+from hal.errors import OverlayRejected
+from hal.types import Overlay, ScalarArg, Seq
 from rtl_sim.spec.npu import BUFFER_ARGS, KERNEL_NAME, SCALAR_ARGS, STATS_BYTES, STATS_WORDS, Stat
 
 GOLDEN = "golden"  # the image format of a device that computes with golden models
@@ -36,7 +37,7 @@ class Session:
         fabric but the golden models are, the overlay's computes."""
         golden = GOLDEN in context.caps.formats
         if not golden and not model.overlay_digest:
-            model = model.with_overlay(_shipped_digest(model.overlay))
+            model = model.with_overlay(shipped_overlay(model).digest)
         self.model = model
         self.last_cycles: int | None = None
         self.last_stats: NDArray[np.uint32] | None = None
@@ -158,9 +159,15 @@ class Session:
         return finish(self.model, arrays, outputs)
 
 
-def _shipped_digest(name: str) -> str:
-    """Of the overlay of that name, built on first use: needs the tools of the extra `sim`, which
-    a caller who binds the model to a build (`CompiledModel.with_overlay`) does without."""
-    from hal.backends.fpga.overlays import overlay
+def shipped_overlay(model: CompiledModel) -> Overlay:
+    """The model's overlay, built on first use: needs the tools of the extra `sim`, which a caller
+    who binds the model to a build (`CompiledModel.with_overlay`) does without. Raises
+    OverlayRejected."""
+    from hal.backends.fpga.overlays import names, overlay
 
-    return overlay(name).digest
+    if model.overlay not in names():
+        raise OverlayRejected(
+            f"no build of overlay {model.overlay!r} is shipped for target {model.target}, only "
+            f"{', '.join(names())}: cpu:0 runs it, with the same bits and no cycles"
+        )
+    return overlay(model.overlay)

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compiler.artifact import MAGIC, CompiledModel
+from compiler.artifact import CompiledModel, is_image
 from compiler.errors import CompileError
 from compiler.frontend import load_graph
 from compiler.ir import Graph
 from compiler.passes import run_passes
 from compiler.passes.expose_states import ExposedState, expose_states
-from compiler.runtime import GOLDEN, Session
+from compiler.runtime import GOLDEN, Session, shipped_overlay
 from compiler.targets import DEFAULT_TARGET, npu_config
 from compiler.targets.npu import compile_graph
 from hal.context import Context
@@ -84,12 +84,9 @@ class Servable:
 
 def servable(model: bytes | Path, target: str | None, dims: Mapping[str, int] | None) -> Servable:
     """An ONNX model or a compiled image, by its first bytes. Raises CompileError."""
-    if isinstance(model, Path):
-        with suppress(OSError), model.open("rb") as file:  # the frontend says what is wrong
-            if file.read(len(MAGIC)) == MAGIC:
-                model = model.read_bytes()
-    if isinstance(model, bytes) and model.startswith(MAGIC):
-        return Servable.image(model, target, dims)
+    if is_image(model):
+        data = model if isinstance(model, bytes) else model.read_bytes()
+        return Servable.image(data, target, dims)
     return Servable.compile(model, target or DEFAULT_TARGET, dims)
 
 
@@ -128,9 +125,7 @@ def open_runner(
         opened = stack.enter_context(open_device(device))
         caps = opened.info.caps
         if caps.configurable:
-            from hal.backends.fpga.overlays import overlay  # builds: not for the CPU
-
-            build = overlay(made.compiled.overlay)
+            build = shipped_overlay(made.compiled)
             opened.configure(build)
             made = replace(made, compiled=made.compiled.with_overlay(build.digest))
         elif GOLDEN not in caps.formats:

@@ -87,7 +87,7 @@ def default_device() -> DeviceInfo:
 
 def _find(uri: str) -> tuple[Backend, DeviceInfo]:
     """The backend and present device that `uri` names. Loads no other backend."""
-    kind, colon, index = uri.partition(":")
+    kind, colon, index = uri.partition(":") if isinstance(uri, str) else ("", "", "")
     if not (kind and colon and index):
         raise UsageError(f"device {uri!r}: a URI is kind:index, e.g. cpu:0")
     by_name = {entry.name: entry for entry in _entries()}

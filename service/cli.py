@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from service import cli_overlays, cli_packing, cli_program, cli_serving, cli_simulate, cli_store
@@ -90,6 +91,10 @@ def serve(
         list[str] | None, typer.Option(help="Devices of the pool; default fpga-sim:0, one a model.")
     ] = None,
     target: Annotated[str, typer.Option(help="Compiler target.")] = "npu:sim",
+    dim: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SYMBOL=NUMBER", help="A symbolic dimension, e.g. steps=8."),
+    ] = None,
     host: Annotated[str | None, typer.Option()] = None,
     port: Annotated[int | None, typer.Option()] = None,
     policy: Annotated[
@@ -97,6 +102,7 @@ def serve(
     ] = None,
 ) -> None:
     """Compile ONNX models for the NPU and serve them over HTTP (Open Inference Protocol v2)."""
+    from compiler.frontend import parse_dim
     from service.run import serve_models
     from service.settings import Settings
 
@@ -105,7 +111,8 @@ def serve(
     settings.port = settings.port if port is None else port
     settings.policy = policy or settings.policy
     pool = device or [f"fpga-sim:{index}" for index in range(len(models))]
-    serve_models(settings, models, pool, target, console)
+    dims = dict(parse_dim(text) for text in dim or [])
+    serve_models(settings, models, pool, target, dims, console)
 
 
 @app.command()
@@ -313,7 +320,7 @@ def _call(url: str, method: str, path: str, body: object = None) -> Any:
             return json.load(answer)
     except HTTPError as error:
         text = error.read().decode(errors="replace")
-        console.print(f"[red]{error.code}[/red] {text}")
+        console.print(f"[red]{error.code}[/red] {escape(text)}")
     except URLError as error:
         console.print(f"[red]no service at {url}[/red]: {error.reason}; start one: haltere serve")
     raise typer.Exit(1)
@@ -335,7 +342,7 @@ def _show_jobs(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         table.add_row(  # the columns above, in order
             *(
-                str(row.get(key) or "")
+                escape(str(row.get(key) or ""))
                 for key in ("id", "name", "tenant", "tier", "state", "device", "reason")
             )
         )
@@ -349,7 +356,7 @@ def main() -> None:
     except Exception as error:  # the process edge
         if not hasattr(error, "disposition"):
             raise
-        console.print(f"[red]{getattr(error, 'code', 'error')}[/red]: {error}")
+        console.print(f"[red]{getattr(error, 'code', 'error')}[/red]: {escape(str(error))}")
         sys.exit(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from service.gateway import Answer, Gateway, Tensors, TensorSpec
 from service.npu_model import NpuModel
 
 LEASE_TIMEOUT_S = 600.0  # for a device to become free
+MODEL_DEVICES = "fpga-sim"  # the kind of device that models are served on
 
 
 class LeasedModel:
@@ -56,12 +58,13 @@ def deploy(
     tenant: str = "default",
     tier: Tier = Tier.STANDARD,
     target: str = "npu:sim",
+    dims: Mapping[str, int] | None = None,
     timeout_s: float = 120.0,
 ) -> int:
     """Serve an ONNX model as `name`; the lease's job id. Raises what compiling, leasing and
     loading raise, and then nothing is left behind."""
-    compiled = compile_onnx(model, target)
-    spec = JobSpec(name, tenant, tier, "fpga-sim")
+    compiled = compile_onnx(model, target, dims=dims)
+    spec = JobSpec(name, tenant, tier, MODEL_DEVICES)
     served = LeasedModel(pool, spec, compiled, timeout_s)
     gateway.add(name, served)
     return served.job

@@ -7,15 +7,17 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
+from compiler.driver import symbols
 from scheduler.live.pool import Pool
 from service.app import create_app
 from service.control import Control
-from service.deploy import deploy
+from service.deploy import MODEL_DEVICES, deploy
 from service.errors import BadRequest
 from service.gateway import Gateway
 from service.host import hosting, listen
@@ -29,12 +31,15 @@ def serve_models(
     models: Sequence[Path],
     devices: Sequence[str],
     target: str,
+    dims: Mapping[str, int],
     console: Console,
 ) -> None:
-    """Serve until interrupted."""
+    """Serve until interrupted. `dims`: each model is given those that it has."""
     missing = [str(path) for path in models if not path.is_file()]
     if missing:
         raise BadRequest(f"no such file: {', '.join(missing)}")
+    _check_room(models, devices)
+    dims_of = _dims_of(models, dims)
     gateway = Gateway(settings.max_pending)
     listener = listen(settings.host, settings.port)
     signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C
@@ -42,25 +47,48 @@ def serve_models(
     root = root_of(settings.state_dir)
     with Pool(root, devices, settings.state_dir, policy=settings.policy) as pool:
         for path in models:
-            with console.status(f"compiling and loading {path.stem} (the first time takes longer)"):
+            name = escape(path.stem)
+            with console.status(f"compiling and loading {name} (the first time takes longer)"):
                 deploy(
                     gateway,
                     pool,
                     path.stem,
                     path,
                     target=target,
+                    dims=dims_of[path],
                     timeout_s=settings.infer_timeout_s,
                 )
         app = create_app(settings, gateway, Control(pool, settings.state_dir / "results"))
         with hosting(app, listener) as port:
             for name in gateway.names():
-                console.print(f"http://{settings.host}:{port}/v2/models/{name}/infer")
+                console.print(f"http://{settings.host}:{port}/v2/models/{escape(name)}/infer")
             console.print(f"jobs: http://{settings.host}:{port}/v1/jobs    Ctrl-C ends it")
             try:
                 threading.Event().wait()
             except KeyboardInterrupt:
                 console.print("stopping")
     shutil.rmtree(root, ignore_errors=True)
+
+
+def _check_room(models: Sequence[Path], devices: Sequence[str]) -> None:
+    """A model keeps its device, so one too many would wait for ever. Raises BadRequest."""
+    fit = [uri for uri in dict.fromkeys(devices) if uri.partition(":")[0] == MODEL_DEVICES]
+    if len(models) > len(fit):
+        raise BadRequest(
+            f"{len(models)} models ({', '.join(path.stem for path in models)}) need a device each, "
+            f"and {len(fit)} of the pool's ({', '.join(devices)}) can serve them: give a --device "
+            f"{MODEL_DEVICES}:N for each model, or leave --device away"
+        )
+
+
+def _dims_of(models: Sequence[Path], dims: Mapping[str, int]) -> dict[Path, dict[str, int]]:
+    """Raises BadRequest for a symbol that no model has, CompileError for what is no model."""
+    known = {path: symbols(path) for path in models}
+    unknown = [repr(name) for name in dims if not any(name in each for each in known.values())]
+    if unknown:
+        found = "; ".join(f"{p.stem} has {', '.join(s) or 'none'}" for p, s in known.items())
+        raise BadRequest(f"no model has a symbolic dimension {', '.join(unknown)}: {found}")
+    return {path: {name: dims[name] for name in dims if name in own} for path, own in known.items()}
 
 
 def root_of(state_dir: Path) -> Path:

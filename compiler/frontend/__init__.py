@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from compiler.frontend.dims import parse_dim, symbols_of
 from compiler.frontend.onnx import read_model
 from compiler.frontend.translate import translate
 from compiler.ir import Graph, verify
+
+__all__ = ["load_graph", "parse_dim", "read_model", "symbols_of"]
 
 
 def load_graph(source: bytes | Path, dims: Mapping[str, int] | None = None) -> Graph:

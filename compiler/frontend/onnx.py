@@ -146,7 +146,7 @@ def _dims(value: Any) -> tuple[Dim, ...]:
     kind = value.type.tensor_type
     if not value.type.HasField("tensor_type") or kind.elem_type != onnx.TensorProto.FLOAT:
         found = _type_name(kind.elem_type) if value.type.HasField("tensor_type") else "no tensor"
-        raise MalformedModel(f"input {value.name!r} is {found}; inputs must be float tensors")
+        raise MalformedModel(f"input {value.name!r} is {found}; inputs must be tensors of float32")
     if not _has_shape(value):
         raise MalformedModel(f"input {value.name!r} declares no shape")
     return _shape(value)

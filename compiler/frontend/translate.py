@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from compiler.errors import DynamicShape, MalformedModel, Refusal, UnsupportedOp
+from compiler.frontend.dims import checked_dims
 from compiler.frontend.operators import TRANSLATORS
 from compiler.frontend.raw import Dim, RawModel, RawNode
 from compiler.frontend.scope import Refused, Scope, UnknownShape
@@ -34,8 +35,9 @@ def translate(raw: RawModel, dims: Mapping[str, int] | None = None) -> Graph:
 
     dims  numbers for symbolic dimensions, by symbol. An unnamed or symbolic batch dimension is 1.
     """
+    dims = checked_dims(raw, dims)
     shapes = {
-        name: _static(name, shape, _batch_axis(raw, name), dims or {})
+        name: _static(name, shape, _batch_axis(raw, name), dims)
         for name, shape in raw.inputs.items()
     }
     floats: dict[str, Array] = {}
@@ -130,6 +132,7 @@ def _batch_axis(raw: RawModel, name: str) -> int:
 def _static(name: str, shape: tuple[Dim, ...], batch_axis: int, dims: Mapping[str, int]) -> Shape:
     known: list[int] = []
     unknown: list[str] = []
+    symbols: list[str] = []
     for axis, dim in enumerate(shape):
         if isinstance(dim, str) and dim in dims:
             dim = dims[dim]
@@ -141,10 +144,14 @@ def _static(name: str, shape: tuple[Dim, ...], batch_axis: int, dims: Mapping[st
             known.append(1)
         else:
             unknown.append(f"axis {axis} ({dim or 'unnamed'})")
+            symbols += [dim] if dim else []
     if unknown:
+        flags = " ".join(f"--dim {symbol}=8" for symbol in symbols)
+        mapping = ", ".join(f'"{symbol}": 8' for symbol in symbols)
+        advice = f"give numbers, e.g. {flags}, or dims={{{mapping}}}"
         raise DynamicShape(
-            f"input {name!r} of shape {list(shape)} has no number for {', '.join(unknown)}: only "
-            'a batch dimension is taken as 1; give numbers, e.g. dims={"symbol": 8}'
+            f"input {name!r} of shape {list(shape)} has no number for {', '.join(unknown)}: only a "
+            f"batch dimension is taken as 1; {advice if symbols else 'export it with numbers'}"
         )
     if prod(known) > MAX_ELEMENTS:
         raise MalformedModel(f"input {name!r} has shape {known}: too large for any target")

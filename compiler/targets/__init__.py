@@ -14,7 +14,7 @@ def targets() -> tuple[str, ...]:
 
 def npu_config(target: str) -> Config:
     """The NPU that a target names. Raises UnknownTarget."""
-    kind, _, name = target.partition(":")
+    kind, _, name = str(target).partition(":")
     config = named_config(name)
     if kind != "npu" or config is None:
         raise UnknownTarget(

@@ -18,6 +18,7 @@ stands above the hal, which therefore names none, as it names no backend.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import cast
 
 from hal.errors import Unsupported, UsageError
 from hal.serving.async_model import AsyncModel, AsyncSession, Opening
-from hal.serving.model import TIMEOUT_S, Model, Session
+from hal.serving.model import TIMEOUT_S, Model, Session, checked_timeout
 from hal.serving.seam import Compiler, StateSpec, TensorSpec
 from hal.serving.state import State
 
@@ -63,6 +64,7 @@ def serve(
 
     Raises HalError, and what the compiler has for a model that it cannot compile.
     """
+    checked_timeout(timeout_s)
     return Model(_compiler()(_source(model), device, target, dims), timeout_s)
 
 
@@ -76,14 +78,21 @@ def serve_async(
     max_pending: int = MAX_PENDING,
 ) -> Opening:
     """The same for `async with`. `max_pending` calls may wait or run; one more raises Busy."""
-    if max_pending < 1:
-        raise UsageError(f"max_pending={max_pending}: at least one call must be able to run")
+    checked_timeout(timeout_s)
+    if not isinstance(max_pending, int) or max_pending < 1:
+        raise UsageError(
+            f"max_pending={max_pending!r}: a number of calls; at least one call must be able to run"
+        )
     compiler, source = _compiler(), _source(model)
     return Opening(lambda: compiler(source, device, target, dims), timeout_s, max_pending)
 
 
 def _source(model: str | Path | bytes) -> bytes | Path:
-    return model if isinstance(model, bytes) else Path(model)
+    if isinstance(model, bytes | bytearray | memoryview):
+        return bytes(model)
+    if not isinstance(model, str | os.PathLike):
+        raise UsageError(f"model={model!r}: give an ONNX file's path, or its bytes")
+    return Path(model)
 
 
 def _compiler() -> Compiler:

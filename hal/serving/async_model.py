@@ -33,7 +33,7 @@ class AsyncModel(Served):
         """As `Model.__call__`; Busy is raised at once when the queue is full. `timeout_s` bounds
         the device's work; to bound the wait as well, use `asyncio.timeout`."""
         arrays = self._plain_inputs(x)
-        limit_s = self.timeout_s if timeout_s is None else timeout_s
+        limit_s = self._limit(timeout_s)
         return self._took(await self._turns.take(lambda: self._runner.run(arrays, limit_s)))
 
     def session(self, state: State | Mapping[str, Any] | None = None) -> AsyncSession:
@@ -57,7 +57,7 @@ class AsyncSession:
     async def __call__(self, x: Input, timeout_s: float | None = None) -> Output:
         model = self._model
         arrays = model._session_inputs(x)
-        limit_s = model.timeout_s if timeout_s is None else timeout_s
+        limit_s = model._limit(timeout_s)
         wanted = True
 
         def work() -> Output:

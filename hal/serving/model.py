@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Real
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,7 +28,7 @@ class Served:
 
     def __init__(self, runner: Runner, timeout_s: float) -> None:
         self._runner = runner
-        self.timeout_s = timeout_s
+        self.timeout_s = checked_timeout(timeout_s)
         self.last_cycles: int | None = None  # of the newest call, where the device counts them
 
     @property
@@ -81,10 +82,24 @@ class Served:
             arrays = check_arrays(runner, state)
         return State(runner.name, runner.digest, runner.kind, 0, arrays)
 
+    def _limit(self, timeout_s: float | None) -> float:
+        """Of a call. Raises UsageError."""
+        return self.timeout_s if timeout_s is None else checked_timeout(timeout_s)
+
     def _took(self, outcome: Outcome) -> Output:
         self.last_cycles = outcome.cycles
         outputs = dict(outcome.outputs)
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+
+def checked_timeout(timeout_s: float) -> float:
+    """Raises UsageError for what is no number of seconds that a wait can take."""
+    number = isinstance(timeout_s, Real) and not isinstance(timeout_s, bool)
+    if not number or not 0 <= timeout_s <= threading.TIMEOUT_MAX:  # also NaN
+        raise UsageError(
+            f"timeout_s={timeout_s!r}: give seconds, from 0 to {threading.TIMEOUT_MAX:g}"
+        )
+    return float(timeout_s)
 
 
 def _named(x: Input, names: list[str], what: str) -> dict[str, Any]:
@@ -95,7 +110,7 @@ def _named(x: Input, names: list[str], what: str) -> dict[str, Any]:
     if set(arrays) != set(names):
         raise UsageError(
             f"{what} takes {', '.join(names) or 'nothing'}; given were "
-            f"{', '.join(sorted(arrays)) or 'none'}"
+            f"{', '.join(sorted(map(str, arrays))) or 'none'}"
         )
     return arrays
 
@@ -147,7 +162,7 @@ class Model(Served):
 
     @contextmanager
     def _taking_turns(self, timeout_s: float | None) -> Iterator[float]:
-        limit_s = self.timeout_s if timeout_s is None else timeout_s
+        limit_s = self._limit(timeout_s)
         if not self._turn.acquire(timeout=limit_s):
             raise Busy(f"{self.name} on {self.device}: other calls took all of {limit_s} s")
         try:

@@ -57,9 +57,13 @@ class State:
         return body + _digest(body)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> State:
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> State:
         """Raises StateError."""
-        text, content = _parts(data)
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise StateError(
+                f"a recurrent state is read from bytes, not from {type(data).__name__}"
+            )
+        text, content = _parts(bytes(data))
         try:
             return _state(json.loads(text), content)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -78,14 +82,21 @@ def check_state(runner: Runner, state: State) -> None:
 
 def check_arrays(runner: Runner, arrays: Mapping[str, Any]) -> dict[str, Floats]:
     """The arrays as float32. Raises StateError unless they are the states of the runner's model."""
+    if not isinstance(arrays, Mapping):
+        raise StateError(
+            f"a session begins with a State or a mapping of arrays, not with "
+            f"{type(arrays).__name__}; of bytes, State.from_bytes makes one"
+        )
     wanted = {spec.name: spec.initial.shape for spec in runner.states}
     if set(arrays) != set(wanted):
+        names = ", ".join(sorted(map(str, arrays))) or "none"
         raise StateError(
-            f"states {', '.join(sorted(arrays)) or 'none'} given to {runner.name!r}, which has "
-            f"{', '.join(wanted) or 'none'}"
+            f"states {names} given to {runner.name!r}, which has {', '.join(wanted) or 'none'}"
         )
     found: dict[str, Floats] = {}
     for name, shape in wanted.items():
+        if arrays[name] is None or np.iscomplexobj(arrays[name]):
+            raise StateError(f"state {name!r} is no array of real numbers")
         try:
             array = np.array(arrays[name], np.float32)
         except (ValueError, TypeError) as error:

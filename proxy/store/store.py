@@ -37,17 +37,22 @@ Address = str | Path
 
 def address_of(given: Address) -> str:
     """A path, made absolute, or a URL, as text that means the same in any process."""
-    text = str(given)
+    text = _plain(str(given))
     return text if "://" in text else str(Path(text).absolute())
 
 
 def open_files(address: Address, step: Step) -> Files:
-    text = str(address)
-    if "://" not in text or text.startswith("file://"):
-        return LocalFiles(Path(text.removeprefix("file://")), step)
+    text = _plain(str(address))
+    if "://" not in text:
+        return LocalFiles(Path(text), step)
     from proxy.store.remote import RemoteFiles  # fsspec is needed for these only
 
     return RemoteFiles(text)
+
+
+def _plain(text: str) -> str:
+    """A file: URL as a path; of `file:///a`, pathlib leaves `file:/a`."""
+    return text.removeprefix("file://" if text.startswith("file://") else "file:")
 
 
 class Store:

@@ -251,6 +251,17 @@ def test_a_url_that_nothing_here_reaches_is_refused_with_the_reason() -> None:
     assert address_of(Path("a")) == str(Path.cwd() / "a")
 
 
+def test_a_file_url_is_its_folder_also_where_pathlib_has_folded_its_slashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = (tmp_path / "kept").as_uri()
+    for address in (url, Path(url)):
+        assert address_of(address) == str(tmp_path / "kept")
+        put(Store(address), b"x")
+        assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
 # ---- crashes and full disks
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -415,3 +416,25 @@ def test_an_output_declared_with_a_shape_it_lacks_is_refused(models, said):
 def test_an_output_may_be_declared_with_symbols(models, said):
     model = models.build([models.node("Relu", ["x"], ["y"])], {"x": ["n", 4]}, {"y": said})
     assert load_graph(model).shapes["y"] == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("dims", "error", "what"),
+    [
+        (None, DynamicShape, 'give numbers, e.g. --dim steps=8, or dims={"steps": 8}'),
+        ({"step": 8}, DynamicShape, "no symbolic dimension 'step'; it has 'steps'"),
+        ({"steps": 8, "batch": 1}, DynamicShape, "'batch'; it has 'steps'"),
+        ({"steps": "8"}, CompileError, "dimension 'steps' is '8'; it must be a number above 0"),
+        ({"steps": 8.0}, CompileError, "'steps' is 8.0"),
+        ({"steps": True}, CompileError, "'steps' is True"),
+        ({"steps": 0}, CompileError, "'steps' is 0"),
+        (["steps"], CompileError, "give a mapping"),
+    ],
+)
+def test_dims_that_are_missing_or_wrong_are_told_by_the_models_own_symbols(
+    models, dims, error, what
+):
+    model = models.lstm(8, 16, "steps", outputs=("y",))
+    assert load_graph(model, {"steps": np.int64(3)}).shapes["x"] == (3, 1, 8)
+    with pytest.raises(error, match=re.escape(what)):
+        load_graph(model, dims)

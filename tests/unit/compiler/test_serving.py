@@ -23,7 +23,7 @@ from compiler.errors import (
 )
 from compiler.report import snr_db
 from compiler.serving import NpuRunner, Servable
-from hal.errors import DeviceLost, StateError, Unsupported
+from hal.errors import DeviceLost, OverlayRejected, StateError, Unsupported
 from hal.serving import Model, State
 from hal.testing.fpga_sim import absence
 
@@ -235,11 +235,45 @@ def test_wrong_arrays_are_refused_and_the_next_call_is_right(models):
 
 
 @pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        (np.zeros(20), r"'x' has shape \[20\], not \[1, 20\]"),
+        (np.zeros((2, 20)), r"'x' has shape \[2, 20\], not \[1, 20\]"),
+        (0.0, r"'x' has shape \[\], not \[1, 20\]"),
+        (None, "'x' is None, not an array"),
+        (np.zeros((1, 20), complex), "'x' is complex128"),
+        ("text", "'x' is no array of numbers"),
+    ],
+)
+def test_a_wrong_array_is_told_as_it_was_given_and_as_the_model_takes_it(models, wrong, what):
+    with hal.serve(models.mlp(20, 16, 5), "cpu:0", target=NANO) as m:
+        for call in (m, m.session()):
+            with pytest.raises(BadInput, match=what):
+                call(wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, np.zeros((1, 1, HIDDEN), complex)])
+def test_a_state_of_no_real_numbers_is_refused_by_name(models, wrong):
+    with hal.serve(lstm(models, 2), "cpu:0", target=NANO) as m:
+        arrays = dict(m.session().state().arrays)
+        name = next(iter(arrays))
+        with pytest.raises(StateError, match=f"'{name}' is no array of real numbers"):
+            m.session(arrays | {name: wrong})
+
+
+@pytest.mark.parametrize(
     ("changed", "error", "what"),
     [
         ({"device": "noop:0"}, Unsupported, "neither overlays nor golden models, only noop"),
+        pytest.param(
+            {"device": "fpga-sim:0", "target": "npu:edge"},
+            OverlayRejected,
+            "for target npu:edge.*cpu:0 runs it",
+            marks=needs_fpga,
+        ),
         ({"device": "tpu:0"}, DeviceLost, "no backend 'tpu'"),
         ({"target": "npu:giant"}, UnknownTarget, "giant"),
+        ({"target": 5}, UnknownTarget, "no target 5"),
         ({"model": b"\x00"}, MalformedModel, "not an ONNX model"),
         ({"model": "/nowhere/model.onnx"}, MalformedModel, "/nowhere/model.onnx"),
     ],

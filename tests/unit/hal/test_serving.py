@@ -17,6 +17,7 @@ import pytest
 
 from hal import serving
 from hal.errors import Busy, StateError, Unsupported, UsageError
+from hal.registry import open_device
 from hal.serving import AsyncModel, Model, State
 from hal.serving.async_model import Opening
 from hal.serving.seam import Outcome, StateSpec, TensorSpec
@@ -111,6 +112,47 @@ def test_plain_arrays_begin_a_session_too():
         assert s.calls == 1
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), -1, "1", True, float("inf"), 1e30])
+def test_a_time_that_nothing_can_wait_is_refused(wrong):
+    with pytest.raises(UsageError, match=r"timeout_s=.*give seconds"):
+        Model(Adder(), wrong)
+    with Model(Adder(), np.float32(5)) as m:
+        with pytest.raises(UsageError, match=r"timeout_s=.*give seconds"):
+            m(one(1), timeout_s=wrong)
+        assert float(m(one(1), timeout_s=np.int64(5))[0]) == 1
+
+    async def main() -> None:
+        async with Opening(Adder, 5.0, 2) as twin:
+            for call in (twin, twin.session()):
+                with pytest.raises(UsageError, match=r"timeout_s=.*give seconds"):
+                    await call(one(1), timeout_s=wrong)
+
+    in_loop(main)
+
+
+@pytest.mark.parametrize(
+    ("asked", "what"),
+    [
+        ({"model": None}, "model=None: give an ONNX file's path"),
+        ({"model": 3}, "model=3"),
+        ({"timeout_s": "1"}, "timeout_s='1'"),
+        ({"device": None}, "device None: a URI is kind:index"),
+    ],
+)
+def test_what_no_model_can_be_served_with_is_refused(asked, what):
+    tried = {"model": b"", "device": "cpu:0"} | asked
+    with pytest.raises(UsageError, match=what):
+        if "device" in asked:
+            open_device(tried["device"])
+        serving.serve(**tried)
+
+
+@pytest.mark.parametrize("wrong", ["a", None, 0, 1.5])
+def test_a_queue_without_a_length_is_refused(wrong):
+    with pytest.raises(UsageError, match="max_pending="):
+        serving.serve_async(b"", "cpu:0", max_pending=wrong)
+
+
 @pytest.mark.parametrize(
     ("state", "what"),
     [
@@ -119,6 +161,9 @@ def test_plain_arrays_begin_a_session_too():
         ({}, "states none given"),
         ({"sum": one(np.nan)}, "NaN"),
         ({"sum": ["a"]}, "no array of numbers"),
+        (b"HALTSTAT", "not with bytes; of bytes, State.from_bytes makes one"),
+        ([1], "not with list"),
+        ({1: one(1)}, "states 1 given"),
         (State("other", "d2", "sums", 1, {"sum": one(1)}), "of model 'other'.*given to 'adder'"),
         (State("adder", "d1", "sums", 1, {"sum": np.zeros((1, 1))}), "shape"),
     ],

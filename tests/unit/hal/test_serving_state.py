@@ -85,3 +85,16 @@ def test_a_header_that_fits_is_read():
 def test_a_header_that_lies_is_refused(data, what):
     with pytest.raises(StateError, match=what):
         State.from_bytes(data)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_state_is_read_from_whatever_holds_bytes(kind):
+    whole = State("m", "d", "k", 1, {"h": np.ones((1, 2), np.float32)}).to_bytes()
+    again = State.from_bytes(kind(whole))
+    np.testing.assert_array_equal(again.arrays["h"], [[1, 1]])
+
+
+@pytest.mark.parametrize("wrong", [None, "HALTSTAT", 3, [1]])
+def test_a_state_is_read_from_nothing_else(wrong):
+    with pytest.raises(StateError, match=f"from bytes, not from {type(wrong).__name__}"):
+        State.from_bytes(wrong)

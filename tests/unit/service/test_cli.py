@@ -64,6 +64,39 @@ def test_a_mistake_is_told_in_a_line(args: tuple[str, ...], told: str, tmp_path:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_more_models_than_devices_are_refused_at_once(tmp_path: Path) -> None:
+    files = [tmp_path / "one.onnx", tmp_path / "two.onnx"]
+    for file in files:
+        file.write_bytes(b"")
+    done = haltere(
+        "serve", *map(str, files), "--device", "fpga-sim:0", "--device", "cpu:0",
+        env={"HALTERE_STATE_DIR": str(tmp_path / "state"), "HALTERE_PORT": "0", "COLUMNS": "400"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert (
+        "2 models (one, two)" in done.stdout
+        and "1 of the pool's (fpga-sim:0, cpu:0)" in done.stdout
+    )
+    assert not (tmp_path / "state").exists()
+
+
+def test_dimensions_of_served_models_are_checked_before_anything_starts(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    tensors = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["steps", 4]) for n in "xy"]
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])], "g", *([t] for t in tensors)
+    )
+    file = tmp_path / "one.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    file.write_bytes(model.SerializeToString())
+    env = {"HALTERE_STATE_DIR": str(tmp_path / "state"), "HALTERE_PORT": "0", "COLUMNS": "400"}
+    for dim, told in (("step=8", "dimension 'step': one has steps"), ("steps", "symbol=number")):
+        done = haltere("serve", str(file), "--dim", dim, env=env)
+        assert done.returncode == 1 and told in done.stdout
+    assert not (tmp_path / "state").exists()
+
+
 def test_every_command_has_help() -> None:
     text = haltere("--help").stdout
     for name in COMMANDS:

@@ -106,6 +106,8 @@ class _Generator:
         value = rng.getrandbits(width) if kind != "async" else 0
         body = self._update(name, width, rng.randint(0, 2))
         initial = f" = {width}'h{rng.getrandbits(width):x}" if rng.random() < 0.3 else ""
+        if reset != "rst" and not initial:  # it may always be true, and what was before never seen
+            initial = f" = {width}'h0"
         lines: list[str] = []
         start = f"{name} <= {width}'h{value:x};"
         if kind in ("plain", "sync"):

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from _machine import report
-from onnx import TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
 
@@ -83,7 +83,10 @@ def lstm(hidden: int, inputs: int = 8, steps: int = 8) -> bytes:
 
 
 def answers(onnx: bytes, x: Array, mantissa: int, config: str = "sim") -> Array:
-    compiled = compile_onnx(onnx, f"npu:{config}-m{mantissa}", dims={"steps": 8})
+    inputs = ModelProto.FromString(onnx).graph.input
+    symbols = {dim.dim_param for each in inputs for dim in each.type.tensor_type.shape.dim}
+    dims = {"steps": 8} if "steps" in symbols else None
+    compiled = compile_onnx(onnx, f"npu:{config}-m{mantissa}", dims=dims)
     (found,) = Emulator(compiled).run_many({"x": x}).values()
     return found
 

@@ -30,7 +30,7 @@ from compiler.runtime import Session
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "models" / "train.py"
 NETS = ("mlp", "lstm")
-DIMS = {"steps": 8}
+DIMS = {"lstm": {"steps": 8}}
 TRAIN_TIMEOUT_S = 600
 WAYS = ("bare session", "hal.serve", "its session", "hal.serve_async")
 
@@ -48,19 +48,19 @@ def best_ms(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, fl
 def measured(path: Path, uri: str, rounds: int) -> dict[str, float]:
     with np.load(path.with_suffix(".npz")) as samples:
         x = samples["x"][0]
-    compiled = compile_onnx(path, dims=DIMS)
+    compiled = compile_onnx(path, dims=DIMS.get(path.stem))
     loop = asyncio.new_event_loop()
     overlay = None
     if "overlay" in formats(uri):
         from hal.backends.fpga.overlays import overlay as shipped
 
         overlay = shipped(compiled.overlay)
-    opening = hal.serve_async(path, uri, dims=DIMS)
+    opening = hal.serve_async(path, uri, dims=DIMS.get(path.stem))
     with (
         hal.open_device(uri, overlay) as device,
         device.open_context() as context,
         Session(context, compiled) as bare,
-        hal.serve(path, uri, dims=DIMS) as model,
+        hal.serve(path, uri, dims=DIMS.get(path.stem)) as model,
     ):
         awaited, session = loop.run_until_complete(opening.__aenter__()), model.session()
         calls: tuple[Callable[[], object], ...] = (

@@ -145,10 +145,6 @@ class Board:
         with self.changed:
             return self._timeline.spans(now_us)
 
-    def add_span(self, span: Span) -> None:
-        with self.changed:
-            self._timeline.add(span)
-
     def _status(self, job: Job) -> JobStatus:
         spec, here = job.spec, job.slices[0].device if job.slices else ""
         return JobStatus(

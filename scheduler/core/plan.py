@@ -39,13 +39,21 @@ class Resize:
 
 
 @dataclass(frozen=True, slots=True)
+class Save:
+    """Commit a checkpoint of the running job. Until that is answered it is neither halted nor
+    resized."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
 class Admit:
     """From now on the queued job is promised what its tier promises."""
 
     job: int
 
 
-Decision = Admit | Place | Evict | Resize
+Decision = Admit | Place | Evict | Resize | Save
 
 
 class Why(StrEnum):

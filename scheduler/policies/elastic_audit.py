@@ -123,7 +123,8 @@ class _Audit:
 
     def _promised(self) -> tuple[int, int, int]:
         kind = self.job.spec.device_kind
-        slices = sum(d.slice_count for d in self.view.devices.values() if d.up and d.kind == kind)
+        devices = (d for d in self.view.devices.values() if d.kind == kind and self.view.stays(d))
+        slices = sum(device.slice_count for device in devices)
         admitted = [
             _share_ppm(job)
             for job in self.view.jobs.values()

@@ -15,9 +15,10 @@ from scheduler.core.jobs import Job, JobState
 from scheduler.core.speed import speed_ppm
 from scheduler.core.values import JobSpec, Tier
 from scheduler.core.view import View
-from scheduler.policies.guarantee import PROMISES, Allowance
+from scheduler.policies.guarantee import HOUR_S, PROMISES, Allowance
 
 S = 1_000_000
+HALTED = (JobState.CHECKPOINTING, JobState.RESIZING)
 Key = tuple[int, int]  # tier's rank, level
 Pool = tuple[str, str]  # kind, part
 
@@ -35,6 +36,7 @@ class Entry:
     ran_us: int = 0
     changed_us: int = 0
     stamp: int = 0  # of its next rise of level
+    halts_us: tuple[int, ...] = ()  # when it was halted or resized, in the last hour
     allowance: Allowance | None = None  # once it is admitted to a guaranteed tier
 
     @property
@@ -43,8 +45,8 @@ class Entry:
 
     @property
     def speed_ppm(self) -> int:
-        """Of what it asked for; 0 while it is started, halted or resized."""
-        if self.seen is not JobState.RUNNING:
+        """Of what it asked for; 0 while it is started, halted, resized or saved."""
+        if self.seen is not JobState.RUNNING or self.job.saving_us is not None:
             return 0
         return speed_ppm(self.job.spec, self.slices, self.job.part)
 
@@ -156,6 +158,9 @@ class Books:
             before.state is not JobState.RUNNING or holds != entry.slices
         ):
             entry.changed_us = view.now_us
+        if before.state is JobState.RUNNING and job.state in HALTED:
+            recent = (at_us for at_us in entry.halts_us if at_us > view.now_us - HOUR_S * S)
+            entry.halts_us = (*recent, view.now_us)
         entry.slices = holds
         entry.seen = job.state
         if job.state.waiting:

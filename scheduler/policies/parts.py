@@ -54,7 +54,8 @@ class Parts:
         for number, pool in tuple(self._moving.items()):
             entry = this.books.entries.get(number)
             state = entry.job.state if entry is not None else None
-            if entry is None or state not in (JobState.CHECKPOINTING, JobState.PREEMPTED):
+            moves = state in (JobState.CHECKPOINTING, JobState.PREEMPTED)
+            if entry is None or not moves or number in this.homes:
                 del self._moving[number]
                 continue
             need = entry.spec.count

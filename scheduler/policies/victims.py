@@ -22,7 +22,7 @@ def reclaim(this: Round, key: Key, taker: Entry, pool: Pool, short: int, least: 
     more. Returns how many."""
     found: list[tuple[Entry, int]] = []  # and how many it keeps
     gained = 0
-    for entry in _grown(this, pool):
+    for entry in _grown(this, taker, pool):
         take = min(entry.slices - entry.spec.count, short - gained)
         found.append((entry, entry.slices - take))
         gained += take
@@ -109,26 +109,29 @@ def is_spared(this: Round, key: Key, taker: Entry, entry: Entry) -> bool:
     return entry.key[1] - key[1] < between
 
 
-def _grown(this: Round, pool: Pool) -> list[Entry]:
+def _may_give(this: Round, taker: Entry, pool: Pool, entry: Entry) -> bool:
+    return entry.pool == pool and this.rested(entry, taker) and not this.leaves(entry)
+
+
+def _grown(this: Round, taker: Entry, pool: Pool) -> list[Entry]:
     entries = [this.books.entries[number] for number in this.books.grown]
-    able = [entry for entry in entries if entry.pool == pool and this.rested(entry)]
+    able = [entry for entry in entries if _may_give(this, taker, pool, entry)]
     return sorted(able, key=lambda e: (e.key, e.job.id), reverse=True)
 
 
 def _behind(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
     for _, number in this.books.running.last_to(key):
         entry = this.books.entries[number]
-        fits = entry.pool == pool and number not in this.books.grown
-        if is_spared(this, key, taker, entry):
+        if number in this.books.grown or is_spared(this, key, taker, entry):
             continue
-        if fits and this.rested(entry) and can_bear(this, entry, taker):
+        if _may_give(this, taker, pool, entry) and can_bear(this, entry, taker):
             yield entry
 
 
 def _equals(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
     entries = [this.books.entries[n] for n in this.books.running.by_key.get(key, ())]
     for entry in sorted(entries, key=lambda e: (-this.left_us(e), e.job.id)):
-        if entry.pool == pool and this.rested(entry) and can_bear(this, entry, taker):
+        if _may_give(this, taker, pool, entry) and can_bear(this, entry, taker):
             yield entry
 
 

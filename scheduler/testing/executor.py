@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from scheduler.core import events
 from scheduler.core.commands import Checkpoint, Command, Release, Resize, Save, Start, WakeAt
 
-
-FAILURES = {
+FAILURES: dict[type, Callable[..., events.Event]] = {
     Start: events.StartFailed,
     Checkpoint: events.CheckpointFailed,
     Save: events.SaveFailed,
@@ -72,5 +71,7 @@ class FakeExecutor:
         command = self.asked.pop(key)
         assert not isinstance(command, Release | WakeAt)
         self.post(
-            FAILURES[type(command)](self.now_us, command.job, command.epoch, "fake", disposition, "as it was told")
+            FAILURES[type(command)](
+                self.now_us, command.job, command.epoch, "fake", disposition, "as it was told"
+            )
         )

@@ -237,7 +237,8 @@ def _exited(job: Job, event: JobExited, around: Surroundings) -> Outcome:
 
 def _cancel_waiting(job: Job, event: CancelRequested, around: Surroundings) -> Outcome:
     """A queued job has nothing out there to release."""
-    return job.but(state=JobState.CANCELLED, home=(), ended_us=around.now_us), ()
+    job = job.but(state=JobState.CANCELLED, listening=False, home=(), ended_us=around.now_us)
+    return job, ()
 
 
 def _cancel(job: Job, event: CancelRequested, around: Surroundings) -> Outcome:

@@ -110,13 +110,13 @@ class Books:
         self._first_run_us = first_run_s * S
 
     def follow(self, view: View) -> None:
-        for number in view.changed:
-            self._follow(view, number)
-        while self._rises and self._rises[0][0] <= view.now_us:
+        while self._rises and self._rises[0][0] <= view.now_us:  # a change would foretell anew
             _, number, stamp = heapq.heappop(self._rises)
             entry = self.entries.get(number)
             if entry is not None and entry.stamp == stamp:
                 self._rise(view.now_us, entry)
+        for number in view.changed:
+            self._follow(view, number)
 
     def admit(self, entry: Entry) -> None:
         """From now on its tier's promise is kept."""

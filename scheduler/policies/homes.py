@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scheduler.core.jobs import Job, JobState
+from scheduler.core.jobs import JobState
 from scheduler.core.values import Slice
 from scheduler.core.view import View
 from scheduler.policies.books import S
@@ -33,6 +33,9 @@ class Homes:
             job = view.jobs.get(number)
             if job is not None and job.home:
                 self.give(view, number, job.home)
+        for number, home in tuple(self._homes.items()):
+            if not _is_open(view, number, home):
+                del self._homes[number]
 
     def give(self, view: View, number: int, slices: tuple[Slice, ...]) -> None:
         self._homes[number] = _Home(slices, view.now_us + self._keep_us)
@@ -40,22 +43,24 @@ class Homes:
     def keep(self, this: Round) -> None:
         """Take what is free of them out of what others can have."""
         view = this.view
-        for number, home in tuple(self._homes.items()):
-            job = view.jobs.get(number)
+        for number, home in self._homes.items():
             mine = [item for item in home.slices if _is_left(view, number, item)]
-            if job is None or not _comes_back(job) or not mine or home.until_us <= view.now_us:
-                del self._homes[number]
+            if not mine or not _is_open(view, number, home):
                 continue
             free = tuple(item for item in mine if this.free.has(item))
             this.free.take(free)
             device = view.devices[mine[0].device]
             kept = Kept((device.kind, device.part), free, len(mine) - len(free))
             this.homes[number] = kept
-            if job.state is JobState.CHECKPOINTING:  # what comes of it is its own
+            if kept.pending and number in this.books.leaving:  # what comes of it is its own
                 this.coming[kept.pool] -= kept.pending
 
 
-def _comes_back(job: Job) -> bool:
+def _is_open(view: View, number: int, home: _Home) -> bool:
+    """Whether the job is still on its way, and not for too long."""
+    job = view.jobs.get(number)
+    if job is None or home.until_us <= view.now_us:
+        return False
     moved = job.state is JobState.CHECKPOINTING and job.evicted_for == job.id
     return moved or job.state.waiting
 

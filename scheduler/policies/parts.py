@@ -105,7 +105,7 @@ class Parts:
         books = this.books
         room = {pool: this.free.capacity(*pool) for pool in this.view.free.pools()}
         running = [books.entries[n] for _, n in books.running.first_to_last()]
-        entries = [e for e in running if e.job.id not in this.touched]
+        entries = [e for e in running if e.job.id not in this.touched and self.pools(this, e)]
         held = dict.fromkeys(room, 0)
         for entry in entries:
             held[entry.pool] += entry.slices

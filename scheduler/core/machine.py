@@ -27,8 +27,10 @@ from scheduler.core.events import (
     DrainRequested,
     Event,
     JobEvent,
+    JobSaved,
     JobSubmitted,
     LeaseReleased,
+    SaveFailed,
     TimePassed,
 )
 from scheduler.core.failures import Failures
@@ -61,6 +63,7 @@ class Machine:
         self._leases: dict[Slice, Lease] = {}
         self._releasing: dict[tuple[int, int], Lease] = {}
         self._draining: dict[str, int] = {}  # device -> when it is to be removed
+        self._owed: set[tuple[int, int]] = set()  # attempts of which a final Release is to follow
         self._free = Free()
         self._failures = Failures()
         self._newest = 0  # job
@@ -215,6 +218,10 @@ class Machine:
             )
         for held in lease.slices:
             self._let_go(held)
+        if (event.job, event.epoch) in self._owed:
+            self._owed.discard((event.job, event.epoch))
+            self._releasing[event.job, event.epoch] = Lease(event.job, event.epoch, (), True)
+            return (Release(event.job, event.epoch, final=True),)
         return ()
 
     def _report(self, event: JobEvent) -> tuple[Command, ...]:
@@ -227,6 +234,8 @@ class Machine:
                 f"{event} speaks of an attempt that was never made; the last was {job.epoch}.\n"
                 + _story(job)
             )
+        if isinstance(event, JobSaved | SaveFailed) and job.saving_us is None:
+            raise InvalidTransition(f"{event}, but it is not being saved.\n" + _story(job))
         return self._tell(job, event)
 
     # ---- plans
@@ -309,20 +318,26 @@ class Machine:
             f"{self.now_us}us {type(trigger).__name__}: {job.state} -> {after.state}, "
             f"epoch {after.epoch}"
         )
-        self._settle(job, after, commands)
         self._put(after)
+        if any(isinstance(command, Release) for command in commands):
+            return commands if self._release(job) else ()
+        self._settle(job, after)
         return commands
 
-    def _settle(self, before: Job, after: Job, commands: tuple[Command, ...]) -> None:
-        """Make the leases follow: taken with new slices, free when they are let go, and held on
-        for a Release until it is answered."""
-        released = any(isinstance(command, Release) for command in commands)
-        if released:
-            lease = Lease(before.id, before.epoch, before.slices, releasing=True)
-            self._releasing[before.id, before.epoch] = lease
-            for held in before.slices:
-                self._leases[held] = lease
-            return
+    def _release(self, job: Job) -> bool:
+        """Hold the slices until the Release is answered. False if that attempt is being released
+        already (its device was lost, now it is cancelled): the final Release is given later."""
+        key = job.id, job.epoch
+        if key in self._releasing:
+            self._owed.add(key)
+            return False
+        lease = self._releasing[key] = Lease(*key, job.slices, releasing=True)
+        for held in job.slices:
+            self._leases[held] = lease
+        return True
+
+    def _settle(self, before: Job, after: Job) -> None:
+        """Make the leases follow: taken with new slices, free when they are let go."""
         if after.slices is before.slices:
             return
         lease = Lease(after.id, after.epoch, after.slices)

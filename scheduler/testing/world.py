@@ -38,14 +38,20 @@ ACTIONS = (
     *("fail",) * 2,
     *("cancel", "toggle_device"),
 )
-FAULTS = (*ACTIONS, "drain", "drain", "remove_drained", "keep_drained", "lose_region", "return_all")
+FAULTS = (
+    *ACTIONS * 4,
+    *("drain",) * 3,
+    *("remove_drained", "keep_drained", "lose_region"),
+    *("return_all",) * 3,
+)
 
 
 class World:
     """spec      the next job, by its number
     broken    complaints about the machine as it is after a step
     actions   what may happen, in proportion
-    most      jobs that may be there at once"""
+    most      jobs that may be there at once
+    dispositions  of what fails"""
 
     def __init__(
         self,
@@ -58,6 +64,7 @@ class World:
         actions: Sequence[str] = ACTIONS,
         steps_us: Sequence[int] = (1_000, 500_000, 1_000_000, 2_000_000),
         most: int = 1 << 30,
+        dispositions: Sequence[str] = ("retry", "migrate", "retry", "migrate", "caller", "fatal"),
     ) -> None:
         self.machine = machine
         self.devices = {device[0]: device for device in devices}
@@ -72,6 +79,7 @@ class World:
         self._broken = broken
         self._steps_us = steps_us
         self._most = most
+        self._dispositions = dispositions
         for device in devices:
             self.executor.post(events.DeviceAdded(0, *device))
         self.step()
@@ -113,8 +121,7 @@ class World:
     def fail(self, rng: Random) -> None:
         keys = [key for key in sorted(self.executor.asked) if key[0] != "Release"]
         if keys:
-            how = rng.choice(("retry", "migrate", "retry", "migrate", "caller", "fatal"))
-            self.executor.fail(rng.choice(keys), how)
+            self.executor.fail(rng.choice(keys), rng.choice(self._dispositions))
 
     def pass_time(self, rng: Random) -> None:
         self.executor.pass_time(rng.choice(self._steps_us))

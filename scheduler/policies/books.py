@@ -35,6 +35,7 @@ class Entry:
     service_us: int = 0
     ran_us: int = 0
     changed_us: int = 0
+    halted: int = 0  # slices of others, for it, since it last ran
     stamp: int = 0  # of its next rise of level
     halts_us: tuple[int, ...] = ()  # when it was halted or resized, in the last hour
     allowance: Allowance | None = None  # once it is admitted to a guaranteed tier
@@ -150,6 +151,7 @@ class Books:
             self._release(entry)
             del self.entries[number]
             return
+        entry.key = self._key(entry)
         before, entry.job = entry.job, job
         if job.admitted_us is not None and entry.allowance is None:
             self.admit(entry)
@@ -158,6 +160,7 @@ class Books:
             before.state is not JobState.RUNNING or holds != entry.slices
         ):
             entry.changed_us = view.now_us
+            entry.halted = 0
         if before.state is JobState.RUNNING and job.state in HALTED:
             recent = (at_us for at_us in entry.halts_us if at_us > view.now_us - HOUR_S * S)
             entry.halts_us = (*recent, view.now_us)
@@ -199,6 +202,10 @@ class Books:
         entry.ran_us += passed if entry.slices else 0
         entry.since_us = now_us
 
+    def _key(self, entry: Entry) -> Key:
+        basic = entry.spec.tier is Tier.BASIC
+        return entry.job.rank, self._level(entry)[0] if basic else 0
+
     def _level(self, entry: Entry) -> tuple[int, int]:
         """Its level, and the service at which that rises."""
         level, rises_us = 0, self._thresholds[0]
@@ -221,7 +228,7 @@ class Books:
 
     def _rise(self, now_us: int, entry: Entry) -> None:
         self.count(now_us, entry)
-        key = (entry.job.rank, self._level(entry)[0])
+        key = self._key(entry)
         if key != entry.key:
             seen = entry.seen
             if seen is not None and seen.waiting:

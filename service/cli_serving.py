@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +14,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scheduler.policies.served import Autoscaler, Seen
-    from scheduler.sim.serving import Serving
+    from scheduler.policies.served import Autoscaler, Objective, Seen
+    from scheduler.sim.serving import Replica, Serving
 
 console = Console()
 
@@ -34,10 +34,15 @@ def simulate_serving(
     replicas: Annotated[int, typer.Option(help="At the beginning.")] = 12,
     patience: Annotated[int, typer.Option(help="Steps that must agree to scale down.")] = 1,
     pool: Annotated[
-        int, typer.Option(help="Devices kept for the model; idle ones are lent. 0: none.")
+        int, typer.Option(help="Devices that the model shares with batch jobs. 0: none.")
     ] = 0,
-    deadline_s: Annotated[float, typer.Option(help="A lent device is back by then.")] = 8.0,
-    halt_s: Annotated[float, typer.Option(help="A borrower's checkpoint takes so long.")] = 3.0,
+    deadline_s: Annotated[
+        float,
+        typer.Option(help="Of start-s: a replica has its device by then."),
+    ] = 5.0,
+    halt_s: Annotated[float, typer.Option(help="A batch job's checkpoint takes so long.")] = 3.0,
+    policy: Annotated[str, typer.Option(help="Of the pool.")] = "elastic",
+    seed: Annotated[int, typer.Option(help="Of the batch jobs.")] = 1,
     clairvoyant: Annotated[
         bool, typer.Option(help="Search for the fewest with all requests known; minutes.")
     ] = True,
@@ -48,28 +53,30 @@ def simulate_serving(
     """Scale a served model by forecast and queue model, and compare with full knowledge."""
     from scheduler.policies.served import Forecasting, Objective
     from scheduler.sim.clairvoyant import fewest_known, least_work
-    from scheduler.sim.lending import Terms, lent
     from scheduler.sim.serving import Replica, serve
     from scheduler.traces.readers import azure
 
     requests = azure(trace)
     replica = Replica(slots, input_per_s, output_s, start_s)
     objective = Objective(first_s, share)
+
+    def scaler(chosen: Any) -> Autoscaler:
+        typical = replica.served(sorted(chosen, key=lambda r: r.output_tokens)[len(chosen) // 2])
+        return Forecasting(objective, slots, step_s, start_s, typical, patience)
+
     parts = {"all": requests}
     if halves:
         parts |= _halves(requests)
     found: dict[str, dict[str, Serving]] = {}
     bounds = {}
     for part, chosen in parts.items():
-        typical = replica.served(sorted(chosen, key=lambda r: r.output_tokens)[len(chosen) // 2])
-        scaler = Forecasting(objective, slots, step_s, start_s, typical, patience)
         ours = serve(
             chosen,
             replica,
             objective,
             step_s,
             replicas,
-            _asking(scaler),
+            _asking(scaler(chosen)),
         )
         found[part] = {"forecast": ours, **_constant(chosen, replica, objective, step_s)}
         if clairvoyant:
@@ -93,12 +100,14 @@ def simulate_serving(
         }
         for part, by in found.items()
     }
-    lending: dict[str, Any] = {}
+    shared: dict[str, Any] = {}
     if pool:
-        terms = Terms(pool, deadline_s, halt_s)
-        by = lent(found["all"]["forecast"], start_s, terms, seed=1)
-        lending = {"lending": {**asdict(terms), **asdict(by)}}
-    figures_of = {"assumed": assumed, "figures": figures, **lending}
+        halting = deadline_s, halt_s
+        shared["pool"] = _pooled(
+            requests, replica, objective, step_s, halting, pool, replicas, policy,
+            scaler(requests), seed,
+        )  # fmt: skip
+    figures_of = {"assumed": assumed, "figures": figures, **shared}
     if report is not None:
         report.mkdir(parents=True, exist_ok=True)
         table = json.dumps(figures_of, indent=1)
@@ -108,8 +117,61 @@ def simulate_serving(
         print(json.dumps(figures_of, indent=1))
     else:
         console.print(_table(assumed, figures))
-        for key, value in lending.get("lending", {}).items():
-            console.print(f"lending: {key} {value:.4g}")
+        for key, value in shared.get("pool", {}).items():
+            console.print(f"pool: {key} {value:.4g}" if key != "policy" else f"pool: {value}")
+
+
+def _pooled(
+    requests: Any,
+    replica: Replica,
+    objective: Objective,
+    step_s: float,
+    halting: tuple[float, float],
+    pool: int,
+    first: int,
+    by: str,
+    scaler: Autoscaler,
+    seed: int,
+) -> dict[str, Any]:
+    """The same model on a pool that batch jobs fill. `halting`: the deadline, and what it takes."""
+    from scheduler.core.values import JobSpec
+    from scheduler.policies.named import policy
+    from scheduler.services import Service
+    from scheduler.sim.cluster import read_cluster
+    from scheduler.sim.costs import Costs
+    from scheduler.sim.pooled import made_up, pooled
+    from scheduler.sim.workload import Elasticity, Tiers, jobs_of
+
+    deadline_s, halt_s = halting
+    if not 0 <= deadline_s <= replica.start_s:
+        raise typer.BadParameter(
+            f"a device that is back within {deadline_s:g} s is no part of a start of "
+            f"{replica.start_s:g} s",
+            param_hint="--deadline-s",
+        )
+    loading = replace(replica, start_s=replica.start_s - deadline_s)
+    halt_us = round(halt_s * 1_000_000)
+    costs = Costs(checkpoint_us=halt_us, restore_us=halt_us, shrink_us=halt_us, grow_us=halt_us)
+    batch = made_up(pool, requests[-1].at_s, seed)
+    specs = jobs_of(batch, "gpu", pool, Elasticity(0.5), Tiers(), seed)
+    spec = JobSpec("model", "service", "premium", "gpu", ("serve",))
+    found = pooled(
+        requests, loading, objective, Service(spec, scaler), step_s, first, (batch, specs),
+        read_cluster(f"{pool}x1xdevice"), policy(by), costs,
+    )  # fmt: skip
+    recalls = found.recalls or (0.0,)
+    return {
+        "policy": by,
+        "attained": found.serving.attained,
+        "devices": found.serving.devices,
+        "lent": found.lent,
+        "useful": found.useful,
+        "recalls": len(found.recalls),
+        "recall_p50_s": recalls[len(recalls) // 2],
+        "recall_p99_s": recalls[int(len(recalls) * 0.99)],
+        "recalls_late": sum(r > deadline_s for r in found.recalls),
+        "evictions": found.evictions,
+    }
 
 
 def _asking(scaler: Autoscaler) -> Callable[[int, Seen], int]:

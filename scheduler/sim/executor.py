@@ -79,6 +79,14 @@ class SimExecutor:
         for event in arrivals:
             self.at(event.at_us, partial(_given, event))
 
+    def progress_us(self, number: int) -> int:
+        """Of the work of a job that has not ended, what is done now."""
+        job = self._jobs.get(number)
+        if job is None:
+            return 0
+        since_us = self.now_us - job.since_us
+        return self._work_us(number) - job.left_us + since_us * job.ppm // FULL_PPM
+
     # ---- the loop's side
 
     def poll(self, timeout_us: int) -> Sequence[events.Event]:

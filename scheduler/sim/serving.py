@@ -111,21 +111,31 @@ class Replicas:
         return busy(self) == busy(other)
 
     def resize(self, now_s: float, count: int, ready_s: float | None = None) -> None:
-        """More replicas, or fewer: those go that are empty first; answers under way are written."""
+        """More replicas, or fewer: those go that are empty first."""
         while len(self.open) < count:
-            ready = now_s + self.replica.start_s if ready_s is None else ready_s
-            self.open[self._made] = Held(now_s, ready, ready)
-            for _ in range(self.replica.slots):
-                heapq.heappush(self.slots, (ready, self._made))
-            self._made += 1
-        gone = sorted(self.open, key=lambda n: (self.open[n].busy_s, -n))[: len(self.open) - count]
-        for number in gone:
+            self.add(now_s, now_s + self.replica.start_s if ready_s is None else ready_s)
+        self.drop(now_s, self.emptiest(len(self.open) - count))
+
+    def emptiest(self, count: int) -> list[int]:
+        return sorted(self.open, key=lambda n: (self.open[n].busy_s, -n))[:count]
+
+    def add(self, begin_s: float, ready_s: float) -> int:
+        """Another replica, which holds its device from `begin_s` on. Returns its number."""
+        self.open[self._made] = Held(begin_s, ready_s, ready_s)
+        for _ in range(self.replica.slots):
+            heapq.heappush(self.slots, (ready_s, self._made))
+        self._made += 1
+        return self._made - 1
+
+    def drop(self, now_s: float, numbers: Sequence[int]) -> None:
+        """These take no more requests, and go when the answers under way are written."""
+        for number in numbers:
             held = self.open.pop(number)
             starting = held.ready_s > now_s
             held.end_s = now_s if starting else max(now_s, held.busy_s)
             self.closed.append(held)
-        if gone:
-            dropped = set(gone)
+        if numbers:
+            dropped = set(numbers)
             self.slots = [slot for slot in self.slots if slot[1] not in dropped]
             heapq.heapify(self.slots)
 
@@ -149,6 +159,69 @@ class Replicas:
             self.next += 1
 
 
+class Watched:
+    """A queue, and what an autoscaler is told of it at the end of each step."""
+
+    def __init__(self, requests: Sequence[Request], replica: Replica, objective: Objective) -> None:
+        self.queue = Replicas(requests, replica, objective)
+        self.wanted: list[int] = []
+        self._requests = requests
+        self._served = [replica.served(r) for r in requests]
+        self._ending: list[tuple[float, int]] = []
+        self._firsts = [0.0] * len(requests)
+        self._arrived = 0
+
+    @property
+    def done(self) -> bool:
+        return self.queue.next == len(self._requests)
+
+    def until(self, now_s: float) -> None:
+        self.queue.until(now_s, self._tell)
+
+    def _tell(self, index: int, start_s: float) -> None:
+        served = self._served[index]
+        self._firsts[index] = start_s - self._requests[index].at_s + served.first_s
+        heapq.heappush(self._ending, (start_s + served.service_s, index))
+
+    def seen(self, now_s: float, replicas: int) -> Seen:
+        """After `until(now_s)`, of the step that ends now."""
+        span_s = self._requests[-1].at_s
+        if now_s > 10 * span_s + 3600:
+            waiting = len(self._requests) - self.queue.next
+            raise Infeasible(f"after {now_s:.0f} s {waiting} requests still wait")
+        before = self._arrived
+        while self._arrived < len(self._requests) and self._requests[self._arrived].at_s < now_s:
+            self._arrived += 1
+        ended = []
+        while self._ending and self._ending[0][0] <= now_s:
+            ended.append(self._served[heapq.heappop(self._ending)[1]])
+        queue = self.queue
+        return Seen(
+            now_s,
+            self._arrived - before,
+            ended,
+            self._arrived - queue.next,
+            queue.next,
+            queue.late,
+            replicas,
+        )
+
+    def result(self) -> Serving:
+        """When all replicas have gone."""
+        span_s = self._requests[-1].at_s
+        held = tuple(self.queue.closed)
+        device_s = sum(min(h.end_s or span_s, span_s) - min(h.begin_s, span_s) for h in held)
+        return Serving(
+            len(self._requests),
+            self.queue.late,
+            span_s,
+            device_s,
+            tuple(self.wanted),
+            tuple(self._firsts),
+            held,
+        )
+
+
 def serve(
     requests: Sequence[Request],
     replica: Replica,
@@ -159,46 +232,16 @@ def serve(
 ) -> Serving:
     """All requests of a trace. `decide(step, seen)` is asked at the end of every step, how many
     replicas there shall be; `first` are ready at the beginning."""
-    queue = Replicas(requests, replica, objective)
+    watched = Watched(requests, replica, objective)
+    queue, now_s = watched.queue, 0.0
     queue.resize(0.0, first, ready_s=0.0)
-    span_s = requests[-1].at_s
-    ending: list[tuple[float, int]] = []
-    firsts = [0.0] * len(requests)
-    served = [replica.served(r) for r in requests]
-
-    def tell(index: int, start_s: float) -> None:
-        firsts[index] = start_s - requests[index].at_s + served[index].first_s
-        heapq.heappush(ending, (start_s + served[index].service_s, index))
-
-    wanted = [first]
-    arrived = step = 0
-    while queue.next < len(requests):
-        step += 1
+    watched.wanted.append(first)
+    while not watched.done:
+        step = len(watched.wanted)
         now_s = step * step_s
-        if now_s > 10 * span_s + 3600:
-            raise Infeasible(
-                f"after {now_s:.0f} s {len(requests) - queue.next} requests still wait"
-            )
-        queue.until(now_s, tell)
-        before = arrived
-        while arrived < len(requests) and requests[arrived].at_s < now_s:
-            arrived += 1
-        ended = []
-        while ending and ending[0][0] <= now_s:
-            ended.append(served[heapq.heappop(ending)[1]])
-        seen = Seen(
-            now_s,
-            arrived - before,
-            ended,
-            arrived - queue.next,
-            queue.next,
-            queue.late,
-            len(queue.open),
-        )
-        count = max(1, decide(step, seen))
-        wanted.append(count)
+        watched.until(now_s)
+        count = max(1, decide(step, watched.seen(now_s, len(queue.open))))
+        watched.wanted.append(count)
         queue.resize(now_s, count)
-    queue.resize(max(span_s, now_s), 0)
-    held = tuple(queue.closed)
-    device_s = sum(min(h.end_s or span_s, span_s) - min(h.begin_s, span_s) for h in held)
-    return Serving(len(requests), queue.late, span_s, device_s, tuple(wanted), tuple(firsts), held)
+    queue.resize(max(requests[-1].at_s, now_s), 0)
+    return watched.result()

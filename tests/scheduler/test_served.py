@@ -20,7 +20,6 @@ from scheduler.policies.served import (
     late_share,
 )
 from scheduler.sim.clairvoyant import Search, fewest_known, least_work
-from scheduler.sim.lending import Terms, lent
 from scheduler.sim.serving import Replica, Serving, serve
 from scheduler.traces.trace import Request
 
@@ -150,19 +149,3 @@ def test_what_the_search_counts_is_what_the_simulator_counts() -> None:
         requests, REPLICA, objective, 10.0, search.plan[0], lambda step, seen: search.at(step)
     )
     assert again.late == search.late <= search.allowed
-
-
-def test_idle_devices_are_lent_and_come_back_by_the_deadline() -> None:
-    requests = poisson(5.0, 600, seed=7)
-    found = serve(
-        requests, REPLICA, Objective(10), 10.0, 12, lambda step, seen: 10 + 2 * (step // 5 % 2)
-    )
-    easy, hard = (lent(found, 10.0, Terms(20, 8.0, halt), seed=1) for halt in (3.0, 12.0))
-    assert easy.devices == pytest.approx(20 - found.devices)
-    assert easy.recalls == hard.recalls == sum(h.ready_s > h.begin_s for h in found.held) > 5
-    assert (easy.cut, easy.useful) == (0, 1.0) and easy.recall_p99_s <= 6.0
-    assert 0 < hard.cut < hard.recalls and 0 < hard.useful < 1 and hard.recall_p99_s == 8.0
-    with pytest.raises(Infeasible, match="before"):
-        lent(found, 5.0, Terms(20, 8.0, 3.0), seed=1)
-    with pytest.raises(Infeasible, match="at once"):
-        lent(found, 10.0, Terms(5, 8.0, 3.0), seed=1)

@@ -6,6 +6,7 @@ import json
 import random
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from service.cli import app
@@ -35,6 +36,22 @@ def test_serving_is_scaled_compared_and_drawn(tmp_path: Path) -> None:
     assert bound <= found["clairvoyant"]["devices"] < found["forecast"]["devices"] < 6
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((out / "report.json").read_text())["figures"]["all"] == found
+
+
+def test_a_model_shares_a_pool_with_batch_jobs(tmp_path: Path) -> None:
+    rows = ["TIMESTAMP,ContextTokens,GeneratedTokens"]
+    rows += [
+        f"2023-11-16 18:{n // 120:02}:{n % 120 / 2:09.6f},100,{50 + n % 90}" for n in range(600)
+    ]
+    trace = tmp_path / "requests.csv"
+    trace.write_text("\n".join(rows))
+    asked = ("simulate-serving", "--trace", str(trace), "--no-clairvoyant", "--pool", "8")
+    answer = CliRunner().invoke(app, [*asked, "--replicas", "3", "--json"])
+    pool = json.loads(answer.stdout)["pool"]
+    assert pool["attained"] >= 0.99 and pool["recalls_late"] == 0
+    assert 0.5 < pool["useful"] <= 1 and pool["lent"] == pytest.approx(8 - pool["devices"])
+    refused = CliRunner().invoke(app, [*asked, "--deadline-s", "20"])
+    assert refused.exit_code == 2 and "--deadline-s" in refused.output
 
 
 def test_packing_compares_three_ways_on_the_same_pods(tmp_path: Path) -> None:

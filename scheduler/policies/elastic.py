@@ -65,6 +65,7 @@ class Elastic:
             serving.serve_guaranteed()
             self._drains.move_away(this, guaranteed=False)
             serving.serve()
+            self._homes.forget(this.yielded)
             if view.now_us >= self._looked_us + self.params.look_s * S:
                 self._looked_us = view.now_us
                 self._parts.look(this)

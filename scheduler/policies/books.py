@@ -111,13 +111,13 @@ class Books:
         self._first_run_us = first_run_s * S
 
     def follow(self, view: View) -> None:
-        while self._rises and self._rises[0][0] <= view.now_us:  # a change would foretell anew
+        for number in view.changed:
+            self._follow(view, number)
+        while self._rises and self._rises[0][0] <= view.now_us:
             _, number, stamp = heapq.heappop(self._rises)
             entry = self.entries.get(number)
             if entry is not None and entry.stamp == stamp:
                 self._rise(view.now_us, entry)
-        for number in view.changed:
-            self._follow(view, number)
 
     def admit(self, entry: Entry) -> None:
         """From now on its tier's promise is kept."""
@@ -161,7 +161,7 @@ class Books:
         ):
             entry.changed_us = view.now_us
             entry.halted = 0
-        if before.state is JobState.RUNNING and job.state in HALTED:
+        if _halts(job) > _halts(before):
             recent = (at_us for at_us in entry.halts_us if at_us > view.now_us - HOUR_S * S)
             entry.halts_us = (*recent, view.now_us)
         entry.slices = holds
@@ -239,6 +239,11 @@ class Books:
                 self.running.add(key, entry.job.id)
             entry.key = key
         self._foretell(now_us, entry)
+
+
+def _halts(job: Job) -> int:
+    """So far, the one that is under way included."""
+    return job.preemptions + job.resizes + (job.state in HALTED)
 
 
 def set_aside_ppm(spec: JobSpec) -> int:

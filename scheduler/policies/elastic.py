@@ -17,6 +17,9 @@ kept for those they were meant for. A job that can run on less than it asks for 
 *Idle slices* go to jobs that can use them (`idle.py`); where parts differ in speed, `parts.py` says
 which one a job is to have, and who moves.
 
+*Faults.* Jobs are saved now and then (`saves.py`); what a gang has left after a loss is kept for it
+(`homes.py`); those on a device to be removed move (`drains.py`).
+
 All of it is kept in books that follow the view's changes: a plan costs little more than what
 changed, however many jobs and devices there are.
 """
@@ -65,6 +68,7 @@ class Elastic:
             serving.serve_guaranteed()
             self._drains.move_away(this, guaranteed=False)
             serving.serve()
+            self._homes.forget(this.yielded)
             if view.now_us >= self._looked_us + self.params.look_s * S:
                 self._looked_us = view.now_us
                 self._parts.look(this)

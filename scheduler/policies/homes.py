@@ -8,6 +8,7 @@ stand before it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scheduler.core.jobs import JobState
@@ -40,6 +41,11 @@ class Homes:
     def give(self, view: View, number: int, slices: tuple[Slice, ...]) -> None:
         self._homes[number] = _Home(slices, view.now_us + self._keep_us)
 
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Others that stand before them have taken what was kept."""
+        for number in numbers:
+            self._homes.pop(number, None)
+
     def keep(self, this: Round) -> None:
         """Take what is free of them out of what others can have."""
         view = this.view
@@ -50,9 +56,10 @@ class Homes:
             free = tuple(item for item in mine if this.free.has(item))
             this.free.take(free)
             device = view.devices[mine[0].device]
-            kept = Kept((device.kind, device.part), free, len(mine) - len(free))
+            pending = sum(item in view.leases for item in mine)
+            kept = Kept((device.kind, device.part), free, pending)
             this.homes[number] = kept
-            if kept.pending and number in this.books.leaving:  # what comes of it is its own
+            if pending and number in this.books.leaving:  # what comes of it is its own
                 this.coming[kept.pool] -= kept.pending
 
 

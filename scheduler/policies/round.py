@@ -77,7 +77,8 @@ class Kept:
 
 class Round:
     """`coming`: slices about to be free that are not yet spoken for, by pool. `touched`: running
-    jobs that are halted, resized or saved by this plan. `homes`: slices kept, by job."""
+    jobs that are halted, resized or saved by this plan. `homes`: slices kept, by job; `yielded`:
+    those for whom they are kept no longer."""
 
     def __init__(self, books: Books, params: ElasticParams, view: View, free: Trial) -> None:
         self.books = books
@@ -88,6 +89,7 @@ class Round:
         self.wakes: list[int] = []
         self.touched: set[int] = set()
         self.homes: dict[int, Kept] = {}
+        self.yielded: list[int] = []
         self.coming: dict[Pool, int] = {}
         for number, slices in books.leaving.items():
             entry = books.entries[number]
@@ -106,11 +108,17 @@ class Round:
         return self.rests_until_us(entry, taker) <= self.view.now_us
 
     def rests_until_us(self, entry: Entry, taker: Entry | None) -> int:
-        rested_us = entry.changed_us + self.params.min_run_s * S
+        rested_us = max(entry.changed_us + self.params.min_run_s * S, entry.job.keep_until_us)
+        if taker is not None and taker.allowance is not None:
+            return rested_us
+        return max(rested_us, self._bound_us(entry))
+
+    def _bound_us(self, entry: Entry) -> int:
+        """Until then it has had all the halts of an hour."""
         limit = self.params.halts_an_hour
-        if limit and len(entry.halts_us) >= limit and (taker is None or taker.allowance is None):
-            rested_us = max(rested_us, entry.halts_us[-limit] + HOUR_S * S)
-        return max(rested_us, entry.job.keep_until_us)
+        if not limit or len(entry.halts_us) < limit:
+            return 0
+        return entry.halts_us[-limit] + HOUR_S * S
 
     def leaves(self, entry: Entry) -> bool:
         """Whether it is to be moved off a device, so that what it holds is no good to others."""
@@ -118,7 +126,8 @@ class Round:
         return bool(draining) and any(item.device in draining for item in entry.job.slices)
 
     def settled(self, entry: Entry) -> bool:
-        return entry.changed_us + self.params.settle_s * S <= self.view.now_us
+        settled_us = entry.changed_us + self.params.settle_s * S
+        return max(settled_us, self._bound_us(entry)) <= self.view.now_us
 
     def left_us(self, entry: Entry) -> int:
         """Lost time that an admitted job can bear."""
@@ -153,6 +162,7 @@ class Round:
             if self.free.count(*pool) >= entry.spec.count:
                 return
             self.free.give(self.homes.pop(number).free)
+            self.yielded.append(number)
 
     def keep(self, pool: Pool, slices: int) -> None:
         """What is free of so many slices, and else what comes, is for nobody else."""

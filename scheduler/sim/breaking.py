@@ -123,7 +123,7 @@ class Breaking:
     def _drain(self, nodes: Iterable[str], at: int, deadline_us: int) -> None:
         for node in nodes:
             self._leaving[node] = deadline_us
-            self._tell(events.DrainRequested(at, node, deadline_us))
+            self._tell(events.DrainRequested(at, node, max(at, deadline_us)))
 
     def _straggle(self, nodes: Iterable[str], ppm: int) -> None:
         for node in nodes:

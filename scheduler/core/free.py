@@ -20,6 +20,7 @@ class _Part:
         self.buckets: dict[int, list[int]] = {}  # free slices -> ordinals of devices, rising
         self.total = 0
         self.capacity = 0
+        self.holding: dict[str, list[int]] | None = None  # overlay -> devices with free slices
 
 
 class Free:
@@ -78,6 +79,19 @@ class Free:
         self._counts[ordinal] += 1
         self._enter(part, ordinal)
 
+    def load(self, device: Device) -> None:
+        """It holds another overlay from now on."""
+        part, ordinal = self._part(device), self._ordinals[device.uri]
+        if part.holding is None:  # the first of its part: others hold nothing
+            free = sorted(n for count, bucket in part.buckets.items() if count for n in bucket)
+            part.holding = {"": free}
+        there = self._counts[ordinal] >= 0
+        if there:
+            self._leave(part, ordinal)
+        self._devices[ordinal] = device
+        if there:
+            self._enter(part, ordinal)
+
     def _part(self, device: Device) -> _Part:
         return self._parts.setdefault((device.kind, device.part), _Part())
 
@@ -85,6 +99,8 @@ class Free:
         count = self._counts[ordinal]
         part.total += count
         insort(part.buckets.setdefault(count, []), ordinal)
+        if part.holding is not None and count:
+            insort(part.holding.setdefault(self._devices[ordinal].overlay, []), ordinal)
 
     def _leave(self, part: _Part, ordinal: int) -> None:
         count = self._counts[ordinal]
@@ -93,6 +109,9 @@ class Free:
         del bucket[bisect_left(bucket, ordinal)]
         if not bucket:
             del part.buckets[count]
+        if part.holding is not None and count:
+            holds = part.holding[self._devices[ordinal].overlay]
+            del holds[bisect_left(holds, ordinal)]
 
     # ---- for policies
 
@@ -126,15 +145,37 @@ class Free:
         """Slices of devices that are up, held or not."""
         return self._parts[kind, part].capacity
 
-    def pick(self, kind: str, part: str, need: int) -> tuple[Slice, ...]:
+    def holds(self, kind: str, part: str, overlay: str) -> bool:
+        """Whether a device with a free slice holds it."""
+        holding = self._parts[kind, part].holding
+        return holding is not None and bool(holding.get(overlay))
+
+    def pick(self, kind: str, part: str, need: int, overlay: str = "") -> tuple[Slice, ...]:
         """`need` free slices on as few devices as possible: those that fit best, else the emptiest
-        first. Shorter if there are fewer."""
+        first. For an overlay: devices that hold it, then those that hold none. Shorter if there are
+        fewer."""
         found: list[Slice] = []
-        for ordinal, count in self._emptiest(self._parts[kind, part], need):
+        of = self._parts[kind, part]
+        keyed = overlay and of.holding is not None
+        chosen = self._keyed(of, need, overlay) if keyed else self._emptiest(of, need)
+        for ordinal, count in chosen:
             wanted = min(count, need - len(found))
             uri = self._devices[ordinal].uri
             found += (Slice(uri, index) for index in sorted(self._indices[ordinal])[:wanted])
         return tuple(found)
+
+    def _keyed(self, part: _Part, need: int, overlay: str) -> Iterator[tuple[int, int]]:
+        """Devices and how many slices to take of each. Of those that hold another overlay, first
+        those whose overlay is on most that are free."""
+        holding, left = part.holding or {}, need
+        others = sorted(holding, key=lambda name: (-len(holding[name]), name))
+        for name in dict.fromkeys((overlay, "", *others)):
+            for ordinal in holding.get(name, ()):
+                if left == 0:
+                    return
+                taken = min(left, self._counts[ordinal])
+                yield ordinal, taken
+                left -= taken
 
     def _emptiest(self, part: _Part, need: int) -> Iterator[tuple[int, int]]:
         """Devices and how many slices to take of each."""
@@ -161,7 +202,7 @@ class Trial:
         self._free = free
         self._taken: dict[Slice, None] = {}
         self.any, self.count, self.pick, self.has = free.any, free.count, free.pick, free.has
-        self.capacity, self.pools = free.capacity, free.pools
+        self.capacity, self.pools, self.holds = free.capacity, free.pools, free.holds
 
     def take(self, slices: Iterable[Slice]) -> None:
         for item in slices:

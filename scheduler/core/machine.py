@@ -16,6 +16,7 @@ fault of the executor: InvalidTransition, telling the job's story.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from scheduler.core.commands import Command, Release, WakeAt
@@ -255,6 +256,8 @@ class Machine:
             elif isinstance(decision, Resize):
                 self._check_resize(job, decision)
             commands += self._tell(job, decision)
+            if isinstance(decision, Place) and job.spec.overlay:
+                self._load(decision.slices, job.spec.overlay)
         self.waiting = dict(plan.waiting)
         if plan.wake_at_us is not None and plan.wake_at_us <= self.now_us:
             raise InvalidPlan(f"wake at {plan.wake_at_us}us, but it is {self.now_us}us already")
@@ -262,6 +265,12 @@ class Machine:
             self._wake_at_us = plan.wake_at_us
             commands.append(WakeAt(plan.wake_at_us))
         return tuple(commands)
+
+    def _load(self, slices: tuple[Slice, ...], overlay: str) -> None:
+        for uri in dict.fromkeys(item.device for item in slices):
+            if self._devices[uri].overlay != overlay:
+                device = self._devices[uri] = replace(self._devices[uri], overlay=overlay)
+                self._free.load(device)
 
     def _check_place(self, job: Job, place: Place) -> None:
         wanted = f"{place} for job {job.id}"

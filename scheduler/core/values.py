@@ -49,6 +49,8 @@ class JobSpec:
     speeds       (part, speed) of parts that differ; a part that is not named is as the first, or 1
     portable     its checkpoint goes on on any part that `speeds` names, not only on its own
     devices      accept these devices only; empty accepts every device of the kind
+    overlay      that its program loads on an FPGA; it is placed where that is loaded already, if
+                 it can be
     recovery     default: RESTART for a process, FAIL for a lease
     """
 
@@ -66,6 +68,7 @@ class JobSpec:
     speeds: Sequence[tuple[str, float]] = ()
     portable: bool = False
     devices: Sequence[str] = ()
+    overlay: str = ""
     recovery: str = ""
 
     def __post_init__(self) -> None:
@@ -117,6 +120,7 @@ class JobSpec:
         """A process cannot be given other words, and neither a journal nor a path can hold them."""
         named = [("name", self.name), ("tenant", self.tenant), ("device_kind", self.device_kind)]
         named += [("devices", word) for word in self.devices] + [("cwd", self.cwd)]
+        named += [("overlay", self.overlay)]
         named += [("argv", word) for word in self.argv or ()]
         named += [("env", word) for pair in self.env for word in pair]
         for what, word in named:
@@ -189,13 +193,15 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device of the fleet. `part`: a checkpoint can go on only on a device of its own part."""
+    """One device of the fleet. `part`: a checkpoint can go on only on a device of its own part.
+    `overlay`: that was loaded last, of those that jobs named."""
 
     uri: str
     kind: str
     part: str
     slice_count: int = 1
     up: bool = True
+    overlay: str = ""
 
     @property
     def slices(self) -> tuple[Slice, ...]:

@@ -26,6 +26,8 @@ changed, however many jobs and devices there are.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from scheduler.core.plan import Admit, Blocker, Plan
 from scheduler.core.speed import FULL_PPM
 from scheduler.core.values import RANKS, Tier
@@ -159,14 +161,39 @@ class _Serving:
 
     def serve(self) -> None:
         stuck = 1 << 30  # the least that somebody needed and could not have: nobody behind can
-        for key, number in self.books.waiting.first_to_last():
+        for key, number in self._in_order():
             entry = self.books.entries[number]
-            if key[0] < RANKS[Tier.BASIC] or entry.spec.least >= stuck or not self._ready(entry):
+            if entry.spec.least >= stuck or not self._ready(entry):
                 continue
             if not self._serve_one(key, entry):
                 stuck = entry.spec.least
                 if stuck == 1:
                     return
+
+    def _in_order(self) -> Iterator[tuple[Key, int]]:
+        """Basic jobs; within a level, those that would have an FPGA reconfigured come last, until
+        they have waited for long."""
+        for key in tuple(self.books.waiting.keys):
+            if key[0] < RANKS[Tier.BASIC]:
+                continue
+            last = []
+            for number in tuple(self.books.waiting.by_key[key]):
+                if self._reconfigures(self.books.entries[number]):
+                    last.append(number)
+                else:
+                    yield key, number
+            for number in last:
+                yield key, number
+
+    def _reconfigures(self, entry: Entry) -> bool:
+        overlay, this = entry.spec.overlay, self.this
+        if not overlay:
+            return False
+        waited_us = this.view.now_us - max(entry.job.submitted_us, entry.changed_us)
+        if waited_us >= this.params.patience_s * S:
+            return False
+        pools = self.parts.pools(this, entry)
+        return not any(this.free.holds(*pool, overlay) for pool in pools)
 
     def _serve_one(self, key: Key, entry: Entry) -> bool:
         """False if it can have nothing, now or soon."""

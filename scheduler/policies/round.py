@@ -25,6 +25,8 @@ class ElasticParams:
     spare_share    of a pool's slices that nobody grows into, so that those who come start at once
     reserve_share  of all slices that are never promised: for what fails
     turn_s         by how much more lost time a job must have left to be halted for its equal
+    patience_s     a job that would have an FPGA reconfigured lets others of its level go first for
+                   so long, who would not
     bear_s         an admitted job halts others only when no more lost time than this is left to it
     halts_a_level  after so many halts, a job is halted for basic ones only if one level more lies
                    between
@@ -53,6 +55,7 @@ class ElasticParams:
     turn_s: int = 180
     look_s: int = 60
     bear_s: int = 360
+    patience_s: int = 300
     halts_a_level: int = 2
     move_s: int = 50
     move_gain: float = 4.0
@@ -140,7 +143,7 @@ class Round:
         home = self.homes.pop(entry.job.id, None)
         mine = home.free[:slices] if home is not None and home.pool == pool else ()
         self.free.take(mine)
-        chosen = self.free.pick(*pool, slices - len(mine))
+        chosen = self.free.pick(*pool, slices - len(mine), entry.spec.overlay)
         self.free.take(chosen)
         self.decisions.append(Place(entry.job.id, (*mine, *chosen)))
 
@@ -191,7 +194,7 @@ class Round:
         little = entry.slices + more < most and more < entry.slices * self.params.grow_share
         if more < 1 or little:
             return
-        chosen = self.free.pick(*entry.pool, more)
+        chosen = self.free.pick(*entry.pool, more, entry.spec.overlay)
         self.free.take(chosen)
         self.touched.add(entry.job.id)
         self.decisions.append(Resize(entry.job.id, (*entry.job.slices, *chosen)))

@@ -32,6 +32,7 @@ class Costs:
     release_us: int = 0
     turns_ppm: int = 980_000  # of the speed is left where ranks take turns on fewer slices
     save_us: int = 20 * S
+    reconfigure_us: int = 2 * S  # an FPGA, for another overlay than it holds
 
     @classmethod
     def read(cls, path: Path) -> Costs:
@@ -56,5 +57,5 @@ class Costs:
         return cls(**found)
 
 
-FREE = Costs(0, 0, 0, 0, 0, 0, 1_000_000, 0)
+FREE = Costs(0, 0, 0, 0, 0, 0, 1_000_000, 0, 0)
 """Halting costs nothing: what published simulators assume."""

@@ -51,6 +51,7 @@ class SimExecutor:
     ended      jobs that have done their work; `over`: those, and those that failed
     lost_us    work that was lost with devices, times slices asked for
     saves      jobs that were saved
+    loads      overlays that were loaded
     """
 
     def __init__(self, costs: Costs, parts: dict[str, str], work_us: Callable[[int], int]) -> None:
@@ -60,6 +61,7 @@ class SimExecutor:
         self.over = 0
         self.lost_us = 0
         self.saves = 0
+        self.loads = 0
         self._parts = parts
         self._work_us = work_us
         self._heap: list[tuple[int, int, Made]] = []
@@ -67,6 +69,7 @@ class SimExecutor:
         self._wake: tuple[int, int] | None = None
         self._jobs: dict[int, Running] = {}
         self._on: dict[str, set[int]] = {}  # device -> jobs
+        self._overlays: dict[str, str] = {}  # of devices
         self._straggling: dict[str, int] = {}  # device -> millionths of its speed
         self._store_ppm = FULL_PPM
         self._checkpoints = 0
@@ -178,7 +181,16 @@ class SimExecutor:
         self._occupy(number, job, _devices(start.slices))
         job.failing = partial(self._says, events.StartFailed, number, job)
         cost = self._stored(self.costs.restore_us) if start.checkpoint else self.costs.start_us
-        self._after(number, cost, events.JobStarted)
+        self._after(number, cost + self._loading_us(job), events.JobStarted)
+
+    def _loading_us(self, job: Running) -> int:
+        """The devices are reconfigured at the same time."""
+        other = [d for d in job.devices if self._overlays.get(d, "") != job.spec.overlay]
+        if not job.spec.overlay or not other:
+            return 0
+        self.loads += len(other)
+        self._overlays.update(dict.fromkeys(other, job.spec.overlay))
+        return self.costs.reconfigure_us
 
     def _resize(self, resize: Resize) -> None:
         number, job = resize.job, self._jobs[resize.job]

@@ -159,6 +159,28 @@ def test_a_basic_job_does_not_have_another_halted_when_what_was_let_go_is_taken(
     assert ended_s(premium) < 5125 and ended_s(basic) < 5230
 
 
+def fpga(overlay: str) -> JobSpec:
+    return JobSpec("j", "t", "basic", "gpu", ("run",), overlay=overlay, recovery="checkpoint")
+
+
+def test_jobs_keep_to_devices_that_hold_their_overlay_unless_somebody_has_waited_for_long() -> None:
+    turns = [(0, 100, fpga("a")), (1, 100, fpga("b")), (2, 100, fpga("a")), (3, 100, fpga("b"))]
+    machine, _ = run(turns, nodes=(1,), costs=FREE)
+    assert [round(ended_s(job)) for job in machine.jobs.values()] == [100, 300, 200, 400]
+    impatient = ElasticParams(patience_s=10)
+    machine, _ = run(turns, nodes=(1,), costs=FREE, params=impatient)
+    assert [round(ended_s(job)) for job in machine.jobs.values()] == [100, 200, 300, 400]
+    machine, _ = run(turns, nodes=(1, 1), costs=FREE)
+    assert machine.devices["n0"].overlay == "a" and machine.devices["n1"].overlay == "b"
+
+
+def test_reconfiguring_is_charged_once_for_jobs_that_follow_each_other() -> None:
+    costs = Costs(checkpoint_us=0, restore_us=0, reconfigure_us=7 * S)
+    jobs = [(0, 100, fpga("a")), (1, 100, fpga("a")), (2, 100, fpga("b")), (3, 100, fpga(""))]
+    machine, _ = run(jobs, nodes=(1,), costs=costs)
+    assert [round(ended_s(job)) for job in machine.jobs.values()] == [107, 207, 414, 307]
+
+
 def test_a_lost_node_costs_the_work_since_the_checkpoint_at_most() -> None:
     machine, _ = run(
         [(0, 5000, spec(4)), (1000, 100, spec(4))], lost=[(2000, 2500, 0)], costs=Costs()

@@ -123,6 +123,17 @@ class Free:
         """Slices of devices that are up, held or not."""
         return self._parts[kind, part].capacity
 
+    def of(self, kind: str, part: str) -> tuple[Slice, ...]:
+        """All free slices."""
+        return self.pick(kind, part, self.count(kind, part))
+
+    def on(self, uri: str) -> tuple[Slice, ...]:
+        """Free slices of one device."""
+        ordinal = self._ordinals.get(uri)
+        if ordinal is None:
+            return ()
+        return tuple(Slice(uri, index) for index in sorted(self._indices[ordinal]))
+
     def pick(self, kind: str, part: str, need: int) -> tuple[Slice, ...]:
         """`need` free slices on as few devices as possible: those that fit best, else the emptiest
         first. Shorter if there are fewer."""
@@ -158,7 +169,7 @@ class Trial:
         self._free = free
         self._taken: list[Slice] = []
         self.any, self.count, self.pick = free.any, free.count, free.pick
-        self.capacity, self.pools = free.capacity, free.pools
+        self.capacity, self.pools, self.on, self.of = free.capacity, free.pools, free.on, free.of
 
     def take(self, slices: Iterable[Slice]) -> None:
         for item in slices:

@@ -26,6 +26,7 @@ from scheduler.core.events import (
     JobResized,
     JobStarted,
     LeaseReleased,
+    ResizeFailed,
     StartFailed,
 )
 
@@ -50,15 +51,18 @@ class HaltingCosts:
         self._given: dict[tuple[int, int, str], int] = {}  # job, epoch, operation -> when
         self._kinds: dict[int, str] = {}
         self._holds: dict[int, int] = {}  # slices of a job
+        self._held: dict[int, int] = {}  # before it was last resized
 
     def record(self, events: Sequence[Event], commands: Sequence[Command]) -> None:
         for event in events:
             if isinstance(event, JobStarted | JobCheckpointed | JobResized | LeaseReleased):
                 self._answer(event.job, event.epoch, ANSWERS[type(event)], event.at_us)
-            if isinstance(
-                event, LeaseReleased | StartFailed
-            ):  # that attempt is over: so are its commands
+            if isinstance(event, LeaseReleased | StartFailed):  # that attempt's commands are over
                 self._forget(event.job, event.epoch)
+            elif isinstance(event, ResizeFailed):
+                self._holds[event.job] = self._held.get(event.job, 0)
+                for name in ANSWERS[JobResized]:
+                    self._given.pop((event.job, event.epoch, name), None)
         for command in commands:
             if not isinstance(command, WakeAt):
                 name = self._operation(command)
@@ -80,7 +84,7 @@ class HaltingCosts:
             case Checkpoint():
                 return "checkpoint_us"
             case Resize():
-                before = self._holds[command.job]
+                before = self._held[command.job] = self._holds[command.job]
                 self._holds[command.job] = len(command.slices)
                 return "grow_us" if len(command.slices) > before else "shrink_us"
             case Release():

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scheduler.core.values import JobSpec
+from scheduler.core.values import JobSpec, Tier
 from scheduler.errors import Infeasible
 from scheduler.live.gang import world_size
 
 MAX_RANKS = 64  # worker processes of one job, all of them on this machine
 
 
-def check_feasible(spec: JobSpec, slices: Mapping[str, int]) -> None:
-    """`slices`: of the pool's devices, by URI. Raises Infeasible."""
+def check_feasible(spec: JobSpec, slices: Mapping[str, int], shrinks: bool) -> None:
+    """`slices`: of the pool's devices, by URI. `shrinks`: the policy has gangs take turns on fewer
+    slices than they ask for, those that are promised nothing. Raises Infeasible."""
     name = f"job {spec.name!r}"
     kinds = sorted({kind_of(uri) for uri in slices})
     if spec.device_kind not in kinds:
@@ -42,10 +43,13 @@ def check_feasible(spec: JobSpec, slices: Mapping[str, int]) -> None:
         for uri, count in slices.items()
         if kind_of(uri) == spec.device_kind and (not spec.devices or uri in spec.devices)
     )
-    if spec.least > there:
+    needed = spec.least if shrinks and spec.tier is Tier.BASIC else spec.count
+    if needed > there:
+        what = "promises it" if shrinks and spec.tier is not Tier.BASIC else "needs"
         raise Infeasible(
-            f"{name} needs {spec.least} slices at once; the devices that it accepts have {there}. "
-            f"Say by `least` that its {world_size(spec)} ranks may take turns on fewer"
+            f"{name} asks for {spec.count} slices, of which this pool's policy {what} {needed} at "
+            f"once; the devices that it accepts have {there}. Ask for fewer: by `most` it has as "
+            "many ranks as now, which take turns"
         )
 
 

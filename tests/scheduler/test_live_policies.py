@@ -1,0 +1,68 @@
+"""The live pool under other policies, and what it says of who waits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from live_jobs import (
+    PATIENCE_S,
+    Training,
+    lease_spec,
+    output,
+    until,
+)
+
+from scheduler.core.machine import Machine
+from scheduler.core.plan import Why
+from scheduler.errors import Infeasible
+from scheduler.journal import read, replay
+from scheduler.live.pool import JobState, Pool
+from scheduler.policies.elastic import Elastic, ElasticParams
+from scheduler.sim.costs import Costs
+from service import why
+
+
+def test_a_live_pool_can_run_the_elastic_policy(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(Infeasible, match="policy 'elastik' is none of elastic, tiered"):
+        Pool(root, ["cpu:0"], tmp_path / "state", policy="elastik")
+    train = Training(tmp_path, "train")
+    policy = Elastic(ElasticParams(min_run_s=0, look_s=1, reserve_share=0))
+    with Pool(root, ["cpu:0"], tmp_path / "state", policy=policy) as pool:
+        with pytest.raises(Infeasible, match="a worker per rank"):
+            pool.submit(train.spec(most=2))
+        job = pool.submit(train.spec())
+        until(lambda: train.at_work(pool))
+        with pool.lease(lease_spec("premium"), PATIENCE_S):
+            assert pool.job(job).state == JobState.PREEMPTED
+        train.let_finish()
+        done = pool.wait(job, PATIENCE_S)
+        assert (done.state, done.preemptions) == (JobState.SUCCEEDED, 1)
+        assert output(done) == train.expected()
+    (path,) = (tmp_path / "state/journal").iterdir()
+    replay(read(path).steps, Machine(), Elastic(policy.params))
+    costs = Costs.read(tmp_path / "state/costs.json")  # what halting and going on took here
+    assert 0 < costs.checkpoint_us < PATIENCE_S * 1e6 and costs.start_us == 0
+    assert 0 < costs.restore_us < PATIENCE_S * 1e6
+
+
+@pytest.mark.parametrize("policy", ["tiered", "elastic"])
+def test_who_waits_and_who_was_halted_is_told_why(root: Path, tmp_path: Path, policy: str) -> None:
+    with (
+        Pool(root, ["cpu:0"], tmp_path / "state", policy=policy) as pool,
+        pool.lease(lease_spec("standard"), PATIENCE_S) as held,
+    ):
+        job = pool.submit(lease_spec("standard"))
+        (blocker,) = pool.job(job).blockers
+        if policy == "tiered":
+            assert (blocker.why, blocker.slices, blocker.jobs) == ("held", 1, (held.id,))
+        else:
+            assert (blocker.why, blocker.ppm) == ("unadmitted", (1_000_000,) * 3)
+        told = " ".join(why.words(msgspec.to_builtins(pool.job(job))))
+        assert ("held by job 1" if policy == "tiered" else "1 of 1 slices") in told
+        pool.cancel(job)
+
+
+def test_every_reason_has_words() -> None:
+    assert {str(reason) for reason in Why} == set(why.WORDS)

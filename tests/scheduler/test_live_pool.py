@@ -156,7 +156,7 @@ def test_what_this_pool_can_never_run_is_refused(pool: Pool) -> None:
     for spec, words in (
         (lease_spec("basic", "abacus"), "this pool has cpu"),
         (lease_spec("basic", "cpu", "cpu:7"), "cpu:7"),
-        (JobSpec("gang", "ann", "basic", "cpu", argv=["x"], count=2), "one slice"),
+        (JobSpec("gang", "ann", "basic", "cpu", argv=["x"], count=3), "needs 3 at once"),
     ):
         with pytest.raises(Infeasible, match=words):
             pool.submit(spec)

@@ -8,8 +8,9 @@ everything that the job had to wait for. The newest KEPT of each are remembered.
      "costs": {"checkpoint_us": 41000, ...},               medians over all kinds of device
      "measured": {"opencl": {"checkpoint_us": {"count": 9, "median": 41000, "p95": 60000}}}}
 
-`costs` names only what was measured, and neither first starts (a trace's durations hold them
-already) nor shrinking: steps tell when its slices were free, not when the job ran again.
+`costs` names only what was measured, and no first starts: a trace's durations hold them already.
+Of shrinking in a simulation steps tell when slices were free, not when the job ran again, so it is
+named only when it was measured `live`, where a job is resized once it runs again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from scheduler.core.events import (
 FORMAT = "haltere-costs"
 VERSION = 1
 KEPT = 256  # durations of one operation on one kind of device
-NOT_CHARGED = ("start_us", "shrink_us")
 
 ANSWERS: dict[type, tuple[str, ...]] = {
     JobStarted: ("start_us", "restore_us"),
@@ -46,7 +46,8 @@ ANSWERS: dict[type, tuple[str, ...]] = {
 class HaltingCosts:
     """Feed it every step (it is a Recorder of the loop)."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: bool = False) -> None:
+        self._not_charged = ("start_us",) if live else ("start_us", "shrink_us")
         self._found: dict[tuple[str, str], deque[int]] = {}  # kind of device, operation
         self._given: dict[tuple[int, int, str], int] = {}  # job, epoch, operation -> when
         self._kinds: dict[int, str] = {}
@@ -105,7 +106,7 @@ class HaltingCosts:
         costs = {
             name: int(median(durations))
             for name, durations in by_name.items()
-            if name not in NOT_CHARGED
+            if name not in self._not_charged
         }
         return {"format": FORMAT, "version": VERSION, "costs": costs, "measured": measured}
 

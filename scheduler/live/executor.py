@@ -22,6 +22,7 @@ from scheduler.live.gang import Run
 from scheduler.live.inbox import Inbox
 from scheduler.live.operations import Operations
 from scheduler.live.sessions import Sessions
+from scheduler.live.shares import Shares
 
 MAX_THREADS = 32  # slow operations under way; each waits for a server or a process
 
@@ -34,8 +35,9 @@ class LiveExecutor:
         self.inbox = Inbox()
         self.crew = Crew(root, state_dir, self.inbox, lambda: self._fleet.look())
         self._sessions = Sessions(root, state_dir / "store", lambda: self._fleet.up())
+        self._shares = Shares(root, lambda uri: self._fleet.slice_count(uri) > 1)
         self._operations = Operations(
-            self.crew, self._sessions, self.inbox, tag, lambda: self._fleet.up()
+            self.crew, self._sessions, self._shares, self.inbox, tag, lambda: self._fleet.up()
         )
         self._runs: dict[int, Run] = {}
         self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="executor")
@@ -116,6 +118,8 @@ class LiveExecutor:
                 run.littered = True
                 if self.crew.adopt(run, job):
                     ended.add(job.id)
+                elif job.state in (JobState.RUNNING, JobState.RESIZING):
+                    self._shares.enter(run, anew=True)
         return ended
 
     def _end_orphaned_lease(self, job: Job) -> None:

@@ -24,6 +24,7 @@ from scheduler.live.crew import Crew
 from scheduler.live.gang import Run, rank_session, session_name, spread
 from scheduler.live.inbox import Inbox
 from scheduler.live.sessions import ERRORS, Sessions, members
+from scheduler.live.shares import Shares
 
 CONNECT_S = 60.0  # for workers to connect; then they count as started, since they may not need to
 LOOK_S = 0.005  # between two looks for their sessions
@@ -36,11 +37,18 @@ class Operations:
     use too."""
 
     def __init__(
-        self, crew: Crew, sessions: Sessions, inbox: Inbox, tag: str, up: Callable[[], list[str]]
+        self,
+        crew: Crew,
+        sessions: Sessions,
+        shares: Shares,
+        inbox: Inbox,
+        tag: str,
+        up: Callable[[], list[str]],
     ) -> None:
         self.tag = tag
         self._crew = crew
         self._sessions = sessions
+        self._shares = shares
         self._inbox = inbox
         self._up = up
 
@@ -74,6 +82,7 @@ class Operations:
         if run.spec.argv is not None:
             self._spawn(run, start)
             self._wait_until_connected(run, start.epoch)
+        self._shares.enter(run, anew=bool(start.checkpoint))
         self._inbox.post(lambda at: events.JobStarted(at, start.job, start.epoch))
 
     def _spawn(self, run: Run, start: Start) -> None:
@@ -117,6 +126,7 @@ class Operations:
         except ERRORS as error:
             self._failed(events.CheckpointFailed, command, error)
         else:
+            self._shares.leave(run)
             if run.checkpoint != found:
                 self._forget(run)
             run.checkpoint = found
@@ -145,6 +155,7 @@ class Operations:
             self._failed(events.ResizeFailed, command, error)
         else:
             run.place(after)
+            self._shares.enter(run)
             self._inbox.post(lambda at: events.JobResized(at, command.job, command.epoch))
 
     def _give_up(
@@ -160,6 +171,7 @@ class Operations:
         self._crew.end(run)
         self._drop(run)
         self._crew.forget(run)
+        self._shares.leave(run)
         if command.final:
             self._forget(run, also_strays=run.littered)
         self._inbox.post(lambda at: events.LeaseReleased(at, command.job, command.epoch))

@@ -107,7 +107,7 @@ class Pool:
             lambda job: str(self._executor.crew.log_of(job)),
             self._reasons,
         )
-        self._costs = HaltingCosts()
+        self._costs = HaltingCosts(live=True)
         self._journal: Journal | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()

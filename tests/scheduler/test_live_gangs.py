@@ -11,14 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from live_jobs import PATIENCE_S, check_journal, lease_spec, load, until
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from live_jobs import PATIENCE_S, Training, check_journal, lease_spec, load, until
 
 from proxy.control import Control
 from proxy.errors import ControlTimeout
+from scheduler.core.values import Slice
 from scheduler.errors import Infeasible
 from scheduler.live import sessions
 from scheduler.live.feasible import check_feasible
+from scheduler.live.gang import spread
 from scheduler.live.pool import JobSpec, JobState, Pool
+from scheduler.live.shares import weights
 from scheduler.policies.elastic import Elastic, ElasticParams
 
 WORKER = Path(__file__).with_name("gang_worker.py")
@@ -225,6 +230,57 @@ def test_a_rank_that_has_ended_does_not_keep_the_others_from_being_moved(
         done = pool.wait(job, PATIENCE_S)
         assert done.state == JobState.SUCCEEDED, done
         assert Path(done.log).read_text().split() == ["began", *EXPECTED(STEPS, 1)]
+
+
+def weights_on(pool: Pool, device: str) -> list[int]:
+    return sorted(found.weight for found in Control(pool.root, device).status().sessions)
+
+
+def test_ranks_that_share_a_slice_share_its_weight(root: Path, tmp_path: Path) -> None:
+    gang, other = Gang(tmp_path, ranks=3), Training(tmp_path, "other")
+    policy = Elastic(QUICK)
+    with Pool(root, ["cpu:0"], tmp_path / "state", slices={"cpu": 2}, policy=policy) as pool:
+        alone = pool.submit(other.spec(tier="premium"))
+        until(lambda: other.at_work(pool))
+        assert weights_on(pool, "cpu:0") == [1]
+        job = gang.begin(pool)  # asks for two slices, and has one
+        assert len(pool.job(job).slices) == 1
+        until(lambda: weights_on(pool, "cpu:0") == [1, 1, 1, 3])  # one slice, and the other
+        other.let_finish()
+        assert pool.wait(alone, PATIENCE_S).state == JobState.SUCCEEDED
+        until(settled(pool, job, 2))
+        until(lambda: weights_on(pool, "cpu:0") == [1, 1, 2])  # two ranks on one, one on the other
+        gang.check_result(pool, job)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
+def test_slices_have_the_same_weight_however_many_ranks_are_on_them(on: list[int]) -> None:
+    places = {f"s{rank}": Slice("d", index) for rank, index in enumerate(on)}
+    found = weights(places)
+    sums = Counter[Slice]()
+    for session, item in places.items():
+        assert 1 <= found[session] <= 100
+        sums[item] += found[session]
+    assert max(sums.values()) <= 1.06 * min(sums.values())  # whole numbers up to 100 do no better
+
+
+hands_of_slices = st.lists(st.lists(st.integers(0, 7), min_size=1, max_size=8, unique=True))
+
+
+@settings(deadline=None)
+@given(st.integers(1, 12), hands_of_slices)
+def test_ranks_are_spread_evenly_and_few_change_devices(count: int, hands: list[list[int]]) -> None:
+    slices = [Slice(f"d{index // 2}", index % 2) for index in range(8)]
+    was: tuple[Slice, ...] = ()
+    for hand in hands:
+        given_ = [slices[index] for index in hand][:count]
+        now = spread(count, given_, was)
+        load = Counter(now)
+        assert set(load) == set(given_) and max(load.values()) - min(load.values()) <= 1
+        if was and set(given_) == set(was):
+            assert now == was
+        was = now
 
 
 @pytest.mark.parametrize("shrinks", [False, True])

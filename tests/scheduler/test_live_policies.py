@@ -21,7 +21,7 @@ from scheduler.journal import read, replay
 from scheduler.live.pool import JobState, Pool
 from scheduler.policies.elastic import Elastic, ElasticParams
 from scheduler.sim.costs import Costs
-from service import why
+from service import cli, why
 
 
 def test_a_live_pool_can_run_the_elastic_policy(root: Path, tmp_path: Path) -> None:
@@ -64,3 +64,21 @@ def test_who_waits_and_who_was_halted_is_told_why(root: Path, tmp_path: Path, po
 
 def test_every_reason_has_words() -> None:
     assert {str(reason) for reason in Why} == set(why.WORDS)
+
+
+def test_of_a_gang_is_told_where_its_ranks_are_and_where_they_go(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gang = {
+        **{"id": 3, "name": "train", "tenant": "ann", "tier": "basic", "state": "resizing"},
+        **{"ranks": 4, "slices": ["a:0/0", "a:1/0"], "target": ["a:1/0"], "halted_for": 7},
+        **{"blockers": [], "reason": ""},
+    }
+    assert list(why.words(gang)) == [
+        "job 3 (train, basic) is resizing on a:0/0, a:1/0",
+        "  its 4 ranks are on 2 slices, where they take turns",
+        "  they are going to a:1/0",
+        "  it was shrunk for job 7",
+    ]
+    cli._show_jobs([gang])
+    assert "a:0/0 a:1/0 -> a:1/0" in " ".join(capsys.readouterr().out.split())

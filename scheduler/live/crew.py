@@ -100,6 +100,9 @@ class Crew:
         for rank in run.ranks:
             rank.exit = None
             self.record_of(run.job, rank.number).unlink(missing_ok=True)
+        self.clear_meeting_place(run)
+
+    def clear_meeting_place(self, run: Run) -> None:
         if run.session:
             shutil.rmtree(self.meeting_place(run), ignore_errors=True)
 

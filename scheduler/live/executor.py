@@ -179,4 +179,6 @@ class LiveExecutor:
         """Finish what is under way. Idempotent. Before it: end the workers, stop the servers."""
         self._threads.shutdown(wait=True)
         self.end_workers()  # those that were being started
+        for run in self._runs.values():
+            self.crew.clear_meeting_place(run)
         self.crew.watcher.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from live_jobs import (
     output,
     until,
 )
+from rich.console import Console
 
 from scheduler.core.machine import Machine
 from scheduler.core.plan import Why
@@ -66,8 +68,27 @@ def test_every_reason_has_words() -> None:
     assert {str(reason) for reason in Why} == set(why.WORDS)
 
 
+def test_who_holds_a_named_device_moves_over_and_is_not_halted(root: Path, tmp_path: Path) -> None:
+    train, policy = Training(tmp_path, "train"), Elastic(ElasticParams(min_run_s=0, look_s=1))
+    with Pool(root, ["cpu:0", "cpu:1"], tmp_path / "state", policy=policy) as pool:
+        job = pool.submit(train.spec())
+        until(lambda: train.at_work(pool))
+        assert pool.job(job).device == "cpu:0"
+        with pool.lease(lease_spec("premium", "cpu", "cpu:0"), PATIENCE_S) as lease:
+            assert lease.device == "cpu:0"
+            moved = pool.job(job)
+            assert (moved.device, moved.preemptions, moved.resizes) == ("cpu:1", 0, 1)
+            second = pool.submit(lease_spec("premium", "cpu", "cpu:0"))
+            (blocker,) = pool.job(second).blockers  # though the pool could promise it another
+            assert (blocker.why, blocker.ppm) == ("unadmitted", (1_000_000,) * 3)
+            pool.cancel(second)
+        train.let_finish()
+        done = pool.wait(job, PATIENCE_S)
+        assert (done.state, output(done)) == (JobState.SUCCEEDED, train.expected())
+
+
 def test_of_a_gang_is_told_where_its_ranks_are_and_where_they_go(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gang = {
         **{"id": 3, "name": "train", "tenant": "ann", "tier": "basic", "state": "resizing"},
@@ -80,5 +101,7 @@ def test_of_a_gang_is_told_where_its_ranks_are_and_where_they_go(
         "  they are going to a:1/0",
         "  it was shrunk for job 7",
     ]
+    shown = StringIO()
+    monkeypatch.setattr(cli, "console", Console(file=shown, width=150))
     cli._show_jobs([gang])
-    assert "a:0/0 a:1/0 -> a:1/0" in " ".join(capsys.readouterr().out.split())
+    assert "a:0/0 a:1/0 -> a:1/0" in shown.getvalue()

@@ -10,6 +10,7 @@ from typing import TypeVar
 from hal.timeline import DeviceSpan, from_rows
 from hal.types import DeviceInfo
 from proxy import desk
+from proxy.barrier import Barrier
 from proxy.errors import ProxyError, ServerGone
 from proxy.info import PREFIX, read_info
 from proxy.liveness import holder_lives
@@ -136,16 +137,31 @@ class Control:
         read while the session runs."""
         return self.store("snapshot", session, store, timeout_s).checkpoint
 
-    def suspend(self, session: str, store: Address, timeout_s: float = TIMEOUT_S) -> str:
+    def suspend(
+        self,
+        session: str,
+        store: Address,
+        timeout_s: float = TIMEOUT_S,
+        barrier: Barrier | None = None,
+    ) -> str:
         """Halt at the device's finest point, store a checkpoint, release the device. The worker
-        waits in its shared memory until `resume`. On failure the session goes on. The id."""
-        return self.store("suspend", session, store, timeout_s).checkpoint
+        waits in its shared memory until `resume`. On failure the session goes on. The id.
+        `barrier`: nothing is stored before all that wait at it stand still."""
+        return self.store("suspend", session, store, timeout_s, barrier).checkpoint
 
     def store(
-        self, what: str, session: str, store: Address, timeout_s: float = TIMEOUT_S
+        self,
+        what: str,
+        session: str,
+        store: Address,
+        timeout_s: float = TIMEOUT_S,
+        barrier: Barrier | None = None,
     ) -> Stored:
         """`what`: "snapshot" or "suspend", see there; also what it cost."""
-        return _known(Stored, self._ask_store(what, session, store, timeout_s))
+        at: dict[str, object] = {}
+        if barrier is not None:
+            at = {"barrier": str(barrier.folder.absolute()), "parties": barrier.parties}
+        return _known(Stored, self._ask_store(what, session, store, timeout_s, **at))
 
     def resume(
         self, session: str, checkpoint: str, store: Address, timeout_s: float = TIMEOUT_S

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from hal.errors import DeviceTimeout, StateError, UsageError
 from proxy import checkpoint, snapshot
 from proxy.aside import Errand
+from proxy.barrier import Barrier
 from proxy.desk import Reply
 from proxy.errors import StoreBusy
 from proxy.gather import gather
@@ -58,7 +60,8 @@ def cut_of(record: str) -> int:
 
 
 class Suspend:
-    """Halt, snapshot, commit; then park the session, or let it go on."""
+    """Halt, wait for others at a barrier if one is named, snapshot, commit; then park the session,
+    or let it go on."""
 
     def __init__(self, server: Server, request_id: str, request: Reply) -> None:
         self.request_id = request_id
@@ -68,6 +71,9 @@ class Suspend:
         self._store = store_of(server, request)
         self._deadline = time.monotonic() + float(request["timeout_s"])
         self._timeout_s = float(request["timeout_s"])
+        self._barrier: Barrier | None = None
+        if request.get("barrier"):
+            self._barrier = Barrier(Path(str(request["barrier"])), int(request["parties"]))
         self._held = ExitStack()
         self._batch: Batch | None = None
         self._sweep: Sweep | None = None
@@ -119,12 +125,23 @@ class Suspend:
             if stands:
                 self._deadline = time.monotonic() + self._timeout_s
             return None
-        if self._halted_at is None or not stands:
+        if self._halted_at is None or not stands or not self._all_stand(in_time):
             return None
         self._storing = self._begin_to_store(tenant, self._batch, self._sweep)
         if self._storing is None or not self._storing.done:
             return None
         return self._stored(served, self._storing)
+
+    def _all_stand(self, in_time: bool) -> bool:
+        if self._barrier is None or self._barrier.reached(self._name):
+            self._barrier = None  # not to be looked at again
+            return True
+        if not in_time:
+            raise DeviceTimeout(
+                f"session {self._name!r} stood still, but of the {self._barrier.parties} to be "
+                f"stored with it not all did in {self._timeout_s} s; it goes on"
+            )
+        return False
 
     def _halt(self, tenant: Tenant) -> bool:
         self._halted_at = self._halted_at or time.monotonic()

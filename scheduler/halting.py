@@ -8,8 +8,9 @@ everything that the job had to wait for. The newest KEPT of each are remembered.
      "costs": {"checkpoint_us": 41000, ...},               medians over all kinds of device
      "measured": {"opencl": {"checkpoint_us": {"count": 9, "median": 41000, "p95": 60000}}}}
 
-`costs` names only what was measured, and neither first starts (a trace's durations hold them
-already) nor shrinking: steps tell when its slices were free, not when the job ran again.
+`costs` names only what was measured, and no first starts: a trace's durations hold them already.
+Of shrinking in a simulation steps tell when slices were free, not when the job ran again, so it is
+named only when it was measured `live`, where a job is resized once it runs again.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ from scheduler.core.events import (
     JobSaved,
     JobStarted,
     LeaseReleased,
+    ResizeFailed,
     StartFailed,
 )
 
 FORMAT = "haltere-costs"
 VERSION = 1
 KEPT = 256  # durations of one operation on one kind of device
-NOT_CHARGED = ("start_us", "shrink_us")
 
 ANSWERS: dict[type, tuple[str, ...]] = {
     JobStarted: ("start_us", "restore_us"),
@@ -55,11 +56,13 @@ ANSWERS: dict[type, tuple[str, ...]] = {
 class HaltingCosts:
     """Feed it every step (it is a Recorder of the loop)."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: bool = False) -> None:
+        self._not_charged = ("start_us",) if live else ("start_us", "shrink_us")
         self._found: dict[tuple[str, str], deque[int]] = {}  # kind of device, operation
         self._given: dict[tuple[int, int, str], int] = {}  # job, epoch, operation -> when
         self._kinds: dict[int, str] = {}
         self._holds: dict[int, int] = {}  # slices of a job
+        self._held: dict[int, int] = {}  # before it was last resized
 
     def record(self, events: Sequence[Event], commands: Sequence[Command]) -> None:
         for event in events:
@@ -67,10 +70,12 @@ class HaltingCosts:
                 event, JobStarted | JobCheckpointed | JobSaved | JobResized | LeaseReleased
             ):
                 self._answer(event.job, event.epoch, ANSWERS[type(event)], event.at_us)
-            if isinstance(
-                event, LeaseReleased | StartFailed
-            ):  # that attempt is over: so are its commands
+            if isinstance(event, LeaseReleased | StartFailed):  # that attempt's commands are over
                 self._forget(event.job, event.epoch)
+            elif isinstance(event, ResizeFailed):
+                self._holds[event.job] = self._held.get(event.job, 0)
+                for name in ANSWERS[JobResized]:
+                    self._given.pop((event.job, event.epoch, name), None)
         for command in commands:
             if not isinstance(command, WakeAt):
                 name = self._operation(command)
@@ -94,7 +99,7 @@ class HaltingCosts:
             case Save():
                 return "save_us"
             case Resize():
-                before = self._holds[command.job]
+                before = self._held[command.job] = self._holds[command.job]
                 self._holds[command.job] = len(command.slices)
                 return "grow_us" if len(command.slices) > before else "shrink_us"
             case Release():
@@ -115,7 +120,7 @@ class HaltingCosts:
         costs = {
             name: int(median(durations))
             for name, durations in by_name.items()
-            if name not in NOT_CHARGED
+            if name not in self._not_charged
         }
         return {"format": FORMAT, "version": VERSION, "costs": costs, "measured": measured}
 

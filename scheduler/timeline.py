@@ -2,7 +2,8 @@
 
 It works on live steps and on those of a replayed journal alike. A job's spans on a device:
 `restore` from a Start with a checkpoint to JobStarted, `run` from JobStarted to the end or to
-Checkpoint, `checkpoint` from there to its answer (or to whatever ended the attempt).
+Checkpoint, `checkpoint` from there to its answer (or to whatever ended the attempt). A job that is
+resized runs on its old devices until that is answered, and on its new ones from then on.
 `reconfigure` spans, which only the device's server can see, are added by whoever does.
 """
 
@@ -11,15 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from scheduler.core.commands import Checkpoint, Command, Release, Start
+from scheduler.core.commands import Checkpoint, Command, Release, Resize, Start
 from scheduler.core.events import (
     CheckpointFailed,
     Event,
     JobCheckpointed,
+    JobResized,
     JobStarted,
     StartFailed,
 )
-from scheduler.core.values import JobSpec
+from scheduler.core.values import JobSpec, Slice
 
 MAX_SPANS = 100_000  # kept in memory; the journal has all of them
 
@@ -42,6 +44,7 @@ class _Open:
     devices: tuple[str, ...]
     kind: str
     start_us: int
+    target: tuple[str, ...] = ()  # its devices once it is resized
 
 
 class Timeline:
@@ -71,24 +74,32 @@ class Timeline:
         return tuple(sorted((*self._closed, *unfinished), key=lambda s: (s.start_s, s.device)))
 
     def _on_event(self, event: Event) -> None:
-        if not isinstance(event, JobStarted | JobCheckpointed | StartFailed | CheckpointFailed):
+        if not isinstance(
+            event, JobStarted | JobCheckpointed | JobResized | StartFailed | CheckpointFailed
+        ):
             return
         current = self._open.get(event.job)
         if current is None or current.epoch != event.epoch:
             return
         if isinstance(event, JobStarted | CheckpointFailed):
             self._turn(event.job, "run")
+        elif isinstance(event, JobResized):
+            if current.target != current.devices:
+                self._turn(event.job, "run")
+                self._open[event.job] = replace(self._open[event.job], devices=current.target)
         else:
             self._close(event.job)
 
     def _on_command(self, command: Command) -> None:
         match command:
             case Start():
-                devices = tuple(sorted({item.device for item in command.slices}))
                 kind = "restore" if command.checkpoint else ""  # a first start is not worth a span
                 self._open[command.job] = _Open(
-                    command.epoch, command.spec, devices, kind, self._now_us
+                    command.epoch, command.spec, _devices(command.slices), kind, self._now_us
                 )
+            case Resize():
+                current = self._open[command.job]
+                self._open[command.job] = replace(current, target=_devices(command.slices))
             case Checkpoint():
                 self._turn(command.job, "checkpoint")
             case Release():
@@ -124,3 +135,7 @@ class Timeline:
             )
             for device in current.devices
         )
+
+
+def _devices(slices: Sequence[Slice]) -> tuple[str, ...]:
+    return tuple(sorted({item.device for item in slices}))

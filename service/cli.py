@@ -151,7 +151,9 @@ def jobs(
     elif job:
         answer = _call(url, "GET", f"/v1/jobs/{job}")
         _show_jobs([answer])
-        console.print(f"preemptions: {answer['preemptions']}   log: {answer['log']}")
+        console.print(
+            f"halted: {answer['preemptions']}   resized: {answer['resizes']}   log: {answer['log']}"
+        )
     else:
         cli_program.show_programs()
         if url != DEFAULT_URL or _answers(url):
@@ -338,14 +340,12 @@ def _answers(url: str) -> bool:
 
 
 def _show_jobs(rows: list[dict[str, Any]]) -> None:
-    table = Table("job", "name", "tenant", "tier", "state", "device", "reason")
+    table = Table("job", "name", "tenant", "tier", "state", "ranks", "slices", "reason")
     for row in rows:
-        table.add_row(  # the columns above, in order
-            *(
-                escape(str(row.get(key) or ""))
-                for key in ("id", "name", "tenant", "tier", "state", "device", "reason")
-            )
-        )
+        going = f" -> {' '.join(row['target'])}" if row["target"] else ""
+        cells = [row[key] for key in ("id", "name", "tenant", "tier", "state", "ranks")]
+        cells += [" ".join(row["slices"]) + going, row["reason"]]
+        table.add_row(*(escape(str(cell)) for cell in cells))
     console.print(table)
 
 

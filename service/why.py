@@ -32,8 +32,14 @@ WORDS = {
 
 def words(job: Mapping[str, Any]) -> Iterator[str]:
     """One line per fact."""
-    where = f" on {job['device']}" if job["device"] else ""
+    where = f" on {', '.join(job['slices'])}" if job["slices"] else ""
     yield f"job {job['id']} ({job['name']}, {job['tier']}) is {job['state']}{where}"
+    if job["ranks"] > 1 and job["slices"]:
+        on = len(job["slices"])
+        turns = ", where they take turns" if on < job["ranks"] else ""
+        yield f"  its {job['ranks']} ranks are on {on} slice{'s' * (on > 1)}{turns}"
+    if job["target"]:
+        yield f"  they are going to {', '.join(job['target'])}"
     if job["halted_for"] == job["id"]:
         yield "  it is being moved"
     elif job["halted_for"]:

@@ -150,6 +150,17 @@ class Free:
         holding = self._parts[kind, part].holding
         return holding is not None and bool(holding.get(overlay))
 
+    def of(self, kind: str, part: str) -> tuple[Slice, ...]:
+        """All free slices."""
+        return self.pick(kind, part, self.count(kind, part))
+
+    def on(self, uri: str) -> tuple[Slice, ...]:
+        """Free slices of one device."""
+        ordinal = self._ordinals.get(uri)
+        if ordinal is None:
+            return ()
+        return tuple(Slice(uri, index) for index in sorted(self._indices[ordinal]))
+
     def pick(self, kind: str, part: str, need: int, overlay: str = "") -> tuple[Slice, ...]:
         """`need` free slices on as few devices as possible: those that fit best, else the emptiest
         first. For an overlay: devices that hold it, then those that hold none. Shorter if there are
@@ -202,7 +213,8 @@ class Trial:
         self._free = free
         self._taken: dict[Slice, None] = {}
         self.any, self.count, self.pick, self.has = free.any, free.count, free.pick, free.has
-        self.capacity, self.pools, self.holds = free.capacity, free.pools, free.holds
+        self.capacity, self.pools, self.on, self.of = free.capacity, free.pools, free.on, free.of
+        self.holds, self.parts = free.holds, free.parts
 
     def take(self, slices: Iterable[Slice]) -> None:
         for item in slices:

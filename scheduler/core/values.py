@@ -42,9 +42,9 @@ class JobSpec:
 
     device_kind  the kind of device, e.g. "opencl"
     argv         the worker process; None asks for a *lease*: the worker is the caller's own code
-    count        slices that the job asks for, all at once or not at all (a gang): its world size
-    least, most  slices that it can be shrunk to and make use of; 0: `count`. Its world size stays:
-                 on fewer slices its ranks take turns
+    count        slices that the job asks for, all at once or not at all (a gang)
+    least, most  slices that it can be shrunk to and make use of; 0: `count`. Its world size stays
+                 (a live job has `most` ranks): on fewer slices ranks take turns
     curve        (slices, speed) beyond `count`, whose speed is 1; a straight line between points
     speeds       (part, speed) of parts that differ; a part that is not named is as the first, or 1
     portable     its checkpoint goes on on any part that `speeds` names, not only on its own

@@ -17,6 +17,7 @@ from scheduler.core.machine import Machine
 from scheduler.core.plan import Blocker
 from scheduler.errors import UnknownJob
 from scheduler.journal import Step
+from scheduler.live.gang import world_size
 from scheduler.timeline import Span, Timeline
 
 
@@ -24,7 +25,10 @@ from scheduler.timeline import Span, Timeline
 class JobStatus:
     """One job, in plain words and numbers (it crosses to JSON as it is).
 
-    device, session  where its worker is connected, "" while it holds no device
+    device, session  where its first worker is connected, "" while it holds no device
+    ranks            how many workers it has, on however many slices
+    slices           those that they run on; several ranks may share one
+    target           while it is resized, those that they go to
     waiting          what stands between it and a device, in words
     blockers         the same, for programs: see core.plan.Blocker
     halted_for       the job it was halted or shrunk for, until it has its slices again; 0 if none
@@ -40,8 +44,12 @@ class JobStatus:
     state: str
     device: str
     session: str
+    ranks: int
+    slices: tuple[str, ...]
+    target: tuple[str, ...]
     epoch: int
     preemptions: int
+    resizes: int
     restarts: int
     checkpoint: str
     waiting: str
@@ -146,7 +154,8 @@ class Board:
             return self._timeline.spans(now_us)
 
     def _status(self, job: Job) -> JobStatus:
-        spec, here = job.spec, job.slices[0].device if job.slices else ""
+        spec, slices = job.spec, job.kept or job.slices
+        here = slices[0].device if slices else ""
         return JobStatus(
             id=job.id,
             name=spec.name,
@@ -156,8 +165,12 @@ class Board:
             state=str(job.state),
             device=here,
             session=self._session_of(job.id) if here else "",
+            ranks=world_size(spec),
+            slices=tuple(map(str, slices)),
+            target=tuple(map(str, job.target)),
             epoch=job.epoch,
             preemptions=job.preemptions,
+            resizes=job.resizes,
             restarts=job.restarts,
             checkpoint=job.checkpoint,
             waiting="; ".join(str(blocker) for blocker in self._waiting.get(job.id, ())),

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Protocol
 
 from hal.types import DeviceInfo
-from proxy.control import Control
 from proxy.errors import ProxyError
 from proxy.launcher import ServerProcess, find, spawn
 from scheduler.errors import Infeasible
@@ -106,8 +105,10 @@ class Fleet:
             if not reason:
                 self._announce(uri)
 
-    def control(self, uri: str) -> Control:
-        return Control(self.root, uri)
+    @property
+    def slices(self) -> dict[str, int]:
+        """How many jobs share each device."""
+        return {uri: self.slice_count(uri) for uri in self.devices}
 
     def slice_count(self, uri: str) -> int:
         return self._slices.get(uri, self._slices.get(uri.rpartition(":")[0], 1))

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from proxy.barrier import Barrier
 from proxy.errors import ProxyError
-from proxy.info import running_servers
 from proxy.paths import write_atomically
 from scheduler.core import events
 from scheduler.core.commands import Release
@@ -33,22 +33,23 @@ from scheduler.core.transitions import Params
 from scheduler.core.values import JobSpec, Recovery, Tier
 from scheduler.errors import (
     Busy,
-    Infeasible,
     NotALease,
     PoolClosed,
     SchedulerError,
-    StateDiffers,
     WaitExpired,
 )
 from scheduler.halting import HaltingCosts
-from scheduler.journal import Journal, Step, read, replay
+from scheduler.journal import Journal, read, replay
 from scheduler.live.board import Board, DeviceStatus, JobStatus
 from scheduler.live.executor import LiveExecutor
+from scheduler.live.feasible import check_feasible
 from scheduler.live.fleet import Fleet
 from scheduler.live.recover import (
     Running,
     StateLock,
     alive_of,
+    check_root,
+    check_same,
     runs_of,
     unanswered,
     up_since,
@@ -57,7 +58,6 @@ from scheduler.loop import Loop
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.named import policy as named_policy
 from scheduler.policies.policy import Policy
-from scheduler.policies.round import ElasticParams
 from scheduler.policies.tiered import Tiered
 from scheduler.timeline import Span
 
@@ -96,7 +96,7 @@ class Pool:
             root,
             devices,
             slices or {},
-            self._executor.watcher,
+            self._executor.crew.watcher,
             self._executor,
             self._executor.background,
         )
@@ -104,10 +104,10 @@ class Pool:
         self._board = Board(
             self._machine,
             self._executor.session_of,
-            lambda job: str(self._executor.log_of(job)),
+            lambda job: str(self._executor.crew.log_of(job)),
             self._reasons,
         )
-        self._costs = HaltingCosts()
+        self._costs = HaltingCosts(live=True)
         self._journal: Journal | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -152,11 +152,13 @@ class Pool:
 
     def _take_over(self, before: Running) -> Journal:
         """See scheduler.live.recover."""
-        self._check_root(before)
+        check_root(before, self.root, self.state_dir)
+        Barrier.call_off_all(self.root)
         path = self.state_dir / "journal" / before.journal
         journal = Journal(path, about=self._about)  # cuts a torn tail off
         contents = read(path)
-        self._check_same(contents.header, contents.steps)
+        slices = self._fleet.slices
+        check_same(contents.header, contents.steps, self._about, slices, self.state_dir)
         replay(contents.steps, self._machine, self._policy)
         executor, machine = self._executor, self._machine
         executor.tag = before.tag
@@ -176,31 +178,6 @@ class Pool:
                 executor.execute(command)
         executor.inbox.wake()
         return journal
-
-    def _check_root(self, before: Running) -> None:
-        if before.root != str(self.root.absolute()) and running_servers(Path(before.root)):
-            raise StateDiffers(
-                f"the pool on {self.state_dir} that was killed has its servers under "
-                f"{before.root}, which still run: give this pool that root, not {self.root}"
-            )
-
-    def _check_same(self, header: Mapping[str, Any], steps: Sequence[Step]) -> None:
-        about = header.get("about", self._about)
-        if about != self._about:
-            raise StateDiffers(
-                f"the pool on {self.state_dir} that was killed had the policy {about}; this one "
-                f"has {self._about}. Start it with the same, let its jobs end and close it; or "
-                f"remove {self.state_dir / 'running.json'} to begin anew, without its jobs"
-            )
-        for step in steps:
-            for event in step.events:
-                if isinstance(event, events.DeviceAdded) and event.device in self._fleet.devices:
-                    count = self._fleet.slice_count(event.device)
-                    if count != event.slice_count:
-                        raise StateDiffers(
-                            f"the pool on {self.state_dir} that was killed had {event.device} in "
-                            f"{event.slice_count} slices; this one has {count}: give the same"
-                        )
 
     def close(self) -> None:
         """Stop the loop, end every worker, stop every server. Idempotent."""
@@ -257,7 +234,7 @@ class Pool:
     def submit(self, spec: JobSpec) -> int:
         """The job's id. Raises Infeasible, Busy."""
         self._check_open()
-        self._check_feasible(spec)
+        check_feasible(spec, self._fleet.slices, isinstance(self._policy, Elastic))
         with self._submitting:
             if self._board.alive_count() >= MAX_JOBS:
                 raise Busy(f"{MAX_JOBS} jobs have not ended yet; try again later")
@@ -315,9 +292,9 @@ class Pool:
             raise
         self._end_lease(job_id, 0, "")
 
-    def worker_pid(self, job_id: int) -> int | None:
-        """Process id of the job's worker, while it has one."""
-        return self._executor.worker_pid(job_id)
+    def worker_pid(self, job_id: int, rank: int = 0) -> int | None:
+        """Process id of the job's worker of that rank, while it has one."""
+        return self._executor.worker_pid(job_id, rank)
 
     # ---- devices
 
@@ -347,28 +324,6 @@ class Pool:
         else:
             self.cancel(job_id)  # it was never granted
 
-    def _check_feasible(self, spec: JobSpec) -> None:
-        kinds = sorted({uri.rpartition(":")[0] for uri in self._fleet.devices})
-        if spec.device_kind not in kinds:
-            raise Infeasible(
-                f"job {spec.name!r} asks for a {spec.device_kind!r} device; this pool has "
-                f"{', '.join(kinds)}"
-            )
-        if (spec.least, spec.count, spec.most) != (1, 1, 1):
-            raise Infeasible(
-                f"job {spec.name!r} asks for {spec.count} slices ({spec.least} to {spec.most}); a "
-                "live job has one worker on one slice: a pool cannot start a worker per rank, nor "
-                "halt and move all of them together, yet. Submit one job per worker"
-            )
-        if spec.devices and not isinstance(self._policy, Tiered):
-            raise Infeasible(
-                f"job {spec.name!r} names devices; of the policies only 'tiered' heeds that. Leave "
-                "them out, or start the pool with it"
-            )
-        strangers = [uri for uri in spec.devices if uri not in self._fleet.devices]
-        if strangers:
-            raise Infeasible(f"job {spec.name!r} names {strangers}, which this pool does not have")
-
     def _check_open(self) -> None:
         if self._fault is not None:
             raise PoolClosed(f"the scheduler stopped by a fault: {self._fault!r}") from self._fault
@@ -389,8 +344,6 @@ class Pool:
 
 
 def _policy(given: Policy | str | None, min_run_s: float) -> Policy:
-    if given == "elastic":  # a share of a few slices kept for failures would be a whole one
-        return Elastic(ElasticParams(reserve_share=0.0))
     if isinstance(given, str):
         return named_policy(given)
     return given or Tiered(int(min_run_s * 1e6))

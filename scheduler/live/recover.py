@@ -7,8 +7,9 @@ lock on the state_dir and finds that file takes over from a pool that was killed
 1. the journal is replayed, which gives machine and policy as they were;
 2. servers that live are taken up; for the others DeviceLost, then DeviceAdded;
 3. workers that live are taken up; ends that nobody has heard of are told (`worker.Record`);
-4. commands that were not answered are given again: all are repeatable. What a Start or a
-   Checkpoint had done already is found out, not done twice (`sessions`, `worker.Record`).
+4. commands that were not answered are given again: all are repeatable. What a Start, a Checkpoint
+   or a Resize had done already is found out, not done twice (`sessions`, `worker.Record`). Where a
+   gang's ranks are follows from the slices that it was given and how they changed (`gang.spread`).
 
 A step that was recorded but not carried out is one whose commands were not answered. A step that
 was not recorded was not carried out; its events are found out again by 2 to 4, or their sender was
@@ -23,15 +24,18 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from proxy.info import running_servers
 from proxy.paths import write_atomically
-from scheduler.core.commands import Checkpoint, Release, Save, Start
-from scheduler.core.events import DeviceAdded, DeviceLost, JobCheckpointed, JobStarted
+from scheduler.core.commands import Checkpoint, Release, Resize, Save, Start
+from scheduler.core.events import DeviceAdded, DeviceLost, JobCheckpointed, JobResized
 from scheduler.core.jobs import JobState
 from scheduler.core.machine import Machine
-from scheduler.errors import StateDamaged, StateInUse
+from scheduler.core.values import Slice
+from scheduler.errors import StateDamaged, StateDiffers, StateInUse
 from scheduler.journal import Step
-from scheduler.live.executor import Run, session_name
+from scheduler.live.gang import Run, session_name, spread
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -79,6 +83,42 @@ class Running:
         return self.boot_id == BOOT_ID.read_text().strip()
 
 
+def check_root(before: Running, root: Path, state_dir: Path) -> None:
+    """Raises StateDiffers if the servers of the pool that was killed run under another root."""
+    if before.root != str(root.absolute()) and running_servers(Path(before.root)):
+        raise StateDiffers(
+            f"the pool on {state_dir} that was killed has its servers under {before.root}, which "
+            f"still run: give this pool that root, not {root}"
+        )
+
+
+def check_same(
+    header: Mapping[str, Any],
+    steps: Sequence[Step],
+    about: str,
+    slices: Mapping[str, int],
+    state_dir: Path,
+) -> None:
+    """Raises StateDiffers if what decides, or how devices are sliced, is not as it was."""
+    was = header.get("about", about)
+    if was != about:
+        raise StateDiffers(
+            f"the pool on {state_dir} that was killed had the policy {was}; this one has {about}. "
+            "Start it with the same, let its jobs end and close it; or remove "
+            f"{state_dir / 'running.json'} to begin anew, without its jobs"
+        )
+    for step in steps:
+        for event in step.events:
+            if not isinstance(event, DeviceAdded) or event.device not in slices:
+                continue
+            if slices[event.device] != event.slice_count:
+                raise StateDiffers(
+                    f"the pool on {state_dir} that was killed had {event.device} in "
+                    f"{event.slice_count} slices; this one has {slices[event.device]}: give the "
+                    "same"
+                )
+
+
 class StateLock:
     """One pool at a time on a state_dir. It vanishes with its holder."""
 
@@ -108,25 +148,26 @@ class StateLock:
 def runs_of(steps: Sequence[Step], tag: str) -> dict[int, Run]:
     """What the executor knew of each job that has not ended, or whose end was not answered."""
     runs: dict[int, Run] = {}
-    going_to: dict[int, str] = {}
+    going_to: dict[int, tuple[Slice, ...]] = {}
     for step in steps:
         for event in step.events:
             run = runs.get(getattr(event, "job", 0))
-            if run is None:
+            if run is None or getattr(event, "epoch", 0) != run.epoch:
                 continue
-            if isinstance(event, JobStarted) and event.epoch == run.epoch:
-                run.device = going_to[run.job]
-            elif isinstance(event, JobCheckpointed) and event.epoch == run.epoch:
+            if isinstance(event, JobResized):
+                run.place(spread(len(run.ranks), going_to[run.job], run.slices))
+            elif isinstance(event, JobCheckpointed):
                 run.checkpoint = event.checkpoint
         for command in step.commands:
             match command:
                 case Start():
                     run = runs.setdefault(command.job, Run(command.job, command.spec, 0))
                     run.epoch = command.epoch
-                    going_to[run.job] = command.slices[0].device
+                    run.place(spread(len(run.ranks), command.slices))
                     if not command.checkpoint:
                         run.session = session_name(tag, run.job, run.epoch)
-                        run.device = going_to[run.job]
+                case Resize():
+                    going_to[command.job] = command.slices
                 case Release():
                     runs[command.job].released_epoch = command.epoch
     return runs
@@ -142,9 +183,9 @@ def alive_of(machine: Machine, runs: Mapping[int, Run]) -> dict[int, Run]:
     }
 
 
-def unanswered(machine: Machine) -> list[Start | Checkpoint | Save | Release]:
+def unanswered(machine: Machine) -> list[Start | Checkpoint | Resize | Save | Release]:
     """Commands that were given and not answered, in an order in which they were given."""
-    found: list[Start | Checkpoint | Save | Release] = [
+    found: list[Start | Checkpoint | Resize | Save | Release] = [
         Release(job, epoch, final=machine.jobs[job].state.terminal)
         for job, epoch in machine.releasing
     ]
@@ -156,6 +197,8 @@ def unanswered(machine: Machine) -> list[Start | Checkpoint | Save | Release]:
                 found.append(Checkpoint(job.id, job.epoch))
             case JobState.RUNNING if job.saving_us is not None:
                 found.append(Save(job.id, job.epoch))
+            case JobState.RESIZING:
+                found.append(Resize(job.id, job.epoch, job.target))
     return found
 
 

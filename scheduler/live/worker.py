@@ -162,7 +162,14 @@ class Worker:
 
     def end(self) -> None:
         """SIGTERM, then SIGKILL, to the whole group; returns when it was reaped. Idempotent."""
+        self.ask_to_end()
+        self.see_to_end()
+
+    def ask_to_end(self) -> None:
         self._signal(signal.SIGTERM)
+
+    def see_to_end(self) -> None:
+        """Of one that was asked to end."""
         if not self._ended.wait(TERM_S):
             self._signal(signal.SIGKILL)
             self._ended.wait(KILL_S)

@@ -49,11 +49,11 @@ class Drains:
         if missing <= 0:
             self._resize(this, entry, stay)
         elif self._has_room(this, entry, entry.pool, missing):
-            self._go(this, entry, (*stay, *this.free.pick(*entry.pool, missing)))
+            self._go(this, entry, (*stay, *this.pick(entry, entry.pool, missing)))
         elif (pool := self._elsewhere(this, entry)) is not None:
-            self._go(this, entry, this.free.pick(*pool, entry.spec.count))
+            self._go(this, entry, this.pick(entry, pool, entry.spec.count))
         elif not is_late:
-            this.keep(entry.pool, missing)
+            this.keep(entry, entry.pool, missing)
             this.wakes.append(last_us)
         elif len(stay) >= entry.spec.least:
             self._resize(this, entry, stay)
@@ -61,16 +61,16 @@ class Drains:
             self._halt(this, entry, stay)
 
     def _has_room(self, this: Round, entry: Entry, pool: Pool, missing: int) -> bool:
-        short = missing - this.free.count(*pool) - this.coming.get(pool, 0)
+        short = missing - this.room(entry, pool) - this.soon(entry, pool)
         if short > 0:
             this.touched.add(entry.job.id)  # it is not to be its own victim
             reclaim(this, entry.key, entry, pool, short, short)
             this.touched.discard(entry.job.id)
-        return this.free.count(*pool) >= missing
+        return this.room(entry, pool) >= missing
 
     def _elsewhere(self, this: Round, entry: Entry) -> Pool | None:
         for pool in self._parts.pools(this, entry):
-            if pool != entry.pool and this.free.count(*pool) >= entry.spec.count:
+            if pool != entry.pool and this.room(entry, pool) >= entry.spec.count:
                 return pool
         return None
 

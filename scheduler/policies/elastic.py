@@ -32,11 +32,12 @@ from scheduler.core.plan import Admit, Blocker, Plan
 from scheduler.core.speed import FULL_PPM
 from scheduler.core.values import RANKS, Tier
 from scheduler.core.view import View
-from scheduler.policies import idle
+from scheduler.policies import idle, reach
 from scheduler.policies.books import Books, Entry, Key, Pool, S, set_aside_ppm
 from scheduler.policies.drains import Drains
 from scheduler.policies.elastic_reasons import ElasticReasons
 from scheduler.policies.expected import Expected
+from scheduler.policies.guarantee import promisable_ppm
 from scheduler.policies.homes import Homes
 from scheduler.policies.parts import Parts
 from scheduler.policies.round import ElasticParams, Kept, Round
@@ -116,6 +117,8 @@ class _Serving:
             for entry in waiting:
                 self.books.count(this.view.now_us, entry)
                 if entry.allowance is None and not self._admit(entry):
+                    if entry.spec.devices:
+                        continue  # others may do with other devices
                     break
             admitted = [entry for entry in waiting if entry.allowance is not None]
             for entry in sorted(admitted, key=lambda e: (this.left_us(e), e.job.id)):
@@ -134,10 +137,12 @@ class _Serving:
         free, kind = self.this.free, entry.spec.device_kind
         there = sum(free.capacity(*pool) for pool in free.pools() if pool[0] == kind)
         promised_ppm, need_ppm = self.books.promised_ppm.get(kind, 0), set_aside_ppm(entry.spec)
-        limit_ppm = there * round((1 - self.this.params.reserve_share) * FULL_PPM)
+        limit_ppm = promisable_ppm(there, self.this.params.reserve_share)
         if not promised_ppm:  # or who asks for all there is would wait for ever
             limit_ppm = there * FULL_PPM
         if promised_ppm + need_ppm > limit_ppm:
+            return False
+        if entry.spec.devices and not reach.can_promise(self.this, entry):
             return False
         self.books.admit(entry)
         self.this.decisions.append(Admit(entry.job.id))
@@ -151,12 +156,12 @@ class _Serving:
             if entry.key != key or not this.rested(entry, entry) or this.leaves(entry):
                 continue
             missing = entry.spec.count - entry.slices
-            short = missing - this.free.count(*entry.pool) - this.coming.get(entry.pool, 0)
+            short = missing - this.room(entry, entry.pool) - this.soon(entry, entry.pool)
             if short > 0:
                 this.touched.add(number)  # it is not to be its own victim
                 reclaim(this, key, entry, entry.pool, short, short)
                 this.touched.discard(number)
-            if this.free.count(*entry.pool) >= missing:
+            if this.room(entry, entry.pool) >= missing:
                 this.extend(entry, entry.spec.count)
 
     def serve(self) -> None:
@@ -165,7 +170,7 @@ class _Serving:
             entry = self.books.entries[number]
             if entry.spec.least >= stuck or not self._ready(entry):
                 continue
-            if not self._serve_one(key, entry):
+            if not self._serve_one(key, entry) and not entry.spec.devices:
                 stuck = entry.spec.least
                 if stuck == 1:
                     return
@@ -215,20 +220,20 @@ class _Serving:
         """What it left itself is still being cleared; what it lacks besides is made ready."""
         this, pool = self.this, home.pool
         lacks = entry.spec.count - len(home.free) - home.pending
-        short = lacks - this.free.count(*pool) - this.coming.get(pool, 0)
+        short = lacks - this.room(entry, pool) - this.soon(entry, pool)
         if short > 0:
             reclaim(this, key, entry, pool, short, short)
         if lacks > 0:
-            this.keep(pool, lacks)
+            this.keep(entry, pool, lacks)
 
     def _serve_from(self, key: Key, entry: Entry, pools: list[Pool]) -> bool:
         near = [pool for pool in pools if self.parts.close(entry, pool, pools[0])]
         far = [pool for pool in pools if pool not in near]
         for some in (near, far):
             for pool in some:
-                if self.this.homes and self.this.free.count(*pool) < entry.spec.count:
+                if self.this.homes and self.this.room(entry, pool) < entry.spec.count:
                     self.this.yield_homes(entry, pool)
-                if self.this.free.count(*pool) >= entry.spec.count:
+                if self.this.room(entry, pool) >= entry.spec.count:
                     self.this.place(entry, pool, entry.spec.count)
                     return True
             if any(self._make_room(key, entry, pool) for pool in some):
@@ -237,16 +242,18 @@ class _Serving:
 
     def _make_room(self, key: Key, entry: Entry, pool: Pool) -> bool:
         this, spec = self.this, entry.spec
-        at_hand = this.free.count(*pool) + this.coming.get(pool, 0)
+        if spec.devices:
+            reach.have_others_move_over(this, entry, pool)
+        at_hand = this.room(entry, pool) + this.soon(entry, pool)
         if at_hand < spec.count:
             # what is found counts as coming
             reclaim(this, key, entry, pool, spec.count - at_hand, spec.least - at_hand)
-            at_hand = this.free.count(*pool) + this.coming.get(pool, 0)
-        free = this.free.count(*pool)
+            at_hand = this.room(entry, pool) + this.soon(entry, pool)
+        free = this.room(entry, pool)
         if at_hand < spec.count and spec.least <= free:
             this.place(entry, pool, free)
             return True
         if at_hand < spec.least:
             return False
-        this.keep(pool, spec.count)
+        this.keep(entry, pool, spec.count)
         return True

@@ -114,8 +114,10 @@ class _Audit:
             case Why.UNADMITTED if job.spec.tier is Tier.BASIC:
                 return False  # it is promised nothing
             case Why.UNADMITTED:
-                promised, asked, limit = self._promised()
-                return blocker.ppm == (promised, asked, limit) and promised + asked > limit
+                return any(
+                    blocker.ppm == found and found[0] + found[1] > found[2]
+                    for found in (self._promised(), self._promised_on_named())
+                )
             case Why.AHEAD:
                 return self._is_ahead(blocker.jobs[0])
         return False
@@ -129,8 +131,19 @@ class _Audit:
             for job in self.view.jobs.values()
             if job.admitted_us is not None and job.spec.device_kind == kind
         ]
-        limit = slices * round((1 - self.reserve_share) * FULL_PPM)
+        limit = (slices - int(slices * self.reserve_share + 0.5)) * FULL_PPM
         return sum(admitted), _share_ppm(self.job), limit
+
+    def _promised_on_named(self) -> tuple[int, int, int]:
+        """On the devices that it names, if it names any."""
+        named = set(self.job.spec.devices)
+        there = sum(d.slice_count for d in self.view.devices.values() if d.up and d.uri in named)
+        admitted = [
+            _share_ppm(job)
+            for job in self.view.jobs.values()
+            if job.admitted_us is not None and job.spec.devices and named >= set(job.spec.devices)
+        ]
+        return sum(admitted), _share_ppm(self.job), there * FULL_PPM
 
     def _key(self, job: Job) -> tuple[int, int]:
         return job.rank, self.attained.level(job)

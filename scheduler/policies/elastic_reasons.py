@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from scheduler.core.jobs import Job, JobState
 from scheduler.core.plan import Blocker, Why
-from scheduler.core.speed import FULL_PPM
 from scheduler.core.values import Slice, Tier
 from scheduler.core.view import View
-from scheduler.policies import victims
+from scheduler.policies import reach, victims
 from scheduler.policies.books import Entry, set_aside_ppm
+from scheduler.policies.guarantee import promisable_ppm
 from scheduler.policies.round import Round
 
 EXPLAINED = 256  # the first in the queue get all reasons; the rest are told who is before them
@@ -28,7 +28,6 @@ class ElasticReasons:
         self._this = this
         self._books = this.books
         self._owners = {item: number for number, home in this.homes.items() for item in home.free}
-        self._kept_ppm = round((1 - this.params.reserve_share) * FULL_PPM)
         waiting = (self._books.entries[job.id] for job in view.jobs.values() if job.state.waiting)
         self._queue = sorted(waiting, key=self._place)
 
@@ -80,7 +79,10 @@ class ElasticReasons:
         there = sum(free.capacity(*pool) for pool in free.pools() if pool[0] == kind)
         promised = self._books.promised_ppm.get(kind, 0)
         asked = set_aside_ppm(entry.spec)
-        return Blocker(Why.UNADMITTED, ppm=(promised, asked, there * self._kept_ppm))
+        limit = promisable_ppm(there, self._this.params.reserve_share)
+        if promised + asked <= limit and entry.spec.devices:
+            promised, asked, limit = reach.promised_on(self._this, entry)
+        return Blocker(Why.UNADMITTED, ppm=(promised, asked, limit))
 
     def _first_before(self, entry: Entry) -> int:
         """A job that waits for slices, too, and stands before it; 0 if there is none."""
@@ -88,7 +90,9 @@ class ElasticReasons:
             if other is entry:
                 return 0
             idle = self.view.jobs[other.job.id].idle_until_us > self.view.now_us
-            if not idle and other.spec.device_kind == entry.spec.device_kind:
+            named = set(other.spec.devices), set(entry.spec.devices)
+            apart = all(named) and named[0].isdisjoint(named[1])
+            if not idle and not apart and other.spec.device_kind == entry.spec.device_kind:
                 return other.job.id
         return 0
 
@@ -142,7 +146,7 @@ class ElasticReasons:
             return not victims.is_hard_up(this, entry)
         if victims.is_spared(this, entry.key, entry, holder):
             return True
-        at_hand = this.free.count(*holder.pool) + this.coming.get(holder.pool, 0)
+        at_hand = this.room(entry, holder.pool) + this.soon(entry, holder.pool)
         short = entry.spec.count - at_hand
         is_large = holder.slices > victims.most_of(this, entry, short)
         return is_large and holder.slices - holder.spec.least < short

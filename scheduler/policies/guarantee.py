@@ -35,6 +35,12 @@ PROMISES: dict[Tier, Promise] = {
 }
 
 
+def promisable_ppm(slices: int, reserve_share: float) -> int:
+    """Of so many slices, in millionths: less a reserve of whole ones, to the nearest, since no job
+    gets less than one; so a pool of a few keeps none."""
+    return (slices - int(slices * reserve_share + 0.5)) * FULL_PPM
+
+
 class Allowance:
     """Of one admitted job."""
 

@@ -37,7 +37,7 @@ class Parts:
             (spec.device_kind, other)
             for other in this.view.free.parts(spec.device_kind)
             if spec.goes_on(part, other)
-            and this.free.capacity(spec.device_kind, other) >= spec.least
+            and this.capacity(entry, (spec.device_kind, other)) >= spec.least
         ]
         if len(found) > 1:
             found.sort(key=lambda pool: self._prices.get(pool, 0.0) - self.worth(entry, pool))
@@ -60,16 +60,16 @@ class Parts:
                 continue
             need = entry.spec.count
             if state is JobState.PREEMPTED and entry.job.idle_until_us <= this.view.now_us:
-                if this.free.count(*pool) >= need:
+                if this.room(entry, pool) >= need:
                     del self._moving[number]
                     waiting.add(number)
                     this.place(entry, pool, need)
                     continue
-                if this.free.count(*pool) + this.coming.get(pool, 0) < need:
+                if this.room(entry, pool) + this.soon(entry, pool) < need:
                     del self._moving[number]  # somebody else has them: it waits as all others do
                     continue
             waiting.add(number)
-            this.keep(pool, need)
+            this.keep(entry, pool, need)
         return waiting
 
     def look(self, this: Round) -> None:
@@ -160,10 +160,11 @@ class Parts:
             this.evict(other, entry.job.id)
         self._moving[entry.job.id] = pool
         this.evict(entry, entry.job.id)
-        this.keep(pool, need)
+        this.keep(entry, pool, need)
 
     def _may_move(self, this: Round, entry: Entry) -> bool:
-        return entry.spec.portable and this.rested(entry) and this.settled(entry)
+        free_to = entry.spec.portable and not entry.spec.devices
+        return free_to and this.rested(entry) and this.settled(entry)
 
     def _left_s(self, this: Round, entry: Entry) -> float:
         return self._expected.left_us(this.view, entry) / S / self._now(entry)

@@ -8,6 +8,7 @@ from scheduler.core.free import Trial
 from scheduler.core.plan import Decision, Evict, Place, Resize
 from scheduler.core.values import Slice
 from scheduler.core.view import View
+from scheduler.policies import reach
 from scheduler.policies.books import Books, Entry, Pool, S
 from scheduler.policies.guarantee import HOUR_S
 
@@ -23,7 +24,7 @@ class ElasticParams:
     grow_after_s   and has run for so long: until then it is likely to end soon
     grow_share     the least that growing must bring, of what the job holds
     spare_share    of a pool's slices that nobody grows into, so that those who come start at once
-    reserve_share  of all slices that are never promised: for what fails
+    reserve_share  of all slices that are never promised: for what fails; to the nearest slice
     turn_s         by how much more lost time a job must have left to be halted for its equal
     patience_s     a job that would have an FPGA reconfigured lets others of its level go first for
                    so long, who would not
@@ -80,8 +81,8 @@ class Kept:
 
 class Round:
     """`coming`: slices about to be free that are not yet spoken for, by pool. `touched`: running
-    jobs that are halted, resized or saved by this plan. `homes`: slices kept, by job; `yielded`:
-    those for whom they are kept no longer."""
+    jobs that are halted, resized or saved by this plan; `let_go`: what they hold and will not.
+    `homes`: slices kept, by job; `yielded`: those for whom they are kept no longer."""
 
     def __init__(self, books: Books, params: ElasticParams, view: View, free: Trial) -> None:
         self.books = books
@@ -93,13 +94,14 @@ class Round:
         self.touched: set[int] = set()
         self.homes: dict[int, Kept] = {}
         self.yielded: list[int] = []
+        self.let_go: list[Slice] = []
         self.coming: dict[Pool, int] = {}
         for number, slices in books.leaving.items():
             entry = books.entries[number]
             if view.draining:
                 let_go = set(entry.job.slices).difference(entry.job.target)
                 slices = sum(item.device not in view.draining for item in let_go)
-            self._comes(entry.pool, slices)
+            self.coming[entry.pool] = self.coming.get(entry.pool, 0) + slices
 
     # ---- what may be done
 
@@ -137,13 +139,35 @@ class Round:
         self.books.count(self.view.now_us, entry)
         return entry.allowance.left_us if entry.allowance is not None else 0
 
+    # ---- what a job can have of a pool: all of it, or what is on the devices that it names
+
+    def room(self, entry: Entry, pool: Pool) -> int:
+        """Free slices."""
+        return reach.room(self, entry, pool) if entry.spec.devices else self.free.count(*pool)
+
+    def capacity(self, entry: Entry, pool: Pool) -> int:
+        """Slices of devices that are up."""
+        if entry.spec.devices:
+            return reach.capacity(self.view, entry.spec, pool)
+        return self.free.capacity(*pool)
+
+    def soon(self, entry: Entry, pool: Pool) -> int:
+        """Slices about to be free that are not yet spoken for."""
+        there = self.coming.get(pool, 0)
+        return min(there, reach.coming(self, entry)) if entry.spec.devices else there
+
+    def pick(self, entry: Entry, pool: Pool, slices: int) -> tuple[Slice, ...]:
+        if entry.spec.devices:
+            return reach.pick(self, entry, pool, slices)
+        return self.free.pick(*pool, slices, entry.spec.overlay)
+
     # ---- decisions
 
     def place(self, entry: Entry, pool: Pool, slices: int) -> None:
         home = self.homes.pop(entry.job.id, None)
         mine = home.free[:slices] if home is not None and home.pool == pool else ()
         self.free.take(mine)
-        chosen = self.free.pick(*pool, slices - len(mine), entry.spec.overlay)
+        chosen = self.pick(entry, pool, slices - len(mine))
         self.free.take(chosen)
         self.decisions.append(Place(entry.job.id, (*mine, *chosen)))
 
@@ -167,37 +191,43 @@ class Round:
             self.free.give(self.homes.pop(number).free)
             self.yielded.append(number)
 
-    def keep(self, pool: Pool, slices: int) -> None:
+    def keep(self, entry: Entry, pool: Pool, slices: int) -> None:
         """What is free of so many slices, and else what comes, is for nobody else."""
-        kept = min(self.free.count(*pool), slices)
-        self.free.take(self.free.pick(*pool, kept))
+        kept = min(self.room(entry, pool), slices)
+        self.free.take(self.pick(entry, pool, kept))
         self.coming[pool] = max(0, self.coming.get(pool, 0) - (slices - kept))
 
     def evict(self, entry: Entry, for_job: int) -> None:
-        self.touched.add(entry.job.id)
         self.decisions.append(Evict(entry.job.id, for_job))
-        self._comes(entry.pool, entry.slices)
+        self._lets_go(entry, entry.job.slices)
 
-    def shrink(self, entry: Entry, keep: int, for_job: int) -> None:
+    def shrink(self, entry: Entry, keep: int, taker: Entry) -> None:
+        slices = _together(entry.job.slices, keep)
+        if taker.spec.devices:
+            slices = reach.others_first(taker.spec, entry.job.slices)[:keep]
+        self.resize(entry, slices, taker.job.id)
+
+    def resize(self, entry: Entry, slices: tuple[Slice, ...], for_job: int) -> None:
+        """What is new of the slices is free."""
+        self.free.take(item for item in slices if item not in entry.job.slices)
+        self.decisions.append(Resize(entry.job.id, slices, for_job))
+        self._lets_go(entry, tuple(i for i in entry.job.slices if i not in slices))
+
+    def _lets_go(self, entry: Entry, slices: tuple[Slice, ...]) -> None:
         self.touched.add(entry.job.id)
-        self.decisions.append(Resize(entry.job.id, _together(entry.job.slices, keep), for_job))
-        self._comes(entry.pool, entry.slices - keep)
-
-    def _comes(self, pool: Pool, slices: int) -> None:
-        self.coming[pool] = self.coming.get(pool, 0) + slices
+        self.let_go += slices
+        self.coming[entry.pool] = self.coming.get(entry.pool, 0) + len(slices)
 
     def extend(self, entry: Entry, most: int, spare: int = 0) -> None:
         """Up to `most`, but leave `spare`; and not for little."""
         if entry.job.id in self.touched or entry.job.saving_us is not None or self.leaves(entry):
             return
-        more = min(most - entry.slices, self.free.count(*entry.pool) - spare)
+        more = min(most - entry.slices, self.room(entry, entry.pool) - spare)
         little = entry.slices + more < most and more < entry.slices * self.params.grow_share
         if more < 1 or little:
             return
-        chosen = self.free.pick(*entry.pool, more, entry.spec.overlay)
-        self.free.take(chosen)
-        self.touched.add(entry.job.id)
-        self.decisions.append(Resize(entry.job.id, (*entry.job.slices, *chosen)))
+        chosen = self.pick(entry, entry.pool, more)
+        self.resize(entry, (*entry.job.slices, *chosen), 0)
 
 
 def _together(slices: tuple[Slice, ...], keep: int) -> tuple[Slice, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from scheduler.policies import reach
 from scheduler.policies.books import Entry, Key, Pool, S
 from scheduler.policies.round import Round
 
@@ -23,61 +24,71 @@ def reclaim(this: Round, key: Key, taker: Entry, pool: Pool, short: int, least: 
     found: list[tuple[Entry, int]] = []  # and how many it keeps
     gained = 0
     for entry in _grown(this, taker, pool):
-        take = min(entry.slices - entry.spec.count, short - gained)
+        take = min(entry.slices - entry.spec.count, short - gained, reach.usable(taker, entry))
+        if not take:
+            continue
         found.append((entry, entry.slices - take))
         gained += take
         if gained == short:
             break
     if gained < short and may_halt(this, key, taker):
         more, from_behind = _fitting(
-            _behind(this, key, taker, pool), short - gained, most_of(this, taker, short)
+            taker, _behind(this, key, taker, pool), short - gained, most_of(this, taker, short)
         )
         found += more
         gained += from_behind
     if gained < short and taker.allowance is not None and is_hard_up(this, taker):
-        more, from_equals = _fitting(_equals(this, key, taker, pool), short - gained, UNBOUNDED)
+        able = _equals(this, key, taker, pool)
+        more, from_equals = _fitting(taker, able, short - gained, UNBOUNDED)
         found += more
         gained += from_equals
     if gained < max(least, 1):
         return 0
     for entry, kept in found:
         if kept:
-            this.shrink(entry, kept, taker.job.id)
+            this.shrink(entry, kept, taker)
         else:
             taker.halted += entry.slices
             this.evict(entry, taker.job.id)
     return gained
 
 
-def _fitting(able: Iterable[Entry], short: int, most: float) -> tuple[list[tuple[Entry, int]], int]:
+def _fitting(
+    taker: Entry, able: Iterable[Entry], short: int, most: float
+) -> tuple[list[tuple[Entry, int]], int]:
     """Whom to take from, and how much each keeps. One that can be shrunk to give all of it; else
     as few as will do: the largest that are not more than what is wanted, and for the rest the
     smallest that is, if it is no larger than `most`. Of equals, the first."""
-    entries: list[Entry] = []
+    entries: list[tuple[Entry, int]] = []  # and what the taker could use of it
     for entry in able:
-        if short <= entry.slices - entry.spec.least:
+        use = reach.usable(taker, entry)
+        if use and short <= min(use, entry.slices - entry.spec.least):
             return [(entry, entry.slices - short)], short
-        entries.append(entry)
-    entries.sort(key=lambda entry: -entry.slices)
+        if use:
+            entries.append((entry, use))
+    entries.sort(key=lambda found: -found[1])
     found: list[tuple[Entry, int]] = []
-    larger: Entry | None = None
+    uses: list[int] = []
+    larger: tuple[Entry, int] | None = None
     gained = 0
-    for entry in entries:
+    for entry, use in entries:
         rest = short - gained
-        if rest <= entry.slices - entry.spec.least:
+        if rest <= min(use, entry.slices - entry.spec.least):
             return [*found, (entry, entry.slices - rest)], short
-        if entry.slices > rest:
-            larger = entry if entry.slices <= most else None
+        if use > rest:
+            larger = (entry, use) if entry.slices <= most else None
             continue
         found.append((entry, 0))
-        gained += entry.slices
+        uses.append(use)
+        gained += use
         if gained == short:
             return found, gained
     if larger is None:
         return found, gained
-    while found and gained - found[-1][0].slices + larger.slices >= short:
-        gained -= found.pop()[0].slices  # not needed with the larger one
-    return [*found, (larger, 0)], gained + larger.slices
+    while found and gained - uses[-1] + larger[1] >= short:
+        found.pop()  # not needed with the larger one
+        gained -= uses.pop()
+    return [*found, (larger[0], 0)], gained + larger[1]
 
 
 def most_of(this: Round, taker: Entry, short: int) -> float:

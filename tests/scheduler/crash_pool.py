@@ -1,11 +1,12 @@
 """A pool in a process of its own, for tests that kill it.
 
-    python crash_pool.py ROOT STATE FOLDER MOMENT NAME COUNT
+    python crash_pool.py ROOT STATE FOLDER MOMENT NAME COUNT [gang]
 
-Plays `play` on a pool of one device, and kills itself (SIGKILL) at a step: MOMENT is "before" (its
-record is not written), "torn" (half of it is) or "after" (it is written, and not carried out); the
-step is the COUNT-th with an event or command named NAME. "never" never does; it then says READY
-when the first job is at work, and waits to be killed.
+Plays `play` on a pool of one device (or `play_gang` on two), and kills itself (SIGKILL) at a step:
+MOMENT is "before" (its record is not written), "torn" (half of it is) or "after" (it is written,
+and not carried out); the step is the COUNT-th with an event or command named NAME. "inside": when
+the COUNT-th session of a gang was suspended, by a halt (NAME is "halt") or a move ("move"). "never"
+never does; it then says READY when the first job is at work, and waits to be killed.
 """
 
 from __future__ import annotations
@@ -16,15 +17,30 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from proxy.control import Control, Stored
+from proxy.move import Moved, _Move
 from scheduler import journal
 from scheduler.core.commands import Command
 from scheduler.core.events import Event
 from scheduler.live import pool as pool_module
 from scheduler.live.pool import JobSpec, JobState, Pool
+from scheduler.policies.elastic import Elastic
+from scheduler.policies.round import ElasticParams
 
 WORKER = Path(__file__).with_name("train_worker.py")
-DEVICE = "cpu:0"
+GANG_WORKER = Path(__file__).with_name("gang_worker.py")
+DEVICE, DEVICES = "cpu:0", ["cpu:0", "cpu:1"]
+RANKS = 4
+HOLD = """
+import os, sys, time
+from hal.registry import open_device
+with open_device(os.environ["HALTERE_DEVICE"]) as device, device.open_context():
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.02)
+"""
+QUICK = ElasticParams(min_run_s=0, settle_s=1, look_s=1, spare_share=0)
 STEPS = 400
 PATIENCE_S = 60.0
 
@@ -67,6 +83,62 @@ def play(pool: Pool, folder: Path) -> tuple[int, int]:
     return low, high
 
 
+def begin_high(pool: Pool, folder: Path, name: str, count: int) -> int:
+    """Holds its devices until NAME.gate is there."""
+    known = {status.name: status.id for status in pool.jobs()}
+    argv = [sys.executable, "-c", HOLD, f"{folder / name}.gate"]
+    asked = JobSpec(name, "ann", "premium", "cpu", argv=argv, count=count)
+    return known.get(name) or pool.submit(asked)
+
+
+def play_gang(pool: Pool, folder: Path) -> int:
+    """The gang is shrunk for one job and halted for another, from wherever it stands."""
+    known = {status.name: status.id for status in pool.jobs()}
+    argv = [sys.executable, str(GANG_WORKER), *map(str, (STEPS, folder / "low.progress"))]
+    argv.append(str(folder / "low.gate"))
+    asked = JobSpec("low", "ann", "basic", "cpu", argv=argv, count=2, least=1, most=RANKS)
+    gang = known.get("low") or pool.submit(asked)
+    until(lambda: at_work(pool, folder, gang))
+    for name, count in (("small", 1), ("large", 2)):
+        done = folder / f"{name}.done"  # by whichever pool
+        if done.exists():
+            continue
+        high = begin_high(pool, folder, name, count)
+        pool.wait(high, PATIENCE_S, (JobState.RUNNING,))
+        (folder / f"{name}.gate").touch()
+        assert pool.wait(high, PATIENCE_S).state == JobState.SUCCEEDED
+        until(lambda: pool.job(gang).state == JobState.RUNNING and len(pool.job(gang).slices) == 2)
+        done.touch()
+    (folder / "low.gate").touch()
+    assert pool.wait(gang, PATIENCE_S).terminal
+    return gang
+
+
+def die_inside(name: str, count: int) -> None:
+    left = [count]
+
+    def die() -> None:
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    resume, suspend = _Move._resume, Control.suspend
+
+    def resume_or_die(self: _Move, stored: Stored) -> Moved:
+        die()
+        return resume(self, stored)
+
+    def suspend_and_die(self: Control, *given: Any, **named: Any) -> str:
+        found = suspend(self, *given, **named)
+        die()
+        return found
+
+    if name == "move":
+        _Move._resume = resume_or_die  # type: ignore[method-assign]
+    else:
+        Control.suspend = suspend_and_die  # type: ignore[method-assign]
+
+
 class Crashing(journal.Journal):
     moment, name, count = "never", "", 0
 
@@ -88,6 +160,12 @@ def main() -> None:
     root, state, folder = (Path(word) for word in sys.argv[1:4])
     Crashing.moment, Crashing.name, Crashing.count = sys.argv[4], sys.argv[5], int(sys.argv[6])
     pool_module.Journal = Crashing  # type: ignore[misc]
+    if Crashing.moment == "inside":
+        die_inside(Crashing.name, Crashing.count)
+    if sys.argv[7:] == ["gang"]:
+        with Pool(root, DEVICES, state, policy=Elastic(QUICK)) as pool:
+            play_gang(pool, folder)
+        return
     with Pool(root, [DEVICE], state) as pool:
         if Crashing.moment == "never":
             low = begin(pool, folder, "low", "basic")

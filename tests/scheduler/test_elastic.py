@@ -26,7 +26,13 @@ from scheduler.testing.invariants import broken_tables
 S = 1_000_000
 
 
-def spec(count: int, least: int = 0, most: int = 0, tier: str = "basic") -> JobSpec:
+def spec(
+    count: int,
+    least: int = 0,
+    most: int = 0,
+    tier: str = "basic",
+    devices: Sequence[str] = (),
+) -> JobSpec:
     curve = ((most, 1.8),) if most > count else ()
     return JobSpec(
         "j",
@@ -38,6 +44,7 @@ def spec(count: int, least: int = 0, most: int = 0, tier: str = "basic") -> JobS
         least=least,
         most=most,
         curve=curve,
+        devices=devices,
         recovery="checkpoint",
     )
 
@@ -197,14 +204,71 @@ def test_the_same_workload_gives_the_same_commands_and_a_replay_too() -> None:
     replay(first.steps, Machine(), Elastic())
 
 
+def test_who_names_a_node_has_others_move_over_and_nobody_is_halted() -> None:
+    """The machine checks that the job gets no other one."""
+    machine, _ = run(
+        [(0, 5000, spec(4)), (1000, 100, spec(3, tier="premium", devices=["n0"]))], nodes=(4, 4)
+    )
+    old, new = machine.jobs.values()
+    assert ended_s(new) < 1101 and (old.preemptions, old.resizes) == (0, 1)
+
+
+def test_who_names_a_node_takes_from_those_on_it_only() -> None:
+    machine, _ = run(
+        [
+            (0, 5000, spec(4)),
+            (1, 5000, spec(4)),
+            (1000, 100, spec(3, devices=["n1"])),
+        ],
+        nodes=(4, 4),
+    )
+    first, second, new = machine.jobs.values()
+    assert ended_s(new) < 1101
+    assert (first.preemptions, second.preemptions) == (0, 1)
+
+
+def test_a_gang_gives_up_the_slices_that_are_named() -> None:
+    machine, _ = run(
+        [(0, 5000, spec(8, least=2)), (1000, 100, spec(3, devices=["n1"]))], nodes=(4, 4)
+    )
+    old, new = machine.jobs.values()
+    assert ended_s(new) < 1101 and (old.preemptions, old.resizes) == (0, 2)
+
+
+def test_no_more_is_promised_of_a_named_node_than_it_has() -> None:
+    machine, _ = run(
+        [
+            (0, 1000, spec(3, tier="premium", devices=["n1"])),
+            (1, 1000, spec(3, tier="premium", devices=["n1"])),
+            (2, 1000, spec(3, tier="premium")),
+        ],
+        nodes=(4, 4),
+    )
+    first, second, third = machine.jobs.values()
+    assert first.ended_us == second.admitted_us
+    assert third.admitted_us is not None and third.admitted_us < 3 * S  # it goes elsewhere
+
+
+def test_a_pool_of_one_slice_can_promise_it() -> None:
+    machine, _ = run([(0, 100, spec(1, tier="premium")), (1, 10, spec(1))], nodes=(1,))
+    assert machine.jobs[1].admitted_us is not None and ended_s(machine.jobs[1]) < 101
+    machine, _ = run([(0, 99, spec(1, tier="premium"))] * 2, nodes=(2,))
+    assert ended_s(machine.jobs[2]) < 101  # both at once: none of two is kept back
+
+
 specs = st.builds(
-    lambda count, least, most, tier: spec(
-        count, max(1, count - least), count * most, "basic" if most > 1 else tier
+    lambda count, least, most, tier, node: spec(
+        count,
+        max(1, count - least),
+        count * most,
+        "basic" if most > 1 else tier,
+        () if count > 4 else node,
     ),
     st.sampled_from((1, 1, 2, 3, 4, 8)),
     st.integers(0, 7),
     st.sampled_from((1, 2)),
     st.sampled_from(("basic", "standard", "premium")),
+    st.sampled_from(((), (), (), ("n0",), ("n1",), ("n1", "n0"))),
 )
 workloads = st.lists(
     st.tuples(st.floats(0, 3000), st.floats(0, 4000), specs), min_size=1, max_size=25

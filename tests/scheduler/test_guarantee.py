@@ -91,9 +91,9 @@ def test_a_third_fewer_jobs_are_halted_than_by_plain_priorities() -> None:
 
 
 def test_no_more_is_promised_than_there_is() -> None:
-    jobs = [TraceJob(f"j{i}", i, 5000, 4, "t", tier=Tier.PREMIUM) for i in range(4)]
-    trace, cluster = in_order("made up", jobs), read_cluster("3x4xV100")
-    specs = jobs_of(trace, "gpu", 12, Elasticity(0.0), Tiers(), 1)
+    jobs = [TraceJob(f"j{i}", i, 5000, 20, "t", tier=Tier.PREMIUM) for i in range(4)]
+    trace, cluster = in_order("made up", jobs), read_cluster("15x4xV100")
+    specs = jobs_of(trace, "gpu", 60, Elasticity(0.0), Tiers(), 1)
     result = simulate(trace, specs, cluster, Elastic(), Costs())
     admitted = [job.admitted_us for job in result.machine.jobs.values()]
     assert [at is not None and at < 10 * S for at in admitted] == [True, True, False, False]

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from scheduler.core import events
+from scheduler.core.commands import Resize, Start
 from scheduler.core.machine import Machine
-from scheduler.core.values import JobSpec
+from scheduler.core.values import JobSpec, Slice
 from scheduler.errors import TraceDamaged
 from scheduler.halting import HaltingCosts
 from scheduler.loop import Loop
@@ -73,3 +74,16 @@ def test_what_is_no_costs_file_is_refused_by_name(tmp_path: Path, text: str, wor
     with pytest.raises(TraceDamaged, match=words) as told:
         Costs.read(path)
     assert str(path) in str(told.value)
+
+
+def test_live_resizing_is_measured_until_the_job_runs_again() -> None:
+    """And what failed is not: the next one counts from where the job is."""
+    found = HaltingCosts(live=True)
+    two, one = (Slice("n0", 0), Slice("n0", 1)), (Slice("n0", 0),)
+    found.record([events.JobSubmitted(0, 1, spec(2, 1))], [Start(1, 1, two, "", spec(2, 1))])
+    found.record([events.JobStarted(5, 1, 1)], [Resize(1, 1, one)])
+    failed = events.ResizeFailed(70, 1, 1, "busy", "retry", "not now")
+    found.record([failed], [Resize(1, 1, one)])
+    found.record([events.JobResized(100, 1, 1)], [Resize(1, 1, two)])
+    found.record([events.JobResized(140, 1, 1)], [])
+    assert found.to_json()["costs"] == {"shrink_us": 30, "grow_us": 40}

@@ -1,0 +1,215 @@
+"""What the commands of a job do: slow, each on a thread of its own, answered by one event.
+
+Start, Checkpoint, Resize and Release work on all ranks of a job at once: they succeed as a whole,
+or leave everything as it was. A job is *started* when its workers are connected to their devices:
+only then can it be halted. A lease has no worker process: its holder connects when it likes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from hal.errors import HalError
+from proxy import checkpoint
+from proxy.errors import ProxyError
+from proxy.paths import ServerPaths
+from proxy.store import Store
+from proxy.store.garbage import collect
+from scheduler.core import events
+from scheduler.core.commands import Checkpoint, Release, Resize, Save, Start
+from scheduler.errors import HalfSuspended, SchedulerError
+from scheduler.live.crew import Crew
+from scheduler.live.gang import Run, rank_session, session_name, spread
+from scheduler.live.inbox import Inbox
+from scheduler.live.sessions import ERRORS, Sessions, members
+from scheduler.live.shares import Shares
+
+CONNECT_S = 60.0  # for workers to connect; then they count as started, since they may not need to
+LOOK_S = 0.005  # between two looks for their sessions
+
+Failure = Callable[[int, int, int, str, str, str], events.Event]
+
+
+class Operations:
+    """`up`: devices whose servers live. `tag` makes session names unique under a root that others
+    use too."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        sessions: Sessions,
+        shares: Shares,
+        inbox: Inbox,
+        tag: str,
+        up: Callable[[], list[str]],
+    ) -> None:
+        self.tag = tag
+        self._crew = crew
+        self._sessions = sessions
+        self._shares = shares
+        self._inbox = inbox
+        self._up = up
+
+    def _failed(
+        self, failure: Failure, command: Start | Checkpoint | Resize, error: BaseException
+    ) -> None:
+        code, disposition = _kind(error)
+        text, job, epoch = str(error), command.job, command.epoch
+        self._inbox.post(lambda at: failure(at, job, epoch, code, disposition, text))
+
+    # ---- starting
+
+    def start(self, run: Run, start: Start) -> None:
+        try:
+            self._bring_up(run, start)
+        except HalfSuspended as error:
+            self._give_up(run, start, error)
+        except ERRORS as error:
+            run.littered |= bool(start.checkpoint)
+            self._failed(events.StartFailed, start, error)
+
+    def _bring_up(self, run: Run, start: Start) -> None:
+        if start.checkpoint and run.end is not None:
+            self._crew.tell_end(run)  # it was told of an older epoch, while it was suspended
+            return
+        if not start.checkpoint:
+            run.session = session_name(self.tag, run.job, start.epoch)
+        run.place(spread(len(run.ranks), start.slices))
+        if start.checkpoint:
+            self._sessions.resume(run.places(), run.session, start.checkpoint)
+        if run.spec.argv is not None:
+            self._spawn(run, start)
+            self._wait_until_connected(run, start.epoch)
+        self._shares.enter(run, anew=bool(start.checkpoint))
+        self._inbox.post(lambda at: events.JobStarted(at, start.job, start.epoch))
+
+    def _spawn(self, run: Run, start: Start) -> None:
+        """The workers that are not there; all or none."""
+        missing = [rank for rank in run.ranks if rank.worker is None and rank.exit is None]
+        if not missing:
+            return
+        if start.checkpoint:  # of a gang, some may have ended before it
+            held = members(run.session, start.checkpoint)
+            for rank in missing:
+                if rank_session(run.session, rank.number) not in held:
+                    rank.exit = (0, "")
+        try:
+            begun = [rank for rank in missing if rank.exit is None]
+            self._crew.spawn(run, begun, start.epoch, start.checkpoint)
+        except ERRORS:
+            self._crew.end(run)
+            self._drop(run)
+            self._crew.forget(run)
+            raise
+
+    def _wait_until_connected(self, run: Run, epoch: int) -> None:
+        """Or until it is of no use to wait on. A look is a stat: the servers are not disturbed. If
+        one dies meanwhile, the fleet says so, and the worker ends."""
+        give_up = time.monotonic() + CONNECT_S
+        for rank in run.ranks:
+            folder = ServerPaths.under(self._sessions.root, rank.device).sessions
+            session = folder / rank_session(run.session, rank.number)
+            while rank.exit is None and not session.exists():
+                if time.monotonic() > give_up or run.released_epoch >= epoch or run.end:
+                    return
+                time.sleep(LOOK_S)
+
+    # ---- halting
+
+    def checkpoint(self, run: Run, command: Checkpoint) -> None:
+        try:
+            found = self._sessions.suspend(run.session, run.places())
+        except HalfSuspended as error:
+            self._give_up(run, command, error)
+        except ERRORS as error:
+            self._failed(events.CheckpointFailed, command, error)
+        else:
+            self._shares.leave(run)
+            if run.checkpoint != found:
+                self._forget(run)
+            run.checkpoint = found
+            self._inbox.post(
+                lambda at: events.JobCheckpointed(at, command.job, command.epoch, found)
+            )
+
+    def refuse_to_save(self, command: Save) -> None:
+        """No policy of the pool asks for it (`ElasticParams.saves`)."""
+        words = "live jobs are checkpointed when they are halted, and not meanwhile"
+        job, epoch = command.job, command.epoch
+        self._inbox.post(
+            lambda at: events.SaveFailed(at, job, epoch, "unsupported", "fatal", words)
+        )
+
+    # ---- resizing
+
+    def resize(self, run: Run, command: Resize) -> None:
+        """Its ranks go to the devices of its new slices, while they run."""
+        run.littered = True
+        before = run.slices
+        there = run.places()
+        after = spread(len(run.ranks), command.slices, before)
+        targets = {
+            rank_session(run.session, rank.number): item.device
+            for rank, item in zip(run.ranks, after, strict=True)
+            if rank.exit is None
+        }
+        try:
+            self._sessions.move(there, targets)
+        except HalfSuspended as error:
+            self._give_up(run, command, error)
+        except ERRORS as error:
+            self._failed(events.ResizeFailed, command, error)
+        else:
+            run.place(after)
+            self._shares.enter(run)
+            self._inbox.post(lambda at: events.JobResized(at, command.job, command.epoch))
+
+    def _give_up(
+        self, run: Run, command: Start | Checkpoint | Resize, error: HalfSuspended
+    ) -> None:
+        """Its ranks can neither go on nor be moved all together."""
+        text = str(error)
+        self._inbox.post(lambda at: events.JobExited(at, command.job, command.epoch, 1, text))
+
+    # ---- ending
+
+    def release(self, run: Run, command: Release) -> None:
+        self._crew.end(run)
+        self._drop(run)
+        self._crew.forget(run)
+        self._shares.leave(run)
+        if command.final:
+            self._forget(run, also_strays=run.littered)
+        self._inbox.post(lambda at: events.LeaseReleased(at, command.job, command.epoch))
+
+    def _names(self, run: Run) -> list[str]:
+        return [rank_session(run.session, rank.number) for rank in run.ranks]
+
+    def _drop(self, run: Run) -> None:
+        devices = dict.fromkeys((*(rank.device for rank in run.ranks if rank.at), *self._up()))
+        if run.session:
+            names = self._names(run)
+            self._sessions.drop(run.session, names, run.checkpoint, list(devices))
+
+    def _forget(self, run: Run, also_strays: bool = False) -> None:
+        """Remove the job's checkpoint, and blobs that nobody has needed for a while."""
+        if not run.checkpoint and not also_strays:
+            return
+        store = Store(self._sessions.store)
+        found = members(run.session, run.checkpoint).values() if run.checkpoint else ()
+        strays = self._sessions.strays(self._names(run)) if also_strays else ()
+        for record in (*found, *strays):
+            store.forget(record)
+        run.checkpoint = ""
+        with suppress(*ERRORS):  # a damaged record of another job: garbage stays
+            collect(store, checkpoint.blobs_of)
+
+
+def _kind(error: BaseException) -> tuple[str, str]:
+    """Code and disposition. A program that cannot be started is its owner's affair."""
+    if isinstance(error, HalError | ProxyError | SchedulerError):
+        return error.code, error.disposition
+    caller = isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)
+    return "os_error", "caller" if caller else "retry"

@@ -80,6 +80,11 @@ class Queues:
             for number in tuple(self.by_key[key]):
                 yield key, number
 
+    def last_to_first(self) -> Iterator[tuple[Key, int]]:
+        for key in reversed(self.keys):
+            for number in reversed(self.by_key[key]):
+                yield key, number
+
     def last_to(self, key: Key) -> Iterator[tuple[Key, int]]:
         """Those that stand behind `key`, the last one first."""
         for behind in reversed(self.keys):
@@ -98,8 +103,8 @@ class Books:
         self.entries: dict[int, Entry] = {}
         self.waiting = Queues()
         self.running = Queues()
-        self.grown: dict[int, None] = {}
-        self.shrunk: dict[int, None] = {}
+        self.grown = Queues()  # those that run on more than they asked for
+        self.shrunk = Queues()  # on less
         self.leaving: dict[int, int] = {}  # job -> slices it is about to let go
         self.promised_ppm: dict[str, int] = {}  # kind -> slices set aside for admitted jobs
         self._rises: list[tuple[int, int, int]] = []  # when, job, stamp
@@ -161,11 +166,8 @@ class Books:
         if job.state.waiting:
             self.waiting.add(entry.key, number)
         elif job.state is JobState.RUNNING:
-            self.running.add(entry.key, number)
-            if holds > job.spec.count:
-                self.grown[number] = None
-            elif holds < job.spec.count:
-                self.shrunk[number] = None
+            for queue in self._running(entry):
+                queue.add(entry.key, number)
         elif job.state is JobState.CHECKPOINTING:
             self.leaving[number] = len(job.slices)
         elif job.state is JobState.RESIZING:
@@ -179,11 +181,18 @@ class Books:
         if entry.seen.waiting:
             self.waiting.remove(entry.key, number)
         elif entry.seen is JobState.RUNNING:
-            self.running.remove(entry.key, number)
-            self.grown.pop(number, None)
-            self.shrunk.pop(number, None)
+            for queue in self._running(entry):
+                queue.remove(entry.key, number)
         self.leaving.pop(number, None)
         entry.seen = None
+
+    def _running(self, entry: Entry) -> Iterator[Queues]:
+        """Where it stands while it runs."""
+        yield self.running
+        if entry.slices > entry.spec.count:
+            yield self.grown
+        elif entry.slices < entry.spec.count:
+            yield self.shrunk
 
     def count(self, now_us: int, entry: Entry) -> None:
         """Bring what it had and what it lost up to date."""
@@ -223,8 +232,9 @@ class Books:
                 self.waiting.remove(entry.key, entry.job.id)
                 self.waiting.add(key, entry.job.id)
             elif seen is JobState.RUNNING:
-                self.running.remove(entry.key, entry.job.id)
-                self.running.add(key, entry.job.id)
+                for queue in self._running(entry):
+                    queue.remove(entry.key, entry.job.id)
+                    queue.add(key, entry.job.id)
             entry.key = key
         self._foretell(now_us, entry)
 

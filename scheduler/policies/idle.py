@@ -9,8 +9,8 @@ from scheduler.policies.round import Round
 
 def give_back(this: Round) -> None:
     """To jobs on fewer slices than they asked for, those that stand first first."""
-    shrunk = [this.books.entries[number] for number in this.books.shrunk]
-    for entry in sorted(shrunk, key=lambda e: (e.key, e.job.id)):
+    for _, number in this.books.shrunk.first_to_last():
+        entry = this.books.entries[number]
         if this.settled(entry):
             this.extend(entry, entry.spec.count)
 

@@ -33,6 +33,7 @@ class Entry:
     since_us: int = 0
     service_us: int = 0
     ran_us: int = 0
+    ran_since_us: int = 0  # it is counted up to here
     changed_us: int = 0
     stamp: int = 0  # of its next rise of level
     allowance: Allowance | None = None  # once it is admitted to a guaranteed tier
@@ -147,7 +148,7 @@ class Books:
             if job is None:
                 return
             entry = self.entries[number] = Entry(job, (job.rank, 0))
-        self.count(view.now_us, entry)
+        self._count_all(view.now_us, entry)
         self._take_out(entry)
         if job is None:
             self._release(entry)
@@ -200,8 +201,13 @@ class Books:
         if entry.allowance is not None:
             entry.allowance.spend(passed, entry.speed_ppm)
         entry.service_us += passed * entry.slices
-        entry.ran_us += passed if entry.slices else 0
         entry.since_us = now_us
+
+    def _count_all(self, now_us: int, entry: Entry) -> None:
+        """Also how long it has run, which goes by when its level rises."""
+        self.count(now_us, entry)
+        entry.ran_us += now_us - entry.ran_since_us if entry.slices else 0
+        entry.ran_since_us = now_us
 
     def _level(self, entry: Entry) -> tuple[int, int]:
         """Its level, and the service at which that rises."""
@@ -224,7 +230,7 @@ class Books:
             heapq.heappush(self._rises, (at_us, entry.job.id, entry.stamp))
 
     def _rise(self, now_us: int, entry: Entry) -> None:
-        self.count(now_us, entry)
+        self._count_all(now_us, entry)
         key = (entry.job.rank, self._level(entry)[0])
         if key != entry.key:
             seen = entry.seen

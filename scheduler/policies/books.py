@@ -35,6 +35,7 @@ class Entry:
     ran_us: int = 0
     ran_since_us: int = 0  # it is counted up to here
     changed_us: int = 0
+    halted: int = 0  # slices of others, for it, since it last ran
     stamp: int = 0  # of its next rise of level
     allowance: Allowance | None = None  # once it is admitted to a guaranteed tier
 
@@ -154,6 +155,7 @@ class Books:
             self._release(entry)
             del self.entries[number]
             return
+        entry.key = self._key(entry)
         before, entry.job = entry.job, job
         if job.admitted_us is not None and entry.allowance is None:
             self.admit(entry)
@@ -162,6 +164,7 @@ class Books:
             before.state is not JobState.RUNNING or holds != entry.slices
         ):
             entry.changed_us = view.now_us
+            entry.halted = 0
         entry.slices = holds
         entry.seen = job.state
         if job.state.waiting:
@@ -209,6 +212,10 @@ class Books:
         entry.ran_us += now_us - entry.ran_since_us if entry.slices else 0
         entry.ran_since_us = now_us
 
+    def _key(self, entry: Entry) -> Key:
+        basic = entry.spec.tier is Tier.BASIC
+        return entry.job.rank, self._level(entry)[0] if basic else 0
+
     def _level(self, entry: Entry) -> tuple[int, int]:
         """Its level, and the service at which that rises."""
         level, rises_us = 0, self._thresholds[0]
@@ -231,7 +238,7 @@ class Books:
 
     def _rise(self, now_us: int, entry: Entry) -> None:
         self._count_all(now_us, entry)
-        key = (entry.job.rank, self._level(entry)[0])
+        key = self._key(entry)
         if key != entry.key:
             seen = entry.seen
             if seen is not None and seen.waiting:

@@ -44,6 +44,7 @@ def reclaim(this: Round, key: Key, taker: Entry, pool: Pool, short: int, least: 
         if kept:
             this.shrink(entry, kept, taker.job.id)
         else:
+            taker.halted += entry.slices
             this.evict(entry, taker.job.id)
     return gained
 
@@ -87,10 +88,13 @@ def most_of(this: Round, taker: Entry, short: int) -> float:
 
 
 def may_halt(this: Round, key: Key, taker: Entry) -> bool:
-    """A basic job only before its first level is over: later on it waits for its turn. A standard
+    """A basic job only before its first level is over: later on it waits for its turn. Where tiers
+    are promised something, only as much as it asks for each time it waits: if what was let go for
+    it is taken by one who stands before it, it does not have others halted again. A standard
     job once it has lost what it can bear: slices often come free before that."""
     if taker.allowance is None:
-        return key[1] == 0
+        promised = this.books.promised_ppm.get(taker.spec.device_kind)
+        return key[1] == 0 and not (promised and taker.halted >= taker.spec.count)
     over_us = this.left_us(taker) - this.params.bear_s * S
     if over_us > 0:
         this.wakes.append(this.view.now_us + max(over_us, WAKE_US))

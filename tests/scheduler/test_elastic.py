@@ -142,6 +142,23 @@ def test_a_guaranteed_tier_is_served_before_basic_jobs_and_not_halted_for_its_ow
     assert ended_s(second) > 9999 and ended_s(basic) > ended_s(second)
 
 
+def test_a_basic_job_does_not_have_another_halted_when_what_was_let_go_is_taken() -> None:
+    machine, _ = run(
+        [
+            (0, 9000, spec(1, tier="premium")),
+            (0, 9000, spec(1)),
+            (0, 9000, spec(1)),
+            (5000, 100, spec(1)),  # has the third halted
+            (5010, 100, spec(1, tier="premium")),  # takes what that lets go
+        ],
+        nodes=(3,),
+        costs=Costs(),
+    )
+    _, second, third, basic, premium = machine.jobs.values()
+    assert second.preemptions == 0 and third.preemptions == 1
+    assert ended_s(premium) < 5125 and ended_s(basic) < 5230
+
+
 def test_a_lost_node_costs_the_work_since_the_checkpoint_at_most() -> None:
     machine, _ = run(
         [(0, 5000, spec(4)), (1000, 100, spec(4))], lost=[(2000, 2500, 0)], costs=Costs()

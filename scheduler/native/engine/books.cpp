@@ -52,7 +52,11 @@ void Books::follow(Job& job) {
     return;
   }
   const i32 holds = job.target_count != 0 ? job.target_count : job.slice_count;
-  if (job.state == State::kRunning && (!ran || holds != job.run_slices)) job.changed_us = machine.now_us;
+  if (!job.is_guaranteed()) job.level = level_of(job).first;
+  if (job.state == State::kRunning && (!ran || holds != job.run_slices)) {
+    job.changed_us = machine.now_us;
+    job.halted = 0;
+  }
   job.run_slices = holds;
   enter(job);
   foretell(job);

@@ -91,6 +91,7 @@ struct Job {
   i64 service_us = 0;
   i64 ran_us = 0;
   i64 changed_us = 0;
+  i64 halted = 0;  // slices of others, for it, since it last ran
   u32 rise_stamp = 0, stamp = 0;  // of its next rise of level; of its timers
   i64 lost_ppm = 0;               // how fast its allowance shrinks
   i128 left = 0;                  // its allowance, in millionths of a microsecond

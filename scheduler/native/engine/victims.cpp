@@ -19,7 +19,8 @@ struct Victim {
 };
 
 bool may_halt(Round& round, const Job& taker) {
-  if (!taker.admitted) return taker.level == 0;
+  if (!taker.admitted)
+    return taker.level == 0 && !(round.books.promised_ppm != 0 && taker.halted >= taker.asked.count);
   const i64 over_us = round.left_us(taker) - round.params.bear_us;
   if (over_us > 0) round.wake(round.now_us() + std::max(over_us, kWakeUs));
   return over_us <= 0;
@@ -121,8 +122,14 @@ void reclaim(Round& round, Job& taker, i32 number, i64 wanted, i64 least) {
   for (const u64 order : orders) victims.push_back({job_of(order), 0});
   if (choice.last != 0) victims.push_back({job_of(choice.last), choice.last_keeps});
   victims.insert(victims.end(), equals.begin(), equals.end());
-  for (const auto& [job, keeps] : victims)
-    keeps != 0 ? round.shrink(*job, keeps) : round.evict(*job);
+  for (const auto& [job, keeps] : victims) {
+    if (keeps != 0) {
+      round.shrink(*job, keeps);
+    } else {
+      taker.halted += job->run_slices;
+      round.evict(*job);
+    }
+  }
 }
 
 }  // namespace haltere

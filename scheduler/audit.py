@@ -10,15 +10,17 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scheduler.core.commands import Checkpoint, Command, Release, Resize, Start
+from scheduler.core.commands import Checkpoint, Command, Release, Resize, Save, Start
 from scheduler.core.events import (
     CheckpointFailed,
     Event,
     JobExited,
     JobResized,
+    JobSaved,
     JobStarted,
     JobSubmitted,
     ResizeFailed,
+    SaveFailed,
 )
 from scheduler.core.jobs import Job
 from scheduler.core.speed import FULL_PPM, speed_ppm
@@ -111,7 +113,7 @@ class Audit:
         life = self._lives.get(getattr(event, "job", 0))
         if life is None or not life.at_us or life.ended:
             return
-        if isinstance(event, JobStarted | CheckpointFailed | ResizeFailed):
+        if isinstance(event, JobStarted | CheckpointFailed | ResizeFailed | JobSaved | SaveFailed):
             life.turn(event.at_us, self._rate(life))
         elif isinstance(event, JobResized):
             life.slices = life.resized_to
@@ -131,7 +133,7 @@ class Audit:
                 life = self._lives[command.job]
                 life.resized_to = len(command.slices)
                 life.turn(now_us, 0)
-            case Checkpoint() | Release():
+            case Checkpoint() | Save() | Release():
                 life = self._lives[command.job]
                 if life.at_us and not life.ended:
                     life.turn(now_us, 0)

@@ -3,6 +3,8 @@
 SchedulerError
  |- Infeasible          caller   no fleet of these devices can ever run the job
  |- UnknownJob          caller   a job id that was never given out
+ |- UnknownDevice       caller   a device that was never added
+ |- InvalidEvent        caller   an event that cannot be: its time goes back, a job comes twice, ...
  |- NotALease           caller   a lease was asked of a job that runs a process, or of none
  |- PoolClosed          caller   the pool was never started, or has been closed
  |- StateInUse          caller   another pool runs on this state_dir
@@ -37,6 +39,16 @@ class Infeasible(SchedulerError):
 
 class UnknownJob(SchedulerError):
     code = "unknown_job"
+    disposition = "caller"
+
+
+class UnknownDevice(SchedulerError):
+    code = "unknown_device"
+    disposition = "caller"
+
+
+class InvalidEvent(SchedulerError):
+    code = "invalid_event"
     disposition = "caller"
 
 

@@ -19,11 +19,20 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from scheduler.core.commands import Checkpoint, Command, Release, Resize, Start, WakeAt
+from scheduler.core.commands import (
+    Checkpoint,
+    Command,
+    Release,
+    Resize,
+    Save,
+    Start,
+    WakeAt,
+)
 from scheduler.core.events import (
     Event,
     JobCheckpointed,
     JobResized,
+    JobSaved,
     JobStarted,
     LeaseReleased,
     StartFailed,
@@ -37,6 +46,7 @@ NOT_CHARGED = ("start_us", "shrink_us")
 ANSWERS: dict[type, tuple[str, ...]] = {
     JobStarted: ("start_us", "restore_us"),
     JobCheckpointed: ("checkpoint_us",),
+    JobSaved: ("save_us",),
     JobResized: ("shrink_us", "grow_us"),
     LeaseReleased: ("release_us",),
 }
@@ -53,7 +63,9 @@ class HaltingCosts:
 
     def record(self, events: Sequence[Event], commands: Sequence[Command]) -> None:
         for event in events:
-            if isinstance(event, JobStarted | JobCheckpointed | JobResized | LeaseReleased):
+            if isinstance(
+                event, JobStarted | JobCheckpointed | JobSaved | JobResized | LeaseReleased
+            ):
                 self._answer(event.job, event.epoch, ANSWERS[type(event)], event.at_us)
             if isinstance(
                 event, LeaseReleased | StartFailed
@@ -71,7 +83,7 @@ class HaltingCosts:
                 kept = self._found.setdefault((self._kinds[job], name), deque(maxlen=KEPT))
                 kept.append(at_us - given_us)
 
-    def _operation(self, command: Start | Checkpoint | Resize | Release) -> str:
+    def _operation(self, command: Start | Checkpoint | Save | Resize | Release) -> str:
         match command:
             case Start():
                 self._kinds[command.job] = command.spec.device_kind
@@ -79,6 +91,8 @@ class HaltingCosts:
                 return "restore_us" if command.checkpoint else "start_us"
             case Checkpoint():
                 return "checkpoint_us"
+            case Save():
+                return "save_us"
             case Resize():
                 before = self._holds[command.job]
                 self._holds[command.job] = len(command.slices)

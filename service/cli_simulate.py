@@ -52,6 +52,15 @@ def simulate(
         Path | None,
         typer.Option("--costs", help="What halting costs: a live pool's state_dir/costs.json."),
     ] = None,
+    faults: Annotated[
+        str,
+        typer.Option(
+            help="What goes wrong: node:mtbf=30d,mttr=4h;... or a TOML file (scheduler.sim.faults)."
+        ),
+    ] = "",
+    saves: Annotated[
+        bool, typer.Option("--saves", help="The elastic policy saves running jobs now and then.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of what the trace does not say.")] = 1,
     engine: Annotated[
         str,
@@ -63,9 +72,12 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Figures as JSON.")] = False,
 ) -> None:
     """Simulate a cluster's scheduler on a trace, with the code that decides on the live pool."""
+    from scheduler.policies.elastic import Elastic
     from scheduler.policies.named import policy as policy_by_name
+    from scheduler.policies.round import ElasticParams
     from scheduler.sim.cluster import read_cluster
     from scheduler.sim.costs import FREE, Costs
+    from scheduler.sim.faults import read_faults
     from scheduler.sim.run import simulate as run
     from scheduler.sim.workload import Elasticity, Tiers, jobs_of
     from scheduler.timeline import Timeline
@@ -91,6 +103,12 @@ def simulate(
         raise typer.BadParameter("--engine native writes no --report: it has no recorders")
     charged = Costs() if costs_file is None else Costs.read(costs_file)
     costs = FREE if free_halting else charged
+    broken = read_faults(faults) if faults else None
+    if saves:
+        if "elastic" not in policies:
+            raise typer.BadParameter("--saves: only the elastic policy saves jobs")
+        save_s = -(-costs.save_us // 1_000_000)
+        policies["elastic"] = Elastic(ElasticParams(saves=True, save_cost_s=save_s))
     largest = max(
         sum(group.count * group.devices for group in fleet.nodes if group.type == kind)
         for kind in {group.type for group in fleet.nodes}
@@ -104,6 +122,8 @@ def simulate(
         "elasticity": asdict(elasticity),
         "tiers": asdict(tiers),
         "costs": asdict(costs),
+        "faults": asdict(broken) if broken else None,
+        "saves": saves,
         "seed": seed,
     }
     found: dict[str, Any] = {}
@@ -120,11 +140,15 @@ def simulate(
                 costs,
                 partial(_watch, use, timeline),
                 partial(_progress, progress, task),
+                broken,
+                seed,
                 _able(engine, specs, fleet, by),
             )
             found[name] = {**asdict(result.figures), "cpu_s": result.cpu_s, "failed": result.failed}
             found[name]["engine"] = "python" if result.machine is not None else "native"
             found[name]["digest"] = result.digest
+            if result.faults is not None:
+                found[name]["faults"] = asdict(result.faults)
             if report is not None:
                 title = f"{chosen.name} on {cluster}, {name}"
                 sim_report.write(
@@ -134,6 +158,8 @@ def simulate(
         print(json.dumps({"assumed": assumed, "figures": found}, indent=1))
         return
     console.print(_table(assumed, found))
+    if broken:
+        console.print(_faults_table(faults, found))
     if report is not None:
         console.print(f"pictures and JSON: {report}/POLICY/report.png, report.json")
 
@@ -163,6 +189,28 @@ def _watch(use: list[Any], timeline: Any, machine: Machine) -> tuple[Recorder, .
 
 def _progress(progress: Progress, task: TaskID, ended: int) -> None:
     progress.update(task, completed=ended)
+
+
+def _faults_table(faults: str, found: dict[str, Any]) -> Table:
+    table = Table(
+        caption="lost: work, in device-hours; anew: begun from zero again, and of those that had a "
+        "checkpoint; goodput: of the device-hours held",
+        title=faults,
+    )
+    for column in ("policy", "nodes lost", "restarts", "anew", "had one", "lost h", "saves"):
+        table.add_column(column, justify="left" if column == "policy" else "right")
+    table.add_column("goodput %", justify="right")
+    for name, figures in found.items():
+        f = figures["faults"]
+        counts = (f[k] for k in ("losses", "restarts", "anew", "anew_after_checkpoint"))
+        table.add_row(
+            name,
+            *(str(count) for count in counts),
+            f"{f['lost_h']:.1f}",
+            str(f["saves"]),
+            f"{100 * f['goodput']:.2f}",
+        )
+    return table
 
 
 def _table(assumed: dict[str, Any], found: dict[str, Any]) -> Table:

@@ -21,6 +21,7 @@ WORDS = {
     "held": "{of} held by {jobs}, not to be halted for it",
     "starting": "{of} held by {jobs}, just being started or moved",
     "protected": "{of} held by {jobs}, changed a moment ago",
+    "saving": "{of} held by {jobs}, being saved",
     "promised": "{of} held by {jobs}, to whom a promise would be broken",
     "pinned": "{of} held by {jobs}, that cannot be halted",
     "short": "{of} free, which is not enough",
@@ -33,7 +34,9 @@ def words(job: Mapping[str, Any]) -> Iterator[str]:
     """One line per fact."""
     where = f" on {job['device']}" if job["device"] else ""
     yield f"job {job['id']} ({job['name']}, {job['tier']}) is {job['state']}{where}"
-    if job["halted_for"]:
+    if job["halted_for"] == job["id"]:
+        yield "  it is being moved"
+    elif job["halted_for"]:
         how = "shrunk" if job["state"] in ("running", "resizing") else "halted"
         yield f"  it was {how} for job {job['halted_for']}"
     for blocker in job["blockers"]:

@@ -44,6 +44,15 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Save:
+    """Commit a checkpoint of the running job, which goes on.
+    Answer: JobSaved or SaveFailed."""
+
+    job: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """End the attempt: stop the worker if it lives, drop what it holds. Committed checkpoints
     stay, unless it is `final`: then the job has ended, and needs nothing any more.
@@ -61,4 +70,4 @@ class WakeAt:
     at_us: int
 
 
-Command = Start | Resize | Checkpoint | Release | WakeAt
+Command = Start | Resize | Checkpoint | Save | Release | WakeAt

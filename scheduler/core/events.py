@@ -33,6 +33,24 @@ class DeviceLost:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainRequested:
+    """The device is to be removed at `deadline_us`: nothing new is placed on it, and what runs
+    there is to be gone by then. Whoever removes it says DeviceLost."""
+
+    at_us: int
+    device: str
+    deadline_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainCancelled:
+    """The device stays after all."""
+
+    at_us: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobSubmitted:
     """`job` is a counter that the submitter keeps; it only grows."""
 
@@ -99,6 +117,28 @@ class CheckpointFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class JobSaved:
+    """`checkpoint` is committed and the job runs on; the one before is not needed any more."""
+
+    at_us: int
+    job: int
+    epoch: int
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveFailed:
+    """A Save did not succeed; the job runs on, and its checkpoint before this one is still good."""
+
+    at_us: int
+    job: int
+    epoch: int
+    code: str
+    disposition: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobResized:
     """The job runs on the slices that it was told; the others are released."""
 
@@ -146,11 +186,15 @@ JobEvent = (
     | ResizeFailed
     | JobCheckpointed
     | CheckpointFailed
+    | JobSaved
+    | SaveFailed
     | JobExited
 )
 Event = (
     DeviceAdded
     | DeviceLost
+    | DrainRequested
+    | DrainCancelled
     | JobSubmitted
     | CancelRequested
     | TimePassed

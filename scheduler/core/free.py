@@ -47,7 +47,7 @@ class Free:
         self._enter(part, ordinal)
 
     def remove(self, device: Device) -> None:
-        """A device that was lost: what is let go on it is not free."""
+        """A device that was lost, or is to be: what is let go on it is not free."""
         ordinal = self._ordinals[device.uri]
         part = self._part(device)
         part.capacity -= device.slice_count
@@ -70,8 +70,8 @@ class Free:
 
     def give(self, item: Slice) -> None:
         ordinal = self._ordinals[item.device]
-        if self._counts[ordinal] < 0:
-            return  # lost meanwhile
+        if self._counts[ordinal] < 0 or item.index >= self._devices[ordinal].slice_count:
+            return  # lost meanwhile, or back with fewer slices
         part = self._part(self._devices[ordinal])
         self._leave(part, ordinal)
         heappush(self._indices[ordinal], item.index)
@@ -95,6 +95,9 @@ class Free:
             del part.buckets[count]
 
     # ---- for policies
+
+    def has(self, item: Slice) -> bool:
+        return item.index in self._indices[self._ordinals[item.device]]
 
     @contextmanager
     def trial(self) -> Iterator[Trial]:
@@ -156,15 +159,20 @@ class Trial:
 
     def __init__(self, free: Free) -> None:
         self._free = free
-        self._taken: list[Slice] = []
-        self.any, self.count, self.pick = free.any, free.count, free.pick
+        self._taken: dict[Slice, None] = {}
+        self.any, self.count, self.pick, self.has = free.any, free.count, free.pick, free.has
         self.capacity, self.pools = free.capacity, free.pools
 
     def take(self, slices: Iterable[Slice]) -> None:
         for item in slices:
             self._free.take(item)
-            self._taken.append(item)
+            self._taken[item] = None
+
+    def give(self, slices: Iterable[Slice]) -> None:
+        """What was taken in this trial, back."""
+        for item in slices:
+            del self._taken[item]
+            self._free.give(item)
 
     def undo(self) -> None:
-        for item in self._taken:
-            self._free.give(item)
+        self.give(tuple(self._taken))

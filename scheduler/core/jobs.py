@@ -61,6 +61,13 @@ class Job:
     evicted_for     the job it was last halted or shrunk for, until it has its slices again; 0 if
                     none
     lost            devices it holds that were lost while a command to it was under way
+    home            slices that a gang goes back to if it can: those of it that were left when a
+                    device was lost; until it is placed
+    saving_us       since when it is being saved; None: it is not
+    saved_us        when its checkpoint was complete; 0: it has none
+    save_took_us    how long its last save took; 0: it had none
+    save_after_us   not to be saved before (the last save failed)
+    restarts        attempts that ended with a lost device; `setbacks`: since its last checkpoint
     reason          why it failed
     """
 
@@ -88,8 +95,15 @@ class Job:
     resizes: int = 0
     preemptions: int = 0
     restarts: int = 0
+    setbacks: int = 0
     evicted_for: int = 0
     lost: tuple[str, ...] = ()
+    home: tuple[Slice, ...] = ()
+    saving_us: int | None = None
+    saved_us: int = 0
+    save_took_us: int = 0
+    save_failures: int = 0
+    save_after_us: int = 0
     reason: str = ""
     story: tuple[str, ...] = ()
 

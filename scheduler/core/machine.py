@@ -5,6 +5,9 @@ transition table, and leases follow from what a transition did to `Job.slices`. 
 (time arrives in events), does no I/O, knows no policy, and iterates over ordered tables only; so
 the same events and plans give the same commands, always and everywhere.
 
+Bad input is refused before anything changes: InvalidEvent (the clock goes back, a job or a device
+comes twice), UnknownJob, UnknownDevice.
+
 Fencing. An event about an attempt that is over (an older epoch, or one ended by Release) is
 dropped and counted. An event from the future, or one that the job's state cannot hear, is a
 fault of the executor: InvalidTransition, telling the job's story.
@@ -20,19 +23,30 @@ from scheduler.core.events import (
     CancelRequested,
     DeviceAdded,
     DeviceLost,
+    DrainCancelled,
+    DrainRequested,
     Event,
     JobEvent,
+    JobSaved,
     JobSubmitted,
     LeaseReleased,
+    SaveFailed,
     TimePassed,
 )
+from scheduler.core.failures import Failures
 from scheduler.core.free import Free
 from scheduler.core.jobs import Job, JobState, Lease
-from scheduler.core.plan import Blocker, Decision, Place, Plan, Resize
+from scheduler.core.plan import Admit, Blocker, Decision, Place, Plan, Resize
 from scheduler.core.transitions import TRANSITIONS, Params, Surroundings
-from scheduler.core.values import Device, Slice
+from scheduler.core.values import MAX_COUNT, Device, Slice
 from scheduler.core.view import View, suits
-from scheduler.errors import InvalidPlan, InvalidTransition, UnknownJob
+from scheduler.errors import (
+    InvalidEvent,
+    InvalidPlan,
+    InvalidTransition,
+    UnknownDevice,
+    UnknownJob,
+)
 
 
 class Machine:
@@ -48,7 +62,11 @@ class Machine:
         self._devices: dict[str, Device] = {}
         self._leases: dict[Slice, Lease] = {}
         self._releasing: dict[tuple[int, int], Lease] = {}
+        self._draining: dict[str, int] = {}  # device -> when it is to be removed
+        self._owed: set[tuple[int, int]] = set()  # attempts of which a final Release is to follow
         self._free = Free()
+        self._failures = Failures()
+        self._newest = 0  # job
         self._changed: dict[int, None] = {}  # jobs, since the last plan
         self._waiting_count = 0
         self._wake_at_us: int | None = None
@@ -77,7 +95,9 @@ class Machine:
             self.devices,
             MappingProxyType(self._alive),
             MappingProxyType(self._leases),
+            MappingProxyType(self._draining),
             self._free,
+            self._failures,
             tuple(self._changed),
             self._waiting_count,
         )
@@ -85,19 +105,27 @@ class Machine:
     # ---- events
 
     def handle(self, event: Event) -> tuple[Command, ...]:
-        assert event.at_us >= self.now_us, f"time went back from {self.now_us} at {event}"
+        """Raises InvalidEvent, UnknownJob, UnknownDevice, InvalidTransition; then nothing has
+        changed, but the time if that was good."""
+        if event.at_us < self.now_us:
+            raise InvalidEvent(
+                f"time went back: it was {self.now_us}us, and here comes {event}. Whoever makes "
+                "events stamps them in order"
+            )
         self.now_us = event.at_us
         match event:
             case JobSubmitted():
                 return self._submit(event)
             case CancelRequested():
-                if event.job not in self._jobs:
-                    raise UnknownJob(f"cancel of job {event.job}: no such job was submitted")
-                return self._tell(self._jobs[event.job], event)
+                return self._tell(self._job(event), event)
             case DeviceAdded():
                 return self._add_device(event)
             case DeviceLost():
                 return self._lose_device(event)
+            case DrainRequested():
+                return self._drain(event)
+            case DrainCancelled():
+                return self._keep_device(event)
             case LeaseReleased():
                 return self._released(event)
             case TimePassed():
@@ -106,37 +134,80 @@ class Machine:
             case _:
                 return self._report(event)
 
+    def _job(self, event: CancelRequested | JobEvent) -> Job:
+        job = self._jobs.get(event.job)
+        if job is None:
+            raise UnknownJob(f"job {event.job} was never submitted, and here comes {event}")
+        return job
+
+    def _device(self, event: DeviceLost | DrainRequested | DrainCancelled) -> Device:
+        device = self._devices.get(event.device)
+        if device is None:
+            raise UnknownDevice(f"{event.device} was never added, and here comes {event}")
+        return device
+
     def _submit(self, event: JobSubmitted) -> tuple[Command, ...]:
-        newest = next(reversed(self._jobs), 0)
-        assert event.job > newest, f"job {event.job} submitted after job {newest}"
+        if event.job <= self._newest:
+            known = "it is there" if event.job in self._jobs else "it was never there"
+            raise InvalidEvent(
+                f"job {event.job} ({event.spec.name!r}) was submitted after job {self._newest}, "
+                f"and {known}: numbers of jobs only grow, and come once"
+            )
+        self._newest = event.job
         self._put(Job(event.job, event.spec, self.now_us).told(f"{self.now_us}us submitted"))
         return ()
 
     def _add_device(self, event: DeviceAdded) -> tuple[Command, ...]:
         known = self._devices.get(event.device)
-        assert known is None or not known.up, f"{event.device} was added while it is up"
+        if known is not None and known.up:
+            raise InvalidEvent(
+                f"{event.device} was added while it is up: a device that was lost is said to be "
+                "lost before it comes again"
+            )
+        if not 1 <= event.slice_count <= MAX_COUNT:
+            raise InvalidEvent(
+                f"{event.device} was added with {event.slice_count} slices, not 1 to {MAX_COUNT}"
+            )
         device = Device(event.device, event.kind, event.part, event.slice_count)
         self._devices[event.device] = device
-        self._free.add(
-            device, {i.index for i in device.slices if i in self._leases} if known else ()
-        )
+        self._free.add(device, self._held(device) if known else ())
+        self._failures.added(device.kind, self.now_us)
         return ()
 
+    def _held(self, device: Device) -> set[int]:
+        return {item.index for item in device.slices if item in self._leases}
+
     def _lose_device(self, event: DeviceLost) -> tuple[Command, ...]:
-        device = self._devices.get(event.device)
-        assert device is not None, f"{event.device} was lost but never added"
+        device = self._device(event)
         if not device.up:
             return ()
         self._devices[event.device] = Device(
             device.uri, device.kind, device.part, device.slice_count, up=False
         )
-        self._free.remove(device)
-        holders = [
-            job
-            for job in self._alive.values()
-            if any(held.device == event.device for held in job.slices)
-        ]
-        return tuple(command for job in holders for command in self._tell(job, event))
+        drained = self._draining.pop(event.device, None) is not None
+        if not drained:
+            self._free.remove(device)
+        self._failures.lost(device.kind, self.now_us, planned=drained)
+        leases = (self._leases[item] for item in device.slices if item in self._leases)
+        holders = {lease.job for lease in leases if not lease.releasing}
+        return tuple(c for number in sorted(holders) for c in self._tell(self._jobs[number], event))
+
+    def _drain(self, event: DrainRequested) -> tuple[Command, ...]:
+        device = self._device(event)
+        if event.deadline_us < self.now_us:
+            raise InvalidEvent(f"{event}: its deadline is over, it is {self.now_us}us")
+        if not device.up:  # it was lost meanwhile, which is what was to come
+            return ()
+        if event.device not in self._draining:
+            self._free.remove(device)
+        self._draining[event.device] = event.deadline_us
+        return ()
+
+    def _keep_device(self, event: DrainCancelled) -> tuple[Command, ...]:
+        device = self._device(event)
+        if self._draining.pop(event.device, None) is not None:
+            self._free.add(device, self._held(device))
+        return ()
 
     def _released(self, event: LeaseReleased) -> tuple[Command, ...]:
         lease = self._releasing.pop((event.job, event.epoch), None)
@@ -147,12 +218,14 @@ class Machine:
             )
         for held in lease.slices:
             self._let_go(held)
+        if (event.job, event.epoch) in self._owed:
+            self._owed.discard((event.job, event.epoch))
+            self._releasing[event.job, event.epoch] = Lease(event.job, event.epoch, (), True)
+            return (Release(event.job, event.epoch, final=True),)
         return ()
 
     def _report(self, event: JobEvent) -> tuple[Command, ...]:
-        job = self._jobs.get(event.job)
-        if job is None:
-            raise UnknownJob(f"{type(event).__name__} of job {event.job}, which does not exist")
+        job = self._job(event)
         if event.epoch < job.epoch or (event.epoch == job.epoch and not job.listening):
             self.fenced_count += 1
             return ()
@@ -161,6 +234,8 @@ class Machine:
                 f"{event} speaks of an attempt that was never made; the last was {job.epoch}.\n"
                 + _story(job)
             )
+        if isinstance(event, JobSaved | SaveFailed) and job.saving_us is None:
+            raise InvalidTransition(f"{event}, but it is not being saved.\n" + _story(job))
         return self._tell(job, event)
 
     # ---- plans
@@ -173,6 +248,8 @@ class Machine:
             job = self._jobs.get(decision.job)
             if job is None:
                 raise InvalidPlan(f"{decision} names a job that does not exist")
+            if job.saving_us is not None and not isinstance(decision, Admit):
+                raise InvalidPlan(f"{decision}: job {job.id} is being saved, wait for the answer")
             if isinstance(decision, Place):
                 self._check_place(job, decision)
             elif isinstance(decision, Resize):
@@ -217,6 +294,8 @@ class Machine:
         device = self._devices.get(item.device)
         if device is None or not device.up or item.index not in range(device.slice_count):
             raise InvalidPlan(f"{wanted}: {item} does not exist or is down")
+        if item.device in self._draining:
+            raise InvalidPlan(f"{wanted}: {item} is of a device that is being drained")
         if item in self._leases:
             raise InvalidPlan(f"{wanted}: {item} is held, {self._leases[item]}")
         if not (suits(job.spec, device) and job.spec.goes_on(job.part, device.part)):
@@ -239,20 +318,26 @@ class Machine:
             f"{self.now_us}us {type(trigger).__name__}: {job.state} -> {after.state}, "
             f"epoch {after.epoch}"
         )
-        self._settle(job, after, commands)
         self._put(after)
+        if any(isinstance(command, Release) for command in commands):
+            return commands if self._release(job) else ()
+        self._settle(job, after)
         return commands
 
-    def _settle(self, before: Job, after: Job, commands: tuple[Command, ...]) -> None:
-        """Make the leases follow: taken with new slices, free when they are let go, and held on
-        for a Release until it is answered."""
-        released = any(isinstance(command, Release) for command in commands)
-        if released:
-            lease = Lease(before.id, before.epoch, before.slices, releasing=True)
-            self._releasing[before.id, before.epoch] = lease
-            for held in before.slices:
-                self._leases[held] = lease
-            return
+    def _release(self, job: Job) -> bool:
+        """Hold the slices until the Release is answered. False if that attempt is being released
+        already (its device was lost, now it is cancelled): the final Release is given later."""
+        key = job.id, job.epoch
+        if key in self._releasing:
+            self._owed.add(key)
+            return False
+        lease = self._releasing[key] = Lease(*key, job.slices, releasing=True)
+        for held in job.slices:
+            self._leases[held] = lease
+        return True
+
+    def _settle(self, before: Job, after: Job) -> None:
+        """Make the leases follow: taken with new slices, free when they are let go."""
         if after.slices is before.slices:
             return
         lease = Lease(after.id, after.epoch, after.slices)

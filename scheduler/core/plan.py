@@ -39,13 +39,21 @@ class Resize:
 
 
 @dataclass(frozen=True, slots=True)
+class Save:
+    """Commit a checkpoint of the running job. Until that is answered it is neither halted nor
+    resized."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
 class Admit:
     """From now on the queued job is promised what its tier promises."""
 
     job: int
 
 
-Decision = Admit | Place | Evict | Resize
+Decision = Admit | Place | Evict | Resize | Save
 
 
 class Why(StrEnum):
@@ -62,6 +70,7 @@ class Why(StrEnum):
     STARTING = "starting"  # held by a lower tier that has yet to start, so cannot be halted
     PROTECTED = "protected"  # held by a lower tier that may not be halted until `until_us`
     PROMISED = "promised"  # held by one that cannot bear to lose it: a promise would be broken
+    SAVING = "saving"  # held by a lower tier that is being saved, and is left alone meanwhile
     PINNED = "pinned"  # held by a lower tier that cannot be halted at all
     SHORT = "short"  # free, but of a part that cannot complete this gang now
     SPARED = "spared"  # held by a job behind it, which is not halted for it yet

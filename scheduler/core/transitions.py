@@ -16,10 +16,12 @@ slice table: the machine derives who holds what from `Job.slices` and the comman
     running --Resize--> resizing --JobResized | ResizeFailed--> running
 
     any but the terminal ones --JobExited--> succeeded | failed,  --CancelRequested--> cancelled
+    running --Save--> running, `Job.saving_us` set --JobSaved | SaveFailed--> running
+
     running --DeviceLost--> preempted | queued | failed, as Job.spec.recovery says
-    starting, migrating, resizing, checkpointing --DeviceLost--> stay and note it (`Job.lost`): the
-        answer to the command in flight decides (it is certain to come, and a checkpoint may have
-        been committed in time)
+    starting, migrating, resizing, checkpointing, running while it is saved --DeviceLost--> stay and
+        note it (`Job.lost`): the answer to the command in flight decides (it is certain to come,
+        and a checkpoint may have been committed in time)
 """
 
 from __future__ import annotations
@@ -37,12 +39,14 @@ from scheduler.core.events import (
     JobCheckpointed,
     JobExited,
     JobResized,
+    JobSaved,
     JobStarted,
     ResizeFailed,
+    SaveFailed,
     StartFailed,
 )
 from scheduler.core.jobs import Job, JobState
-from scheduler.core.plan import Admit, Evict, Place, Resize
+from scheduler.core.plan import Admit, Evict, Place, Resize, Save
 from scheduler.core.values import Recovery
 
 
@@ -53,7 +57,7 @@ class Params:
     backoff_us: int = 500_000  # before the second try; doubles with each failure in a row
     max_backoff_us: int = 30_000_000
     max_start_failures: int = 5  # in a row; then the job fails
-    max_restarts: int = 3  # from the beginning or a checkpoint, after a lost device
+    max_restarts: int = 3  # after a lost device, without a new checkpoint in between
 
     def backoff(self, failures: int) -> int:
         return int(min(self.backoff_us << min(failures, 30), self.max_backoff_us))
@@ -68,6 +72,7 @@ class Surroundings:
     part: str = ""  # of the slices being placed
 
 
+NEVER_US = 1 << 62
 Outcome = tuple[Job, tuple[Command, ...]]
 Transition = Callable[[Job, Any, Surroundings], Outcome]
 
@@ -84,6 +89,7 @@ def _place(job: Job, decision: Place, around: Surroundings) -> Outcome:
         listening=True,
         slices=decision.slices,
         part=around.part,
+        home=(),
     )
     return job, (Start(job.id, job.epoch, job.slices, job.checkpoint, job.spec),)
 
@@ -170,9 +176,11 @@ def _checkpointed(job: Job, event: JobCheckpointed, around: Surroundings) -> Out
     job = job.but(
         state=JobState.PREEMPTED,
         checkpoint=event.checkpoint,
+        saved_us=around.now_us,
         slices=(),
         lost=(),
         checkpoint_failures=0,
+        setbacks=0,
         preemptions=job.preemptions + 1,
     )
     return job, ()
@@ -190,6 +198,34 @@ def _checkpoint_failed(job: Job, event: CheckpointFailed, around: Surroundings) 
     return _recover(job, around) if job.lost else (job, ())
 
 
+def _save(job: Job, decision: Save, around: Surroundings) -> Outcome:
+    return job.but(saving_us=around.now_us), (commands.Save(job.id, job.epoch),)
+
+
+def _saved(job: Job, event: JobSaved, around: Surroundings) -> Outcome:
+    job = job.but(
+        checkpoint=event.checkpoint,
+        saved_us=around.now_us,
+        save_took_us=around.now_us - (job.saving_us or 0),
+        saving_us=None,
+        save_failures=0,
+        setbacks=0,
+    )
+    return _recover(job, around) if job.lost else (job, ())
+
+
+def _save_failed(job: Job, event: SaveFailed, around: Surroundings) -> Outcome:
+    """It is tried again later; never, if that is of no use."""
+    failures = job.save_failures + 1
+    after_us = around.now_us + around.params.backoff(failures - 1)
+    job = job.but(
+        saving_us=None,
+        save_failures=failures,
+        save_after_us=NEVER_US if event.disposition in ("caller", "fatal") else after_us,
+    )
+    return _recover(job, around) if job.lost else (job, ())
+
+
 def _exited(job: Job, event: JobExited, around: Surroundings) -> Outcome:
     if event.exit_code == 0:
         return _end(job, JobState.SUCCEEDED, "", around)
@@ -201,7 +237,8 @@ def _exited(job: Job, event: JobExited, around: Surroundings) -> Outcome:
 
 def _cancel_waiting(job: Job, event: CancelRequested, around: Surroundings) -> Outcome:
     """A queued job has nothing out there to release."""
-    return job.but(state=JobState.CANCELLED, ended_us=around.now_us), ()
+    job = job.but(state=JobState.CANCELLED, listening=False, home=(), ended_us=around.now_us)
+    return job, ()
 
 
 def _cancel(job: Job, event: CancelRequested, around: Surroundings) -> Outcome:
@@ -217,27 +254,40 @@ def _note_loss(job: Job, event: DeviceLost, around: Surroundings) -> Outcome:
 
 
 def _lost(job: Job, event: DeviceLost, around: Surroundings) -> Outcome:
+    if job.saving_us is not None:
+        return _note_loss(job, event, around)
     return _recover(job.but(lost=(*job.lost, event.device)), around)
 
 
 def _recover(job: Job, around: Surroundings) -> Outcome:
-    """End an attempt whose device is gone, and go back as far as the job allows."""
+    """End an attempt whose device is gone, and go back as far as the job allows: to its checkpoint
+    if its program can be started again on that. What a gang has left is noted as its home."""
     how = job.running_lost_with_device
     if how is Recovery.FAIL:
         return _fail(job, f"device {_named(job)} was lost while the job ran on it", around)
-    if job.restarts >= around.params.max_restarts:
+    if job.setbacks >= around.params.max_restarts:
         return _fail(
             job,
-            f"device {_named(job)} was lost; already started again {job.restarts} times",
+            f"device {_named(job)} was lost; already started again {job.setbacks} times",
             around,
         )
     release = Release(job.id, job.epoch)
     job = job.but(
-        listening=False, slices=(), target=(), kept=(), lost=(), restarts=job.restarts + 1
+        listening=False,
+        home=tuple(item for item in job.slices if item.device not in job.lost),
+        slices=(),
+        target=(),
+        kept=(),
+        lost=(),
+        saving_us=None,
+        restarts=job.restarts + 1,
+        setbacks=job.setbacks + 1,
     )
     if how is Recovery.CHECKPOINT:
         return job.but(state=JobState.PREEMPTED), (release,)
-    return job.but(state=JobState.QUEUED, checkpoint="", part="", pinned=False), (release,)
+    return job.but(state=JobState.QUEUED, checkpoint="", saved_us=0, part="", pinned=False), (
+        release,
+    )
 
 
 def _named(job: Job) -> str:
@@ -251,9 +301,18 @@ def _fail(job: Job, reason: str, around: Surroundings) -> Outcome:
 def _end(job: Job, state: JobState, reason: str, around: Surroundings) -> Outcome:
     release = Release(job.id, job.epoch, final=True)
     job = job.but(
-        state=state, listening=False, slices=(), target=(), kept=(), lost=(), reason=reason
+        state=state,
+        listening=False,
+        slices=(),
+        target=(),
+        kept=(),
+        lost=(),
+        home=(),
+        saving_us=None,
+        reason=reason,
+        ended_us=around.now_us,
     )
-    return job.but(ended_us=around.now_us), (release,)
+    return job, (release,)
 
 
 _S = JobState
@@ -271,6 +330,9 @@ TRANSITIONS: dict[tuple[JobState, type], Transition] = {
     (_S.RUNNING, CancelRequested): _cancel,
     (_S.RUNNING, DeviceLost): _lost,
     (_S.RUNNING, Resize): _resize,
+    (_S.RUNNING, Save): _save,
+    (_S.RUNNING, JobSaved): _saved,
+    (_S.RUNNING, SaveFailed): _save_failed,
     (_S.RESIZING, JobResized): _resized,
     (_S.RESIZING, ResizeFailed): _resize_failed,
     (_S.RESIZING, JobExited): _exited,

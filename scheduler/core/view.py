@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from scheduler.core.failures import Failures
 from scheduler.core.free import Free
 from scheduler.core.jobs import Job, Lease
 from scheduler.core.values import Device, JobSpec, Slice
@@ -15,7 +16,9 @@ class View:
     """devices  by URI, in the order they were first seen
     jobs      those that have not ended, by id
     leases    by slice; a slice without an entry is free
-    free      free slices, by kind and part
+    draining  devices that are to be removed -> when; nothing may be placed on them
+    free      free slices, by kind and part, of devices that are not draining
+    failures  how often devices were lost
     changed   jobs that changed since the plan before; those that ended are no longer in `jobs`
     waiting_count  how many jobs wait for slices"""
 
@@ -23,7 +26,9 @@ class View:
     devices: Mapping[str, Device]
     jobs: Mapping[int, Job]
     leases: Mapping[Slice, Lease]
+    draining: Mapping[str, int]
     free: Free
+    failures: Failures
     changed: tuple[int, ...]
     waiting_count: int
 
@@ -34,15 +39,21 @@ class View:
             sorted((job for job in self.jobs.values() if job.state.waiting), key=lambda j: j.order)
         )
 
+    def stays(self, device: Device) -> bool:
+        """Whether jobs may be placed on it."""
+        return device.up and device.uri not in self.draining
+
     def acceptable(self, job: Job) -> dict[str, tuple[Slice, ...]]:
-        """Slices that could run the job if they were free, by part: of devices that are up, of
-        its kind, named by it if it names any, and of the part of its checkpoint.
+        """Slices that could run the job if they were free, by part: of devices that are up and
+        stay, of its kind, named by it if it names any, and of the part of its checkpoint.
 
         Devices that it was told to avoid count only when there are no others."""
         fit = [
             device
             for device in self.devices.values()
-            if device.up and suits(job.spec, device) and job.spec.goes_on(job.part, device.part)
+            if self.stays(device)
+            and suits(job.spec, device)
+            and job.spec.goes_on(job.part, device.part)
         ]
         liked = [device for device in fit if device.uri not in job.avoid]
         slices: dict[str, list[Slice]] = {}

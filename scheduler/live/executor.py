@@ -26,7 +26,7 @@ from proxy.paths import ServerPaths
 from proxy.store import Store
 from proxy.store.garbage import collect
 from scheduler.core import events
-from scheduler.core.commands import Checkpoint, Command, Release, Start, WakeAt
+from scheduler.core.commands import Checkpoint, Command, Release, Save, Start, WakeAt
 from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
 from scheduler.core.values import JobSpec
@@ -130,6 +130,8 @@ class LiveExecutor:
                     self._start(run, command)
                 case Checkpoint():
                     self._checkpoint(run, command)
+                case Save():
+                    self._refuse_to_save(command)
                 case Release():
                     self._release(run, command)
 
@@ -270,6 +272,15 @@ class LiveExecutor:
             self.inbox.post(
                 lambda at: events.JobCheckpointed(at, command.job, command.epoch, found)
             )
+
+    def _refuse_to_save(self, command: Save) -> None:
+        """No policy of the pool asks for it (`ElasticParams.saves`)."""
+        words = "live jobs are checkpointed when they are halted, and not meanwhile"
+        self.inbox.post(
+            lambda at: events.SaveFailed(
+                at, command.job, command.epoch, "unsupported", "fatal", words
+            )
+        )
 
     def _release(self, run: Run, command: Release) -> None:
         self._end_worker(run)

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from proxy.paths import write_atomically
-from scheduler.core.commands import Checkpoint, Release, Start
+from scheduler.core.commands import Checkpoint, Release, Save, Start
 from scheduler.core.events import DeviceAdded, DeviceLost, JobCheckpointed, JobStarted
 from scheduler.core.jobs import JobState
 from scheduler.core.machine import Machine
@@ -142,9 +142,9 @@ def alive_of(machine: Machine, runs: Mapping[int, Run]) -> dict[int, Run]:
     }
 
 
-def unanswered(machine: Machine) -> list[Start | Checkpoint | Release]:
+def unanswered(machine: Machine) -> list[Start | Checkpoint | Save | Release]:
     """Commands that were given and not answered, in an order in which they were given."""
-    found: list[Start | Checkpoint | Release] = [
+    found: list[Start | Checkpoint | Save | Release] = [
         Release(job, epoch, final=machine.jobs[job].state.terminal)
         for job, epoch in machine.releasing
     ]
@@ -154,6 +154,8 @@ def unanswered(machine: Machine) -> list[Start | Checkpoint | Release]:
                 found.append(Start(job.id, job.epoch, job.slices, job.checkpoint, job.spec))
             case JobState.CHECKPOINTING:
                 found.append(Checkpoint(job.id, job.epoch))
+            case JobState.RUNNING if job.saving_us is not None:
+                found.append(Save(job.id, job.epoch))
     return found
 
 

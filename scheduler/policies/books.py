@@ -15,9 +15,10 @@ from scheduler.core.jobs import Job, JobState
 from scheduler.core.speed import speed_ppm
 from scheduler.core.values import JobSpec, Tier
 from scheduler.core.view import View
-from scheduler.policies.guarantee import PROMISES, Allowance
+from scheduler.policies.guarantee import HOUR_S, PROMISES, Allowance
 
 S = 1_000_000
+HALTED = (JobState.CHECKPOINTING, JobState.RESIZING)
 Key = tuple[int, int]  # tier's rank, level
 Pool = tuple[str, str]  # kind, part
 
@@ -37,6 +38,7 @@ class Entry:
     changed_us: int = 0
     halted: int = 0  # slices of others, for it, since it last ran
     stamp: int = 0  # of its next rise of level
+    halts_us: tuple[int, ...] = ()  # when it was halted or resized, in the last hour
     allowance: Allowance | None = None  # once it is admitted to a guaranteed tier
 
     @property
@@ -45,8 +47,8 @@ class Entry:
 
     @property
     def speed_ppm(self) -> int:
-        """Of what it asked for; 0 while it is started, halted or resized."""
-        if self.seen is not JobState.RUNNING:
+        """Of what it asked for; 0 while it is started, halted, resized or saved."""
+        if self.seen is not JobState.RUNNING or self.job.saving_us is not None:
             return 0
         return speed_ppm(self.job.spec, self.slices, self.job.part)
 
@@ -165,6 +167,9 @@ class Books:
         ):
             entry.changed_us = view.now_us
             entry.halted = 0
+        if _halts(job) > _halts(before):
+            recent = (at_us for at_us in entry.halts_us if at_us > view.now_us - HOUR_S * S)
+            entry.halts_us = (*recent, view.now_us)
         entry.slices = holds
         entry.seen = job.state
         if job.state.waiting:
@@ -250,6 +255,11 @@ class Books:
                     queue.add(key, entry.job.id)
             entry.key = key
         self._foretell(now_us, entry)
+
+
+def _halts(job: Job) -> int:
+    """So far, the one that is under way included."""
+    return job.preemptions + job.resizes + (job.state in HALTED)
 
 
 def set_aside_ppm(spec: JobSpec) -> int:

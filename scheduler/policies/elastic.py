@@ -29,10 +29,13 @@ from scheduler.core.values import RANKS, Tier
 from scheduler.core.view import View
 from scheduler.policies import idle
 from scheduler.policies.books import Books, Entry, Key, Pool, S, set_aside_ppm
+from scheduler.policies.drains import Drains
 from scheduler.policies.elastic_reasons import ElasticReasons
 from scheduler.policies.expected import Expected
+from scheduler.policies.homes import Homes
 from scheduler.policies.parts import Parts
-from scheduler.policies.round import ElasticParams, Round
+from scheduler.policies.round import ElasticParams, Kept, Round
+from scheduler.policies.saves import Saves
 from scheduler.policies.victims import reclaim
 
 
@@ -44,16 +47,25 @@ class Elastic:
         )
         self._expected = Expected()
         self._parts = Parts(self._expected, self.params.type_aware)
+        self._homes = Homes(self.params.home_s)
+        self._drains = Drains(self._homes, self._parts)
+        self._saves = Saves(self.params)
         self._looked_us = 0  # at idle slices, and at who might be better off elsewhere
 
     def plan(self, view: View) -> Plan:
         self._expected.follow(view, self._books)
         self._books.follow(view)
+        self._homes.follow(view)
+        self._saves.follow(view)
         with view.free.trial() as free:
             this = Round(self._books, self.params, view, free)
+            self._homes.keep(this)
             serving = _Serving(this, self._parts)
+            self._drains.move_away(this, guaranteed=True)
             serving.serve_guaranteed()
+            self._drains.move_away(this, guaranteed=False)
             serving.serve()
+            self._homes.forget(this.yielded)
             if view.now_us >= self._looked_us + self.params.look_s * S:
                 self._looked_us = view.now_us
                 self._parts.look(this)
@@ -61,12 +73,15 @@ class Elastic:
                     idle.give_back(this)
                     if not self._books.waiting.keys:
                         idle.grow(this)
+            self._saves.decide(this)
         return Plan(tuple(this.decisions), (), self._wake(view, this.wakes))
 
     def explain(self, view: View) -> dict[int, tuple[Blocker, ...]]:
         """What each waiting job waits for, after the last plan was carried out."""
         with view.free.trial() as free:
-            return ElasticReasons(view, Round(self._books, self.params, view, free)).all()
+            this = Round(self._books, self.params, view, free)
+            self._homes.keep(this)
+            return ElasticReasons(view, this).all()
 
     def _wake(self, view: View, wakes: list[int]) -> int | None:
         """The next rise of a level; and a look now and then, while somebody waits or runs."""
@@ -128,7 +143,7 @@ class _Serving:
         this = self.this
         for number in tuple(self.books.shrunk.by_key.get(key, ())):
             entry = self.books.entries[number]
-            if not this.rested(entry):
+            if not this.rested(entry, entry) or this.leaves(entry):
                 continue
             missing = entry.spec.count - entry.slices
             short = missing - this.free.count(*entry.pool) - this.coming.get(entry.pool, 0)
@@ -152,11 +167,37 @@ class _Serving:
 
     def _serve_one(self, key: Key, entry: Entry) -> bool:
         """False if it can have nothing, now or soon."""
-        pools = self.parts.pools(self.this, entry)
+        this, home = self.this, self.this.homes.get(entry.job.id)
+        if home is None:
+            return self._serve_from(key, entry, self.parts.pools(this, entry))
+        if home.pending:
+            self._await(key, entry, home)
+            return True
+        this.free.give(home.free)
+        served = self._serve_from(key, entry, [home.pool])
+        if entry.job.id in this.homes:  # it was not placed
+            left = tuple(item for item in home.free if this.free.has(item))
+            this.free.take(left)
+            this.homes[entry.job.id] = Kept(home.pool, left, 0)
+        return served
+
+    def _await(self, key: Key, entry: Entry, home: Kept) -> None:
+        """What it left itself is still being cleared; what it lacks besides is made ready."""
+        this, pool = self.this, home.pool
+        lacks = entry.spec.count - len(home.free) - home.pending
+        short = lacks - this.free.count(*pool) - this.coming.get(pool, 0)
+        if short > 0:
+            reclaim(this, key, entry, pool, short, short)
+        if lacks > 0:
+            this.keep(pool, lacks)
+
+    def _serve_from(self, key: Key, entry: Entry, pools: list[Pool]) -> bool:
         near = [pool for pool in pools if self.parts.close(entry, pool, pools[0])]
         far = [pool for pool in pools if pool not in near]
         for some in (near, far):
             for pool in some:
+                if self.this.homes and self.this.free.count(*pool) < entry.spec.count:
+                    self.this.yield_homes(entry, pool)
                 if self.this.free.count(*pool) >= entry.spec.count:
                     self.this.place(entry, pool, entry.spec.count)
                     return True

@@ -117,13 +117,13 @@ class _Audit:
                 promised, asked, limit = self._promised()
                 return blocker.ppm == (promised, asked, limit) and promised + asked > limit
             case Why.AHEAD:
-                other = self.view.jobs.get(blocker.jobs[0])
-                return other is not None and other.state.waiting and self._stands_before(other)
+                return self._is_ahead(blocker.jobs[0])
         return False
 
     def _promised(self) -> tuple[int, int, int]:
         kind = self.job.spec.device_kind
-        slices = sum(d.slice_count for d in self.view.devices.values() if d.up and d.kind == kind)
+        devices = (d for d in self.view.devices.values() if d.kind == kind and self.view.stays(d))
+        slices = sum(device.slice_count for device in devices)
         admitted = [
             _share_ppm(job)
             for job in self.view.jobs.values()
@@ -144,10 +144,18 @@ class _Audit:
             guaranteed and other is not self.job and other.admitted_us is not None
         )
 
+    def _is_ahead(self, named: int) -> bool:
+        """It waits, or is being moved, and stands before."""
+        other = self.view.jobs.get(named)
+        if other is None or not self._stands_before(other):
+            return False
+        moved = other.state is JobState.CHECKPOINTING and other.evicted_for == other.id
+        return other.state.waiting or moved
+
     def _is_true(self, blocker: Blocker, named: int) -> bool:
         other = self.view.jobs.get(named)
         if blocker.why is Why.AHEAD:
-            return other is not None and other.state.waiting and self._stands_before(other)
+            return self._is_ahead(named)
         held = {
             item: lease
             for items in self.parts.values()
@@ -182,6 +190,8 @@ class _Audit:
                 return not running
             case Why.PINNED:
                 return running and other.pinned
+            case Why.SAVING:
+                return running and other.saving_us is not None
             case Why.PROTECTED:
                 return running and (blocker.until_us or 0) > self.view.now_us
             case Why.PROMISED:

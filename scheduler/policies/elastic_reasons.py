@@ -12,7 +12,7 @@ from scheduler.core.speed import FULL_PPM
 from scheduler.core.values import Slice, Tier
 from scheduler.core.view import View
 from scheduler.policies import victims
-from scheduler.policies.books import Entry, S, set_aside_ppm
+from scheduler.policies.books import Entry, set_aside_ppm
 from scheduler.policies.round import Round
 
 EXPLAINED = 256  # the first in the queue get all reasons; the rest are told who is before them
@@ -27,7 +27,7 @@ class ElasticReasons:
         self.view = view
         self._this = this
         self._books = this.books
-        self._min_run_us = this.params.min_run_s * S
+        self._owners = {item: number for number, home in this.homes.items() for item in home.free}
         self._kept_ppm = round((1 - this.params.reserve_share) * FULL_PPM)
         waiting = (self._books.entries[job.id] for job in view.jobs.values() if job.state.waiting)
         self._queue = sorted(waiting, key=self._place)
@@ -94,6 +94,9 @@ class ElasticReasons:
 
     def _why(self, entry: Entry, item: Slice, ahead: int, enough: bool) -> Found:
         lease = self.view.leases.get(item)
+        owner = self._owners.get(item, 0)
+        if owner and (self._books.entries[owner].key, owner) < (entry.key, entry.job.id):
+            return Why.AHEAD, owner, None
         if lease is None and ahead:
             return Why.AHEAD, ahead, None
         if lease is None:
@@ -115,7 +118,9 @@ class ElasticReasons:
             return Why.STARTING, job.id, None
         if job.pinned:
             return Why.PINNED, job.id, None
-        until_us = max(holder.changed_us + self._min_run_us, job.keep_until_us)
+        if job.saving_us is not None:
+            return Why.SAVING, job.id, None
+        until_us = self._this.rests_until_us(holder, entry)
         if until_us > self.view.now_us:
             return Why.PROTECTED, job.id, until_us
         if extra:
@@ -129,6 +134,8 @@ class ElasticReasons:
     def _is_spared(self, entry: Entry, holder: Entry) -> bool:
         """By the rules of `victims`."""
         this = self._this
+        if this.leaves(holder):
+            return True
         if not victims.may_halt(this, entry.key, entry):
             return True
         if holder.key == entry.key:

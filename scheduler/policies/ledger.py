@@ -50,7 +50,7 @@ class Ledger:
         self._used: dict[str, int] = {}  # device -> slices taken, to spread over the least used
         self._reaches: dict[object, Reach] = {}
         for device in view.devices.values():
-            for item in device.slices if device.up else ():
+            for item in device.slices if view.stays(device) else ():
                 self._enter(item)
 
     def _enter(self, item: Slice) -> None:

@@ -54,7 +54,8 @@ class Parts:
         for number, pool in tuple(self._moving.items()):
             entry = this.books.entries.get(number)
             state = entry.job.state if entry is not None else None
-            if entry is None or state not in (JobState.CHECKPOINTING, JobState.PREEMPTED):
+            moves = state in (JobState.CHECKPOINTING, JobState.PREEMPTED)
+            if entry is None or not moves or number in this.homes:
                 del self._moving[number]
                 continue
             need = entry.spec.count
@@ -104,7 +105,7 @@ class Parts:
         books = this.books
         room = {pool: this.free.capacity(*pool) for pool in this.view.free.pools()}
         running = [books.entries[n] for _, n in books.running.first_to_last()]
-        entries = [e for e in running if e.job.id not in this.touched]
+        entries = [e for e in running if e.job.id not in this.touched and self.pools(this, e)]
         held = dict.fromkeys(room, 0)
         for entry in entries:
             held[entry.pool] += entry.slices

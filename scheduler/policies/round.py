@@ -9,6 +9,7 @@ from scheduler.core.plan import Decision, Evict, Place, Resize
 from scheduler.core.values import Slice
 from scheduler.core.view import View
 from scheduler.policies.books import Books, Entry, Pool, S
+from scheduler.policies.guarantee import HOUR_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,13 @@ class ElasticParams:
     move_s         what a move to another part costs a job
     move_gain      how much more than that it must be expected to save
     type_aware     False: all parts are taken to be alike (to compare with)
+    halts_an_hour  a job is halted or resized at most so often in an hour, unless a guarantee or a
+                   device to be removed needs it; 0: no bound
+    saves          running jobs are saved now and then (`saves.py`)
+    save_cost_s    what that is taken to cost before it was measured
+    mtbf_s         mean time between failures of a device, counted as one failure seen in that time
+    home_s         how long slices are kept for a job that is on its way back to them (`homes.py`)
+    drain_lead_s   so long before a device is removed, those that are still there are halted
     """
 
     first_level_s: int = 480
@@ -49,11 +57,28 @@ class ElasticParams:
     move_s: int = 50
     move_gain: float = 4.0
     type_aware: bool = True
+    halts_an_hour: int = 0
+    saves: bool = False
+    save_cost_s: int = 20
+    mtbf_s: int = 30 * 24 * 3600
+    home_s: int = 600
+    drain_lead_s: int = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Slices of a job on its way back to them. `free`: taken for it; `pending`: so many more it is
+    still about to let go of itself."""
+
+    pool: Pool
+    free: tuple[Slice, ...]
+    pending: int
 
 
 class Round:
     """`coming`: slices about to be free that are not yet spoken for, by pool. `touched`: running
-    jobs that are halted or resized by this plan."""
+    jobs that are halted, resized or saved by this plan. `homes`: slices kept, by job; `yielded`:
+    those for whom they are kept no longer."""
 
     def __init__(self, books: Books, params: ElasticParams, view: View, free: Trial) -> None:
         self.books = books
@@ -63,23 +88,46 @@ class Round:
         self.decisions: list[Decision] = []
         self.wakes: list[int] = []
         self.touched: set[int] = set()
+        self.homes: dict[int, Kept] = {}
+        self.yielded: list[int] = []
         self.coming: dict[Pool, int] = {}
         for number, slices in books.leaving.items():
-            pool = books.entries[number].pool
-            self.coming[pool] = self.coming.get(pool, 0) + slices
+            entry = books.entries[number]
+            if view.draining:
+                let_go = set(entry.job.slices).difference(entry.job.target)
+                slices = sum(item.device not in view.draining for item in let_go)
+            self._comes(entry.pool, slices)
 
     # ---- what may be done
 
-    def rested(self, entry: Entry) -> bool:
-        """Whether it may be halted or resized now."""
+    def rested(self, entry: Entry, taker: Entry | None = None) -> bool:
+        """Whether it may be halted or resized now, perhaps for another."""
         job = entry.job
-        rested_us = entry.changed_us + self.params.min_run_s * S
-        if job.id in self.touched or job.pinned:
+        if job.id in self.touched or job.pinned or job.saving_us is not None:
             return False
-        return max(rested_us, job.keep_until_us) <= self.view.now_us
+        return self.rests_until_us(entry, taker) <= self.view.now_us
+
+    def rests_until_us(self, entry: Entry, taker: Entry | None) -> int:
+        rested_us = max(entry.changed_us + self.params.min_run_s * S, entry.job.keep_until_us)
+        if taker is not None and taker.allowance is not None:
+            return rested_us
+        return max(rested_us, self._bound_us(entry))
+
+    def _bound_us(self, entry: Entry) -> int:
+        """Until then it has had all the halts of an hour."""
+        limit = self.params.halts_an_hour
+        if not limit or len(entry.halts_us) < limit:
+            return 0
+        return entry.halts_us[-limit] + HOUR_S * S
+
+    def leaves(self, entry: Entry) -> bool:
+        """Whether it is to be moved off a device, so that what it holds is no good to others."""
+        draining = self.view.draining
+        return bool(draining) and any(item.device in draining for item in entry.job.slices)
 
     def settled(self, entry: Entry) -> bool:
-        return entry.changed_us + self.params.settle_s * S <= self.view.now_us
+        settled_us = entry.changed_us + self.params.settle_s * S
+        return max(settled_us, self._bound_us(entry)) <= self.view.now_us
 
     def left_us(self, entry: Entry) -> int:
         """Lost time that an admitted job can bear."""
@@ -89,9 +137,32 @@ class Round:
     # ---- decisions
 
     def place(self, entry: Entry, pool: Pool, slices: int) -> None:
-        chosen = self.free.pick(*pool, slices)
+        home = self.homes.pop(entry.job.id, None)
+        mine = home.free[:slices] if home is not None and home.pool == pool else ()
+        self.free.take(mine)
+        chosen = self.free.pick(*pool, slices - len(mine))
         self.free.take(chosen)
-        self.decisions.append(Place(entry.job.id, chosen))
+        self.decisions.append(Place(entry.job.id, (*mine, *chosen)))
+
+    def yield_homes(self, entry: Entry, pool: Pool) -> None:
+        """Of slices kept for jobs that stand behind it, as many as it lacks, if they will do or if
+        it is promised something: those of the last one first."""
+        standing = (
+            (self.books.entries[number].key, number)
+            for number, home in self.homes.items()
+            if home.pool == pool and home.free
+        )
+        behind = sorted(
+            (each for each in standing if each > (entry.key, entry.job.id)), reverse=True
+        )
+        kept = sum(len(self.homes[number].free) for _, number in behind)
+        if self.free.count(*pool) + kept < entry.spec.least and entry.allowance is None:
+            return
+        for _, number in behind:
+            if self.free.count(*pool) >= entry.spec.count:
+                return
+            self.free.give(self.homes.pop(number).free)
+            self.yielded.append(number)
 
     def keep(self, pool: Pool, slices: int) -> None:
         """What is free of so many slices, and else what comes, is for nobody else."""
@@ -114,7 +185,7 @@ class Round:
 
     def extend(self, entry: Entry, most: int, spare: int = 0) -> None:
         """Up to `most`, but leave `spare`; and not for little."""
-        if entry.job.id in self.touched:
+        if entry.job.id in self.touched or entry.job.saving_us is not None or self.leaves(entry):
             return
         more = min(most - entry.slices, self.free.count(*entry.pool) - spare)
         little = entry.slices + more < most and more < entry.slices * self.params.grow_share

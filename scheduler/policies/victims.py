@@ -22,7 +22,7 @@ def reclaim(this: Round, key: Key, taker: Entry, pool: Pool, short: int, least: 
     more. Returns how many."""
     found: list[tuple[Entry, int]] = []  # and how many it keeps
     gained = 0
-    for entry in _grown(this, pool):
+    for entry in _grown(this, taker, pool):
         take = min(entry.slices - entry.spec.count, short - gained)
         found.append((entry, entry.slices - take))
         gained += take
@@ -113,28 +113,32 @@ def is_spared(this: Round, key: Key, taker: Entry, entry: Entry) -> bool:
     return entry.key[1] - key[1] < between
 
 
-def _grown(this: Round, pool: Pool) -> Iterator[Entry]:
+def _may_give(this: Round, taker: Entry, pool: Pool, entry: Entry) -> bool:
+    return entry.pool == pool and this.rested(entry, taker) and not this.leaves(entry)
+
+
+def _grown(this: Round, taker: Entry, pool: Pool) -> Iterator[Entry]:
     for _, number in this.books.grown.last_to_first():
         entry = this.books.entries[number]
-        if entry.pool == pool and this.rested(entry):
+        if _may_give(this, taker, pool, entry):
             yield entry
 
 
 def _behind(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
     for _, number in this.books.running.last_to(key):
         entry = this.books.entries[number]
-        fits = entry.pool == pool and entry.slices <= entry.spec.count
-        if is_spared(this, key, taker, entry):
+        if entry.slices > entry.spec.count or is_spared(this, key, taker, entry):
             continue
-        if fits and this.rested(entry) and can_bear(this, entry, taker):
+        if _may_give(this, taker, pool, entry) and can_bear(this, entry, taker):
             yield entry
 
 
 def _equals(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
     entries = [this.books.entries[n] for n in this.books.running.by_key.get(key, ())]
     for entry in sorted(entries, key=lambda e: (-this.left_us(e), e.job.id)):
-        fits = entry.pool == pool and entry.slices <= entry.spec.count
-        if fits and this.rested(entry) and can_bear(this, entry, taker):
+        if entry.slices > entry.spec.count:
+            continue
+        if _may_give(this, taker, pool, entry) and can_bear(this, entry, taker):
             yield entry
 
 

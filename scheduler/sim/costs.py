@@ -20,6 +20,7 @@ class Costs:
     migration 28 to 64 s in all, about half of it each way; scaling down 31 to 69 s, up 30 to 75 s.
     What a job loses by shrinking is free once its state is out of it, as when it is halted; the
     job itself runs again after `shrink_us`.
+    A job stands still while it is saved.
     A first start costs nothing: the traces' durations hold it already.
     """
 
@@ -30,6 +31,7 @@ class Costs:
     grow_us: int = 40 * S
     release_us: int = 0
     turns_ppm: int = 980_000  # of the speed is left where ranks take turns on fewer slices
+    save_us: int = 20 * S
 
     @classmethod
     def read(cls, path: Path) -> Costs:
@@ -54,5 +56,5 @@ class Costs:
         return cls(**found)
 
 
-FREE = Costs(0, 0, 0, 0, 0, 0, 1_000_000)
+FREE = Costs(0, 0, 0, 0, 0, 0, 1_000_000, 0)
 """Halting costs nothing: what published simulators assume."""

@@ -1,5 +1,8 @@
 """The executor in simulated time: it answers commands after what they cost, and ends jobs when
 their work is done. Deterministic: events of one moment come in the order in which they were made.
+
+A job that loses a device stops there and then; a command that is under way for it fails. It goes on
+from its checkpoint with the work that was done when that was cut.
 """
 
 from __future__ import annotations
@@ -10,22 +13,32 @@ from dataclasses import dataclass
 from functools import partial
 
 from scheduler.core import events
-from scheduler.core.commands import Checkpoint, Command, Release, Resize, Start, WakeAt
+from scheduler.core.commands import Checkpoint, Command, Release, Resize, Save, Start, WakeAt
 from scheduler.core.speed import FULL_PPM, speed_ppm
-from scheduler.core.values import JobSpec
+from scheduler.core.values import JobSpec, Slice
 from scheduler.sim.costs import Costs
 
 Made = Callable[[int], events.Event | None]  # an event, or none if it is void by then
+Failed = (
+    type[events.StartFailed]
+    | type[events.ResizeFailed]
+    | type[events.CheckpointFailed]
+    | type[events.SaveFailed]
+)
 
 
 @dataclass(slots=True)
 class Running:
-    """A job's real work, which no policy sees. `left_us`: at full speed."""
+    """A job's real work, which no policy sees. `left_us`: at full speed; `cut_us`: when its
+    checkpoint was cut, or at the beginning."""
 
     spec: JobSpec
     left_us: int
+    cut_us: int
     part: str = ""
     slices: int = 0
+    devices: tuple[str, ...] = ()  # whose loss concerns it
+    failing: Callable[[str], events.Event] | None = None  # the command under way, by that loss
     epoch: int = 0
     since_us: int = 0  # progress is counted up to here
     ppm: int = 0  # its speed; 0 while it stands still
@@ -33,18 +46,29 @@ class Running:
 
 
 class SimExecutor:
-    """`parts`: of devices, by URI. `work_us`: of each job, by its number, at full speed."""
+    """`parts`: of devices, by URI. `work_us`: of each job, by its number, at full speed.
+
+    ended      jobs that have done their work; `over`: those, and those that failed
+    lost_us    work that was lost with devices, times slices asked for
+    saves      jobs that were saved
+    """
 
     def __init__(self, costs: Costs, parts: dict[str, str], work_us: Callable[[int], int]) -> None:
         self.costs = costs
         self.now_us = 0
-        self.ended = 0  # jobs
+        self.ended = 0
+        self.over = 0
+        self.lost_us = 0
+        self.saves = 0
         self._parts = parts
         self._work_us = work_us
         self._heap: list[tuple[int, int, Made]] = []
         self._made = 0
         self._wake: tuple[int, int] | None = None
         self._jobs: dict[int, Running] = {}
+        self._on: dict[str, set[int]] = {}  # device -> jobs
+        self._straggling: dict[str, int] = {}  # device -> millionths of its speed
+        self._store_ppm = FULL_PPM
         self._checkpoints = 0
 
     def at(self, at_us: int, make: Made) -> None:
@@ -65,6 +89,8 @@ class SimExecutor:
             event = make(self.now_us)
             if event is not None:
                 batch.append(event)
+            if isinstance(event, events.DeviceLost):
+                self._fall(event.device)
         return batch
 
     def execute(self, command: Command) -> None:
@@ -75,6 +101,8 @@ class SimExecutor:
                 self._resize(command)
             case Checkpoint():
                 self._checkpoint(command)
+            case Save():
+                self._save(command)
             case Release():
                 self._release(command)
             case WakeAt():
@@ -85,28 +113,84 @@ class SimExecutor:
         mine = self._wake = (at_us, self._made)
         self.at(at_us, lambda at: events.TimePassed(at) if self._wake == mine else None)
 
+    # ---- faults
+
+    def straggle(self, device: str, ppm: int) -> None:
+        """Whoever is on it runs at that share of its speed from now on; FULL_PPM: again at all."""
+        self._straggling[device] = ppm
+        if ppm == FULL_PPM:
+            del self._straggling[device]
+        for number in sorted(self._on.get(device, ())):
+            job = self._jobs[number]
+            if job.ppm:
+                self._stand(job)
+                self._run(number, job)
+
+    def slow_store(self, ppm: int) -> None:
+        """What begins from now on to be saved, halted or restored takes so much longer."""
+        self._store_ppm = ppm
+
+    def _stored(self, cost_us: int) -> int:
+        return cost_us * self._store_ppm // FULL_PPM
+
+    def _fall(self, device: str) -> None:
+        """All that was running there is gone."""
+        for number in sorted(self._on.get(device, ())):
+            job = self._jobs[number]
+            self._stand(job)
+            if job.failing is not None:
+                self.at(self.now_us, partial(_given, job.failing(device)))
+                job.failing = None
+
+    def _says(self, kind: Failed, number: int, job: Running, lost: str) -> events.Event:
+        words = f"{lost} was lost"
+        return kind(self.now_us, number, job.epoch, "device_lost", "retry", words)
+
+    def _occupy(self, number: int, job: Running, devices: tuple[str, ...]) -> None:
+        for device in job.devices:
+            self._on[device].discard(number)
+        job.devices = devices
+        for device in devices:
+            self._on.setdefault(device, set()).add(number)
+
     # ---- jobs
 
     def _start(self, start: Start) -> None:
-        job = self._jobs.get(start.job)
-        if job is None or not start.checkpoint:
-            job = self._jobs[start.job] = Running(
-                start.spec, self._work_us(start.job), version=job.version if job else 0
-            )
+        number, job = start.job, self._jobs.get(start.job)
+        if job is None:
+            work_us = self._work_us(number)
+            job = self._jobs[number] = Running(start.spec, work_us, work_us)
+        if not start.checkpoint:
+            job.cut_us = self._work_us(number)
+        self.lost_us += (job.cut_us - job.left_us) * job.spec.count
+        job.left_us = job.cut_us
         job.epoch = start.epoch
         job.slices = len(start.slices)
         job.part = self._parts[start.slices[0].device]
-        cost = self.costs.restore_us if start.checkpoint else self.costs.start_us
-        self._after(start.job, cost, events.JobStarted)
+        self._occupy(number, job, _devices(start.slices))
+        job.failing = partial(self._says, events.StartFailed, number, job)
+        cost = self._stored(self.costs.restore_us) if start.checkpoint else self.costs.start_us
+        self._after(number, cost, events.JobStarted)
 
     def _resize(self, resize: Resize) -> None:
-        job = self._jobs[resize.job]
+        number, job = resize.job, self._jobs[resize.job]
         grows = len(resize.slices) > job.slices
         self._stand(job)
+        before, had, has = job.slices, job.devices, _devices(resize.slices)
+
+        def fail(lost: str) -> events.Event:
+            job.slices = before
+            self._occupy(number, job, had)
+            if lost not in had:
+                self._run(number, job)
+            return self._says(events.ResizeFailed, number, job, lost)
+
+        job.failing = fail
         job.slices = len(resize.slices)
+        self._occupy(number, job, tuple(dict.fromkeys((*had, *has))))
         cost = self.costs.grow_us if grows else self.costs.shrink_us
         answered = cost if grows else min(cost, self.costs.checkpoint_us)
-        self._after(resize.job, cost, events.JobResized, answered)
+        self._after(number, cost, events.JobResized, answered, has)
 
     def _after(
         self,
@@ -114,20 +198,28 @@ class SimExecutor:
         cost_us: int,
         answer: Callable[[int, int, int], events.Event],
         answered_us: int | None = None,
+        devices: tuple[str, ...] | None = None,
     ) -> None:
-        """The job runs on after the cost; the answer comes then, or earlier."""
+        """The job runs on after the cost; the answer comes then, or earlier. From then on it has
+        these devices only."""
         job = self._jobs[number]
         version, epoch = job.version, job.epoch
 
         def run(at: int) -> events.Event | None:
-            if job.version == version:  # else halted, ended or released meanwhile
-                self._run(number, job)
-                if answered_us is None or answered_us == cost_us:
-                    return answer(at, number, epoch)
-            return None
+            if job.version != version:  # halted, ended, released or fallen meanwhile
+                return None
+            early = answered_us is not None and answered_us < cost_us
+            event = None if early else tell(at)
+            self._run(number, job)
+            return event
 
         def tell(at: int) -> events.Event | None:
-            return answer(at, number, epoch) if job.version == version else None
+            if job.version != version:
+                return None
+            job.failing = None
+            if devices is not None:
+                self._occupy(number, job, devices)
+            return answer(at, number, epoch)
 
         if answered_us is not None and answered_us < cost_us:
             self.at(self.now_us + answered_us, tell)
@@ -137,6 +229,9 @@ class SimExecutor:
         ppm = speed_ppm(job.spec, job.slices, job.part)
         if job.slices < job.spec.count:
             ppm = ppm * self.costs.turns_ppm // FULL_PPM
+        if self._straggling:  # a gang is as slow as the slowest of it
+            share = min(self._straggling.get(device, FULL_PPM) for device in job.devices)
+            ppm = max(1, ppm * share // FULL_PPM)
         job.ppm, job.since_us = ppm, self.now_us
         job.version += 1
         version, epoch = job.version, job.epoch
@@ -158,29 +253,58 @@ class SimExecutor:
         job.version += 1
 
     def _checkpoint(self, command: Checkpoint) -> None:
-        job = self._jobs[command.job]
+        self._cut(
+            command, events.JobCheckpointed, events.CheckpointFailed, self.costs.checkpoint_us
+        )
+
+    def _save(self, command: Save) -> None:
+        self._cut(command, events.JobSaved, events.SaveFailed, self.costs.save_us)
+
+    def _cut(
+        self,
+        command: Checkpoint | Save,
+        answer: type[events.JobCheckpointed] | type[events.JobSaved],
+        failed: Failed,
+        cost_us: int,
+    ) -> None:
+        number, job = command.job, self._jobs[command.job]
         self._stand(job)
+        job.failing = partial(self._says, failed, number, job)
         self._checkpoints += 1
         name, version, epoch = f"cp-{self._checkpoints}", job.version, job.epoch
 
         def done(at: int) -> events.Event | None:
             if job.version != version:
                 return None
-            job.version += 1
-            return events.JobCheckpointed(at, command.job, epoch, name)
+            job.failing = None
+            job.cut_us = job.left_us
+            if isinstance(command, Save):
+                self.saves += 1
+                self._run(number, job)
+            else:
+                job.version += 1
+                self._occupy(number, job, ())
+            return answer(at, number, epoch, name)
 
-        self.at(self.now_us + self.costs.checkpoint_us, done)
+        self.at(self.now_us + self._stored(cost_us), done)
 
     def _release(self, command: Release) -> None:
         job = self._jobs.get(command.job)
         if job is not None:
             self._stand(job)
+            job.failing = None
+            self._occupy(command.job, job, ())
             if command.final:
                 del self._jobs[command.job]
+        self.over += command.final
         self.at(
             self.now_us + self.costs.release_us,
             lambda at: events.LeaseReleased(at, command.job, command.epoch),
         )
+
+
+def _devices(slices: Iterable[Slice]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item.device for item in slices))
 
 
 def _given(event: events.Event, at_us: int) -> events.Event:

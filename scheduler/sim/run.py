@@ -9,19 +9,24 @@ from dataclasses import dataclass
 from scheduler.core import events
 from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
+from scheduler.core.transitions import Params
 from scheduler.core.values import JobSpec
 from scheduler.loop import Loop, Recorder
 from scheduler.native.cluster import SUCCEEDED
 from scheduler.policies.policy import Policy
 from scheduler.sim import native
+from scheduler.sim.breaking import Breaking
 from scheduler.sim.cluster import Cluster
 from scheduler.sim.costs import Costs
 from scheduler.sim.executor import SimExecutor
+from scheduler.sim.faults import Faults
+from scheduler.sim.goodput import FaultFigures, Goodput
 from scheduler.sim.measure import Done, Figures, figures
 from scheduler.traces.trace import Trace
 
 S = 1_000_000
 REPORT_STEPS = 512  # between two calls of `progress`
+UNLUCKY = Params(max_restarts=1 << 30)  # no simulated job is the cause of its device's loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Result:
     steps: int
     cpu_s: float
     machine: Machine | None  # None if the native engine ran it
+    faults: FaultFigures | None = None
     digest: str = ""  # of every step (sim/digest.py); the Python engine has it for the asking
 
 
@@ -43,17 +49,23 @@ def simulate(
     costs: Costs,
     recorders: Callable[[Machine], Sequence[Recorder]] = lambda machine: (),
     progress: Callable[[int], None] = lambda ended: None,
+    faults: Faults | None = None,
+    seed: int = 1,
     engine: str = "python",
 ) -> Result:
-    """`jobs`: one for each of the trace's. `progress` is told how many have ended. `engine`: python
-    or native, whose steps are the same; the native one has no recorders, and raises Infeasible for
-    what it does not have, OSError if it is not built."""
+    """`jobs`: one for each of the trace's. `progress` is told how many have ended. `seed`: of the
+    faults. `engine`: python or native, whose steps are the same; the native one has no recorders,
+    and raises Infeasible for what it does not have, OSError if it is not built."""
     if engine == "native":
-        return _natively(trace, jobs, cluster, policy, costs, progress)
+        return _natively(trace, jobs, cluster, policy, costs, progress, faults, seed)
     began = time.process_time()
     executor = executor_of(trace, jobs, cluster, costs)
-    machine = Machine()
-    loop = Loop(machine, policy, executor, recorders(machine))
+    machine = Machine(UNLUCKY if faults else None)
+    goodput = Goodput(machine) if faults else None
+    if faults:
+        Breaking(faults, cluster, executor, seed, lambda: executor.over < len(jobs))
+    watching = [goodput] if goodput else []
+    loop = Loop(machine, policy, executor, [*recorders(machine), *watching])
     steps = 0
     while loop.step():
         steps += 1
@@ -72,6 +84,7 @@ def simulate(
         steps,
         time.process_time() - began,
         machine,
+        goodput.figures(done, executor) if goodput else None,
     )
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from scheduler.core import events
-from scheduler.core.commands import Checkpoint, Command, Release, Start, WakeAt
+from scheduler.core.commands import Checkpoint, Command, Release, Resize, Save, Start, WakeAt
+
+FAILURES: dict[type, Callable[..., events.Event]] = {
+    Start: events.StartFailed,
+    Checkpoint: events.CheckpointFailed,
+    Save: events.SaveFailed,
+    Resize: events.ResizeFailed,
+}
 
 
 @dataclass
@@ -51,13 +58,20 @@ class FakeExecutor:
                 self.checkpoints += 1
                 name = f"cp-{self.checkpoints}"
                 self.post(events.JobCheckpointed(self.now_us, command.job, command.epoch, name))
+            case Save():
+                self.checkpoints += 1
+                name = f"cp-{self.checkpoints}"
+                self.post(events.JobSaved(self.now_us, command.job, command.epoch, name))
+            case Resize():
+                self.post(events.JobResized(self.now_us, command.job, command.epoch))
             case Release():
                 self.post(events.LeaseReleased(self.now_us, command.job, command.epoch))
 
     def fail(self, key: tuple[str, int, int], disposition: str) -> None:
         command = self.asked.pop(key)
-        assert isinstance(command, Start | Checkpoint)
-        kind = events.StartFailed if isinstance(command, Start) else events.CheckpointFailed
+        assert not isinstance(command, Release | WakeAt)
         self.post(
-            kind(self.now_us, command.job, command.epoch, "fake", disposition, "as it was told")
+            FAILURES[type(command)](
+                self.now_us, command.job, command.epoch, "fake", disposition, "as it was told"
+            )
         )

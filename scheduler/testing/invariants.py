@@ -1,15 +1,19 @@
 """What must hold after every step, whatever happened: a list of complaints, empty when all is well.
 
-Written against the machine's tables alone; of a policy it knows only what that promises.
+Written against the machine's tables alone; of a policy it knows only what that promises. Tables are
+checked for jobs that have not ended; `History` looks at every job when something happens to it, and
+at what must hold from one step to the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from scheduler.core.commands import Command
+from scheduler.core.events import Event
 from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
-from scheduler.core.values import Slice, Tier
+from scheduler.core.values import Recovery, Slice, Tier
 from scheduler.core.view import View
 from scheduler.policies.explain import audit
 from scheduler.policies.ledger import protected_until_us
@@ -39,9 +43,45 @@ def broken(machine: Machine, min_run_us: int) -> list[str]:
     ]
 
 
+class History:
+    """A Recorder of the loop: what must hold from one step to the next, of jobs that it concerns.
+    `complaints` gathers."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.complaints: list[str] = []
+        self._before: dict[int, Job] = {}
+
+    def record(self, events: Sequence[Event], commands: Sequence[Command]) -> None:
+        for number in {getattr(each, "job", 0) for each in (*events, *commands)} - {0}:
+            before, after = self._before.get(number), self.machine.jobs[number]
+            self.complaints += _steps(self.machine, before or after, after)
+            self._before[number] = after
+
+
+def _steps(machine: Machine, before: Job, after: Job) -> Iterator[str]:
+    name = f"job {after.id}, {before.state} before and {after.state} now,"
+    if after.epoch < before.epoch:
+        yield f"{name} went back from attempt {before.epoch} to {after.epoch}"
+    if before.state.terminal and after.state is not before.state:
+        yield f"{name} came back after its end"
+    if after.state.terminal and (after.slices or after.listening or after.home):
+        yield f"{name} holds {after.slices} after its end"
+    resumable = after.spec.recovery is Recovery.CHECKPOINT
+    if resumable and before.checkpoint and not after.checkpoint:
+        yield f"{name} had checkpoint {before.checkpoint} and has none"
+    if resumable and before.checkpoint and after.state in (JobState.QUEUED, JobState.STARTING):
+        yield f"{name} begins anew after it had checkpoint {before.checkpoint}"
+    draining = machine.view().draining
+    new = [item for item in after.slices if item not in before.slices]
+    if after.epoch > before.epoch and any(item.device in draining for item in new):
+        yield f"{name} was placed on {new}, of which some are to be removed"
+
+
 def _leases(machine: Machine) -> Iterator[str]:
     """No slice twice, every lease its job's, nobody running where nothing runs."""
-    held = [item for job in machine.jobs.values() for item in job.slices]
+    alive = machine.view().jobs.values()
+    held = [item for job in alive for item in job.slices]
     held += [item for lease in machine.releasing.values() for item in lease.slices]
     if len(held) != len(set(held)):
         yield f"a slice is held twice: {sorted(held)}"
@@ -53,20 +93,23 @@ def _leases(machine: Machine) -> Iterator[str]:
         job = machine.jobs[lease.job]
         if not lease.releasing and not (job.epoch == lease.epoch and job.listening):
             yield f"{lease} is not of job {job.id}'s attempt {job.epoch}"
-    for job in machine.jobs.values():
-        down = [item for item in job.slices if not machine.devices[item.device].up]
-        if job.state is JobState.RUNNING and (down or job.lost):
-            yield f"job {job.id} runs on {down}, which was lost"
+    for job in alive:
+        down = {item.device for item in job.slices if not machine.devices[item.device].up}
+        if down - set(job.lost):
+            yield f"job {job.id} holds slices of {down}, lost, and knows of {job.lost}"
+        if job.state is JobState.RUNNING and job.lost and job.saving_us is None:
+            yield f"job {job.id} runs on {job.lost}, which was lost"
 
 
 def _free(machine: Machine) -> Iterator[str]:
     """The index of free slices says what the leases say."""
-    free = machine.view().free
+    view = machine.view()
+    free = view.free
     counts: dict[tuple[str, str], int] = {}
     for device in machine.devices.values():
         key = (device.kind, device.part)
         counts.setdefault(key, 0)
-        if device.up:
+        if view.stays(device):
             counts[key] += sum(item not in machine.leases for item in device.slices)
     for (kind, part), count in counts.items():
         picked = free.pick(kind, part, count + 1)
@@ -74,10 +117,12 @@ def _free(machine: Machine) -> Iterator[str]:
             yield f"{count} slices of {part} are free, the index has {free.count(kind, part)}"
         if any(item in machine.leases for item in picked):
             yield f"the index offers {picked}, of which some are held"
+        if any(item.device in view.draining for item in picked):
+            yield f"the index offers {picked}, of which some are to be removed"
 
 
 def _gangs(machine: Machine) -> Iterator[str]:
-    for job in machine.jobs.values():
+    for job in machine.view().jobs.values():
         least, most = (job.spec.least, job.spec.most) if job.state in HOLDING else (0, 0)
         runs_on = job.target or job.slices
         if not least <= len(runs_on) <= most:
@@ -91,6 +136,10 @@ def _gangs(machine: Machine) -> Iterator[str]:
             yield f"job {job.id} of part {job.part!r} holds slices of {sorted(parts)}"
         if job.state is JobState.PREEMPTED and not job.part:
             yield f"job {job.id} has a checkpoint of no part"
+        if job.saving_us is not None and job.state is not JobState.RUNNING:
+            yield f"job {job.id} is {job.state} and being saved"
+        if job.home and not job.state.waiting:
+            yield f"job {job.id} is {job.state} and on its way back to {job.home}"
 
 
 def _tiers(machine: Machine) -> Iterator[str]:

@@ -1,0 +1,103 @@
+"""Devices to be removed: what runs there is moved before that, as a planned migration.
+
+In order of standing, each job in turn: what it holds beyond what it asked for is let go of, if that
+is what lies there; else it moves, once there is room for it elsewhere: made by others that stand
+behind it, if need be. A gang moves only those of its slices that lie there. Shortly before the
+deadline whoever is left shrinks to what stays, or is halted, and waits with its checkpoint at its
+place in the queue.
+"""
+
+from __future__ import annotations
+
+from scheduler.core.jobs import JobState
+from scheduler.core.plan import Evict, Resize
+from scheduler.core.values import RANKS, Slice, Tier
+from scheduler.policies.books import Entry, Pool, S
+from scheduler.policies.homes import Homes
+from scheduler.policies.parts import Parts
+from scheduler.policies.round import Round
+from scheduler.policies.victims import reclaim
+
+
+class Drains:
+    def __init__(self, homes: Homes, parts: Parts) -> None:
+        self._homes = homes
+        self._parts = parts
+
+    def move_away(self, this: Round, *, guaranteed: bool) -> None:
+        """Jobs of the guaranteed tiers, or the basic ones."""
+        if not this.view.draining:
+            return
+        entries = (this.books.entries[number] for number in _on_draining(this))
+        chosen = [e for e in entries if (e.key[0] < RANKS[Tier.BASIC]) == guaranteed]
+        for entry in sorted(chosen, key=lambda e: (e.key, e.job.id)):
+            self._move(this, entry)
+
+    def _move(self, this: Round, entry: Entry) -> None:
+        job, view = entry.job, this.view
+        if job.state is not JobState.RUNNING or job.pinned or job.saving_us is not None:
+            return
+        leaves_us = min(
+            view.draining[item.device] for item in job.slices if item.device in view.draining
+        )
+        last_us = leaves_us - this.params.drain_lead_s * S
+        is_late = last_us <= view.now_us
+        if job.keep_until_us > view.now_us or not (is_late or this.rested(entry, entry)):
+            return
+        stay = tuple(item for item in job.slices if item.device not in view.draining)
+        missing = entry.spec.count - len(stay)
+        if missing <= 0:
+            self._resize(this, entry, stay)
+        elif self._has_room(this, entry, entry.pool, missing):
+            self._go(this, entry, (*stay, *this.free.pick(*entry.pool, missing)))
+        elif (pool := self._elsewhere(this, entry)) is not None:
+            self._go(this, entry, this.free.pick(*pool, entry.spec.count))
+        elif not is_late:
+            this.keep(entry.pool, missing)
+            this.wakes.append(last_us)
+        elif len(stay) >= entry.spec.least:
+            self._resize(this, entry, stay)
+        else:
+            self._halt(this, entry, stay)
+
+    def _has_room(self, this: Round, entry: Entry, pool: Pool, missing: int) -> bool:
+        short = missing - this.free.count(*pool) - this.coming.get(pool, 0)
+        if short > 0:
+            this.touched.add(entry.job.id)  # it is not to be its own victim
+            reclaim(this, entry.key, entry, pool, short, short)
+            this.touched.discard(entry.job.id)
+        return this.free.count(*pool) >= missing
+
+    def _elsewhere(self, this: Round, entry: Entry) -> Pool | None:
+        for pool in self._parts.pools(this, entry):
+            if pool != entry.pool and this.free.count(*pool) >= entry.spec.count:
+                return pool
+        return None
+
+    def _go(self, this: Round, entry: Entry, slices: tuple[Slice, ...]) -> None:
+        this.free.take(item for item in slices if item not in entry.job.slices)
+        same_part = this.view.devices[slices[0].device].part == entry.job.part
+        if (
+            same_part and entry.spec.least < entry.spec.most
+        ):  # who can be resized need not be halted
+            self._resize(this, entry, slices)
+        else:
+            self._halt(this, entry, slices)
+
+    def _resize(self, this: Round, entry: Entry, slices: tuple[Slice, ...]) -> None:
+        this.touched.add(entry.job.id)
+        this.decisions.append(Resize(entry.job.id, slices))
+
+    def _halt(self, this: Round, entry: Entry, slices: tuple[Slice, ...]) -> None:
+        this.touched.add(entry.job.id)
+        if slices:
+            self._homes.give(this.view, entry.job.id, slices)
+        this.decisions.append(Evict(entry.job.id, entry.job.id))
+
+
+def _on_draining(this: Round) -> set[int]:
+    view = this.view
+    leases = (
+        view.leases.get(item) for device in view.draining for item in view.devices[device].slices
+    )
+    return {lease.job for lease in leases if lease is not None and not lease.releasing}

@@ -1,0 +1,139 @@
+"""Faults of a simulated cluster, carried out: devices are lost and come back, nodes straggle, the
+store is slow. Drawn from a seed, each source by itself, so that one more of them changes no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
+from random import Random
+
+from scheduler.core import events
+from scheduler.core.speed import FULL_PPM
+from scheduler.errors import TraceDamaged
+from scheduler.sim.cluster import Cluster
+from scheduler.sim.executor import SimExecutor
+from scheduler.sim.faults import Failing, Faults, Planned
+
+S = 1_000_000
+
+
+class Breaking:
+    """Carries faults out on an executor, for as long as `until` says there are jobs."""
+
+    def __init__(
+        self,
+        faults: Faults,
+        cluster: Cluster,
+        executor: SimExecutor,
+        seed: int,
+        going: Callable[[], bool],
+    ) -> None:
+        """Raises TraceDamaged: nodes that do not exist."""
+        self._executor = executor
+        self._going = going
+        self._seed = seed
+        self._nodes = {uri: (devices, part) for uri, devices, part in cluster.each()}
+        self._kind = cluster.kind
+        self._down: dict[str, int] = {}  # node -> outages that it is in
+        self._leaving: dict[str, int] = {}  # node -> when it is to be removed
+        names = list(self._nodes)
+        for name, (devices, _) in self._nodes.items():
+            self._repeat(faults.node, f"node {name}", [name], self._lose, self._return)
+            for index in range(devices if faults.device else 0):
+                what = f"device {name}/{index}"
+                self._repeat(faults.device, what, [name], self._lose, self._return)
+            self._repeat(
+                faults.straggler,
+                f"straggler {name}",
+                [name],
+                lambda nodes, at: self._straggle(nodes, faults.speed_ppm),
+                lambda nodes, at: self._straggle(nodes, FULL_PPM),
+            )
+        for index in range(faults.regions if faults.region else 0):
+            size = len(names) / faults.regions
+            region = names[round(index * size) : round((index + 1) * size)]
+            self._repeat(faults.region, f"region {index}", region, self._lose, self._return)
+        self._repeat(
+            faults.store,
+            "store",
+            [],
+            lambda nodes, at: self._executor.slow_store(faults.slow_ppm),
+            lambda nodes, at: self._executor.slow_store(FULL_PPM),
+        )
+        for planned in faults.planned:
+            self._plan(planned, _named(planned.nodes, names))
+
+    # ---- when
+
+    def _repeat(
+        self,
+        failing: Failing | None,
+        name: str,
+        nodes: list[str],
+        begin: Callable[[list[str], int], None],
+        end: Callable[[list[str], int], None],
+    ) -> None:
+        if failing is None:
+            return
+        drawn = Random(f"{self._seed} {name}")
+
+        def fail(at: int) -> None:
+            if self._going():
+                begin(nodes, at)
+                self._after(drawn.expovariate(1 / failing.mttr_s), mend)
+
+        def mend(at: int) -> None:
+            end(nodes, at)
+            self._after(drawn.expovariate(1 / failing.mtbf_s), fail)
+
+        self._after(drawn.expovariate(1 / failing.mtbf_s), fail)
+
+    def _plan(self, planned: Planned, nodes: list[str]) -> None:
+        removed_s = planned.at_s + (planned.notice_s or 0.0)
+        if planned.notice_s is not None:
+            self._after(planned.at_s, lambda at: self._drain(nodes, at, round(removed_s * S)))
+        self._after(removed_s, lambda at: self._lose(nodes, at))
+        self._after(removed_s + planned.lasts_s, lambda at: self._return(nodes, at))
+
+    def _after(self, delay_s: float, then: Callable[[int], None]) -> None:
+        executor = self._executor
+        executor.at(executor.now_us + max(1, round(delay_s * S)), then)
+
+    # ---- what
+
+    def _tell(self, event: events.Event) -> None:
+        self._executor.feed([event])
+
+    def _lose(self, nodes: Iterable[str], at: int) -> None:
+        for node in nodes:
+            self._down[node] = self._down.get(node, 0) + 1
+            if self._down[node] == 1:
+                self._tell(events.DeviceLost(at, node, "it failed"))
+
+    def _return(self, nodes: Iterable[str], at: int) -> None:
+        for node in nodes:
+            self._down[node] -= 1
+            if not self._down[node]:
+                devices, part = self._nodes[node]
+                self._tell(events.DeviceAdded(at, node, self._kind, part, devices))
+                if self._leaving.get(node, 0) > at:
+                    self._tell(events.DrainRequested(at, node, self._leaving[node]))
+
+    def _drain(self, nodes: Iterable[str], at: int, deadline_us: int) -> None:
+        for node in nodes:
+            self._leaving[node] = deadline_us
+            self._tell(events.DrainRequested(at, node, max(at, deadline_us)))
+
+    def _straggle(self, nodes: Iterable[str], ppm: int) -> None:
+        for node in nodes:
+            self._executor.straggle(node, ppm)
+
+
+def _named(pattern: str, names: Sequence[str]) -> list[str]:
+    found = [name for name in names if fnmatchcase(name, pattern)]
+    if not found:
+        raise TraceDamaged(
+            f"faults: no node is called {pattern!r}; there are {names[0]} to {names[-1]}"
+        )
+    return found

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scheduler.loop import Recorder
     from scheduler.policies.policy import Policy
     from scheduler.sim.cluster import Cluster
+    from scheduler.sim.faults import Faults
 
 console = Console()
 
@@ -142,7 +143,7 @@ def simulate(
                 partial(_progress, progress, task),
                 broken,
                 seed,
-                _able(engine, specs, fleet, by),
+                _able(engine, specs, fleet, by, broken),
             )
             found[name] = {**asdict(result.figures), "cpu_s": result.cpu_s, "failed": result.failed}
             found[name]["engine"] = "python" if result.machine is not None else "native"
@@ -164,7 +165,9 @@ def simulate(
         console.print(f"pictures and JSON: {report}/POLICY/report.png, report.json")
 
 
-def _able(engine: str, specs: Sequence[JobSpec], fleet: Cluster, by: Policy) -> str:
+def _able(
+    engine: str, specs: Sequence[JobSpec], fleet: Cluster, by: Policy, faults: Faults | None
+) -> str:
     """The engine that runs it: Python's for what the native one does not have, which is said."""
     from scheduler.errors import Infeasible
     from scheduler.native.cluster import library
@@ -173,7 +176,7 @@ def _able(engine: str, specs: Sequence[JobSpec], fleet: Cluster, by: Policy) -> 
     if engine == "native":
         try:
             library()
-            check(specs, fleet, by)
+            check(specs, fleet, by, faults)
         except (OSError, Infeasible) as error:
             typer.echo(f"{error}; the Python engine runs it", err=True)
             return "python"

@@ -68,6 +68,10 @@ PARAMS = np.dtype(
                 "level_ratio",
                 "halts_a_level",
                 "promised_share_ppm",
+                "saves",
+                "save_cost_us",
+                "mtbf_us",
+                "home_us",
             )
         ),
         ("grow_share", "<f8"),
@@ -88,6 +92,7 @@ COSTS = np.dtype(
             "grow_us",
             "release_us",
             "turns_ppm",
+            "save_us",
         )
     ]
 )
@@ -95,13 +100,18 @@ SUMMARY = np.dtype(
     [
         *((name, "<i8") for name in ("now_us", "steps", "events", "alive", "promised_ppm")),
         ("digest", "<u8"),
+        *((name, "<i8") for name in ("over", "losses", "restarts", "saves")),
+        ("lost_h", "<f8"),
+        ("held_h", "<f8"),
         ("waiting_jobs", "<i8", 3),
         ("waiting_slices", "<i8", 3),
         ("running_jobs", "<i8", 3),
         ("running_slices", "<i8", 3),
     ]
 )
-"""By tier where there are three. `alive`: jobs that came and have not ended."""
+"""By tier where there are three. `alive`: jobs that came and have not ended; `over`: that ended.
+`losses`: nodes; `restarts`: attempts that ended with one; `lost_h`, `held_h`: slice-hours of work
+lost with nodes, and held in all."""
 
 _at, _u64, _i64 = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int64
 _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
@@ -117,6 +127,9 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "summary": (None, (_at, _at)),
     "parts": (_u64, (_at, _at, _at, _u64)),
     "withdraw": (ctypes.c_int, (_at, ctypes.c_uint32, _at, _at)),
+    "fault": (ctypes.c_bool, (_at, ctypes.c_uint32, _i64, ctypes.c_bool)),
+    "straggle": (ctypes.c_bool, (_at, ctypes.c_uint32, _i64, _i64)),
+    "slow_store": (ctypes.c_bool, (_at, _i64)),
     "done_count": (_u64, (_at,)),
     "done": (None, (_at, _at)),
     "keep_words": (None, (_at,)),
@@ -247,6 +260,26 @@ class Cluster:
         if not found:
             raise errors.UnknownJob(f"job {job} is not one that waits for slices")
         return left_us.value, carried.value
+
+    def lose(self, node: int, at_us: int) -> None:
+        """A node is gone at that moment, which is not over, with all that runs there."""
+        self._happens(self._engine.fault(self._it, node, at_us, True))
+
+    def bring(self, node: int, at_us: int) -> None:
+        """A lost node is there again."""
+        self._happens(self._engine.fault(self._it, node, at_us, False))
+
+    def straggle(self, node: int, ppm: int, at_us: int) -> None:
+        """From `at_us` on, which is now, a node runs at that share of its speed, in millionths."""
+        self._happens(self._engine.straggle(self._it, node, ppm, at_us))
+
+    def slow_store(self, ppm: int) -> None:
+        """From now on saving, halting and restoring take so much longer (1,000,000: as they do)."""
+        self._happens(self._engine.slow_store(self._it, ppm))
+
+    def _happens(self, done: bool) -> None:
+        if not done:
+            raise self._engine.failure()
 
     def done(self) -> npt.NDArray[Any]:
         """Jobs that have ended since this was last asked, of dtype DONE, in the order they did."""

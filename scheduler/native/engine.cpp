@@ -38,6 +38,8 @@ void check(const Params& params) {
   for (const i64 us : {params.first_run_us, params.min_run_us, params.settle_us, params.grow_after_us,
                        params.turn_us, params.bear_us, params.burst_us[0], params.burst_us[1]})
     within("a time of the policy", us, 0, kLatest);
+  within("saves", params.saves, 0, 1);
+  for (const i64 us : {params.save_cost_us, params.mtbf_us, params.home_us}) within("a time of the policy", us, 0, kLatest);
   within("level_ratio", params.level_ratio, 2, 1'000'000);
   within("halts_a_level", params.halts_a_level, 1, 1'000'000);
   for (const i64 ppm : {params.promised_share_ppm, params.refill_ppm[0], params.refill_ppm[1],
@@ -49,7 +51,7 @@ void check(const Params& params) {
 
 void check(const Costs& costs) {
   for (const i64 us : {costs.start_us, costs.checkpoint_us, costs.restore_us, costs.shrink_us,
-                       costs.grow_us, costs.release_us})
+                       costs.grow_us, costs.release_us, costs.save_us})
     within("a cost", us, 0, kLatest);
   within("turns_ppm", costs.turns_ppm, 100'000, kFullPpm);
 }
@@ -153,6 +155,36 @@ API u64 haltere_parts(const Cluster* cluster, i64* free, i64* capacity, u64 room
 // 1: done, at its next step; 0: the job does not wait; -1: failed.
 API int haltere_withdraw(Cluster* cluster, u32 job, i64* left_us, bool* has_checkpoint) {
   return guarded(-1, [&] { return cluster->withdraw(job, *left_us, *has_checkpoint) ? 1 : 0; });
+}
+
+// A node is lost, or there again, at a moment that is not over. It is known when that comes.
+API bool haltere_fault(Cluster* cluster, u32 node, i64 at_us, bool is_lost) {
+  return guarded(false, [&] {
+    within("a node", node, 0, static_cast<i64>(cluster->nodes()) - 1);
+    within("when it happens", at_us, cluster->now_us(), kLatest);
+    is_lost ? cluster->lose_node(node, at_us) : cluster->return_node(node, at_us);
+    return true;
+  });
+}
+
+// From now on a node runs at that share of its speed. To be called when all before `at_us` has happened.
+API bool haltere_straggle(Cluster* cluster, u32 node, i64 ppm, i64 at_us) {
+  return guarded(false, [&] {
+    within("a node", node, 0, static_cast<i64>(cluster->nodes()) - 1);
+    within("when it happens", at_us, cluster->now_us(), kLatest);
+    within("a share of its speed", ppm, 1, kFullPpm);
+    cluster->straggle(node, ppm, at_us);
+    return true;
+  });
+}
+
+// From now on saving, halting and restoring take so much longer.
+API bool haltere_slow_store(Cluster* cluster, i64 ppm) {
+  return guarded(false, [&] {
+    within("how much longer", ppm, kFullPpm, 1'000'000 * kFullPpm);
+    cluster->slow_store(ppm);
+    return true;
+  });
 }
 
 API u64 haltere_done_count(const Cluster* cluster) { return cluster->machine.done.size(); }

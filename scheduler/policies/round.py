@@ -138,7 +138,7 @@ class Round:
 
     def place(self, entry: Entry, pool: Pool, slices: int) -> None:
         home = self.homes.pop(entry.job.id, None)
-        mine = home.free[:slices] if home is not None and home.pool == pool else ()
+        mine = _together(home.free, slices) if home is not None and home.pool == pool else ()
         self.free.take(mine)
         chosen = self.free.pick(*pool, slices - len(mine))
         self.free.take(chosen)

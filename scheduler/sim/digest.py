@@ -5,12 +5,13 @@ them. The form: signed words of 64 bits, little-endian, under XXH64 with seed 0.
 
     step      number of events, number of commands, then these
     event     kind (`EVENTS`), at_us; then
-                DeviceAdded  node, part, slices      DeviceLost                 node
+                DeviceAdded  node, part, slices      DeviceLost, DrainCancelled node
+                DrainRequested  node, deadline_us
                 JobSubmitted, CancelRequested  job   TimePassed                 nothing more
                 JobExited    job, epoch, exit code   all others                 job, epoch
     command   kind (`COMMANDS`); then
                 Start        job, epoch, whether from a checkpoint, slices      WakeAt      at_us
-                Resize       job, epoch, slices      Checkpoint                 job, epoch
+                Resize       job, epoch, slices      Checkpoint, Save           job, epoch
                 Release      job, epoch, whether final
     slices    how many; then each, rising, as node * 2^16 + index
 
@@ -43,6 +44,10 @@ EVENTS: dict[type, int] = {
     e.CheckpointFailed: 11,
     e.JobExited: 12,
     e.LeaseReleased: 13,
+    e.JobSaved: 14,
+    e.SaveFailed: 15,
+    e.DrainRequested: 16,
+    e.DrainCancelled: 17,
 }
 COMMANDS: dict[type, int] = {
     c.Start: 33,
@@ -50,6 +55,7 @@ COMMANDS: dict[type, int] = {
     c.Checkpoint: 35,
     c.Release: 36,
     c.WakeAt: 37,
+    c.Save: 38,
 }
 
 
@@ -82,7 +88,9 @@ class Digest:
                 node = self._nodes.setdefault(event.device, len(self._nodes))
                 part = self._parts.setdefault(event.part, len(self._parts))
                 return node, part, event.slice_count
-            case e.DeviceLost():
+            case e.DrainRequested():
+                return self._nodes[event.device], event.deadline_us
+            case e.DeviceLost() | e.DrainCancelled():
                 return (self._nodes[event.device],)
             case e.JobSubmitted() | e.CancelRequested():
                 return (event.job,)
@@ -102,7 +110,7 @@ class Digest:
                 return command.job, command.epoch, *self._slices(command.slices)
             case c.Release():
                 return command.job, command.epoch, command.final
-            case c.Checkpoint():
+            case c.Checkpoint() | c.Save():
                 return command.job, command.epoch
             case c.WakeAt():
                 return (command.at_us,)

@@ -5,23 +5,27 @@ What the engine does not have is refused by name, never approximated: the Python
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from scheduler.core import events
 from scheduler.core.speed import FULL_PPM
-from scheduler.core.values import RANKS, JobSpec, Tier
+from scheduler.core.values import RANKS, JobSpec, Recovery, Tier
 from scheduler.errors import Infeasible
 from scheduler.native import cluster as native
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.guarantee import PROMISES
 from scheduler.policies.policy import Policy
 from scheduler.policies.round import ElasticParams
+from scheduler.sim.breaking import Breaking
 from scheduler.sim.cluster import Cluster
 from scheduler.sim.costs import Costs
+from scheduler.sim.faults import Faults
 from scheduler.traces.trace import Trace
 
 S = 1_000_000
@@ -31,11 +35,54 @@ MAX_NODE = 64
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """done  jobs that ended, as `native.DONE`, by number"""
+    """done  jobs that ended, as `native.DONE`, by number; summary: a `native.SUMMARY`"""
 
     done: npt.NDArray[Any]
-    steps: int
+    summary: np.void
     digest: str
+
+
+class Broken:
+    """The executor as `Breaking` knows it, over a native cluster: what goes wrong is handed on at
+    its moment, after all that happened before."""
+
+    def __init__(self, engine: native.Cluster, nodes: Sequence[str]) -> None:
+        self.now_us = 0
+        self._engine = engine
+        self._nodes = {name: number for number, name in enumerate(nodes)}
+        self._heap: list[tuple[int, int, Callable[[int], object]]] = []
+        self._made = 0
+
+    @property
+    def over(self) -> int:
+        return int(self._engine.summary()["over"])
+
+    def at(self, at_us: int, make: Callable[[int], object]) -> None:
+        self._made += 1
+        heapq.heappush(self._heap, (at_us, self._made, make))
+
+    def feed(self, arrivals: Iterable[events.Event]) -> None:
+        for event in arrivals:
+            if isinstance(event, events.DeviceLost):
+                self._engine.lose(self._nodes[event.device], event.at_us)
+            elif isinstance(event, events.DeviceAdded):
+                self._engine.bring(self._nodes[event.device], event.at_us)
+            else:
+                raise Infeasible(f"the native engine knows no {type(event).__name__} yet")
+
+    def straggle(self, device: str, ppm: int) -> None:
+        self._engine.straggle(self._nodes[device], ppm, self.now_us)
+
+    def slow_store(self, ppm: int) -> None:
+        self._engine.slow_store(ppm)
+
+    def next_us(self) -> int:
+        """When something goes wrong next."""
+        return self._heap[0][0] if self._heap else native.ALL_US
+
+    def happen(self) -> None:
+        self.now_us, _, make = heapq.heappop(self._heap)
+        make(self.now_us)
 
 
 def simulate(
@@ -45,28 +92,44 @@ def simulate(
     policy: Policy,
     costs: Costs,
     progress: Callable[[int], None],
+    faults: Faults | None = None,
+    seed: int = 1,
 ) -> Run:
     """As `scheduler.sim.run.simulate` does it. Raises Infeasible for what only Python can do,
     OSError if the engine is not there."""
-    check(jobs, cluster, policy)
+    check(jobs, cluster, policy, faults)
     assert isinstance(policy, Elastic)
     with opened(cluster, policy.params, costs) as engine:
         submit(engine, trace, jobs)
+        broken = Broken(engine, [name for name, _, _ in cluster.each()])
+        if faults is not None:
+            Breaking(faults, cluster, broken, seed, lambda: broken.over < len(jobs))
         found: list[npt.NDArray[Any]] = []
         ended, there = 0, False
         while not there:
-            there = engine.advance(most_steps=CHUNK_STEPS)
+            until_us = broken.next_us()
+            there = engine.advance(until_us - 1, CHUNK_STEPS)
+            if there and until_us < native.ALL_US:
+                broken.happen()
+                there = False
             found.append(engine.done())
             ended += len(found[-1])
             progress(ended)
         done = np.concatenate(found)
-        return Run(done[np.argsort(done["job"])], int(engine.summary()["steps"]), engine.digest())
+        return Run(done[np.argsort(done["job"])], engine.summary(), engine.digest())
 
 
-def check(jobs: Sequence[JobSpec], cluster: Cluster, policy: Policy) -> None:
+def check(
+    jobs: Sequence[JobSpec], cluster: Cluster, policy: Policy, faults: Faults | None = None
+) -> None:
     """Raises Infeasible if the engine cannot run it."""
     if type(policy) is not Elastic:
         raise Infeasible(f"the native engine has the elastic policy only, not {policy}")
+    if policy.params.halts_an_hour:
+        raise Infeasible("halts_an_hour is not in the native engine yet")
+    if faults is not None and any(each.notice_s is not None for each in faults.planned):
+        raise Infeasible("drains are not in the native engine yet")
+    falls = faults is not None or policy.params.saves
     largest = max(group.devices for group in cluster.nodes)
     if largest > MAX_NODE:
         raise Infeasible(f"{largest} devices on a node; the native engine has at most {MAX_NODE}")
@@ -74,6 +137,8 @@ def check(jobs: Sequence[JobSpec], cluster: Cluster, policy: Policy) -> None:
         for what, given in (("speeds by part", spec.speeds), ("devices by name", spec.devices)):
             if given:
                 raise Infeasible(f"job {spec.name!r}: {what} are not in the native engine yet")
+        if falls and spec.recovery is not Recovery.CHECKPOINT:
+            raise Infeasible(f"job {spec.name!r}: recovery {spec.recovery!r} is not in the engine")
         if spec.device_kind != cluster.kind:
             raise Infeasible(f"job {spec.name!r}: {spec.device_kind!r} is not {cluster.kind!r}")
 
@@ -94,7 +159,7 @@ def packed_params(params: ElasticParams) -> npt.NDArray[Any]:
     for name in native.PARAMS.names or ():
         if (seconds := getattr(params, f"{name.removesuffix('_us')}_s", None)) is not None:
             packed[name] = seconds * S
-    for name in ("level_ratio", "halts_a_level", "grow_share", "spare_share"):
+    for name in ("saves", "level_ratio", "halts_a_level", "grow_share", "spare_share"):
         packed[name] = getattr(params, name)
     packed["promised_share_ppm"] = round((1 - params.reserve_share) * FULL_PPM)
     for tier, promise in PROMISES.items():

@@ -95,9 +95,11 @@ def _natively(
     policy: Policy,
     costs: Costs,
     progress: Callable[[int], None],
+    faults: Faults | None,
+    seed: int,
 ) -> Result:
     began = time.process_time()
-    found = native.simulate(trace, jobs, cluster, policy, costs, progress)
+    found = native.simulate(trace, jobs, cluster, policy, costs, progress, faults, seed)
     done = tuple(
         Done(
             row["submitted_us"] / S,
@@ -115,8 +117,9 @@ def _natively(
         figures(done, cluster.devices),
         done,
         len(jobs) - len(done),
-        found.steps,
+        int(found.summary["steps"]),
         time.process_time() - began,
+        None,
         None,
         found.digest,
     )

@@ -21,9 +21,10 @@ Books::Books(const Params& params, Machine& machine) : params(params), machine(m
 void Books::follow() {
   const i64 now_us = machine.now_us;
   parts.resize(machine.free.parts());
-  for (const u32 number : machine.changed)
+  followed.clear();
+  followed.swap(machine.changed);
+  for (const u32 number : followed)
     if (Job* job = machine.find(number)) follow(*job);
-  machine.changed.clear();
   while (!rises_.empty() && rises_.front().at_us <= now_us) {
     const Timer due = rises_.front();
     std::pop_heap(rises_.begin(), rises_.end());
@@ -48,7 +49,7 @@ void Books::follow(Job& job) {
   ++job.stamp;
   if (is_terminal(job.state)) {
     if (job.admitted) promised_ppm -= set_aside_ppm(job);
-    machine.forget(job);
+    ++job.rise_stamp;
     return;
   }
   const i32 holds = job.target_count != 0 ? job.target_count : job.slice_count;
@@ -75,7 +76,9 @@ void Books::enter(Job& job) {
   job.seen = job.state;
   job.seen_part = job.part;
   const i32 rank = job.rank();
-  const i64 speed = job.state == State::kRunning ? std::min(speed_ppm(job, job.run_slices), kFullPpm) : 0;
+  const bool is_saved = job.saving_us >= 0;
+  const bool works = job.state == State::kRunning && !is_saved;
+  const i64 speed = works ? std::min(speed_ppm(job, job.run_slices), kFullPpm) : 0;
   job.lost_ppm = job.is_guaranteed() ? kFullPpm - speed - params.refill_ppm[rank] : 0;
   if (waits(job.state)) {
     ++waiting;
@@ -96,6 +99,7 @@ void Books::enter(Job& job) {
       guaranteed[rank].insert(job.id);
       if (is_shrunk) shrunk[rank].insert(job.id);
     }
+    if (is_saved) return;  // it is left alone
     const i64 settled_us = job.changed_us + params.settle_us;
     if (!job.pinned) when(job, std::max(job.changed_us + params.min_run_us, job.keep_until_us), Due::kRest);
     if (is_shrunk)
@@ -197,7 +201,7 @@ void Books::rise(Job& job) {
       job.level = level;
     }
   }
-  if (job.seen == State::kRunning && job.grow_need == 0 && job.run_slices >= job.asked.count &&
+  if (job.seen == State::kRunning && job.saving_us < 0 && job.grow_need == 0 && job.run_slices >= job.asked.count &&
       job.run_slices < job.asked.most && job.changed_us + params.settle_us <= machine.now_us)
     settle(job, Due::kGrow);
   foretell(job);
@@ -236,7 +240,7 @@ void Books::fall_due(Job& job, Due due) {
 }
 
 bool Books::is_rested(const Job& job, u64 plan) const {
-  if (job.touched == plan || job.pinned) return false;
+  if (job.touched == plan || job.pinned || job.saving_us >= 0) return false;
   return std::max(job.changed_us + params.min_run_us, job.keep_until_us) <= machine.now_us;
 }
 

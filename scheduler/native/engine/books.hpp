@@ -33,6 +33,8 @@ class Books {
   const Params& params;
   Machine& machine;
 
+  std::vector<u32> followed;  // jobs that had changed
+
   // ---- who waits
   i64 waiting = 0;
   std::map<i32, Ordered<u64>> basic;                  // by the least they need

@@ -5,8 +5,8 @@
 namespace haltere {
 
 Cluster::Cluster(const Params& params, const Costs& costs, const std::vector<Node>& nodes)
-    : machine(nodes), params_(params), policy_(params_, machine), executor_(costs, machine) {
-  for (u32 node = 0; node < nodes.size(); ++node) executor_.add_node(node);
+    : machine(nodes), nodes_(nodes.size()), params_(params), policy_(params_, machine), executor_(costs, machine, nodes.size()) {
+  for (u32 node = 0; node < nodes.size(); ++node) executor_.add_node(node, 0);
 }
 
 u32 Cluster::add_curve(Curve curve) {
@@ -35,11 +35,14 @@ bool Cluster::step(i64 until_us) {
   commands_.clear();
   executor_.poll(until_us, events_);
   if (events_.empty()) return false;
+  held_us_ += i128{machine.held} * (events_.front().at_us - counted_us_);
+  counted_us_ = events_.front().at_us;
   for (const Event& event : events_) machine.handle(event, commands_);
   for (Decision& decision : policy_.plan()) machine.apply(decision, commands_);
   if (policy_.wake_us() >= 0) machine.wake_at(policy_.wake_us(), commands_);
   record();
   for (const Command& command : commands_) executor_.execute(command);
+  machine.forget_ended();
   ++steps_;
   event_count_ += static_cast<i64>(events_.size());
   return true;
@@ -63,7 +66,8 @@ void Cluster::record() {
     digest.add(event.at_us);
     if (event.kind == Event::kTimePassed) continue;
     digest.add(event.job);
-    if (event.kind == Event::kDeviceAdded) {
+    if (event.kind <= Event::kDeviceLost) {
+      if (event.kind == Event::kDeviceLost) continue;
       digest.add(machine.described(event.job).part);
       digest.add(machine.described(event.job).slice_count);
     } else if (event.kind >= Event::kJobStarted) {
@@ -105,6 +109,12 @@ Summary Cluster::summary() const {
   found.alive = static_cast<i64>(machine.alive());
   found.promised_ppm = books.promised_ppm;
   found.digest = static_cast<i64>(digest.value());
+  found.over = executor_.over;
+  found.losses = static_cast<i64>(machine.losses);
+  found.restarts = static_cast<i64>(machine.restarts);
+  found.saves = executor_.saves;
+  found.lost_h = static_cast<double>(executor_.lost_us) / 3.6e9;
+  found.held_h = static_cast<double>(held_us_) / 3.6e9;
   for (std::size_t tier = 0; tier < 3; ++tier) {
     found.waiting_jobs[tier] = books.waiting_jobs[tier];
     found.waiting_slices[tier] = books.waiting_slices[tier];

@@ -4,10 +4,14 @@ namespace haltere {
 
 std::vector<Decision>& Elastic::plan() {
   books.follow();
+  homes_.follow(books);
+  saves_.follow(books);
   round_.begin();
+  homes_.keep(round_);
   serve_guaranteed(kPremium);
   serve_guaranteed(kStandard);
   serve_basic();
+  homes_.forget(round_.yielded);
   if (const i64 now_us = round_.now_us(); now_us >= looked_us_ + books.params.look_us) {
     looked_us_ = now_us;
     if (round_.free.any()) {
@@ -15,6 +19,7 @@ std::vector<Decision>& Elastic::plan() {
       if (books.waiting == 0) grow(round_);
     }
   }
+  saves_.decide(round_);
   round_.end();
   if (const i64 rise_us = books.next_rise_us(); rise_us >= 0) round_.wake(rise_us);
   if (books.waiting != 0 || books.running != 0) round_.wake(round_.now_us() + books.params.look_us);
@@ -89,14 +94,44 @@ bool Elastic::suits(const Job& job, i32 part) const {
 
 // False if it can have nothing, now or soon.
 bool Elastic::serve(Job& job) {
-  const auto parts = static_cast<i32>(round_.free.parts());
-  for (i32 part = 0; part < parts; ++part) {
-    if (suits(job, part) && round_.free.count(part) >= job.asked.count) {
+  const Round::Kept* home = round_.home_of(job);
+  if (home == nullptr) return serve_from(job, 0, static_cast<i32>(round_.free.parts()));
+  if (home->pending != 0) {
+    await(job, *home);
+    return true;
+  }
+  const Held mine = home->free;
+  const i32 part = home->part;
+  round_.give(mine);
+  const bool served = serve_from(job, part, part + 1);
+  if (Round::Kept* kept = round_.home_of(job)) {  // it was not placed
+    kept->free.clear();
+    for (Piece piece : mine)
+      if ((piece.mask &= round_.free.node(piece.node).free) != 0) kept->free.push_back(piece);
+    round_.take(kept->free);
+  }
+  return served;
+}
+
+// What it left itself is still being cleared; what it lacks besides is made ready.
+void Elastic::await(Job& job, const Round::Kept& home) {
+  const i64 lacks = job.asked.count - slices_of(home.free) - home.pending;
+  const i64 wanted = lacks - round_.free.count(home.part) - round_.coming(home.part);
+  if (wanted > 0) reclaim(round_, job, home.part, wanted, wanted);
+  if (lacks > 0) round_.keep(home.part, lacks);
+}
+
+// From parts `first` up to `last`.
+bool Elastic::serve_from(Job& job, i32 first, i32 last) {
+  for (i32 part = first; part < last; ++part) {
+    if (!suits(job, part)) continue;
+    if (!round_.homes.empty() && round_.free.count(part) < job.asked.count) round_.yield_homes(job, part);
+    if (round_.free.count(part) >= job.asked.count) {
       round_.place(job, part, job.asked.count);
       return true;
     }
   }
-  for (i32 part = 0; part < parts; ++part)
+  for (i32 part = first; part < last; ++part)
     if (suits(job, part) && make_room(job, part)) return true;
   return false;
 }

@@ -1,13 +1,14 @@
 // The elastic policy, as scheduler/policies/elastic.py: who waits, in order, and what is left over.
 #pragma once
 
-#include "round.hpp"
+#include "homes.hpp"
+#include "saves.hpp"
 
 namespace haltere {
 
 class Elastic {
  public:
-  Elastic(const Params& params, Machine& machine) : books(params, machine), round_(books) {}
+  Elastic(const Params& params, Machine& machine) : books(params, machine), homes_(params.home_us), round_(books) {}
 
   std::vector<Decision>& plan();
   i64 wake_us() const { return round_.wake_us; }  // -1: nobody is to be woken
@@ -20,10 +21,14 @@ class Elastic {
   bool admit(Job& job);
   void serve_basic();
   bool serve(Job& job);
+  bool serve_from(Job& job, i32 first, i32 last);
+  void await(Job& job, const Round::Kept& home);
   bool make_room(Job& job, i32 part);
   bool is_ready(const Job& job);
   bool suits(const Job& job, i32 part) const;
 
+  Homes homes_;
+  Saves saves_;
   Round round_;
   i64 looked_us_ = 0;
 };

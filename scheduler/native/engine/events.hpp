@@ -20,6 +20,8 @@ struct Event {
     kCheckpointFailed = 11,
     kJobExited = 12,
     kLeaseReleased = 13,
+    kJobSaved = 14,
+    kSaveFailed = 15,
   };
   Kind kind;
   i64 at_us;
@@ -29,7 +31,7 @@ struct Event {
 };
 
 struct Command {
-  enum Kind : u8 { kStart = 33, kResize = 34, kCheckpoint = 35, kRelease = 36, kWakeAt = 37 };
+  enum Kind : u8 { kStart = 33, kResize = 34, kCheckpoint = 35, kRelease = 36, kWakeAt = 37, kSave = 38 };
   Kind kind;
   u32 job = 0;
   u32 epoch = 0;

@@ -5,6 +5,16 @@
 
 namespace haltere {
 
+namespace {
+
+std::vector<u32> nodes_of(const Held& slices) {
+  std::vector<u32> nodes;
+  for (const Piece& piece : slices) nodes.push_back(piece.node);
+  return nodes;
+}
+
+}  // namespace
+
 void Executor::schedule(Item item) {
   item.made = ++made_;
   heap_.push_back(item);
@@ -50,10 +60,17 @@ void Executor::make(const Item& item, std::vector<Event>& batch) {
     batch.push_back({kind, now_us_, item.job, item.epoch, slot});
   };
   if (item.kind == kNode) return tell(Event::kDeviceAdded);
+  if (item.kind == kLose) {
+    tell(Event::kDeviceLost);
+    return fall(item.job);
+  }
+  if (item.kind == kFailed) return tell(static_cast<Event::Kind>(item.version));
   if (item.kind == kCancel) return tell(Event::kCancelRequested);
   if (item.kind == kRelease) return tell(Event::kLeaseReleased, item.version);
   Job* job = machine_.find(item.job);
   if (job == nullptr || job->version != item.version) return;  // halted, ended or released meanwhile
+  if (item.kind != kRun && item.kind != kEnd) job->failing = Event::kTimePassed;
+  if (item.kind == kResize || item.kind == kTell) occupy(*job, nodes_of(job->target));
   switch (item.kind) {
     case kStart:
       run(*job);
@@ -65,11 +82,18 @@ void Executor::make(const Item& item, std::vector<Event>& batch) {
       return run(*job);
     case kTell:
       return tell(Event::kJobResized);
+    case kSave:
+      job->cut_us = job->left_us;
+      ++saves;
+      run(*job);
+      return tell(Event::kJobSaved);
     case kEnd:
       stand(*job);
       return tell(Event::kJobExited);
     case kCheckpoint:
+      job->cut_us = job->left_us;
       ++job->version;
+      occupy(*job, {});
       return tell(Event::kJobCheckpointed);
     default:
       return;
@@ -95,12 +119,23 @@ void Executor::execute(const Command& command) {
   };
   switch (command.kind) {
     case Command::kStart:
-      if (!job->has_checkpoint) job->left_us = job->asked.work_us;
+      if (!job->has_checkpoint) {
+        if (job->epoch == 1) job->left_us = job->asked.work_us;
+        job->cut_us = job->asked.work_us;
+      }
+      lost_us += i128{job->cut_us - job->left_us} * job->asked.count;
+      job->left_us = job->cut_us;
       job->work_slices = job->slice_count;
-      return after(job->has_checkpoint ? costs_.restore_us : costs_.start_us, kStart);
+      occupy(*job, nodes_of(job->slices));
+      job->failing = Event::kStartFailed;
+      return after(job->has_checkpoint ? stored(costs_.restore_us) : costs_.start_us, kStart);
     case Command::kResize: {
       const bool grows = job->target_count > job->work_slices;
       stand(*job);
+      job->failing = Event::kResizeFailed;
+      job->before_slices = job->work_slices;
+      job->before_on = job->on;
+      occupy(*job, nodes_of(job->slices));  // those that it has and those that it will have
       job->work_slices = job->target_count;
       const i64 cost_us = grows ? costs_.grow_us : costs_.shrink_us;
       if (grows || costs_.checkpoint_us >= cost_us) return after(cost_us, kResize);
@@ -109,9 +144,19 @@ void Executor::execute(const Command& command) {
     }
     case Command::kCheckpoint:
       stand(*job);
-      return after(costs_.checkpoint_us, kCheckpoint);
+      job->failing = Event::kCheckpointFailed;
+      return after(stored(costs_.checkpoint_us), kCheckpoint);
+    case Command::kSave:
+      stand(*job);
+      job->failing = Event::kSaveFailed;
+      return after(stored(costs_.save_us), kSave);
     case Command::kRelease:
-      if (job != nullptr) stand(*job);
+      if (job != nullptr) {
+        stand(*job);
+        job->failing = Event::kTimePassed;
+        occupy(*job, {});
+      }
+      over += command.is_final;
       return after(costs_.release_us, kRelease);
     default:
       return;
@@ -121,6 +166,11 @@ void Executor::execute(const Command& command) {
 void Executor::run(Job& job) {
   i64 ppm = speed_ppm(job, job.work_slices);
   if (job.work_slices < job.asked.count) ppm = ppm * costs_.turns_ppm / kFullPpm;
+  if (stragglers_ != 0) {  // a gang is as slow as the slowest of it
+    i64 share = kFullPpm;
+    for (const u32 node : job.on) share = std::min(share, straggling_[node]);
+    ppm = std::max(i64{1}, ppm * share / kFullPpm);
+  }
   job.ppm = ppm;
   job.counted_us = now_us_;
   ++job.version;
@@ -135,6 +185,44 @@ void Executor::stand(Job& job) {
   job.ppm = 0;
   job.counted_us = now_us_;
   ++job.version;
+}
+
+void Executor::occupy(Job& job, std::vector<u32> nodes) {
+  for (const u32 node : job.on) std::erase(on_[node], job.id);
+  job.on = std::move(nodes);
+  for (const u32 node : job.on) on_[node].push_back(job.id);
+}
+
+// All that was running there is gone.
+void Executor::fall(u32 node) {
+  std::vector<u32> jobs = on_[node];
+  std::sort(jobs.begin(), jobs.end());
+  for (const u32 number : jobs) {
+    Job& job = *machine_.find(number);
+    stand(job);
+    const Event::Kind failing = std::exchange(job.failing, Event::kTimePassed);
+    if (failing == Event::kTimePassed) continue;
+    if (failing == Event::kResizeFailed) {
+      job.work_slices = job.before_slices;
+      occupy(job, job.before_on);
+      if (std::find(job.on.begin(), job.on.end(), node) == job.on.end()) run(job);
+    }
+    schedule({now_us_, 0, number, job.epoch, failing, kFailed});
+  }
+}
+
+void Executor::straggle(u32 node, i64 ppm, i64 at_us) {
+  now_us_ = at_us;
+  stragglers_ += (ppm != kFullPpm) - (straggling_[node] != kFullPpm);
+  straggling_[node] = ppm;
+  std::vector<u32> jobs = on_[node];
+  std::sort(jobs.begin(), jobs.end());
+  for (const u32 number : jobs) {
+    Job& job = *machine_.find(number);
+    if (job.ppm == 0) continue;
+    stand(job);
+    run(job);
+  }
 }
 
 }  // namespace haltere

@@ -10,15 +10,21 @@
 namespace haltere {
 
 struct Costs {  // scheduler/sim/costs.py
-  i64 start_us, checkpoint_us, restore_us, shrink_us, grow_us, release_us, turns_ppm;
+  i64 start_us, checkpoint_us, restore_us, shrink_us, grow_us, release_us, turns_ppm, save_us;
 };
 
 class Executor {
  public:
-  Executor(const Costs& costs, Machine& machine) : costs_(costs), machine_(machine) {}
+  Executor(const Costs& costs, Machine& machine, std::size_t nodes)
+      : costs_(costs), machine_(machine), on_(nodes), straggling_(nodes, kFullPpm) {}
 
   // Nodes come first, then jobs when they were submitted.
-  void add_node(u32 node) { schedule({0, 0, node, 0, 0, kNode}); }
+  void add_node(u32 node, i64 at_us) { schedule({at_us, 0, node, 0, 0, kNode}); }
+  void lose_node(u32 node, i64 at_us) { schedule({at_us, 0, node, 0, 0, kLose}); }
+  // Whoever is on it runs at that share of its speed from now on.
+  void straggle(u32 node, i64 ppm, i64 at_us);
+  // What begins from now on to be saved, halted or restored takes so much longer.
+  void slow_store(i64 ppm) { store_ppm_ = ppm; }
   void submitted(u32 job);
   void cancel(u32 job, i64 at_us) { schedule({at_us, 0, job, 0, 0, kCancel}); }
 
@@ -27,15 +33,32 @@ class Executor {
   void execute(const Command& command);
   i64 next_us();
 
+  i64 over = 0;     // jobs that ended
+  i64 saves = 0;    // of running jobs
+  i128 lost_us = 0;  // work that was lost with nodes, times slices asked for
+
  private:
-  enum Kind : u8 { kNode, kCancel, kStart, kResize, kRun, kTell, kEnd, kCheckpoint, kRelease };
+  enum Kind : u8 {
+    kNode,
+    kLose,
+    kCancel,
+    kFailed,
+    kStart,
+    kResize,
+    kRun,
+    kTell,
+    kEnd,
+    kCheckpoint,
+    kSave,
+    kRelease,
+  };
 
   struct Item {
     i64 at_us;
     u64 made;
     u32 job;      // of kNode: the node
     u32 epoch;
-    u32 version;  // of the job, for which this holds; of kRelease: the slot
+    u32 version;  // of the job, for which this holds; of kRelease: the slot; of kFailed: what failed
     Kind kind;
     bool operator<(const Item& other) const {  // std's heaps have the greatest on top
       return at_us != other.at_us ? at_us > other.at_us : made > other.made;
@@ -46,9 +69,16 @@ class Executor {
   void make(const Item& item, std::vector<Event>& batch);
   void run(Job& job);
   void stand(Job& job);
+  void fall(u32 node);
+  void occupy(Job& job, std::vector<u32> nodes);
+  i64 stored(i64 cost_us) const { return static_cast<i64>(i128{cost_us} * store_ppm_ / kFullPpm); }
 
   Costs costs_;
   Machine& machine_;
+  std::vector<std::vector<u32>> on_;  // of each node: jobs that its loss concerns
+  std::vector<i64> straggling_;       // of each node: at which share of its speed
+  i64 stragglers_ = 0;
+  i64 store_ppm_ = kFullPpm;
   i64 now_us_ = 0;
   u64 made_ = 0;
   std::vector<Item> heap_;

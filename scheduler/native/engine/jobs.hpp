@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "base.hpp"
+#include "events.hpp"
 
 namespace haltere {
 
@@ -25,6 +25,18 @@ inline i32 slices_of(const Held& held) {
   i32 count = 0;
   for (const Piece& piece : held) count += std::popcount(piece.mask);
   return count;
+}
+
+// The slices of both, each node once, in the order in which they come.
+inline void join(Held& into, const Held& more) {
+  for (const Piece& piece : more) {
+    auto same = into.begin();
+    while (same != into.end() && same->node != piece.node) ++same;
+    if (same == into.end())
+      into.push_back(piece);
+    else
+      same->mask |= piece.mask;
+  }
 }
 
 // What a caller hands over; scheduler/native/cluster.py has the same fields.
@@ -75,9 +87,17 @@ struct Job {
   i64 started_us = 0;
   i64 idle_until_us = 0;
   i64 keep_until_us = 0;
+  i64 saving_us = -1;  // -1: it is not
+  i64 saved_us = 0;
+  i64 save_took_us = 0;
+  i64 save_after_us = 0;
   u32 resizes = 0;
   u32 preemptions = 0;
-  Held slices, target, kept;
+  u32 restarts = 0;
+  u32 start_failures = 0, checkpoint_failures = 0, resize_failures = 0, save_failures = 0;
+  u32 release = 0;  // 1 + where the Release of its last attempt is kept; 0: none is under way
+  Held slices, target, kept, home;
+  std::vector<u32> lost;  // nodes
   i32 slice_count = 0, target_count = 0;
 
   // ---- the books'
@@ -98,11 +118,16 @@ struct Job {
   u64 touched = 0;                // the plan that halts or resizes it
   i32 give_back_need = 0, grow_need = 0;  // under which it stands there; 0: it does not
   double grow_ratio = 0;
+  i64 save_due_us = -1;  // -1: not to be saved
   u8 view = 0xff;  // of Behind; 0xff: it does not stand there
   bool in_grown = false;
 
   // ---- the executor's
   i64 left_us = 0;  // of its work, at full speed
+  i64 cut_us = 0;   // when its checkpoint was cut
+  i32 before_slices = 0;
+  std::vector<u32> on, before_on;  // nodes whose loss concerns it
+  Event::Kind failing = Event::kTimePassed;  // what is said if one is lost now; kTimePassed: nothing
   i64 counted_us = 0;
   i64 ppm = 0;
   i32 work_slices = 0;

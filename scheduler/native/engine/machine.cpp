@@ -1,5 +1,7 @@
 #include "machine.hpp"
 
+#include <algorithm>
+
 #include "transitions.hpp"
 
 namespace haltere {
@@ -16,12 +18,12 @@ void Machine::handle(const Event& event, std::vector<Command>& commands) {
   switch (event.kind) {
     case Event::kJobSubmitted:
       return submit(event.job);
-    case Event::kDeviceAdded: {
-      const Node& node = nodes_[event.job];
-      return free.add(event.job, node.part, node.slice_count, 0);
-    }
+    case Event::kDeviceAdded:
+      return add_node(event.job);
+    case Event::kDeviceLost:
+      return lose_node(event.job, commands);
     case Event::kLeaseReleased:
-      return released(event);
+      return released(event, commands);
     case Event::kTimePassed:
       wake_at_us_ = -1;
       return;
@@ -48,7 +50,7 @@ void Machine::submit(u32 number) {
   job->asked = asked_[number - 1];
   if (job->asked.carried != 0) {
     job->has_checkpoint = true;
-    job->left_us = job->asked.work_us;
+    job->left_us = job->cut_us = job->asked.work_us;
   }
   job->curve = curves_[number - 1];
   jobs_.push_back(job);
@@ -56,14 +58,64 @@ void Machine::submit(u32 number) {
   mark(*job);
 }
 
-void Machine::released(const Event& event) {
+void Machine::count_up(i64 more) {
+  up_us_ += up_ * (now_us - up_since_us_);
+  up_since_us_ = now_us;
+  up_ += more;
+}
+
+void Machine::add_node(u32 number) {
+  Node& node = nodes_[number];
+  if (node.is_up) throw Failure("invalid_event", text("node %u was added while it is up", number));
+  node.is_up = true;
+  u64 held = 0;
+  for (const u32 job : holders_[number])
+    for (const Piece& piece : jobs_[job]->slices)
+      if (piece.node == number) held |= piece.mask;
+  for (const Release& lease : releases_)
+    for (const Piece& piece : lease.slices)
+      if (piece.node == number) held |= piece.mask;
+  free.add(number, node.part, node.slice_count, held);
+  count_up(1);
+}
+
+void Machine::lose_node(u32 number, std::vector<Command>& commands) {
+  Node& node = nodes_[number];
+  if (!node.is_up) return;
+  node.is_up = false;
+  free.remove(number);
+  count_up(-1);
+  ++losses;
+  std::vector<u32> jobs = holders_[number];
+  std::sort(jobs.begin(), jobs.end());
+  for (const u32 job : jobs) tell(*jobs_[job], kHearsLost, nullptr, commands, number);
+}
+
+void Machine::released(const Event& event, std::vector<Command>& commands) {
   Release& lease = releases_[event.slot];
   if (!lease.is_open || lease.job != event.job || lease.epoch != event.epoch)
     throw Failure("invalid_transition", text("job %u reports a release that nobody asked for", event.job));
   give(lease.slices);
   lease.slices.clear();
+  Job* job = find(event.job);
+  if (lease.owes) {
+    lease.owes = false;
+    commands.push_back({.kind = Command::kRelease, .job = event.job, .epoch = event.epoch, .is_final = true,
+                        .slot = event.slot});
+    return;
+  }
   lease.is_open = false;
+  if (job != nullptr && job->release == event.slot + 1) job->release = 0;
   open_slots_.push_back(event.slot);
+}
+
+u64 Machine::clearing(const Job& job, u32 node) const {
+  u64 held = 0;
+  for (const Release& lease : releases_)
+    if (lease.is_open && lease.job == job.id)
+      for (const Piece& piece : lease.slices)
+        if (piece.node == node) held |= piece.mask;
+  return held;
 }
 
 void Machine::report(const Event& event, std::vector<Command>& commands) {
@@ -89,6 +141,8 @@ void Machine::apply(Decision& decision, std::vector<Command>& commands) {
     case Decision::kResize:
       check(*decision.job, decision.slices);
       return tell(*decision.job, kHearsResize, &decision.slices, commands);
+    case Decision::kSave:
+      return tell(*decision.job, kHearsSave, nullptr, commands);
   }
 }
 
@@ -112,15 +166,39 @@ void Machine::mark(Job& job) {
   changed.push_back(job.id);
 }
 
-void Machine::take(const Held& slices) {
+void Machine::take(Job& job, const Held& slices) {
   for (const Piece& piece : slices) free.take(piece);
+  hold(job, slices);
+  held += slices_of(slices);
 }
 
 void Machine::give(const Held& slices) {
   for (const Piece& piece : slices) free.give(piece);
+  held -= slices_of(slices);
+}
+
+void Machine::hold(Job& job, const Held& slices) {
+  for (const Piece& piece : slices) {
+    std::vector<u32>& there = holders_[piece.node];
+    if (std::find(there.begin(), there.end(), job.id) == there.end()) there.push_back(job.id);
+  }
+}
+
+void Machine::leave(Job& job, const Held& slices) {
+  for (const Piece& piece : slices) std::erase(holders_[piece.node], job.id);
 }
 
 void Machine::release(Job& job, bool is_final, std::vector<Command>& commands) {
+  leave(job, job.slices);
+  job.listening = false;
+  job.saving_us = -1;
+  job.target.clear();
+  job.kept.clear();
+  job.slice_count = job.target_count = 0;
+  if (job.release != 0 && releases_[job.release - 1].epoch == job.epoch) {  // it is being released already
+    releases_[job.release - 1].owes = true;
+    return;
+  }
   u32 slot = static_cast<u32>(releases_.size());
   if (open_slots_.empty()) {
     releases_.emplace_back();
@@ -128,20 +206,20 @@ void Machine::release(Job& job, bool is_final, std::vector<Command>& commands) {
     slot = open_slots_.back();
     open_slots_.pop_back();
   }
-  releases_[slot] = {job.id, job.epoch, std::move(job.slices), true};
+  releases_[slot] = {job.id, job.epoch, std::move(job.slices), true, false};
   job.slices.clear();
-  job.target.clear();
-  job.kept.clear();
-  job.slice_count = job.target_count = 0;
-  job.listening = false;
+  job.release = slot + 1;
   commands.push_back({.kind = Command::kRelease, .job = job.id, .epoch = job.epoch, .is_final = is_final,
                       .slot = slot});
 }
 
-void Machine::forget(Job& job) {
-  jobs_[job.id] = nullptr;
-  --alive_;
-  spare_.push_back(&job);
+void Machine::forget_ended() {
+  for (Job* job : ended_) {
+    jobs_[job->id] = nullptr;
+    --alive_;
+    spare_.push_back(job);
+  }
+  ended_.clear();
 }
 
 }  // namespace haltere

@@ -13,7 +13,7 @@ namespace haltere {
 
 // What a policy decides. `slices`: of Place and Resize.
 struct Decision {
-  enum Kind : u8 { kAdmit, kPlace, kEvict, kResize };
+  enum Kind : u8 { kAdmit, kPlace, kEvict, kResize, kSave };
   Kind kind;
   Job* job;
   Held slices;
@@ -26,7 +26,7 @@ struct Done {  // scheduler/native/cluster.py has the same fields
 
 class Machine {
  public:
-  explicit Machine(std::vector<Node> nodes) : nodes_(std::move(nodes)) {}
+  explicit Machine(std::vector<Node> nodes) : nodes_(std::move(nodes)), holders_(nodes_.size()) {}
 
   // ---- in
   void handle(const Event& event, std::vector<Command>& commands);
@@ -47,29 +47,43 @@ class Machine {
   Free free;
   i64 now_us = 0;
   std::vector<u32> changed;  // jobs, since the last plan
-  void forget(Job& job);     // one that has ended, once the books know it
+  void forget_ended();       // once all have heard of it: at the end of a step
 
   std::vector<Done> done;  // that ended, until somebody takes them
-  u64 fenced = 0;
+  u64 fenced = 0, losses = 0, restarts = 0;
+  i64 held = 0;  // slices with a lease
+
+  // Devices lost so far, and the time that devices were up, in microseconds.
+  std::pair<i64, i64> failures() const { return {static_cast<i64>(losses), up_us_ + up_ * (now_us - up_since_us_)}; }
+  // Of slices on a node: those that a job which is being cleared still holds.
+  u64 clearing(const Job& job, u32 node) const;
 
  private:
   struct Release {
     u32 job = 0, epoch = 0;
     Held slices;
     bool is_open = false;
+    bool owes = false;  // a final one is to follow
   };
 
   void submit(u32 number);
-  void released(const Event& event);
+  void add_node(u32 node);
+  void lose_node(u32 node, std::vector<Command>& commands);
+  void count_up(i64 more);
+  void released(const Event& event, std::vector<Command>& commands);
   void report(const Event& event, std::vector<Command>& commands);
   void mark(Job& job);
   void release(Job& job, bool is_final, std::vector<Command>& commands);
-  void take(const Held& slices);
+  void take(Job& job, const Held& slices);
   void give(const Held& slices);
+  void hold(Job& job, const Held& slices);
+  void leave(Job& job, const Held& slices);
   void check(const Job& job, const Held& slices) const;
 
   // transitions.cpp
-  void tell(Job& job, u8 trigger, Held* slices, std::vector<Command>& commands);
+  void tell(Job& job, u8 trigger, Held* slices, std::vector<Command>& commands, u32 node = 0);
+  void recover(Job& job, std::vector<Command>& commands);
+  void resized(Job& job, Held slices);
   void end(Job& job, State state, bool releases, std::vector<Command>& commands);
 
   std::vector<Node> nodes_;
@@ -78,9 +92,12 @@ class Machine {
   std::vector<Job*> jobs_{nullptr};  // by number; null: not there yet, or ended
   std::deque<Job> room_;
   std::vector<Job*> spare_;
+  std::vector<Job*> ended_;
   std::size_t alive_ = 0;
   std::vector<Release> releases_;
   std::vector<u32> open_slots_;
+  std::vector<std::vector<u32>> holders_;  // of each node: jobs, releasing ones apart
+  i64 up_ = 0, up_us_ = 0, up_since_us_ = 0;
   i64 wake_at_us_ = -1;
 };
 

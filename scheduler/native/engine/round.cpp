@@ -28,6 +28,7 @@ void Round::begin() {
   ++plan;
   wake_us = -1;
   decisions.clear();
+  yielded.clear();
   coming_.clear();
   for (const Books::Part& part : books.parts) coming_.push_back(part.leaving);
 }
@@ -40,9 +41,53 @@ void Round::end() {
 Held Round::pick(i32 part, i64 slices) {
   Held chosen;
   free.pick(part, slices, chosen);
-  for (const Piece& piece : chosen) free.take(piece);
-  taken_.insert(taken_.end(), chosen.begin(), chosen.end());
+  take(chosen);
   return chosen;
+}
+
+void Round::take(const Held& slices) {
+  for (const Piece& piece : slices) free.take(piece);
+  taken_.insert(taken_.end(), slices.begin(), slices.end());
+}
+
+void Round::give(const Held& slices) {
+  for (const Piece& piece : slices) {
+    for (Piece& taken : taken_)
+      if (taken.node == piece.node) taken.mask &= ~piece.mask;
+    free.give(piece);
+  }
+}
+
+Round::Kept* Round::home_of(const Job& job) {
+  for (Kept& home : homes)
+    if (home.job == job.id) return &home;
+  return nullptr;
+}
+
+void Round::yield_homes(const Job& job, i32 part) {
+  std::vector<std::pair<u64, u32>> behind;
+  i64 kept = 0;
+  for (const Kept& home : homes) {
+    if (home.part != part || home.free.empty()) continue;
+    const u64 order = books.machine.find(home.job)->order();
+    if (order <= job.order()) continue;
+    behind.emplace_back(order, home.job);
+    kept += slices_of(home.free);
+  }
+  if (free.count(part) + kept < job.asked.least && !job.admitted) return;
+  std::sort(behind.rbegin(), behind.rend());
+  for (const auto& [order, number] : behind) {
+    if (free.count(part) >= job.asked.count) return;
+    const auto home = std::find_if(homes.begin(), homes.end(), [&](const Kept& each) { return each.job == number; });
+    give(home->free);
+    homes.erase(home);
+    yielded.push_back(number);
+  }
+}
+
+void Round::save(Job& job) {
+  books.touch(job, plan);
+  decisions.push_back({Decision::kSave, &job, {}});
 }
 
 void Round::admit(Job& job) {
@@ -51,7 +96,14 @@ void Round::admit(Job& job) {
 }
 
 void Round::place(Job& job, i32 part, i64 slices) {
-  decisions.push_back({Decision::kPlace, &job, pick(part, slices)});
+  Held chosen;
+  if (const Kept* home = home_of(job)) {
+    if (home->part == part) chosen = together(home->free, slices);
+    take(chosen);
+    std::erase_if(homes, [&](const Kept& each) { return each.job == job.id; });
+  }
+  join(chosen, pick(part, slices - slices_of(chosen)));
+  decisions.push_back({Decision::kPlace, &job, std::move(chosen)});
 }
 
 void Round::keep(i32 part, i64 slices) {
@@ -79,14 +131,7 @@ void Round::extend(Job& job, i64 most, i64 spare) {
   const bool little = job.run_slices + more < most && static_cast<double>(more) < job.run_slices * params.grow_share;
   if (more < 1 || little) return;
   Held slices = job.slices;
-  for (const Piece& piece : pick(job.part, more)) {
-    const auto same = std::find_if(slices.begin(), slices.end(),
-                                   [&](const Piece& each) { return each.node == piece.node; });
-    if (same == slices.end())
-      slices.push_back(piece);
-    else
-      same->mask |= piece.mask;
-  }
+  join(slices, pick(job.part, more));
   books.touch(job, plan);
   decisions.push_back({Decision::kResize, &job, std::move(slices)});
 }

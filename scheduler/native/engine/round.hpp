@@ -28,6 +28,25 @@ class Round {
   // Up to `most`, but leave `spare`; and not for little.
   void extend(Job& job, i64 most, i64 spare);
 
+  void save(Job& job);
+
+  // Slices of a job on its way back to them: those taken for it, and so many more that it is still
+  // about to let go of itself.
+  struct Kept {
+    u32 job;
+    i32 part;
+    Held free;
+    i32 pending;
+  };
+  Kept* home_of(const Job& job);
+  // Of slices kept for jobs that stand behind it, as many as it lacks: those of the last one first.
+  void yield_homes(const Job& job, i32 part);
+  void take(const Held& slices);
+  void give(const Held& slices);  // what was taken in this plan, back
+
+  std::vector<Kept> homes;
+  std::vector<u32> yielded;  // jobs for whom they are kept no longer
+
   Books& books;
   const Params& params;
   Free& free;

@@ -11,10 +11,17 @@ enum Trigger : u8 {
   kHearsPlace,
   kHearsEvict,
   kHearsResize,
+  kHearsSave,
   kHearsCancel,
+  kHearsLost,
   kHearsStarted,
+  kHearsStartFailed,
   kHearsResized,
+  kHearsResizeFailed,
   kHearsCheckpointed,
+  kHearsCheckpointFailed,
+  kHearsSaved,
+  kHearsSaveFailed,
   kHearsExited,
   kTriggers,
 };
@@ -23,10 +30,20 @@ inline Trigger heard(Event::Kind kind) {
   switch (kind) {
     case Event::kJobStarted:
       return kHearsStarted;
+    case Event::kStartFailed:
+      return kHearsStartFailed;
     case Event::kJobResized:
       return kHearsResized;
+    case Event::kResizeFailed:
+      return kHearsResizeFailed;
     case Event::kJobCheckpointed:
       return kHearsCheckpointed;
+    case Event::kCheckpointFailed:
+      return kHearsCheckpointFailed;
+    case Event::kJobSaved:
+      return kHearsSaved;
+    case Event::kSaveFailed:
+      return kHearsSaveFailed;
     case Event::kJobExited:
       return kHearsExited;
     default:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,11 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from scheduler.core.machine import Machine
+    from scheduler.core.values import JobSpec
     from scheduler.loop import Recorder
+    from scheduler.policies.policy import Policy
+    from scheduler.sim.cluster import Cluster
+    from scheduler.sim.faults import Faults
 
 console = Console()
 
@@ -58,6 +63,10 @@ def simulate(
         bool, typer.Option("--saves", help="The elastic policy saves running jobs now and then.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of what the trace does not say.")] = 1,
+    engine: Annotated[
+        str,
+        typer.Option(help="python, or native: the same steps in C++, for elastic and no --report."),
+    ] = "python",
     report: Annotated[
         Path | None, typer.Option(help="Folder for report.json and report.png of each policy.")
     ] = None,
@@ -89,6 +98,10 @@ def simulate(
     tiers = Tiers(premium, standard)
     if free_halting and costs_file is not None:
         raise typer.BadParameter("--free-halting and --costs: one of them")
+    if engine not in ("python", "native"):
+        raise typer.BadParameter(f"--engine {engine} is neither python nor native")
+    if engine == "native" and report is not None:
+        raise typer.BadParameter("--engine native writes no --report: it has no recorders")
     charged = Costs() if costs_file is None else Costs.read(costs_file)
     costs = FREE if free_halting else charged
     broken = read_faults(faults) if faults else None
@@ -130,8 +143,11 @@ def simulate(
                 partial(_progress, progress, task),
                 broken,
                 seed,
+                _able(engine, specs, fleet, by, broken),
             )
             found[name] = {**asdict(result.figures), "cpu_s": result.cpu_s, "failed": result.failed}
+            found[name]["engine"] = "python" if result.machine is not None else "native"
+            found[name]["digest"] = result.digest
             if result.faults is not None:
                 found[name]["faults"] = asdict(result.faults)
             if report is not None:
@@ -147,6 +163,24 @@ def simulate(
         console.print(_faults_table(faults, found))
     if report is not None:
         console.print(f"pictures and JSON: {report}/POLICY/report.png, report.json")
+
+
+def _able(
+    engine: str, specs: Sequence[JobSpec], fleet: Cluster, by: Policy, faults: Faults | None
+) -> str:
+    """The engine that runs it: Python's for what the native one does not have, which is said."""
+    from scheduler.errors import Infeasible
+    from scheduler.native.cluster import library
+    from scheduler.sim.native import check
+
+    if engine == "native":
+        try:
+            library()
+            check(specs, fleet, by, faults)
+        except (OSError, Infeasible) as error:
+            typer.echo(f"{error}; the Python engine runs it", err=True)
+            return "python"
+    return engine
 
 
 def _watch(use: list[Any], timeline: Any, machine: Machine) -> tuple[Recorder, ...]:

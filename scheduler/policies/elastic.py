@@ -120,8 +120,8 @@ class _Serving:
                     if entry.spec.devices:
                         continue  # others may do with other devices
                     break
-            admitted = [entry for entry in waiting if entry.allowance is not None]
-            for entry in sorted(admitted, key=lambda e: (this.left_us(e), e.job.id)):
+            admitted = [(e.allowance.left, e.job.id, e) for e in waiting if e.allowance is not None]
+            for _, _, entry in sorted(admitted):
                 if self._ready(entry):
                     self._serve_one(key, entry)
 
@@ -151,9 +151,9 @@ class _Serving:
     def _restore(self, key: Key) -> None:
         """Admitted jobs that run on less than they asked for."""
         this = self.this
-        for number in tuple(self.books.shrunk):
+        for number in tuple(self.books.shrunk.by_key.get(key, ())):
             entry = self.books.entries[number]
-            if entry.key != key or not this.rested(entry, entry) or this.leaves(entry):
+            if not this.rested(entry, entry) or this.leaves(entry):
                 continue
             missing = entry.spec.count - entry.slices
             short = missing - this.room(entry, entry.pool) - this.soon(entry, entry.pool)

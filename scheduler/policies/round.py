@@ -165,7 +165,7 @@ class Round:
 
     def place(self, entry: Entry, pool: Pool, slices: int) -> None:
         home = self.homes.pop(entry.job.id, None)
-        mine = home.free[:slices] if home is not None and home.pool == pool else ()
+        mine = _together(home.free, slices) if home is not None and home.pool == pool else ()
         self.free.take(mine)
         chosen = self.pick(entry, pool, slices - len(mine))
         self.free.take(chosen)
@@ -235,5 +235,5 @@ def _together(slices: tuple[Slice, ...], keep: int) -> tuple[Slice, ...]:
     on: dict[str, list[Slice]] = {}
     for item in slices:
         on.setdefault(item.device, []).append(item)
-    ordered = sorted(on.values(), key=lambda items: -len(items))
+    ordered = sorted(map(sorted, on.values()), key=lambda items: -len(items))
     return tuple(item for items in ordered for item in items)[:keep]

@@ -47,7 +47,7 @@ class Saves:
     def _interval_us(self, view: View, job: Job) -> int:
         lost, up_us = view.failures.of(job.spec.device_kind, view.now_us)
         devices = len({item.device for item in job.slices})
-        each_s = mtbf_s(self.params.mtbf_s, lost, up_us / S)
+        each_s = mtbf_s(self.params.mtbf_s, lost, up_us // S)
         return round(daly_s(self._cost_s(job), each_s / devices) * S)
 
     def _cost_s(self, job: Job) -> float:
@@ -62,6 +62,8 @@ class Saves:
             if self._due_us.get(number) == due_us and number not in this.touched:
                 this.touched.add(number)
                 this.decisions.append(Save(number))
+        while self._heap and self._due_us.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)  # void meanwhile
         if self._heap:
             this.wakes.append(self._heap[0][0])
 

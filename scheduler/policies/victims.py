@@ -128,16 +128,17 @@ def _may_give(this: Round, taker: Entry, pool: Pool, entry: Entry) -> bool:
     return entry.pool == pool and this.rested(entry, taker) and not this.leaves(entry)
 
 
-def _grown(this: Round, taker: Entry, pool: Pool) -> list[Entry]:
-    entries = [this.books.entries[number] for number in this.books.grown]
-    able = [entry for entry in entries if _may_give(this, taker, pool, entry)]
-    return sorted(able, key=lambda e: (e.key, e.job.id), reverse=True)
+def _grown(this: Round, taker: Entry, pool: Pool) -> Iterator[Entry]:
+    for _, number in this.books.grown.last_to_first():
+        entry = this.books.entries[number]
+        if _may_give(this, taker, pool, entry):
+            yield entry
 
 
 def _behind(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
     for _, number in this.books.running.last_to(key):
         entry = this.books.entries[number]
-        if number in this.books.grown or is_spared(this, key, taker, entry):
+        if entry.slices > entry.spec.count or is_spared(this, key, taker, entry):
             continue
         if _may_give(this, taker, pool, entry) and can_bear(this, entry, taker):
             yield entry
@@ -146,6 +147,8 @@ def _behind(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
 def _equals(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
     entries = [this.books.entries[n] for n in this.books.running.by_key.get(key, ())]
     for entry in sorted(entries, key=lambda e: (-this.left_us(e), e.job.id)):
+        if entry.slices > entry.spec.count:
+            continue
         if _may_give(this, taker, pool, entry) and can_bear(this, entry, taker):
             yield entry
 

@@ -7,15 +7,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from random import Random
+from typing import Any, Protocol
 
 from scheduler.core import events
 from scheduler.core.speed import FULL_PPM
 from scheduler.errors import TraceDamaged
 from scheduler.sim.cluster import Cluster
-from scheduler.sim.executor import SimExecutor
 from scheduler.sim.faults import Failing, Faults, Planned
 
 S = 1_000_000
+
+
+class Breakable(Protocol):
+    """What is broken: an executor in simulated time."""
+
+    now_us: int
+
+    def at(self, at_us: int, make: Callable[[int], Any]) -> None: ...
+
+    def feed(self, arrivals: Iterable[events.Event]) -> None: ...
+
+    def straggle(self, device: str, ppm: int) -> None: ...
+
+    def slow_store(self, ppm: int) -> None: ...
 
 
 class Breaking:
@@ -25,7 +39,7 @@ class Breaking:
         self,
         faults: Faults,
         cluster: Cluster,
-        executor: SimExecutor,
+        executor: Breakable,
         seed: int,
         going: Callable[[], bool],
     ) -> None:

@@ -12,7 +12,9 @@ from scheduler.core.machine import Machine
 from scheduler.core.transitions import Params
 from scheduler.core.values import JobSpec
 from scheduler.loop import Loop, Recorder
+from scheduler.native.cluster import SUCCEEDED
 from scheduler.policies.policy import Policy
+from scheduler.sim import native
 from scheduler.sim.breaking import Breaking
 from scheduler.sim.cluster import Cluster
 from scheduler.sim.costs import Costs
@@ -34,8 +36,9 @@ class Result:
     failed: int  # jobs that did not succeed
     steps: int
     cpu_s: float
-    machine: Machine
+    machine: Machine | None  # None if the native engine ran it
     faults: FaultFigures | None = None
+    digest: str = ""  # of every step (sim/digest.py); the Python engine has it for the asking
 
 
 def simulate(
@@ -48,9 +51,13 @@ def simulate(
     progress: Callable[[int], None] = lambda ended: None,
     faults: Faults | None = None,
     seed: int = 1,
+    engine: str = "python",
 ) -> Result:
     """`jobs`: one for each of the trace's. `progress` is told how many have ended. `seed`: of the
-    faults."""
+    faults. `engine`: python or native, whose steps are the same; the native one has no recorders,
+    and raises Infeasible for what it does not have, OSError if it is not built."""
+    if engine == "native":
+        return _natively(trace, jobs, cluster, policy, costs, progress, faults, seed)
     began = time.process_time()
     executor = executor_of(trace, jobs, cluster, costs)
     machine = Machine(UNLUCKY if faults else None)
@@ -78,6 +85,43 @@ def simulate(
         time.process_time() - began,
         machine,
         goodput.figures(done, executor) if goodput else None,
+    )
+
+
+def _natively(
+    trace: Trace,
+    jobs: Sequence[JobSpec],
+    cluster: Cluster,
+    policy: Policy,
+    costs: Costs,
+    progress: Callable[[int], None],
+    faults: Faults | None,
+    seed: int,
+) -> Result:
+    began = time.process_time()
+    found = native.simulate(trace, jobs, cluster, policy, costs, progress, faults, seed)
+    done = tuple(
+        Done(
+            row["submitted_us"] / S,
+            row["started_us"] / S,
+            row["ended_us"] / S,
+            trace.jobs[row["job"] - 1].duration_s,
+            int(row["count"]),
+            int(row["preemptions"]),
+            int(row["resizes"]),
+        )
+        for row in found.done
+        if row["state"] == SUCCEEDED
+    )
+    return Result(
+        figures(done, cluster.devices),
+        done,
+        len(jobs) - len(done),
+        int(found.summary["steps"]),
+        time.process_time() - began,
+        None,
+        None,
+        found.digest,
     )
 
 

@@ -14,7 +14,7 @@ from proxy.info import running_servers
 from proxy.launcher import find
 from scheduler.live.pool import Pool
 
-sys.path.insert(0, str(Path(__file__).parent))  # for live_jobs
+sys.path.insert(0, str(Path(__file__).parent))  # for live_jobs, native_runs
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,0 +1,91 @@
+// The executor in simulated time, as scheduler/sim/executor.py: it answers commands after what they
+// cost, and ends jobs when their work is done. What was foretold before a change is void when its time
+// comes; nothing is ever looked for in the heap.
+#pragma once
+
+#include <vector>
+
+#include "machine.hpp"
+
+namespace haltere {
+
+struct Costs {  // scheduler/sim/costs.py
+  i64 start_us, checkpoint_us, restore_us, shrink_us, grow_us, release_us, turns_ppm, save_us;
+};
+
+class Executor {
+ public:
+  Executor(const Costs& costs, Machine& machine, std::size_t nodes)
+      : costs_(costs), machine_(machine), on_(nodes), straggling_(nodes, kFullPpm) {}
+
+  // Nodes come first, then jobs when they were submitted.
+  void add_node(u32 node, i64 at_us) { schedule({at_us, 0, node, 0, 0, kNode}); }
+  void lose_node(u32 node, i64 at_us) { schedule({at_us, 0, node, 0, 0, kLose}); }
+  // Whoever is on it runs at that share of its speed from now on.
+  void straggle(u32 node, i64 ppm, i64 at_us);
+  // What begins from now on to be saved, halted or restored takes so much longer.
+  void slow_store(i64 ppm) { store_ppm_ = ppm; }
+  void submitted(u32 job);
+  void cancel(u32 job, i64 at_us) { schedule({at_us, 0, job, 0, 0, kCancel}); }
+
+  // All events of the next moment at which something happens, if that is not after `until_us`.
+  void poll(i64 until_us, std::vector<Event>& batch);
+  void execute(const Command& command);
+  i64 next_us();
+
+  i64 over = 0;     // jobs that ended
+  i64 saves = 0;    // of running jobs
+  i128 lost_us = 0;  // work that was lost with nodes, times slices asked for
+
+ private:
+  enum Kind : u8 {
+    kNode,
+    kLose,
+    kCancel,
+    kFailed,
+    kStart,
+    kResize,
+    kRun,
+    kTell,
+    kEnd,
+    kCheckpoint,
+    kSave,
+    kRelease,
+  };
+
+  struct Item {
+    i64 at_us;
+    u64 made;
+    u32 job;      // of kNode: the node
+    u32 epoch;
+    u32 version;  // of the job, for which this holds; of kRelease: the slot; of kFailed: what failed
+    Kind kind;
+    bool operator<(const Item& other) const {  // std's heaps have the greatest on top
+      return at_us != other.at_us ? at_us > other.at_us : made > other.made;
+    }
+  };
+
+  void schedule(Item item);
+  void make(const Item& item, std::vector<Event>& batch);
+  void run(Job& job);
+  void stand(Job& job);
+  void fall(u32 node);
+  void occupy(Job& job, std::vector<u32> nodes);
+  i64 stored(i64 cost_us) const { return static_cast<i64>(i128{cost_us} * store_ppm_ / kFullPpm); }
+
+  Costs costs_;
+  Machine& machine_;
+  std::vector<std::vector<u32>> on_;  // of each node: jobs that its loss concerns
+  std::vector<i64> straggling_;       // of each node: at which share of its speed
+  i64 stragglers_ = 0;
+  i64 store_ppm_ = kFullPpm;
+  i64 now_us_ = 0;
+  u64 made_ = 0;
+  std::vector<Item> heap_;
+  std::vector<std::pair<i64, u64>> arrivals_;  // when, made; of jobs, by number
+  std::size_t arrived_ = 0;
+  i64 wake_at_us_ = -1;  // -1: nobody wants to be woken
+  u64 wake_made_ = 0;
+};
+
+}  // namespace haltere

@@ -1,0 +1,104 @@
+// The machine, as scheduler/core/machine.py: events and decisions in, commands out. It keeps nodes,
+// jobs and who holds what; a job's state changes through the table in transitions.cpp alone.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "events.hpp"
+#include "free.hpp"
+
+namespace haltere {
+
+// What a policy decides. `slices`: of Place and Resize.
+struct Decision {
+  enum Kind : u8 { kAdmit, kPlace, kEvict, kResize, kSave };
+  Kind kind;
+  Job* job;
+  Held slices;
+};
+
+struct Done {  // scheduler/native/cluster.py has the same fields
+  i64 submitted_us, started_us, ended_us, work_us;
+  i32 job, count, preemptions, resizes, tier, state;
+};
+
+class Machine {
+ public:
+  explicit Machine(std::vector<Node> nodes) : nodes_(std::move(nodes)), holders_(nodes_.size()) {}
+
+  // ---- in
+  void handle(const Event& event, std::vector<Command>& commands);
+  void apply(Decision& decision, std::vector<Command>& commands);
+  void wake_at(i64 at_us, std::vector<Command>& commands);
+
+  // Takes a job on; it is alive when its event says so. Returns its number.
+  u32 accept(const Asked& asked, const Curve* curve);
+
+  // ---- to read
+  Job* find(u32 number) const { return number < jobs_.size() ? jobs_[number] : nullptr; }
+  u32 newest() const { return static_cast<u32>(asked_.size()); }
+  const Asked& asked(u32 number) const { return asked_[number - 1]; }
+  const Node& described(u32 node) const { return nodes_[node]; }
+  std::size_t alive() const { return alive_; }
+
+  // ---- for the policy
+  Free free;
+  i64 now_us = 0;
+  std::vector<u32> changed;  // jobs, since the last plan
+  void forget_ended();       // once all have heard of it: at the end of a step
+
+  std::vector<Done> done;  // that ended, until somebody takes them
+  u64 fenced = 0, losses = 0, restarts = 0;
+  i64 held = 0;  // slices with a lease
+
+  // Devices lost so far, and the time that devices were up, in microseconds.
+  std::pair<i64, i64> failures() const { return {static_cast<i64>(losses), up_us_ + up_ * (now_us - up_since_us_)}; }
+  // Of slices on a node: those that a job which is being cleared still holds.
+  u64 clearing(const Job& job, u32 node) const;
+
+ private:
+  struct Release {
+    u32 job = 0, epoch = 0;
+    Held slices;
+    bool is_open = false;
+    bool owes = false;  // a final one is to follow
+  };
+
+  void submit(u32 number);
+  void add_node(u32 node);
+  void lose_node(u32 node, std::vector<Command>& commands);
+  void count_up(i64 more);
+  void released(const Event& event, std::vector<Command>& commands);
+  void report(const Event& event, std::vector<Command>& commands);
+  void mark(Job& job);
+  void release(Job& job, bool is_final, std::vector<Command>& commands);
+  void take(Job& job, const Held& slices);
+  void give(const Held& slices);
+  void hold(Job& job, const Held& slices);
+  void leave(Job& job, const Held& slices);
+  void check(const Job& job, const Held& slices) const;
+
+  // transitions.cpp
+  void tell(Job& job, u8 trigger, Held* slices, std::vector<Command>& commands, u32 node = 0);
+  void recover(Job& job, std::vector<Command>& commands);
+  void resized(Job& job, Held slices);
+  void end(Job& job, State state, bool releases, std::vector<Command>& commands);
+
+  std::vector<Node> nodes_;
+  std::vector<Asked> asked_;
+  std::vector<const Curve*> curves_;
+  std::vector<Job*> jobs_{nullptr};  // by number; null: not there yet, or ended
+  std::deque<Job> room_;
+  std::vector<Job*> spare_;
+  std::vector<Job*> ended_;
+  std::size_t alive_ = 0;
+  std::vector<Release> releases_;
+  std::vector<u32> open_slots_;
+  std::vector<std::vector<u32>> holders_;  // of each node: jobs, releasing ones apart
+  i64 up_ = 0, up_us_ = 0, up_since_us_ = 0;
+  i64 wake_at_us_ = -1;
+};
+
+}  // namespace haltere

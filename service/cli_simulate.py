@@ -48,6 +48,10 @@ def simulate(
         Path | None,
         typer.Option("--costs", help="What halting costs: a live pool's state_dir/costs.json."),
     ] = None,
+    quotas: Annotated[
+        Path | None,
+        typer.Option(help="Quotas of tenants for elastic, as TOML (docs/scheduler.md)."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of what the trace does not say.")] = 1,
     report: Annotated[
         Path | None, typer.Option(help="Folder for report.json and report.png of each policy.")
@@ -55,9 +59,11 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Figures as JSON.")] = False,
 ) -> None:
     """Simulate a cluster's scheduler on a trace, with the code that decides on the live pool."""
+    from scheduler.policies.elastic import Elastic
     from scheduler.policies.named import policy as policy_by_name
     from scheduler.sim.cluster import read_cluster
     from scheduler.sim.costs import FREE, Costs
+    from scheduler.sim.quotas import read_quotas
     from scheduler.sim.run import simulate as run
     from scheduler.sim.workload import Elasticity, Tiers, jobs_of
     from scheduler.timeline import Timeline
@@ -67,6 +73,10 @@ def simulate(
 
     wanted = policy or ["elastic"]
     policies = {name: policy_by_name(name) for name in wanted}
+    if quotas is not None:
+        if "elastic" not in policies:
+            raise typer.BadParameter("--quotas: only elastic knows quotas")
+        policies["elastic"] = Elastic(quotas=read_quotas(quotas))
     fleet = read_cluster(cluster)
     chosen = read(trace)
     if window:
@@ -92,6 +102,7 @@ def simulate(
         "elasticity": asdict(elasticity),
         "tiers": asdict(tiers),
         "costs": asdict(costs),
+        "quotas": str(quotas) if quotas is not None else None,
         "seed": seed,
     }
     found: dict[str, Any] = {}

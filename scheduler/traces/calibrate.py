@@ -152,8 +152,8 @@ def _cycle(at_s: Floats) -> Floats:
     per_hour = np.bincount((at_s // HOUR_S).astype(int))
     whole = per_hour[: len(per_hour) // 24 * 24].reshape(-1, 24)
     typical = np.sqrt(whole).mean(axis=0) ** 2
-    smooth = sum(np.roll(typical, shift) for shift in (-1, 0, 1))
-    return np.maximum(smooth / np.mean(smooth), 0.05)
+    smooth = np.stack([np.roll(typical, shift) for shift in (-1, 0, 1)]).sum(axis=0)
+    return np.asarray(np.maximum(smooth / np.mean(smooth), 0.05), np.float64)
 
 
 def _quantiles(values: Floats) -> tuple[float, ...]:

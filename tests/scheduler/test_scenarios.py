@@ -3,12 +3,13 @@
 A file is a list of blocks, separated by empty lines. A block is lines of input, `----`, and what
 came of them. All input lines of a block are one batch (the policy plans once after it).
 
-    policy min_run=5s backoff=1s       (first block only)
+    policy min_run=5s backoff=1s       (first block only; `policy elastic` for that one)
+    quota NAME KIND=SLICES             (first block only, under elastic)
     device URI KIND PART [slices=N]    lost URI [reason]
-    submit NAME tier=T kind=K [tenant=..] [count=N] [devices=a,b] [recovery=..] [lease]
+    submit NAME tier=T kind=K [tenant=..] [count=N] [least=N] [devices=a,b] [recovery=..] [lease]
     cancel JOB    wake    started JOB EPOCH    checkpointed JOB EPOCH ID
     start-failed JOB EPOCH DISPOSITION    checkpoint-failed JOB EPOCH DISPOSITION
-    exited JOB EPOCH CODE [words]    released JOB EPOCH
+    exited JOB EPOCH CODE [words]    released JOB EPOCH    resized JOB EPOCH
     state                              (prints everything)
 
 `+2s`, `+5ms` before a line lets time pass. Output: commands as they are issued, then each job
@@ -26,14 +27,16 @@ from pathlib import Path
 import pytest
 
 from scheduler.core import events
-from scheduler.core.commands import Checkpoint, Command, Release, Start
+from scheduler.core.commands import Checkpoint, Command, Release, Resize, Start
 from scheduler.core.jobs import Job
 from scheduler.core.machine import Machine
 from scheduler.core.transitions import Params
 from scheduler.core.values import JobSpec
 from scheduler.errors import SchedulerError
 from scheduler.loop import decide
+from scheduler.policies.elastic import Elastic
 from scheduler.policies.explain import audit
+from scheduler.policies.quotas import Quota, Quotas
 from scheduler.policies.tiered import Tiered
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
@@ -51,7 +54,8 @@ class Script:
 
     def __init__(self) -> None:
         self.machine = Machine()
-        self.policy = Tiered()
+        self.policy: Tiered | Elastic = Tiered()
+        self.quotas: list[Quota] = []
         self.now_us = 0
         self.submitted = 0
         self.seen: dict[int, Job] = {}
@@ -64,7 +68,13 @@ class Script:
             words = line.split()
             if words[0].startswith("+"):
                 self.now_us += micros(words.pop(0))
-            if words[0] == "policy":
+            if words[0] == "quota":
+                kinds = dict(word.split("=") for word in words[2:])
+                self.quotas.append(Quota(words[1], {k: int(v) for k, v in kinds.items()}))
+                self.policy = Elastic(quotas=Quotas(self.quotas))
+            elif words == ["policy", "elastic"]:
+                self.policy = Elastic()
+            elif words[0] == "policy":
                 self._configure(dict(word.split("=") for word in words[1:]))
             elif words[0] == "state":
                 show_all = True
@@ -76,7 +86,8 @@ class Script:
                 commands = decide(self.machine, self.policy, batch)
             except SchedulerError as error:
                 return [f"! {type(error).__name__}: {str(error).splitlines()[0]}"]
-            assert audit(self.machine.view(), self.machine.waiting) == []
+            if isinstance(self.policy, Tiered):
+                assert audit(self.machine.view(), self.machine.waiting) == []
         output = [_command(command) for command in commands]
         output += self._changes()
         if show_all:
@@ -114,6 +125,8 @@ class Script:
                 return events.CheckpointFailed(at, job, epoch, "test", rest[2], "as scripted")
             case "exited":
                 return events.JobExited(at, job, epoch, int(rest[2]), " ".join(rest[3:]))
+            case "resized":
+                return events.JobResized(at, job, epoch)
             case "released":
                 return events.LeaseReleased(at, job, epoch)
         raise AssertionError(f"unknown input {words}")
@@ -126,9 +139,12 @@ class Script:
                 was = f"{before.state} -> " if before and before.state != job.state else ""
                 lines.append(f"job {job.id} {job.spec.name} {was}{_summary(job)}")
             self.seen[job.id] = job
+        waiting = self.machine.waiting
+        if isinstance(self.policy, Elastic):
+            waiting = self.policy.explain(self.machine.view())
         told = {
             job_id: "; ".join(str(blocker) for blocker in blockers)
-            for job_id, blockers in self.machine.waiting.items()
+            for job_id, blockers in waiting.items()
         }
         lines += [f"job {k} waits: {text}" for k, text in told.items() if self.told.get(k) != text]
         self.told = told
@@ -157,6 +173,7 @@ def _spec(words: list[str]) -> JobSpec:
         device_kind=options["kind"],
         argv=None if "lease" in flags else ("work",),
         count=int(options.get("count", "1")),
+        least=int(options.get("least", "0")),
         devices=tuple(options["devices"].split(",")) if "devices" in options else (),
         recovery=options.get("recovery", ""),
     )
@@ -168,6 +185,9 @@ def _command(command: Command) -> str:
             where = ",".join(str(item) for item in command.slices)
             origin = f" from {command.checkpoint}" if command.checkpoint else ""
             return f"Start job {command.job} epoch {command.epoch} on {where}{origin}"
+        case Resize():
+            where = ",".join(str(item) for item in command.slices)
+            return f"Resize job {command.job} epoch {command.epoch} to {where}"
         case Release(final=True):
             return f"Release job {command.job} epoch {command.epoch} for good"
         case Checkpoint() | Release():

@@ -109,7 +109,8 @@ class Machine:
     def _submit(self, event: JobSubmitted) -> tuple[Command, ...]:
         newest = next(reversed(self._jobs), 0)
         assert event.job > newest, f"job {event.job} submitted after job {newest}"
-        self._put(Job(event.job, event.spec, self.now_us).told(f"{self.now_us}us submitted"))
+        job = Job(event.job, event.spec, self.now_us, checkpoint=event.checkpoint)
+        self._put(job.told(f"{self.now_us}us submitted"))
         return ()
 
     def _add_device(self, event: DeviceAdded) -> tuple[Command, ...]:

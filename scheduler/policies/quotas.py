@@ -14,7 +14,7 @@ what it will owe before it runs.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from scheduler.errors import Infeasible
@@ -194,3 +194,79 @@ class Debts:
                 above = self._line(chain[height + 1], kind)
                 above.below += line.below + line.taken - line.told
                 line.told = line.below + line.taken
+
+
+def entitle(
+    quotas: Quotas,
+    kind: str,
+    capacity: float,
+    asked: Mapping[str, float],
+    of_late: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Slices that each tenant may have of `capacity`, if it asks for so many: first its quota, then
+    what others leave of theirs, shared within its team first, then within its organisation, then
+    among all. Who borrows at the same place gets in proportion to quota, and less the more it used
+    `of_late` (1: all of its quota all the time). Never more in all than there is."""
+    used: dict[int | str, float] = {tenant: use for tenant, use in (of_late or {}).items()}
+    tenants = sorted(asked)
+    below: dict[int, list[int | str]] = {}
+    leaves: dict[int | str, int | str] = {
+        chain[0]: tenant for tenant, chain in quotas.chains.items()
+    }
+    for tenant in tenants:
+        chain = quotas.chain(tenant)
+        below.setdefault(chain[0] if chain else -1, []).append(tenant)
+    for number, parent in enumerate(quotas.parents):
+        below.setdefault(parent, []).append(number)
+
+    wants: dict[int | str, float] = {tenant: asked[tenant] for tenant in tenants}
+
+    def want(node: int) -> float:
+        wants[node] = sum(
+            want(child) if isinstance(child, int) else wants[child] for child in below.get(node, ())
+        )
+        return wants[node]
+
+    want(-1)
+    found: dict[str, float] = {}
+
+    def give(node: int, slices: float) -> None:
+        children = below.get(node, [])
+        owns = [
+            float(quotas.slices(child, kind))
+            if isinstance(child, int)
+            else (slices if node >= 0 else 0.0)
+            for child in children
+        ]
+        spent = [used.get(leaves.get(child, child), 0.0) for child in children]
+        weights = [(own or 1.0) / (1.0 + use) for own, use in zip(owns, spent, strict=True)]
+        got = fill(slices, [wants[child] for child in children], owns, weights)
+        for child, share in zip(children, got, strict=True):
+            if isinstance(child, int):
+                give(child, share)
+            else:
+                found[child] = share
+
+    give(-1, capacity)
+    return found
+
+
+def fill(
+    slices: float, wants: Sequence[float], owns: Sequence[float], weights: Sequence[float]
+) -> list[float]:
+    """Everybody what it owns (less in proportion if that is too much), as far as it wants it; the
+    rest by weight, like water into vessels that differ in width, until nobody wants more."""
+    sure = [min(want, own) for want, own in zip(wants, owns, strict=True)]
+    total = sum(sure)
+    scale = min(1.0, slices / total) if total > 0 else 1.0
+    got = [scale * each for each in sure]
+    left = slices - sum(got)
+    thirsty = [index for index, want in enumerate(wants) if want > got[index]]
+    while thirsty and left > 1e-9:
+        width = sum(weights[index] for index in thirsty)
+        level = min(left / width, min((wants[i] - got[i]) / weights[i] for i in thirsty))
+        for index in thirsty:
+            got[index] += level * weights[index]
+        left -= level * width
+        thirsty = [i for i in thirsty if wants[i] - got[i] > 1e-9 * max(1.0, wants[i])]
+    return got

@@ -20,8 +20,8 @@ JOB = np.dtype(
         ("job", np.int64),  # its number, the same wherever it goes
         ("at_us", np.int64),  # submitted; or, of one that moves, not to be there before
         ("work_us", np.int64),  # left to be done, at full speed
-        ("service_us", np.int64),  # slice-microseconds that it has had
         ("state_bytes", np.int64),  # of a checkpoint
+        ("data_bytes", np.int64),  # what it reads; has to go with it to another region
         ("tenant", np.int32),
         ("count", np.int32),
         ("least", np.int32),

@@ -40,6 +40,7 @@ class Assumed:
     fpga              share of jobs that are for FPGAs, of one slice each
     tenants           how many share the planet, by the workload's Zipf law
     state_gb          median of a checkpoint for each device of a job; log-normal, sigma 1
+    data_gb           median of what a job reads; log-normal, sigma 1
     """
 
     premium: float = 0.0
@@ -49,13 +50,16 @@ class Assumed:
     fpga: float = 0.0
     tenants: int = 64
     state_gb: float = 4.0
+    data_gb: float = 20.0
 
     def __post_init__(self) -> None:
         shares = (self.premium, self.standard, self.elastic, self.fpga)
         if min(shares) < 0 or max(*shares, self.premium + self.standard) > 1:
             raise TraceDamaged(f"{self}: shares are from 0 to 1")
-        if self.growth < 1 or not 1 <= self.tenants <= 1 << 20 or self.state_gb < 0:
-            raise TraceDamaged(f"{self}: growth and tenants from 1 on, state_gb from 0 on")
+        if self.growth < 1 or not 1 <= self.tenants <= 1 << 20:
+            raise TraceDamaged(f"{self}: growth and tenants from 1 on")
+        if min(self.state_gb, self.data_gb) < 0:
+            raise TraceDamaged(f"{self}: state_gb and data_gb from 0 on")
 
 
 def workload_named(name: str) -> Workload:
@@ -102,6 +106,7 @@ def generate(
     jobs["tenant"] = _tenants(assumed.tenants, workload.zipf, count, drawn)
     state = np.exp(drawn.standard_normal(count)) * assumed.state_gb * GB
     jobs["state_bytes"] = state * jobs["count"]
+    jobs["data_bytes"] = np.exp(drawn.standard_normal(count)) * assumed.data_gb * GB
     return jobs
 
 

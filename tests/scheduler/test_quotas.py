@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from scheduler.core import events
@@ -253,7 +253,7 @@ asked = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(st.lists(asked, min_size=1, max_size=14), st.booleans())
 def test_whatever_comes_reasons_are_true_and_all_that_may_end_does(
     jobs: list[Asked], free: bool

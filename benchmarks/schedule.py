@@ -142,6 +142,7 @@ def _tiers(trace: Trace, name: str, nodes: int, by: Policy) -> dict[str, Any]:
         return audit, watched[0]
 
     result = simulate(trace, specs, cluster, by, Costs(), recorders)
+    assert result.machine is not None
     fractions = audit.fractions(result.machine.jobs)
     kept: dict[str, Any] = {}
     for tier, promise in PROMISES.items():

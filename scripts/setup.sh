@@ -28,7 +28,7 @@ fi
 
 venv=${HALTERE_VENV:-.venv}
 python=${HALTERE_PYTHON:-python3}
-stamp="$venv/.haltere-$(cat pyproject.toml proxy/native/*.?pp proxy/native/*/*.?pp | sha256sum | cut -c1-16)"
+stamp="$venv/.haltere-$(cat pyproject.toml proxy/native/*.?pp proxy/native/*/*.?pp scheduler/native/*.?pp scheduler/native/*/*.?pp | sha256sum | cut -c1-16)"
 if [[ ! -e $stamp ]]; then
     echo "setup: creating $venv (about 1 GB of packages from PyPI, once)"
     "$python" -c 'import sys; assert sys.version_info >= (3, 11), "haltere needs Python 3.11 or newer"'

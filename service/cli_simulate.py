@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,10 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from scheduler.core.machine import Machine
+    from scheduler.core.values import JobSpec
     from scheduler.loop import Recorder
+    from scheduler.policies.policy import Policy
+    from scheduler.sim.cluster import Cluster
 
 console = Console()
 
@@ -53,6 +57,10 @@ def simulate(
         typer.Option(help="Quotas of tenants for elastic, as TOML (docs/scheduler.md)."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of what the trace does not say.")] = 1,
+    engine: Annotated[
+        str,
+        typer.Option(help="python, or native: the same steps in C++, for elastic and no --report."),
+    ] = "python",
     report: Annotated[
         Path | None, typer.Option(help="Folder for report.json and report.png of each policy.")
     ] = None,
@@ -87,6 +95,10 @@ def simulate(
     tiers = Tiers(premium, standard)
     if free_halting and costs_file is not None:
         raise typer.BadParameter("--free-halting and --costs: one of them")
+    if engine not in ("python", "native"):
+        raise typer.BadParameter(f"--engine {engine} is neither python nor native")
+    if engine == "native" and report is not None:
+        raise typer.BadParameter("--engine native writes no --report: it has no recorders")
     charged = Costs() if costs_file is None else Costs.read(costs_file)
     costs = FREE if free_halting else charged
     largest = max(
@@ -119,8 +131,11 @@ def simulate(
                 costs,
                 partial(_watch, use, timeline),
                 partial(_progress, progress, task),
+                _able(engine, specs, fleet, by),
             )
             found[name] = {**asdict(result.figures), "cpu_s": result.cpu_s, "failed": result.failed}
+            found[name]["engine"] = "python" if result.machine is not None else "native"
+            found[name]["digest"] = result.digest
             if report is not None:
                 title = f"{chosen.name} on {cluster}, {name}"
                 sim_report.write(
@@ -132,6 +147,22 @@ def simulate(
     console.print(_table(assumed, found))
     if report is not None:
         console.print(f"pictures and JSON: {report}/POLICY/report.png, report.json")
+
+
+def _able(engine: str, specs: Sequence[JobSpec], fleet: Cluster, by: Policy) -> str:
+    """The engine that runs it: Python's for what the native one does not have, which is said."""
+    from scheduler.errors import Infeasible
+    from scheduler.native.cluster import library
+    from scheduler.sim.native import check
+
+    if engine == "native":
+        try:
+            library()
+            check(specs, fleet, by)
+        except (OSError, Infeasible) as error:
+            typer.echo(f"{error}; the Python engine runs it", err=True)
+            return "python"
+    return engine
 
 
 def _watch(use: list[Any], timeline: Any, machine: Machine) -> tuple[Recorder, ...]:

@@ -45,6 +45,7 @@ class Entry:
     since_us: int = 0
     service_us: int = 0
     ran_us: int = 0
+    ran_since_us: int = 0  # it is counted up to here
     changed_us: int = 0
     stamp: int = 0  # of its next rise of level
     allowance: Allowance | None = None  # once it is admitted to a guaranteed tier
@@ -92,6 +93,11 @@ class Queues:
             for number in tuple(self.by_key[key]):
                 yield key, number
 
+    def last_to_first(self) -> Iterator[tuple[Key, int]]:
+        for key in reversed(self.keys):
+            for number in reversed(self.by_key[key]):
+                yield key, number
+
     def last_to(self, key: Key) -> Iterator[tuple[Key, int]]:
         """Those that stand behind `key`, the last one first."""
         for behind in reversed(self.keys):
@@ -117,8 +123,8 @@ class Books:
         self.entries: dict[int, Entry] = {}
         self.waiting = Queues()
         self.running = Queues()
-        self.grown: dict[int, None] = {}
-        self.shrunk: dict[int, None] = {}
+        self.grown = Queues()  # those that run on more than they asked for
+        self.shrunk = Queues()  # on less
         self.leaving: dict[int, int] = {}  # job -> slices it is about to let go
         self.promised_ppm: dict[str, int] = {}  # kind -> slices set aside for admitted jobs
         self.owing = Owing(quotas) if quotas is not None else None
@@ -172,7 +178,7 @@ class Books:
             entry = self.entries[number] = Entry(job, Key(job.rank))
             if self.owing is not None and job.spec.tier is Tier.BASIC:
                 self.owing.basic(number, job.spec, 0)
-        self.count(view.now_us, entry)
+        self._count_all(view.now_us, entry)
         self._take_out(entry)
         if job is None:
             self._hold(view.now_us, entry, 0)
@@ -192,11 +198,8 @@ class Books:
         if job.state.waiting:
             self.waiting.add(entry.key, number)
         elif job.state is JobState.RUNNING:
-            self.running.add(entry.key, number)
-            if holds > job.spec.count:
-                self.grown[number] = None
-            elif holds < job.spec.count:
-                self.shrunk[number] = None
+            for queue in self._running(entry):
+                queue.add(entry.key, number)
         elif job.state is JobState.CHECKPOINTING:
             self.leaving[number] = len(job.slices)
         elif job.state is JobState.RESIZING:
@@ -215,11 +218,18 @@ class Books:
         if entry.seen.waiting:
             self.waiting.remove(entry.key, number)
         elif entry.seen is JobState.RUNNING:
-            self.running.remove(entry.key, number)
-            self.grown.pop(number, None)
-            self.shrunk.pop(number, None)
+            for queue in self._running(entry):
+                queue.remove(entry.key, number)
         self.leaving.pop(number, None)
         entry.seen = None
+
+    def _running(self, entry: Entry) -> Iterator[Queues]:
+        """Where it stands while it runs."""
+        yield self.running
+        if entry.slices > entry.spec.count:
+            yield self.grown
+        elif entry.slices < entry.spec.count:
+            yield self.shrunk
 
     def count(self, now_us: int, entry: Entry) -> None:
         """Bring what it had and what it lost up to date."""
@@ -227,8 +237,13 @@ class Books:
         if entry.allowance is not None:
             entry.allowance.spend(passed, entry.speed_ppm)
         entry.service_us += passed * entry.slices
-        entry.ran_us += passed if entry.slices else 0
         entry.since_us = now_us
+
+    def _count_all(self, now_us: int, entry: Entry) -> None:
+        """Also how long it has run, which goes by when its level rises."""
+        self.count(now_us, entry)
+        entry.ran_us += now_us - entry.ran_since_us if entry.slices else 0
+        entry.ran_since_us = now_us
 
     def _level(self, entry: Entry) -> tuple[int, int]:
         """Its level, and the service at which that rises."""
@@ -251,7 +266,7 @@ class Books:
             heapq.heappush(self._rises, (at_us, entry.job.id, entry.stamp))
 
     def _rise(self, now_us: int, entry: Entry) -> None:
-        self.count(now_us, entry)
+        self._count_all(now_us, entry)
         level = self._level(entry)[0]
         if level != entry.key.level:
             if self.owing is not None:
@@ -271,8 +286,9 @@ class Books:
                 self.waiting.remove(entry.key, entry.job.id)
                 self.waiting.add(key, entry.job.id)
             elif seen is JobState.RUNNING:
-                self.running.remove(entry.key, entry.job.id)
-                self.running.add(key, entry.job.id)
+                for queue in self._running(entry):
+                    queue.remove(entry.key, entry.job.id)
+                    queue.add(key, entry.job.id)
             entry.key = key
 
 

@@ -104,8 +104,8 @@ class _Serving:
                     continue  # it waits for its own tenant's jobs, others need not wait for it
                 if entry.allowance is None and not self._admit(entry):
                     break
-            admitted = [entry for entry in waiting if entry.allowance is not None]
-            for entry in sorted(admitted, key=lambda e: (this.left_us(e), e.job.id)):
+            admitted = [(e.allowance.left, e.job.id, e) for e in waiting if e.allowance is not None]
+            for _, _, entry in sorted(admitted):
                 if self._ready(entry):
                     self._serve_one(key, entry)
 
@@ -137,9 +137,9 @@ class _Serving:
     def _restore(self, key: Key) -> None:
         """Admitted jobs that run on less than they asked for."""
         this = self.this
-        for number in tuple(self.books.shrunk):
+        for number in tuple(self.books.shrunk.by_key.get(key, ())):
             entry = self.books.entries[number]
-            if entry.key != key or not this.rested(entry):
+            if not this.rested(entry):
                 continue
             missing = entry.spec.count - entry.slices
             short = missing - this.free.count(*entry.pool) - this.coming.get(entry.pool, 0)

@@ -43,7 +43,7 @@ class ElasticReasons:
         """In the queue: guaranteed jobs by how much more lost time they can bear."""
         allowance = entry.allowance
         unadmitted = entry.spec.tier is not Tier.BASIC and allowance is None
-        return entry.key, unadmitted, allowance.left_us if allowance else 0, entry.job.id
+        return entry.key, unadmitted, allowance.left if allowance else 0, entry.job.id
 
     def _of(self, entry: Entry) -> tuple[Blocker, ...]:
         job = self.view.jobs[entry.job.id]

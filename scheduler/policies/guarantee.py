@@ -36,16 +36,20 @@ PROMISES: dict[Tier, Promise] = {
 
 
 class Allowance:
-    """Of one admitted job."""
+    """Of one admitted job. `left` is in millionths of a microsecond, so that it is the same at
+    whichever moments between it was brought up to date."""
 
-    __slots__ = ("left_us", "promise")
+    __slots__ = ("left", "promise")
 
     def __init__(self, promise: Promise) -> None:
         self.promise = promise
-        self.left_us = promise.burst_s * S
+        self.left = promise.burst_s * S * FULL_PPM
+
+    @property
+    def left_us(self) -> int:
+        return self.left // FULL_PPM
 
     def spend(self, passed_us: int, speed_ppm: int) -> None:
         """`passed_us` went by at that speed."""
         lost_ppm = FULL_PPM - min(speed_ppm, FULL_PPM) - self.promise.refill_ppm
-        left_us = self.left_us - passed_us * lost_ppm // FULL_PPM
-        self.left_us = min(left_us, self.promise.burst_s * S)
+        self.left = min(self.left - passed_us * lost_ppm, self.promise.burst_s * S * FULL_PPM)

@@ -131,5 +131,5 @@ def _together(slices: tuple[Slice, ...], keep: int) -> tuple[Slice, ...]:
     on: dict[str, list[Slice]] = {}
     for item in slices:
         on.setdefault(item.device, []).append(item)
-    ordered = sorted(on.values(), key=lambda items: -len(items))
+    ordered = sorted(map(sorted, on.values()), key=lambda items: -len(items))
     return tuple(item for items in ordered for item in items)[:keep]

@@ -114,16 +114,17 @@ def is_spared(this: Round, key: Key, taker: Entry, entry: Entry) -> bool:
     return entry.key.level - key.level < between
 
 
-def _grown(this: Round, pool: Pool) -> list[Entry]:
-    entries = [this.books.entries[number] for number in this.books.grown]
-    able = [entry for entry in entries if entry.pool == pool and this.rested(entry)]
-    return sorted(able, key=lambda e: (e.key, e.job.id), reverse=True)
+def _grown(this: Round, pool: Pool) -> Iterator[Entry]:
+    for _, number in this.books.grown.last_to_first():
+        entry = this.books.entries[number]
+        if entry.pool == pool and this.rested(entry):
+            yield entry
 
 
 def _behind(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
     for _, number in this.books.running.last_to(key):
         entry = this.books.entries[number]
-        fits = entry.pool == pool and number not in this.books.grown
+        fits = entry.pool == pool and entry.slices <= entry.spec.count
         if is_spared(this, key, taker, entry):
             continue
         if fits and this.rested(entry) and can_bear(this, entry, taker):
@@ -133,7 +134,8 @@ def _behind(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
 def _equals(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
     entries = [this.books.entries[n] for n in this.books.running.by_key.get(key, ())]
     for entry in sorted(entries, key=lambda e: (-this.left_us(e), e.job.id)):
-        if entry.pool == pool and this.rested(entry) and can_bear(this, entry, taker):
+        fits = entry.pool == pool and entry.slices <= entry.spec.count
+        if fits and this.rested(entry) and can_bear(this, entry, taker):
             yield entry
 
 

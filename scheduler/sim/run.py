@@ -11,7 +11,9 @@ from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
 from scheduler.core.values import JobSpec
 from scheduler.loop import Loop, Recorder
+from scheduler.native.cluster import SUCCEEDED
 from scheduler.policies.policy import Policy
+from scheduler.sim import native
 from scheduler.sim.cluster import Cluster
 from scheduler.sim.costs import Costs
 from scheduler.sim.executor import SimExecutor
@@ -29,7 +31,8 @@ class Result:
     failed: int  # jobs that did not succeed
     steps: int
     cpu_s: float
-    machine: Machine
+    machine: Machine | None  # None if the native engine ran it
+    digest: str = ""  # of every step (sim/digest.py); the Python engine has it for the asking
 
 
 def simulate(
@@ -40,8 +43,13 @@ def simulate(
     costs: Costs,
     recorders: Callable[[Machine], Sequence[Recorder]] = lambda machine: (),
     progress: Callable[[int], None] = lambda ended: None,
+    engine: str = "python",
 ) -> Result:
-    """`jobs`: one for each of the trace's. `progress` is told how many have ended."""
+    """`jobs`: one for each of the trace's. `progress` is told how many have ended. `engine`: python
+    or native, whose steps are the same; the native one has no recorders, and raises Infeasible for
+    what it does not have, OSError if it is not built."""
+    if engine == "native":
+        return _natively(trace, jobs, cluster, policy, costs, progress)
     began = time.process_time()
     executor = executor_of(trace, jobs, cluster, costs)
     machine = Machine()
@@ -64,6 +72,40 @@ def simulate(
         steps,
         time.process_time() - began,
         machine,
+    )
+
+
+def _natively(
+    trace: Trace,
+    jobs: Sequence[JobSpec],
+    cluster: Cluster,
+    policy: Policy,
+    costs: Costs,
+    progress: Callable[[int], None],
+) -> Result:
+    began = time.process_time()
+    found = native.simulate(trace, jobs, cluster, policy, costs, progress)
+    done = tuple(
+        Done(
+            row["submitted_us"] / S,
+            row["started_us"] / S,
+            row["ended_us"] / S,
+            trace.jobs[row["job"] - 1].duration_s,
+            int(row["count"]),
+            int(row["preemptions"]),
+            int(row["resizes"]),
+        )
+        for row in found.done
+        if row["state"] == SUCCEEDED
+    )
+    return Result(
+        figures(done, cluster.devices),
+        done,
+        len(jobs) - len(done),
+        found.steps,
+        time.process_time() - began,
+        None,
+        found.digest,
     )
 
 

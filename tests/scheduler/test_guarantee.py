@@ -33,10 +33,10 @@ def test_who_never_overspends_keeps_the_promise_in_every_hour(
     lost: list[float] = []  # of each second
     for seconds, speed in script:
         for _ in range(seconds):
-            before = allowance.left_us
+            before = allowance.left
             allowance.spend(S, speed)
             if allowance.left_us < 0:  # it would have been given its slices by now
-                allowance.left_us = before
+                allowance.left = before
                 allowance.spend(S, FULL_PPM)
                 lost.append(0.0)
             else:

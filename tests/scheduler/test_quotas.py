@@ -43,8 +43,8 @@ LAB = Quotas(
     half_life_s=3600,
 )
 # A level that would rise at the very moment its job has let go of its slices rises later in the
-# policy's books than in the audit's account: 487 is no multiple of what halting costs.
-PARAMS = ElasticParams(first_level_s=487)
+# policy's books than in the audit's account: these are no multiples of what halting costs.
+PARAMS = ElasticParams(first_level_s=487, first_run_s=307)
 TENANTS = ("ann", "bob", "cyd", "dan", "eve")
 
 # ---- who owes

@@ -1,0 +1,117 @@
+#include "cluster.hpp"
+
+#include <algorithm>
+
+namespace haltere {
+
+Cluster::Cluster(const Params& params, const Costs& costs, const std::vector<Node>& nodes)
+    : machine(nodes), params_(params), policy_(params_, machine), executor_(costs, machine) {
+  for (u32 node = 0; node < nodes.size(); ++node) executor_.add_node(node);
+}
+
+u32 Cluster::add_curve(Curve curve) {
+  curves_.push_back(std::move(curve));
+  return static_cast<u32>(curves_.size());
+}
+
+void Cluster::submit(const Asked* jobs, std::size_t count) {
+  for (const Asked* job = jobs; job != jobs + count; ++job) {
+    const auto curve = static_cast<std::size_t>(job->curve);
+    executor_.submitted(machine.accept(*job, curve == 0 ? nullptr : &curves_[curve - 1]));
+  }
+}
+
+bool Cluster::advance(i64 until_us, i64 most_steps) {
+  while (most_steps-- > 0) {
+    if (step(until_us)) continue;
+    until_us_ = until_us;
+    return true;
+  }
+  return false;
+}
+
+bool Cluster::step(i64 until_us) {
+  events_.clear();
+  commands_.clear();
+  executor_.poll(until_us, events_);
+  if (events_.empty()) return false;
+  for (const Event& event : events_) machine.handle(event, commands_);
+  for (Decision& decision : policy_.plan()) machine.apply(decision, commands_);
+  if (policy_.wake_us() >= 0) machine.wake_at(policy_.wake_us(), commands_);
+  record();
+  for (const Command& command : commands_) executor_.execute(command);
+  ++steps_;
+  event_count_ += static_cast<i64>(events_.size());
+  return true;
+}
+
+bool Cluster::withdraw(u32 number, i64& left_us, bool& has_checkpoint) {
+  const Job* job = machine.find(number);
+  if (job == nullptr || !waits(job->state)) return false;
+  has_checkpoint = job->has_checkpoint;
+  left_us = has_checkpoint ? job->left_us : job->asked.work_us;
+  executor_.cancel(number, now_us());
+  return true;
+}
+
+// The form is described in scheduler/sim/digest.py.
+void Cluster::record() {
+  digest.add(static_cast<i64>(events_.size()));
+  digest.add(static_cast<i64>(commands_.size()));
+  for (const Event& event : events_) {
+    digest.add(event.kind);
+    digest.add(event.at_us);
+    if (event.kind == Event::kTimePassed) continue;
+    digest.add(event.job);
+    if (event.kind == Event::kDeviceAdded) {
+      digest.add(machine.described(event.job).part);
+      digest.add(machine.described(event.job).slice_count);
+    } else if (event.kind >= Event::kJobStarted) {
+      digest.add(event.epoch);
+      if (event.kind == Event::kJobExited) digest.add(0);  // its exit code
+    }
+  }
+  for (const Command& command : commands_) {
+    digest.add(command.kind);
+    if (command.kind == Command::kWakeAt) {
+      digest.add(command.at_us);
+      continue;
+    }
+    digest.add(command.job);
+    digest.add(command.epoch);
+    if (command.kind == Command::kRelease) digest.add(command.is_final);
+    if (command.kind != Command::kStart && command.kind != Command::kResize) continue;
+    const Job& job = *machine.find(command.job);
+    if (command.kind == Command::kStart) digest.add(job.has_checkpoint);
+    record(command.kind == Command::kStart ? job.slices : job.target);
+  }
+}
+
+void Cluster::record(const Held& slices) {
+  Held rising = slices;
+  std::sort(rising.begin(), rising.end(), [](const Piece& one, const Piece& other) { return one.node < other.node; });
+  digest.add(slices_of(slices));
+  for (const Piece& piece : rising)
+    for (u64 rest = piece.mask; rest != 0; rest &= rest - 1)
+      digest.add(static_cast<i64>(piece.node) << 16 | std::countr_zero(rest));
+}
+
+Summary Cluster::summary() const {
+  Summary found{};
+  const Books& books = policy_.books;
+  found.now_us = now_us();
+  found.steps = steps_;
+  found.events = event_count_;
+  found.alive = static_cast<i64>(machine.alive());
+  found.promised_ppm = books.promised_ppm;
+  found.digest = static_cast<i64>(digest.value());
+  for (std::size_t tier = 0; tier < 3; ++tier) {
+    found.waiting_jobs[tier] = books.waiting_jobs[tier];
+    found.waiting_slices[tier] = books.waiting_slices[tier];
+    found.running_jobs[tier] = books.running_jobs[tier];
+    found.running_slices[tier] = books.running_slices[tier];
+  }
+  return found;
+}
+
+}  // namespace haltere

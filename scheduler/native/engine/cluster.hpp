@@ -1,0 +1,51 @@
+// One cluster that runs in simulated time: machine, policy and executor under scheduler/loop.py's loop.
+#pragma once
+
+#include "digest.hpp"
+#include "elastic.hpp"
+#include "executor.hpp"
+
+namespace haltere {
+
+struct Summary {  // scheduler/native/cluster.py has the same fields
+  i64 now_us, steps, events;
+  i64 alive, promised_ppm, digest;
+  i64 waiting_jobs[3], waiting_slices[3], running_jobs[3], running_slices[3];  // by tier
+};
+
+class Cluster {
+ public:
+  Cluster(const Params& params, const Costs& costs, const std::vector<Node>& nodes);
+  Cluster(const Cluster&) = delete;
+
+  u32 add_curve(Curve curve);
+  void submit(const Asked* jobs, std::size_t count);
+  // All that happens up to then, and at that moment; at most `most_steps` steps. False: not there yet.
+  bool advance(i64 until_us, i64 most_steps);
+  bool idles() { return executor_.next_us() == std::numeric_limits<i64>::max(); }
+  Summary summary() const;
+  // A job that waits goes elsewhere: what it has still to do, at full speed. False: it does not wait.
+  bool withdraw(u32 job, i64& left_us, bool& has_checkpoint);
+  std::size_t curves() const { return curves_.size(); }
+  const Curve& curve(std::size_t number) const { return curves_[number - 1]; }
+  i64 now_us() const { return std::max(until_us_, machine.now_us); }
+  i64 newest_us() const { return machine.newest() == 0 ? 0 : machine.asked(machine.newest()).submitted_us; }
+
+  Machine machine;
+  Digest digest;
+
+ private:
+  bool step(i64 until_us);
+  void record();
+  void record(const Held& slices);
+
+  Params params_;
+  Elastic policy_;
+  Executor executor_;
+  std::deque<Curve> curves_;
+  std::vector<Event> events_;
+  std::vector<Command> commands_;
+  i64 until_us_ = 0, steps_ = 0, event_count_ = 0;
+};
+
+}  // namespace haltere

@@ -1,0 +1,121 @@
+#include "elastic.hpp"
+
+namespace haltere {
+
+std::vector<Decision>& Elastic::plan() {
+  books.follow();
+  round_.begin();
+  serve_guaranteed(kPremium);
+  serve_guaranteed(kStandard);
+  serve_basic();
+  if (const i64 now_us = round_.now_us(); now_us >= looked_us_ + books.params.look_us) {
+    looked_us_ = now_us;
+    if (round_.free.any()) {
+      give_back(round_);
+      if (books.waiting == 0) grow(round_);
+    }
+  }
+  round_.end();
+  if (const i64 rise_us = books.next_rise_us(); rise_us >= 0) round_.wake(rise_us);
+  if (books.waiting != 0 || books.running != 0) round_.wake(round_.now_us() + books.params.look_us);
+  return round_.decisions;
+}
+
+void Elastic::serve_guaranteed(i32 rank) {
+  restore(rank);
+  while (!books.unadmitted[rank].empty())
+    if (!admit(*books.machine.find(books.unadmitted[rank].first()))) break;
+  books.admitted[rank].each([&](const std::pair<i128, u32>& each) {
+    Job& job = *books.machine.find(each.second);
+    if (is_ready(job)) serve(job);
+  });
+}
+
+bool Elastic::is_ready(const Job& job) {
+  if (job.idle_until_us <= round_.now_us()) return true;
+  round_.wake(job.idle_until_us);
+  return false;
+}
+
+bool Elastic::admit(Job& job) {
+  i64 there = 0;
+  for (std::size_t part = 0; part < round_.free.parts(); ++part) there += round_.free.capacity(static_cast<i32>(part));
+  const i64 need_ppm = books.set_aside_ppm(job);
+  const i64 limit_ppm = there * (books.promised_ppm != 0 ? books.params.promised_share_ppm : kFullPpm);
+  if (books.promised_ppm + need_ppm > limit_ppm) return false;
+  round_.admit(job);
+  return true;
+}
+
+// Admitted jobs that run on less than they asked for.
+void Elastic::restore(i32 rank) {
+  if (books.shrunk[rank].empty()) return;
+  std::vector<u32> numbers;
+  books.shrunk[rank].each([&](u32 number) { numbers.push_back(number); });
+  for (const u32 number : numbers) {
+    Job& job = *books.machine.find(number);
+    if (!round_.is_rested(job)) continue;
+    const i64 missing = job.asked.count - job.run_slices;
+    const i64 wanted = missing - round_.free.count(job.part) - round_.coming(job.part);
+    if (wanted > 0) {
+      const u64 before = job.touched;
+      job.touched = round_.plan;  // it is not to be its own victim
+      reclaim(round_, job, job.part, wanted, wanted);
+      job.touched = before;
+    }
+    if (round_.free.count(job.part) >= missing) round_.extend(job, job.asked.count, 0);
+  }
+}
+
+void Elastic::serve_basic() {
+  i32 stuck = std::numeric_limits<i32>::max();  // the least that somebody could not have: nobody behind can
+  for (u64 last = 0; stuck > 1;) {
+    const u64* next = nullptr;
+    for (const auto& [least, orders] : books.basic) {
+      if (least >= stuck) break;
+      const u64* found = orders.after(last);
+      if (found != nullptr && (next == nullptr || *found < *next)) next = found;
+    }
+    if (next == nullptr) return;
+    last = *next;
+    Job& job = *books.machine.find(id_of(last));
+    if (is_ready(job) && !serve(job)) stuck = job.asked.least;
+  }
+}
+
+bool Elastic::suits(const Job& job, i32 part) const {
+  return (job.part < 0 || job.part == part) && round_.free.capacity(part) >= job.asked.least;
+}
+
+// False if it can have nothing, now or soon.
+bool Elastic::serve(Job& job) {
+  const auto parts = static_cast<i32>(round_.free.parts());
+  for (i32 part = 0; part < parts; ++part) {
+    if (suits(job, part) && round_.free.count(part) >= job.asked.count) {
+      round_.place(job, part, job.asked.count);
+      return true;
+    }
+  }
+  for (i32 part = 0; part < parts; ++part)
+    if (suits(job, part) && make_room(job, part)) return true;
+  return false;
+}
+
+bool Elastic::make_room(Job& job, i32 part) {
+  const i64 count = job.asked.count, least = job.asked.least;
+  i64 at_hand = round_.free.count(part) + round_.coming(part);
+  if (at_hand < count) {
+    reclaim(round_, job, part, count - at_hand, least - at_hand);
+    at_hand = round_.free.count(part) + round_.coming(part);
+  }
+  const i64 free = round_.free.count(part);
+  if (at_hand < count && least <= free) {
+    round_.place(job, part, free);
+    return true;
+  }
+  if (at_hand < least) return false;
+  round_.keep(part, count);
+  return true;
+}
+
+}  // namespace haltere

@@ -1,0 +1,31 @@
+// The elastic policy, as scheduler/policies/elastic.py: who waits, in order, and what is left over.
+#pragma once
+
+#include "round.hpp"
+
+namespace haltere {
+
+class Elastic {
+ public:
+  Elastic(const Params& params, Machine& machine) : books(params, machine), round_(books) {}
+
+  std::vector<Decision>& plan();
+  i64 wake_us() const { return round_.wake_us; }  // -1: nobody is to be woken
+
+  Books books;
+
+ private:
+  void serve_guaranteed(i32 rank);
+  void restore(i32 rank);
+  bool admit(Job& job);
+  void serve_basic();
+  bool serve(Job& job);
+  bool make_room(Job& job, i32 part);
+  bool is_ready(const Job& job);
+  bool suits(const Job& job, i32 part) const;
+
+  Round round_;
+  i64 looked_us_ = 0;
+};
+
+}  // namespace haltere

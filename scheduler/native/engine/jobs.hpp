@@ -1,0 +1,132 @@
+// One job: what was asked for it, and what machine, books and executor know of it while it is alive.
+// The fields' meanings are those of scheduler/core/jobs.py, policies/books.py and sim/executor.py.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base.hpp"
+
+namespace haltere {
+
+// Slices of one node, as bits by their index.
+struct Piece {
+  u32 node;
+  u64 mask;
+  bool operator==(const Piece&) const = default;
+};
+
+using Held = std::vector<Piece>;  // each node once
+
+inline i32 slices_of(const Held& held) {
+  i32 count = 0;
+  for (const Piece& piece : held) count += std::popcount(piece.mask);
+  return count;
+}
+
+// What a caller hands over; scheduler/native/cluster.py has the same fields.
+struct Asked {
+  i64 submitted_us;
+  i64 work_us;  // at full speed
+  i32 count, least, most;
+  i32 tier;   // 0 premium, 1 standard, 2 basic
+  i32 curve;  // number of a curve that was given before; 0: none
+  i32 carried;  // it goes on from a checkpoint made elsewhere
+};
+
+constexpr i32 kPremium = 0, kStandard = 1, kBasic = 2;
+
+enum class State : u8 {
+  kQueued,
+  kStarting,
+  kRunning,
+  kResizing,
+  kCheckpointing,
+  kPreempted,
+  kMigrating,
+  kSucceeded,
+  kFailed,
+  kCancelled,
+};
+constexpr std::size_t kStates = 10;
+
+inline bool waits(State state) { return state == State::kQueued || state == State::kPreempted; }
+inline bool is_terminal(State state) { return state >= State::kSucceeded; }
+
+using Curve = std::vector<std::pair<i32, i64>>;  // slices, speed in ppm
+
+struct Job {
+  Asked asked;
+  const Curve* curve = nullptr;
+  u32 id = 0;
+
+  // ---- the machine's
+  State state = State::kQueued;
+  bool listening = false;
+  bool has_checkpoint = false;
+  bool admitted = false;
+  bool pinned = false;
+  bool is_changed = false;  // since the last plan
+  u32 epoch = 0;
+  i32 part = -1;  // of its devices, or of those it had; -1 while it has no checkpoint
+  i64 started_us = 0;
+  i64 idle_until_us = 0;
+  i64 keep_until_us = 0;
+  u32 resizes = 0;
+  u32 preemptions = 0;
+  Held slices, target, kept;
+  i32 slice_count = 0, target_count = 0;
+
+  // ---- the books'
+  bool is_entered = false;
+  State seen = State::kQueued;  // with which it was entered, and the part, and slices on their way
+  i32 seen_part = -1;
+  i32 leaving = 0;
+  i32 run_slices = 0;
+  u8 level = 0;
+  i64 since_us = 0;
+  i64 service_us = 0;
+  i64 ran_us = 0;
+  i64 changed_us = 0;
+  u32 rise_stamp = 0, stamp = 0;  // of its next rise of level; of its timers
+  i64 lost_ppm = 0;               // how fast its allowance shrinks
+  i128 left = 0;                  // its allowance, in millionths of a microsecond
+  u64 touched = 0;                // the plan that halts or resizes it
+  i32 give_back_need = 0, grow_need = 0;  // under which it stands there; 0: it does not
+  double grow_ratio = 0;
+  u8 view = 0xff;  // of Behind; 0xff: it does not stand there
+  bool in_grown = false;
+
+  // ---- the executor's
+  i64 left_us = 0;  // of its work, at full speed
+  i64 counted_us = 0;
+  i64 ppm = 0;
+  i32 work_slices = 0;
+  u32 version = 0;
+
+  i32 rank() const { return asked.tier; }
+  bool is_guaranteed() const { return asked.tier != kBasic; }
+  // Place among others: by tier, level, number.
+  u64 order() const { return static_cast<u64>(asked.tier) << 62 | static_cast<u64>(level) << 40 | id; }
+};
+
+inline u32 id_of(u64 order) { return static_cast<u32>(order); }
+
+// As scheduler/core/speed.py, for jobs that are alike on all parts.
+inline i64 speed_ppm(const Job& job, i32 slices) {
+  if (slices <= job.asked.count) return slices * kFullPpm / job.asked.count;
+  i64 below = job.asked.count, speed_below = kFullPpm;
+  if (job.curve != nullptr) {
+    for (const auto& [point, ppm] : *job.curve) {
+      if (slices <= point) return speed_below + (ppm - speed_below) * (slices - below) / (point - below);
+      below = point;
+      speed_below = ppm;
+    }
+  }
+  return speed_below;
+}
+
+}  // namespace haltere

@@ -1,0 +1,55 @@
+// One plan in the making, as scheduler/policies/round.py: what has been decided so far, what is left.
+#pragma once
+
+#include "books.hpp"
+
+namespace haltere {
+
+class Round {
+ public:
+  explicit Round(Books& books) : books(books), params(books.params), free(books.machine.free) {}
+
+  void begin();
+  // What was taken in the plan is free again; its decisions are carried out next.
+  void end();
+
+  i64 coming(i32 part) const { return coming_[static_cast<std::size_t>(part)]; }
+  bool is_rested(const Job& job) const { return books.is_rested(job, plan); }
+  i64 left_us(const Job& job) const { return left_us_of(params, job, now_us()); }
+  i64 now_us() const { return books.machine.now_us; }
+  void wake(i64 at_us) { wake_us = wake_us < 0 ? at_us : std::min(wake_us, at_us); }
+
+  void admit(Job& job);
+  void place(Job& job, i32 part, i64 slices);
+  // What is free of so many slices, and else what comes, is for nobody else.
+  void keep(i32 part, i64 slices);
+  void evict(Job& job);
+  void shrink(Job& job, i64 keep);
+  // Up to `most`, but leave `spare`; and not for little.
+  void extend(Job& job, i64 most, i64 spare);
+
+  Books& books;
+  const Params& params;
+  Free& free;
+  std::vector<Decision> decisions;
+  u64 plan = 0;  // counts plans
+  i64 wake_us = -1;
+
+ private:
+  Held pick(i32 part, i64 slices);
+
+  std::vector<i64> coming_;
+  Held taken_;
+};
+
+// ---- victims.cpp: whose slices
+
+// Has others let go of up to `wanted` slices and perhaps some more, if that brings `least` or more.
+void reclaim(Round& round, Job& taker, i32 part, i64 wanted, i64 least);
+
+// ---- idle.cpp: what is left over
+
+void give_back(Round& round);
+void grow(Round& round);
+
+}  // namespace haltere

@@ -117,6 +117,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "summary": (None, (_at, _at)),
     "parts": (_u64, (_at, _at, _at, _u64)),
     "withdraw": (ctypes.c_int, (_at, ctypes.c_uint32, _at, _at)),
+    "movable": (_u64, (_at, _at, _u64)),
     "done_count": (_u64, (_at,)),
     "done": (None, (_at, _at)),
     "keep_words": (None, (_at,)),
@@ -247,6 +248,11 @@ class Cluster:
         if not found:
             raise errors.UnknownJob(f"job {job} is not one that waits for slices")
         return left_us.value, carried.value
+
+    def movable(self, most: int) -> npt.NDArray[np.uint32]:
+        """Jobs that wait and were promised nothing, first in the queue first; at most so many."""
+        found = np.zeros(most, "<u4")
+        return found[: self._engine.movable(self._it, found.ctypes.data, most)]
 
     def done(self) -> npt.NDArray[Any]:
         """Jobs that have ended since this was last asked, of dtype DONE, in the order they did."""

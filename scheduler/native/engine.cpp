@@ -155,6 +155,13 @@ API int haltere_withdraw(Cluster* cluster, u32 job, i64* left_us, bool* has_chec
   return guarded(-1, [&] { return cluster->withdraw(job, *left_us, *has_checkpoint) ? 1 : 0; });
 }
 
+// Up to `most` jobs that wait and were promised nothing. Returns how many.
+API u64 haltere_movable(const Cluster* cluster, u32* into, u64 most) {
+  const std::vector<u32> found = cluster->movable(most);
+  std::copy(found.begin(), found.end(), into);
+  return found.size();
+}
+
 API u64 haltere_done_count(const Cluster* cluster) { return cluster->machine.done.size(); }
 
 // Hands over all jobs that have ended since the last call; there must be room for them.

@@ -27,6 +27,8 @@ changed, however many jobs and devices there are.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from scheduler.core.plan import Admit, Blocker, Plan
 from scheduler.core.speed import FULL_PPM
 from scheduler.core.values import RANKS, Tier
@@ -67,6 +69,15 @@ class Elastic:
                     if not self._books.waiting.keys:
                         idle.grow(this)
         return Plan(tuple(this.decisions), (), self._wake(view, this.wakes))
+
+    def queue(self) -> Iterator[int]:
+        """Jobs that waited before the last plan, first to last."""
+        for _, number in self._books.waiting.first_to_last():
+            yield number
+
+    def promised_ppm(self, kind: str) -> int:
+        """Millionths of a slice that are set aside for admitted jobs."""
+        return self._books.promised_ppm.get(kind, 0)
 
     def explain(self, view: View) -> dict[int, tuple[Blocker, ...]]:
         """What each waiting job waits for, after the last plan was carried out."""

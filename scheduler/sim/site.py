@@ -6,9 +6,9 @@ The reference for `native_site`, which has the same engine natively.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
-import xxhash
 
 from scheduler.core import events
 from scheduler.core.commands import Command, Release
@@ -19,12 +19,12 @@ from scheduler.core.values import Tier
 from scheduler.hierarchy.cluster import Standing
 from scheduler.hierarchy.messages import Ints
 from scheduler.loop import Loop
-from scheduler.policies.books import set_aside_ppm
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.quotas import Quotas
 from scheduler.policies.round import ElasticParams
 from scheduler.sim.cluster import Cluster
 from scheduler.sim.costs import Costs
+from scheduler.sim.digest import Digest
 from scheduler.sim.executor import SimExecutor
 from scheduler.traces.packed import Jobs, specs_of
 
@@ -44,6 +44,7 @@ class PythonSite:
         self._tenants, self._exponent = tenants, exponent
         self._kind, self._params = cluster.kind, params
         self._work: list[int] = [0]
+        self._advanced_us = 0
         nodes = cluster.each()
         parts = {uri: part for uri, _, part in nodes}
         self.executor = SimExecutor(costs, parts, lambda number: self._work[number])
@@ -51,8 +52,9 @@ class PythonSite:
             events.DeviceAdded(0, uri, cluster.kind, part, slices) for uri, slices, part in nodes
         )
         self.machine = Machine()
-        self._seen = _Seen(self.machine)
-        self._loop = Loop(self.machine, Elastic(params, quotas), self.executor, [self._seen])
+        self._seen, self._digest = _Seen(self.machine), Digest()
+        self._policy = Elastic(params, quotas)
+        self._loop = Loop(self.machine, self._policy, self.executor, [self._digest, self._seen])
 
     def submit(self, jobs: Jobs) -> None:
         first = len(self._work)
@@ -64,7 +66,7 @@ class PythonSite:
         )
 
     def advance(self, until_us: int) -> None:
-        self.executor.until_us = until_us
+        self.executor.until_us = self._advanced_us = until_us
         while self._loop.step():
             pass
 
@@ -77,31 +79,29 @@ class PythonSite:
         view = self.machine.view()
         free = sum(view.free.count(*pool) for pool in view.free.pools())
         capacity = sum(view.free.capacity(*pool) for pool in view.free.pools())
-        waiting = sum(job.spec.count for job in view.jobs.values() if job.state.waiting)
-        promised_ppm = sum(
-            set_aside_ppm(job.spec)
-            for job in view.jobs.values()
-            if job.spec.tier is not Tier.BASIC and (job.admitted_us is not None or _waits(job))
-        )
+        specs = [self.machine.jobs[number].spec for number in self._policy.queue()]
+        waiting = sum(spec.count for spec in specs)
+        promised_ppm = self._policy.promised_ppm(self._kind)
+        promised_ppm += sum(s.count * FULL_PPM for s in specs if s.tier is not Tier.BASIC)
         may_ppm = capacity * round((1 - self._params.reserve_share) * FULL_PPM)
-        held = len(view.leases)
         promisable = max(0, may_ppm - promised_ppm) // FULL_PPM
-        return Standing(capacity, free, waiting, held, promisable)
+        return Standing(capacity, free, waiting, capacity - free, promisable)
 
     def movable(self, most: int) -> Ints:
-        waiting = (n for n, job in self.machine.view().jobs.items() if _waits(job))
-        return np.fromiter((n for n, _ in zip(waiting, range(most), strict=False)), np.int64)
+        jobs = self.machine.view().jobs
+        waiting = (n for n in self._policy.queue() if n in jobs and _waits(jobs[n]))
+        return np.fromiter(islice(waiting, most), np.int64)
 
     def withdraw(self, number: int) -> tuple[int, bool] | None:
         job = self.machine.jobs[number]
         if not _waits(job):
             return None
         left_us = self.executor.left_us(number) if job.checkpoint else None
-        self.executor.feed([events.CancelRequested(self.executor.now_us, number)])
+        self.executor.feed([events.CancelRequested(self._advanced_us, number)])
         return self._work[number] if left_us is None else left_us, bool(job.checkpoint)
 
     def digest(self) -> str:
-        return self._seen.hash.hexdigest()
+        return self._digest.hexdigest()
 
 
 def _waits(job: Job) -> bool:
@@ -109,15 +109,13 @@ def _waits(job: Job) -> bool:
 
 
 class _Seen:
-    """Records who ended, and a hash of every step."""
+    """Records who ended."""
 
     def __init__(self, machine: Machine) -> None:
         self.ended: list[tuple[int, int]] = []
-        self.hash = xxhash.xxh64()
         self._machine = machine
 
     def record(self, happened: Sequence[events.Event], commands: Sequence[Command]) -> None:
-        self.hash.update(repr((happened, commands)).encode())
         for command in commands:
             if isinstance(command, Release) and command.final:
                 ended_us = self._machine.jobs[command.job].ended_us

@@ -44,11 +44,16 @@ def specs_of(jobs: Jobs, tenants: Sequence[str], exponent: float) -> list[JobSpe
     return [_spec(row, tenants, exponent) for row in jobs]
 
 
-def _spec(row: Any, tenants: Sequence[str], exponent: float) -> JobSpec:
-    count, most = int(row["count"]), int(row["most"])
+def curve_of(count: int, most: int, exponent: float) -> tuple[tuple[int, float], ...]:
+    """Of a job that can use up to `most`: points at each doubling, and the last."""
     points = [count << n for n in range(1, (max(1, most // count) - 1).bit_length())]
     if most > count:
         points.append(most)
+    return tuple((point, (point / count) ** exponent) for point in points)
+
+
+def _spec(row: Any, tenants: Sequence[str], exponent: float) -> JobSpec:
+    count, most = int(row["count"]), int(row["most"])
     return JobSpec(
         f"job-{row['job']}",
         tenants[row["tenant"]],
@@ -58,6 +63,6 @@ def _spec(row: Any, tenants: Sequence[str], exponent: float) -> JobSpec:
         count=count,
         least=int(row["least"]),
         most=most,
-        curve=tuple((point, (point / count) ** exponent) for point in points),
+        curve=curve_of(count, most, exponent),
         recovery="checkpoint",
     )

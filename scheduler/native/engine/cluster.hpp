@@ -26,6 +26,8 @@ class Cluster {
   Summary summary() const;
   // A job that waits goes elsewhere: what it has still to do, at full speed. False: it does not wait.
   bool withdraw(u32 job, i64& left_us, bool& has_checkpoint);
+  // Jobs that wait and were promised nothing, first in the queue first; at most so many.
+  std::vector<u32> movable(std::size_t most) const;
   std::size_t curves() const { return curves_.size(); }
   const Curve& curve(std::size_t number) const { return curves_[number - 1]; }
   i64 now_us() const { return std::max(until_us_, machine.now_us); }

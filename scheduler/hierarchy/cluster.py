@@ -24,9 +24,10 @@ from scheduler.hierarchy.messages import (
     Taken,
 )
 from scheduler.hierarchy.params import LevelParams, S
-from scheduler.traces.packed import JOB, Jobs, no_jobs
+from scheduler.traces.packed import JOB, Jobs, joined, no_jobs
 
 GB = 1_000_000_000
+NONE = np.empty(0, OFFER)
 
 
 class Standing(NamedTuple):
@@ -101,7 +102,7 @@ class ClusterLevel:
             case Handover():
                 jobs, answer = self.custody.take(message, now_us)
                 if jobs is not None:
-                    self._arriving = np.concatenate([self._arriving, jobs])
+                    self._arriving = joined(self._arriving, jobs)
                     self._taken += int(jobs["count"].sum())
                     np.add.at(self._by_tenant, jobs["tenant"], jobs["count"])
                 return [answer]
@@ -160,8 +161,8 @@ class ClusterLevel:
 
     def advance(self, until_us: int) -> None:
         """All that happens up to and at that moment, jobs that arrive until then included."""
-        due = self._arriving["at_us"] <= until_us
-        if due.any():
+        if len(self._arriving):
+            due = self._arriving["at_us"] <= until_us
             self._submit(self._arriving[due])
             self._arriving = self._arriving[~due]
         self.engine.advance(until_us)
@@ -180,6 +181,8 @@ class ClusterLevel:
     def _submit(self, jobs: Jobs) -> None:
         jobs = jobs[np.argsort(jobs["at_us"], kind="stable")]
         np.maximum(jobs["at_us"], self._newest_us, out=jobs["at_us"])
+        if not len(jobs):
+            return
         first, last = self._count, self._count + len(jobs)
         if last > len(self._rows):
             self._rows = np.resize(self._rows, max(2 * len(self._rows), last))
@@ -212,7 +215,7 @@ class ClusterLevel:
 
     def _offers(self, standing: Standing) -> Offers:
         if not standing.waiting:
-            return np.empty(0, OFFER)
+            return NONE
         numbers = self.engine.movable(self._params.most_offers)
         rows = self._rows[numbers]
         offers = np.zeros(len(numbers), OFFER)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scheduler.hierarchy.channel import Custody
 from scheduler.hierarchy.messages import FrontSummary, Handover, Ints, Message, Routes, Taken
 from scheduler.hierarchy.params import LevelParams, S
-from scheduler.traces.packed import KINDS, Jobs, no_jobs
+from scheduler.traces.packed import KINDS, Jobs, joined, no_jobs
 
 
 class Front:
@@ -42,6 +42,7 @@ class Front:
         self._params = params
         self._latency_us = latency_us
         self._tenants = tenants
+        self._holds_back = False  # by its last summary
         self._routes: Routes | None = None
         self._given = np.zeros(len(clusters), np.int64)  # slices, ever
         self._room = np.zeros(len(clusters), np.int64)
@@ -54,7 +55,7 @@ class Front:
             case Handover():
                 jobs, answer = self.custody.take(message, now_us)
                 if jobs is not None:
-                    self.waiting = np.concatenate([self.waiting, jobs])
+                    self.waiting = joined(self.waiting, jobs)
                 return [answer]
             case Taken():
                 self.custody.taken(message)
@@ -68,7 +69,7 @@ class Front:
 
     def submit(self, jobs: Jobs) -> None:
         """From users. They are this front's from now on."""
-        self.waiting = np.concatenate([self.waiting, jobs])
+        self.waiting = joined(self.waiting, jobs)
 
     def deal(self, now_us: int) -> list[Message]:
         """Hand on all that may go."""
@@ -151,11 +152,14 @@ class Front:
                 given.append(self.custody.give(now_us, name, mine))
         return given
 
-    def summary(self, now_us: int) -> FrontSummary:
+    def summary(self, now_us: int) -> FrontSummary | None:
+        """None as long as there is nothing to say."""
+        if not len(self.waiting) and not self._holds_back:
+            return None
+        self._holds_back = len(self.waiting) > 0
         self._seq += 1
         held = np.zeros((self._tenants, len(KINDS)), np.int64)
-        if len(self.waiting):
-            np.add.at(held, (self.waiting["tenant"], self.waiting["kind"]), self.waiting["count"])
+        np.add.at(held, (self.waiting["tenant"], self.waiting["kind"]), self.waiting["count"])
         return FrontSummary(self.region, self._seq, now_us, held)
 
     def jobs(self) -> Ints:

@@ -32,6 +32,7 @@ from scheduler.traces.packed import KINDS
 
 Flags = NDArray[np.bool_]
 GB = 1_000_000_000
+NONE = np.empty(0, OFFER)
 RATE_S = 1800.0  # over which it is averaged how fast slices come free
 SLOWEST = 1e-6  # slices a second
 
@@ -109,24 +110,28 @@ class Region:
             np.int64,
         )
         capacity, free, waiting, running, promisable, taken, ended, at_us = table.T
-        trust = np.array([self._params.trust(now_us - int(at)) for at in at_us])
+        trust = np.array([self._params.trust(now_us - at) for at in at_us.tolist()])
         self._measure(now_us, ended)
         there = waiting + running
         room = np.floor(trust * np.maximum(0, free - waiting)).astype(np.int64)
         asked = (self._is @ there).astype(float)
-        shares = settle(asked, self._worth, capacity.astype(float), self.prices)
-        missing = np.maximum(0.0, asked @ shares - there) * trust
-        share = np.where(missing.sum() > 0, missing, capacity * np.maximum(trust, 0.01))
+        share = capacity * np.maximum(trust, 0.01)
+        if waiting.any():
+            shares = settle(asked, self._worth, capacity.astype(float), self.prices)
+            missing = np.maximum(0.0, asked @ shares - there) * trust
+            share = missing if missing.any() else share
+        else:
+            self.prices[:] = 0.0  # nobody would pay anything
         wait_s = waiting / self._rates
         offers = self._offered(known, trust)
         budget = np.floor(room * self._params.moves_share).astype(np.int64)
-        chosen, to = self._choose(offers, budget, wait_s)
-        moving = self._moves(
-            now_us,
-            offers[chosen],
-            np.array([f"cluster-{self._clusters[place]}" for place in to], object),
-        )
-        np.subtract.at(room, to, offers["count"][chosen])
+        moving: list[Message] = []
+        if len(offers) and budget.any():
+            chosen, to = self._choose(offers, budget, wait_s)
+            names = np.array([f"cluster-{self._clusters[place]}" for place in to], object)
+            moving = self._moves(now_us, offers[chosen], names)
+            np.subtract.at(room, to, offers["count"][chosen])
+            offers = offers[~chosen]
         by_tenant = self._by_tenant(known)
         self._seq += 1
         routes = Routes(
@@ -139,7 +144,7 @@ class Region:
             share,
             self._open(by_tenant),
         )
-        return [routes, *moving, self._summary(now_us, table, wait_s, by_tenant, offers[~chosen])]
+        return [routes, *moving, self._summary(now_us, table, wait_s, by_tenant, offers)]
 
     def _measure(self, now_us: int, ended: Ints) -> None:
         passed_s = (now_us - self._ticked_us) / S
@@ -150,16 +155,18 @@ class Region:
         self._ended, self._ticked_us = ended.copy(), now_us
 
     def _offered(self, known: Sequence[ClusterSummary | None], trust: Floats) -> Offers:
-        fresh = [s.offers for s, t in zip(known, trust, strict=True) if s is not None and t > 0]
-        return np.concatenate(fresh) if fresh else np.empty(0, OFFER)
+        fresh = [
+            summary.offers
+            for summary, sure in zip(known, trust.tolist(), strict=True)
+            if summary is not None and len(summary.offers) and sure > 0
+        ]
+        return np.concatenate(fresh) if len(fresh) > 1 else fresh[0] if fresh else NONE
 
     def _choose(self, offers: Offers, budget: Ints, wait_s: Floats) -> tuple[Flags, Ints]:
         """Which of them move, and to which place: the cheapest to move first, into the largest
         room, if moving takes much less time than waiting."""
         chosen = np.zeros(len(offers), np.bool_)
         to = np.zeros(len(offers), np.int64)
-        if not len(offers) or not budget.any():
-            return chosen, to[chosen]
         places = {cluster: place for place, cluster in enumerate(self._clusters)}
         source = np.array([places[cluster] for cluster in offers["at"].tolist()])
         takes_s = offers["bytes"] / (self._params.local_gb_s * GB)
@@ -194,7 +201,11 @@ class Region:
     ) -> RegionSummary:
         capacity, free, waiting = (self._is @ table[:, column] for column in range(3))
         weight = self._is * table[:, 0] / np.maximum(1, capacity)[:, None]
-        held = [front.held_back for front in self._front.of.values()]
+        held = [
+            front.held_back
+            for front in self._front.of.values()
+            if self._params.trust(now_us - front.at_us) > 0
+        ]
         self._seq += 1
         return RegionSummary(
             self.region,

@@ -177,7 +177,9 @@ class PlanetRun:
 
     def _decide(self, now_us: int) -> None:
         for front in self.fronts:
-            self._say(now_us, f"front-{front.region}", [front.summary(now_us)])
+            summary = front.summary(now_us)
+            if summary is not None:
+                self._say(now_us, f"front-{front.region}", [summary])
         for region in self.regions:
             if not self.net.is_out(name := f"region-{region.region}", now_us):
                 self._say(now_us, name, region.tick(now_us))

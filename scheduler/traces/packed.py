@@ -39,6 +39,13 @@ def no_jobs() -> Jobs:
     return np.empty(0, JOB)
 
 
+def joined(some: Jobs, more: Jobs) -> Jobs:
+    """Joining records is slow, and mostly there is nothing to join."""
+    if not len(some) or not len(more):
+        return more if len(more) else some
+    return np.concatenate([some, more])
+
+
 def specs_of(jobs: Jobs, tenants: Sequence[str], exponent: float) -> list[JobSpec]:
     """One JobSpec each. Beyond `count` its speed grows as (slices / count) ** exponent."""
     return [_spec(row, tenants, exponent) for row in jobs]

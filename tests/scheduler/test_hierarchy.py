@@ -240,7 +240,8 @@ def test_jobs_beyond_what_their_tenant_may_ask_for_are_held_back() -> None:
     level.hear(routes([64, 64], opened=opened), 0)
     level.submit(np.concatenate([jobs_of(4, 4, 1), jobs_of(8, tenant=1, first=4)]))
     assert all_of(level.deal(0)) == [1, 4]
-    assert level.summary(0).held_back[0, 0] == 5
+    summary = level.summary(0)
+    assert summary is not None and summary.held_back[0, 0] == 5
     level.hear(
         Routes(0, 2, 1, np.array([64, 64]), np.array([0, 0]), np.array([12, 0]), np.ones(2), None),
         1,

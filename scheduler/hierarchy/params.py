@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scheduler.errors import Infeasible
+
 S = 1_000_000
 
 
@@ -31,6 +33,16 @@ class LevelParams:
     most_offers: int = 256
     price_s: float = 600.0
     backlog: float = 0.25
+
+    def __post_init__(self) -> None:
+        rates = (self.local_gb_s, self.wide_gb_s, self.region_tick_s)
+        if min(rates) <= 0 or self.global_tick_s < self.region_tick_s:
+            raise Infeasible(f"{self}: ticks and rates above 0, the global tick not the shorter")
+        if self.stale_s < 2 * self.region_tick_s:
+            raise Infeasible(
+                f"stale_s {self.stale_s} with a region_tick_s of {self.region_tick_s}: nothing "
+                "would be believed; it takes two ticks at least"
+            )
 
     def trust(self, age_us: int) -> float:
         """How much a summary counts: 1 when it is new, 0 from `stale_s` on."""

@@ -409,3 +409,5 @@ def test_stale_advice_about_moves_is_not_passed_on() -> None:
 def test_bounds_are_checked() -> None:
     with pytest.raises(Infeasible, match="twice"):
         Quotas([Quota("a", {}), Quota("a", {})])
+    with pytest.raises(Infeasible, match="two ticks at least"):
+        LevelParams(stale_s=100, region_tick_s=60)

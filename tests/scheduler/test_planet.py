@@ -162,11 +162,12 @@ def test_tenants_beyond_their_quota_are_held_back_while_others_ask_for_theirs() 
         [Quota("ann", {"gpu": 4}), Quota("bob", {"gpu": 14}), Quota("cyd", {"gpu": 14})]
     )
     jobs = stream(SMALL, 120, every_s=5)
+    jobs["work_us"] = 1500 * S
     drawn = np.random.Generator(np.random.PCG64(5))
     jobs["tenant"] = np.where(drawn.random(120) < 0.8, 0, drawn.integers(1, 3, 120))
     run = planet_run(jobs, quotas=quotas)
     held_back = 0
-    for _ in range(20):
+    for _ in range(12):
         run.step()
         waiting = [front.waiting for front in run.fronts]
         held_back = max(held_back, sum(int((w["tenant"] == 0).sum()) for w in waiting))

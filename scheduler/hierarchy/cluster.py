@@ -86,8 +86,7 @@ class ClusterLevel:
         self._params = params
         self._rows = np.empty(1024, JOB)  # by number; 0 is nobody's
         self._count = 1
-        self._inside: dict[int, int] = {}  # job -> number, of those that may be asked to move
-        self._gone = np.zeros(1024, np.bool_)
+        self._is_here = np.zeros(1024, np.bool_)  # by number: neither ended nor gone elsewhere
         self._arriving = no_jobs()
         self._newest_us = 0  # submitted to the engine
         self._by_tenant = np.zeros(tenants, np.int64)
@@ -114,15 +113,14 @@ class ClusterLevel:
 
     def _move(self, moves: Moves, now_us: int) -> list[Message]:
         leaving: dict[str, list[np.void]] = {}
-        for job, token, to in zip(moves.jobs, moves.tokens, moves.to, strict=True):
-            number = self._inside.get(int(job))
-            if number is None or self._rows[number]["token"] != token:
-                continue  # it ended, or was elsewhere since
+        for offer, to in zip(moves.jobs, moves.to, strict=True):
+            number = int(offer["number"])
+            if not self._is_here[number] or self._rows[number]["token"] != offer["token"]:
+                continue  # it ended, or went elsewhere, since
             found = self.engine.withdraw(number)
             if found is None:
                 continue
-            del self._inside[int(job)]
-            self._gone[number] = True
+            self._is_here[number] = False
             row = self._rows[number : number + 1].copy()
             row["work_us"], row["halted"] = found
             row["at_us"] = self._transfer(now_us, row, to)
@@ -169,13 +167,12 @@ class ClusterLevel:
         self._newest_us = until_us
         numbers, when = self.engine.ended()
         if len(numbers):
-            kept = ~self._gone[numbers]
+            kept = self._is_here[numbers]
             numbers, when = numbers[kept], when[kept]
+            self._is_here[numbers] = False
             rows = self._rows[numbers]
             self._ended += int(rows["count"].sum())
             np.subtract.at(self._by_tenant, rows["tenant"], rows["count"])
-            for job in rows["job"].tolist():
-                del self._inside[job]
             self.ended.append((rows["job"].astype(np.int64), when))
 
     def _submit(self, jobs: Jobs) -> None:
@@ -186,9 +183,9 @@ class ClusterLevel:
         first, last = self._count, self._count + len(jobs)
         if last > len(self._rows):
             self._rows = np.resize(self._rows, max(2 * len(self._rows), last))
-            self._gone = np.append(self._gone, np.zeros(len(self._rows) - len(self._gone), bool))
+            self._is_here = np.resize(self._is_here, len(self._rows))
         self._rows[first:last] = jobs
-        self._inside.update(zip(jobs["job"].tolist(), range(first, last), strict=True))
+        self._is_here[first:last] = True
         self._count = last
         self.engine.submit(jobs)
 
@@ -222,7 +219,7 @@ class ClusterLevel:
         for name in ("job", "token", "count", "kind", "tier", "home", "data_bytes"):
             offers[name] = rows[name]
         offers["bytes"] = rows["state_bytes"]
-        offers["at"] = self.cluster
+        offers["at"], offers["number"] = self.cluster, numbers
         return offers
 
     def again(self, now_us: int) -> Iterable[Message]:
@@ -230,5 +227,5 @@ class ClusterLevel:
 
     def jobs(self) -> Ints:
         """All that it holds now and that did not end."""
-        inside = np.fromiter(self._inside, np.int64, len(self._inside))
+        inside = self._rows["job"][: self._count][self._is_here[: self._count]]
         return np.concatenate([inside, self._arriving["job"]])

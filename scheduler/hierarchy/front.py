@@ -13,10 +13,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.core.values import Tier
 from scheduler.hierarchy.channel import Custody
 from scheduler.hierarchy.messages import FrontSummary, Handover, Ints, Message, Routes, Taken
 from scheduler.hierarchy.params import LevelParams, S
-from scheduler.traces.packed import KINDS, Jobs, joined, no_jobs
+from scheduler.traces.packed import KINDS, TIERS, Jobs, joined, no_jobs
+
+BASIC = TIERS.index(Tier.BASIC)
 
 
 class Front:
@@ -38,6 +41,7 @@ class Front:
         self._clusters = tuple(clusters)
         self._names = tuple(f"cluster-{cluster}" for cluster in clusters)
         self._kinds = np.array(kinds)
+        self._has = sorted(set(kinds))
         self._sizes = np.array(sizes, np.int64)
         self._params = params
         self._latency_us = latency_us
@@ -86,11 +90,13 @@ class Front:
         may = self._may_go(jobs)
         to = np.full(len(jobs), -1)
         share = self._sizes.astype(float) if routes is None else routes.share
-        for kind in range(len(KINDS)):
+        promised = jobs["tier"] < BASIC
+        for kind in self._has:
             places = np.flatnonzero(able & (self._kinds == kind))
+            of_kind = may & (jobs["kind"] == kind)
             for rooms, chosen in (
-                (self._promisable, may & (jobs["kind"] == kind) & (jobs["tier"] < 2)),
-                (self._room, may & (jobs["kind"] == kind) & (jobs["tier"] == 2)),
+                (self._promisable, of_kind & promised),
+                (self._room, of_kind & ~promised),
             ):
                 index = np.flatnonzero(chosen)
                 if len(index) and len(places):

@@ -28,6 +28,7 @@ OFFER = np.dtype(
         ("bytes", np.int64),  # to be moved with it within its region
         ("data_bytes", np.int64),  # and besides, to another region
         ("at", np.int32),  # the cluster that holds it
+        ("number", np.int32),  # which it has there
     ]
 )
 Offers = NDArray[np.void]  # of dtype OFFER: jobs that wait, and might as well elsewhere
@@ -127,8 +128,7 @@ class Moves:
     cluster: int
     seq: int
     at_us: int
-    jobs: Ints
-    tokens: Ints
+    jobs: Offers
     to: tuple[str, ...]
 
 

@@ -66,6 +66,7 @@ class Region:
         self._rates = np.full(len(clusters), SLOWEST)
         self._ended = np.zeros(len(clusters), np.int64)
         self._ticked_us = 0
+        self._told_us = -params.global_tick_s * S  # the global level
         self._seq = 0
 
     def hear(self, message: Message, now_us: int) -> list[Message]:
@@ -89,14 +90,13 @@ class Region:
         for cluster in np.unique(offers["at"]).tolist():
             mine = offers["at"] == cluster
             self._seq += 1
-            jobs, tokens = offers["job"][mine], offers["token"][mine].astype(np.int64)
-            found.append(Moves(cluster, self._seq, now_us, jobs, tokens, tuple(names[mine])))
+            found.append(Moves(cluster, self._seq, now_us, offers[mine], tuple(names[mine])))
         return found
 
     # ---- a tick
 
     def tick(self, now_us: int) -> list[Message]:
-        """Routes for the front, moves for clusters, a summary for the global level."""
+        """Routes for the front, moves for clusters; now and then a summary for the global level."""
         known = [self._summaries.of.get(cluster) for cluster in self._clusters]
         if not any(known):
             return []
@@ -144,7 +144,11 @@ class Region:
             share,
             self._open(by_tenant),
         )
-        return [routes, *moving, self._summary(now_us, table, wait_s, by_tenant, offers)]
+        said: list[Message] = [routes, *moving]
+        if now_us - self._told_us >= self._params.global_tick_s * S // 2:
+            self._told_us = now_us
+            said.append(self._summary(now_us, table, wait_s, by_tenant, offers))
+        return said
 
     def _measure(self, now_us: int, ended: Ints) -> None:
         passed_s = (now_us - self._ticked_us) / S

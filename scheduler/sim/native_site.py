@@ -47,10 +47,8 @@ class NativeSite:
             packed[name] = jobs[name]
         grows = np.flatnonzero(jobs["most"] > jobs["count"])
         if len(grows):
-            both = jobs["count"][grows].astype(np.int64) << 32 | jobs["most"][grows]
-            found, inverse = np.unique(both, return_inverse=True)
-            numbers = [self._curve(int(each) >> 32, int(each) & 0xFFFFFFFF) for each in found]
-            packed["curve"][grows] = np.array(numbers)[inverse]
+            counts, mosts = jobs["count"][grows].tolist(), jobs["most"][grows].tolist()
+            packed["curve"][grows] = list(map(self._curve, counts, mosts))
         self._engine.submit(packed)
 
     def _curve(self, count: int, most: int) -> int:
@@ -66,8 +64,8 @@ class NativeSite:
 
     def ended(self) -> tuple[Ints, Ints]:
         done = self._engine.done()
-        done = done[done["state"] != native.CANCELLED]
-        return done["job"].astype(np.int64), done["ended_us"]
+        kept = done["state"] != native.CANCELLED
+        return done["job"][kept].astype(np.int64), done["ended_us"][kept]
 
     def standing(self) -> Standing:
         free, capacity = self._engine.parts()

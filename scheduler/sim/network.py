@@ -56,6 +56,7 @@ class Network:
         self._calm = not (weather.jitter or weather.lost or weather.twice)
         self._heap: list[tuple[int, int, str, Message]] = []
         self._sent = 0
+        self._delays: dict[tuple[str, str], int] = {}
 
     def is_out(self, level: str, now_us: int) -> bool:
         return any(
@@ -70,7 +71,10 @@ class Network:
             self.lost += 1
             return
         weather = self._weather
-        delay_us = round(_delay_s(weather, source, target) * S)
+        delay_us = self._delays.get((source, target))
+        if delay_us is None:
+            delay_us = round(_delay_s(weather, source, target) * S)
+            self._delays[source, target] = delay_us
         if self._calm:
             self._put(now_us + delay_us, target, message)
             return

@@ -296,7 +296,7 @@ def test_jobs_that_wait_move_to_where_slices_are_free_the_cheapest_first() -> No
     level.hear(standing(0, free=0, waiting=12, offers=offers), 0)
     level.hear(standing(1, free=16, waiting=0), 0)
     moves = [message for message in level.tick(0) if isinstance(message, Moves)]
-    assert [(move.cluster, move.jobs.tolist(), set(move.to)) for move in moves] == [
+    assert [(move.cluster, move.jobs["job"].tolist(), set(move.to)) for move in moves] == [
         (0, [2, 3], {"cluster-1"})
     ]
 

@@ -87,7 +87,9 @@ def simulate_planet(
         names,
         site,
         LevelParams(
-            stale_s=max(300, 5 * tick_s), region_tick_s=tick_s, global_tick_s=global_tick_s
+            stale_s=max(300, 5 * tick_s),
+            region_tick_s=tick_s,
+            global_tick_s=max(tick_s, global_tick_s),
         ),
         Weather(lost=lost, twice=twice),
         [_outage(word) for word in out or []],

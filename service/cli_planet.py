@@ -79,7 +79,8 @@ def simulate_planet(
         cluster = world.sites[index].cluster
         if engine == "native":
             return NativeSite(cluster, Costs(), ElasticParams(), 0.8)
-        return PythonSite(cluster, Costs(), ElasticParams(), names, 0.8)
+        its = limits.part(cluster.devices / world.devices(cluster.kind)) if limits else None
+        return PythonSite(cluster, Costs(), ElasticParams(), names, 0.8, its)
 
     run = PlanetRun(
         world,

@@ -86,6 +86,14 @@ class Quotas:
                     f"of {kind}, those below it {slices}"
                 )
 
+    def part(self, share: float) -> Quotas:
+        """Of a cluster that has this share of all slices."""
+        nodes = [
+            Quota(node.name, {kind: int(share * slices) for kind, slices in node.slices.items()})
+            for node in self.nodes
+        ]
+        return Quotas(nodes, self.half_life_s)
+
     def chain(self, tenant: str) -> Chain:
         return self.chains.get(tenant, ())
 

@@ -294,6 +294,12 @@ def test_a_tree_that_cannot_be_kept_is_refused(given: list[Quota], words: str) -
         Quotas(given)
 
 
+def test_a_part_of_the_quotas_can_be_kept_too() -> None:
+    odd = Quotas([Quota("lab", {"gpu": 7}), Quota("lab/a", {"gpu": 3}), Quota("lab/b", {"gpu": 4})])
+    half = odd.part(0.5)
+    assert [node.slices["gpu"] for node in half.nodes] == [3, 1, 2]
+
+
 def test_quotas_are_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "q.toml"
     path.write_text(

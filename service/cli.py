@@ -15,7 +15,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from service import cli_overlays, cli_packing, cli_program, cli_serving, cli_simulate, cli_store
+from service import (
+    cli_overlays,
+    cli_packing,
+    cli_planet,
+    cli_program,
+    cli_serving,
+    cli_simulate,
+    cli_store,
+)
 
 app = typer.Typer(
     name="haltere",
@@ -28,6 +36,8 @@ app.add_typer(bundle, name="bundle")
 app.add_typer(cli_store.app, name="store")
 cli_program.add_to(app)
 app.command()(cli_simulate.simulate)
+app.command("simulate-planet")(cli_planet.simulate_planet)
+app.command("calibrate-trace")(cli_planet.calibrate_trace)
 app.command("simulate-overlays")(cli_overlays.simulate_overlays)
 app.command("simulate-packing")(cli_packing.simulate_packing)
 app.command("simulate-serving")(cli_serving.simulate_serving)

@@ -62,6 +62,10 @@ def simulate(
     saves: Annotated[
         bool, typer.Option("--saves", help="The elastic policy saves running jobs now and then.")
     ] = False,
+    quotas: Annotated[
+        Path | None,
+        typer.Option(help="Quotas of tenants for elastic, as TOML (docs/scheduler.md)."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of what the trace does not say.")] = 1,
     engine: Annotated[
         str,
@@ -79,6 +83,7 @@ def simulate(
     from scheduler.sim.cluster import read_cluster
     from scheduler.sim.costs import FREE, Costs
     from scheduler.sim.faults import read_faults
+    from scheduler.sim.quotas import read_quotas
     from scheduler.sim.run import simulate as run
     from scheduler.sim.workload import Elasticity, Tiers, jobs_of
     from scheduler.timeline import Timeline
@@ -88,6 +93,10 @@ def simulate(
 
     wanted = policy or ["elastic"]
     policies = {name: policy_by_name(name) for name in wanted}
+    if quotas is not None:
+        if "elastic" not in policies:
+            raise typer.BadParameter("--quotas: only elastic knows quotas")
+        policies["elastic"] = Elastic(quotas=read_quotas(quotas))
     fleet = read_cluster(cluster)
     chosen = read(trace)
     if window:
@@ -125,6 +134,7 @@ def simulate(
         "costs": asdict(costs),
         "faults": asdict(broken) if broken else None,
         "saves": saves,
+        "quotas": str(quotas) if quotas is not None else None,
         "seed": seed,
     }
     found: dict[str, Any] = {}

@@ -15,6 +15,7 @@ WORDS = {
     "backing_off": "its last start failed; it is tried again later",
     "unadmitted": "its tier's promise cannot be kept yet: {promised:g} of {limit:g} slices are "
     "promised to others, it needs {asked:g}",
+    "over_quota": "its tenant has its quota: ",
     "ahead": "{of} kept for {jobs}, before it in the queue",
     "reserved": "{of} kept for it until there are enough",
     "releasing": "{of} about to be free, let go by {jobs}",
@@ -27,6 +28,11 @@ WORDS = {
     "short": "{of} free, which is not enough",
     "spared": "{of} held by {jobs}, which stands behind it and is not halted for it yet",
     "evictable": "{of} held by {jobs}, could be had and would not do",
+}
+
+OVER_QUOTA = {
+    True: "{of} held by {jobs}, who owe less",
+    False: "{promised:g} of {limit:g} slices are promised to its jobs, it needs {asked:g}",
 }
 
 
@@ -55,7 +61,10 @@ def _sentence(blocker: Mapping[str, Any]) -> str:
     jobs, slices = blocker["jobs"], blocker["slices"]
     named = ("jobs " if len(jobs) > 1 else "job ") + ", ".join(map(str, jobs))
     promised, asked, limit = (ppm / 1e6 for ppm in blocker["ppm"] or (0, 0, 0))
-    text = WORDS[blocker["why"]].format(
+    words_of = WORDS[blocker["why"]]
+    if blocker["why"] == "over_quota":
+        words_of += OVER_QUOTA[bool(slices)]
+    text = words_of.format(
         slices=slices,
         of=f"{slices} slice{'s' * (slices != 1)}" if slices else "everything",
         jobs=named if jobs else "nobody",

@@ -52,11 +52,13 @@ class DrainCancelled:
 
 @dataclass(frozen=True, slots=True)
 class JobSubmitted:
-    """`job` is a counter that the submitter keeps; it only grows."""
+    """`job` is a counter that the submitter keeps; it only grows. `checkpoint`: it goes on from
+    there; it was halted elsewhere, and handed over."""
 
     at_us: int
     job: int
     spec: JobSpec
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,8 @@ class Machine:
                 f"and {known}: numbers of jobs only grow, and come once"
             )
         self._newest = event.job
-        self._put(Job(event.job, event.spec, self.now_us).told(f"{self.now_us}us submitted"))
+        job = Job(event.job, event.spec, self.now_us, checkpoint=event.checkpoint)
+        self._put(job.told(f"{self.now_us}us submitted"))
         return ()
 
     def _add_device(self, event: DeviceAdded) -> tuple[Command, ...]:

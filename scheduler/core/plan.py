@@ -63,6 +63,7 @@ class Why(StrEnum):
     TOO_FEW = "too_few"  # no part has as many slices as the gang needs
     BACKING_OFF = "backing_off"  # its last start failed; it waits until `until_us`
     UNADMITTED = "unadmitted"  # what is promised to others and would be to it is more than there is
+    OVER_QUOTA = "over_quota"  # its tenant has its quota; or held by jobs whose tenants owe less
     AHEAD = "ahead"  # kept for a job that stands before it
     RESERVED = "reserved"  # free and kept for this very gang, until it is complete
     RELEASING = "releasing"  # will be free as soon as its holder has let go
@@ -82,7 +83,8 @@ class Blocker:
     """`slices` acceptable slices cannot be had for the same reason.
 
     ppm  of UNADMITTED, in millionths of a slice: promised to others, to be set aside for it, and
-         all that can be promised"""
+         all that can be promised; of OVER_QUOTA the same of its tenant, if it is to be promised
+         something"""
 
     why: Why
     slices: int = 0

@@ -130,6 +130,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "fault": (ctypes.c_bool, (_at, ctypes.c_uint32, _i64, ctypes.c_bool)),
     "straggle": (ctypes.c_bool, (_at, ctypes.c_uint32, _i64, _i64)),
     "slow_store": (ctypes.c_bool, (_at, _i64)),
+    "movable": (_u64, (_at, _at, _u64)),
     "done_count": (_u64, (_at,)),
     "done": (None, (_at, _at)),
     "keep_words": (None, (_at,)),
@@ -280,6 +281,11 @@ class Cluster:
     def _happens(self, done: bool) -> None:
         if not done:
             raise self._engine.failure()
+
+    def movable(self, most: int) -> npt.NDArray[np.uint32]:
+        """Jobs that wait and were promised nothing, first in the queue first; at most so many."""
+        found = np.zeros(most, "<u4")
+        return found[: self._engine.movable(self._it, found.ctypes.data, most)]
 
     def done(self) -> npt.NDArray[Any]:
         """Jobs that have ended since this was last asked, of dtype DONE, in the order they did."""

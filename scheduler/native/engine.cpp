@@ -187,6 +187,13 @@ API bool haltere_slow_store(Cluster* cluster, i64 ppm) {
   });
 }
 
+// Up to `most` jobs that wait and were promised nothing. Returns how many.
+API u64 haltere_movable(const Cluster* cluster, u32* into, u64 most) {
+  const std::vector<u32> found = cluster->movable(most);
+  std::copy(found.begin(), found.end(), into);
+  return found.size();
+}
+
 API u64 haltere_done_count(const Cluster* cluster) { return cluster->machine.done.size(); }
 
 // Hands over all jobs that have ended since the last call; there must be room for them.

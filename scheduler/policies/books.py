@@ -10,17 +10,29 @@ import heapq
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from scheduler.core.jobs import Job, JobState
 from scheduler.core.speed import speed_ppm
 from scheduler.core.values import JobSpec, Tier
 from scheduler.core.view import View
 from scheduler.policies.guarantee import HOUR_S, PROMISES, Allowance
+from scheduler.policies.owing import Owing
+from scheduler.policies.quotas import Quotas
 
 S = 1_000_000
 HALTED = (JobState.CHECKPOINTING, JobState.RESIZING)
-Key = tuple[int, int]  # tier's rank, level
 Pool = tuple[str, str]  # kind, part
+
+
+class Key(NamedTuple):
+    """Where a job stands: the least first. `rank` is its tier's. Without quotas nobody owes
+    anything, and use of late is not counted; basic jobs only have a level."""
+
+    rank: int
+    debt: int = 0
+    level: int = 0
+    used: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -101,9 +113,16 @@ class Queues:
 class Books:
     """`first_level_s`, `level_ratio`: slice-seconds of service at which a level rises first, and
     by how much more it takes for each next. `first_run_s`: but no level rises before the job has
-    had so long on what it asked for, or gangs would lose their place within moments."""
+    had so long on what it asked for, or gangs would lose their place within moments. `owing` is
+    None without quotas."""
 
-    def __init__(self, first_level_s: int, level_ratio: int, first_run_s: int = 0) -> None:
+    def __init__(
+        self,
+        first_level_s: int,
+        level_ratio: int,
+        first_run_s: int = 0,
+        quotas: Quotas | None = None,
+    ) -> None:
         self.entries: dict[int, Entry] = {}
         self.waiting = Queues()
         self.running = Queues()
@@ -111,6 +130,7 @@ class Books:
         self.shrunk = Queues()  # on less
         self.leaving: dict[int, int] = {}  # job -> slices it is about to let go
         self.promised_ppm: dict[str, int] = {}  # kind -> slices set aside for admitted jobs
+        self.owing = Owing(quotas) if quotas is not None else None
         self._rises: list[tuple[int, int, int]] = []  # when, job, stamp
         self._thresholds = [first_level_s * S]
         self._ratio = level_ratio
@@ -124,16 +144,24 @@ class Books:
             entry = self.entries.get(number)
             if entry is not None and entry.stamp == stamp:
                 self._rise(view.now_us, entry)
+        if self.owing is not None:
+            for number in self.owing.moved(view.now_us):
+                entry = self.entries[number]
+                self._stand(entry, entry.key.level)
 
     def admit(self, entry: Entry) -> None:
         """From now on its tier's promise is kept."""
         entry.allowance = Allowance(PROMISES[Tier(entry.spec.tier)])
         kind = entry.spec.device_kind
         self.promised_ppm[kind] = self.promised_ppm.get(kind, 0) + set_aside_ppm(entry.spec)
+        if self.owing is not None:
+            self.owing.admitted(entry.job.id, entry.spec)
 
     def _release(self, entry: Entry) -> None:
         if entry.allowance is not None:
             self.promised_ppm[entry.spec.device_kind] -= set_aside_ppm(entry.spec)
+        if self.owing is not None:
+            self.owing.ended(entry.job.id)
 
     def next_rise_us(self) -> int | None:
         while self._rises:
@@ -150,14 +178,17 @@ class Books:
         if entry is None:
             if job is None:
                 return
-            entry = self.entries[number] = Entry(job, (job.rank, 0))
+            entry = self.entries[number] = Entry(job, Key(job.rank))
+            if self.owing is not None and job.spec.tier is Tier.BASIC:
+                self.owing.basic(number, job.spec, 0)
         self._count_all(view.now_us, entry)
         self._take_out(entry)
         if job is None:
+            self._hold(view.now_us, entry, 0)
             self._release(entry)
             del self.entries[number]
             return
-        entry.key = self._key(entry)
+        entry.key = entry.key._replace(level=self._level_of(entry))
         before, entry.job = entry.job, job
         if job.admitted_us is not None and entry.allowance is None:
             self.admit(entry)
@@ -170,7 +201,7 @@ class Books:
         if _halts(job) > _halts(before):
             recent = (at_us for at_us in entry.halts_us if at_us > view.now_us - HOUR_S * S)
             entry.halts_us = (*recent, view.now_us)
-        entry.slices = holds
+        self._hold(view.now_us, entry, holds)
         entry.seen = job.state
         if job.state.waiting:
             self.waiting.add(entry.key, number)
@@ -182,6 +213,11 @@ class Books:
         elif job.state is JobState.RESIZING:
             self.leaving[number] = len(job.slices) - len(job.target)
         self._foretell(view.now_us, entry)
+
+    def _hold(self, now_us: int, entry: Entry, slices: int) -> None:
+        if self.owing is not None:
+            self.owing.holds(now_us, entry.spec.tenant, slices - entry.slices)
+        entry.slices = slices
 
     def _take_out(self, entry: Entry) -> None:
         if entry.seen is None:
@@ -217,10 +253,6 @@ class Books:
         entry.ran_us += now_us - entry.ran_since_us if entry.slices else 0
         entry.ran_since_us = now_us
 
-    def _key(self, entry: Entry) -> Key:
-        basic = entry.spec.tier is Tier.BASIC
-        return entry.job.rank, self._level(entry)[0] if basic else 0
-
     def _level(self, entry: Entry) -> tuple[int, int]:
         """Its level, and the service at which that rises."""
         level, rises_us = 0, self._thresholds[0]
@@ -243,7 +275,26 @@ class Books:
 
     def _rise(self, now_us: int, entry: Entry) -> None:
         self._count_all(now_us, entry)
-        key = self._key(entry)
+        level = self._level_of(entry)
+        if level != entry.key.level:
+            self._stand(entry, level)
+        self._foretell(now_us, entry)
+
+    def _level_of(self, entry: Entry) -> int:
+        """Its level now; whoever counts by it is told."""
+        if entry.spec.tier is not Tier.BASIC:
+            return 0
+        level = self._level(entry)[0]
+        if level != entry.key.level and self.owing is not None:
+            self.owing.basic(entry.job.id, entry.spec, level)
+        return level
+
+    def _stand(self, entry: Entry, level: int) -> None:
+        """Of a basic job: let it stand where it belongs."""
+        key = Key(entry.job.rank, level=level)
+        if self.owing is not None:
+            debt, used = self.owing.debt(entry.job.id), self.owing.used(entry.spec.tenant)
+            key = key._replace(debt=debt, used=used)
         if key != entry.key:
             seen = entry.seen
             if seen is not None and seen.waiting:
@@ -254,7 +305,6 @@ class Books:
                     queue.remove(entry.key, entry.job.id)
                     queue.add(key, entry.job.id)
             entry.key = key
-        self._foretell(now_us, entry)
 
 
 def _halts(job: Job) -> int:

@@ -10,6 +10,10 @@ soon as what is promised to all fits the slices there are less a reserve. From t
 allowance of lost time (`guarantee.py`). Admitted jobs take from basic ones; if that is not enough,
 standard jobs take turns: who has less left takes from who has clearly more.
 
+*Quotas.* Where tenants have some, basic jobs stand by what they owe before they stand by level
+(`quotas.py`), then by what their tenants used of late; who owes less takes from who owes more. No
+tenant is promised more than its own quota.
+
 *Room.* For each waiting job in turn: free slices; else what jobs hold beyond what they asked
 for; else from jobs that stand behind it (`victims.py`). Slices about to be free are counted, and
 kept for those they were meant for. A job that can run on less than it asks for takes what is left.
@@ -40,16 +44,17 @@ from scheduler.policies.expected import Expected
 from scheduler.policies.guarantee import promisable_ppm
 from scheduler.policies.homes import Homes
 from scheduler.policies.parts import Parts
+from scheduler.policies.quotas import Quotas
 from scheduler.policies.round import ElasticParams, Kept, Round
 from scheduler.policies.saves import Saves
 from scheduler.policies.victims import reclaim
 
 
 class Elastic:
-    def __init__(self, params: ElasticParams | None = None) -> None:
+    def __init__(self, params: ElasticParams | None = None, quotas: Quotas | None = None) -> None:
         self.params = params or ElasticParams()
         self._books = Books(
-            self.params.first_level_s, self.params.level_ratio, self.params.first_run_s
+            self.params.first_level_s, self.params.level_ratio, self.params.first_run_s, quotas
         )
         self._expected = Expected()
         self._parts = Parts(self._expected, self.params.type_aware)
@@ -82,6 +87,15 @@ class Elastic:
             self._saves.decide(this)
         return Plan(tuple(this.decisions), (), self._wake(view, this.wakes))
 
+    def queue(self) -> Iterator[int]:
+        """Jobs that waited before the last plan, first to last."""
+        for _, number in self._books.waiting.first_to_last():
+            yield number
+
+    def promised_ppm(self, kind: str) -> int:
+        """Millionths of a slice that are set aside for admitted jobs."""
+        return self._books.promised_ppm.get(kind, 0)
+
     def explain(self, view: View) -> dict[int, tuple[Blocker, ...]]:
         """What each waiting job waits for, after the last plan was carried out."""
         with view.free.trial() as free:
@@ -111,11 +125,13 @@ class _Serving:
     def serve_guaranteed(self) -> None:
         this = self.this
         for rank in (Tier.PREMIUM, Tier.STANDARD):
-            key = (RANKS[rank], 0)
+            key = Key(RANKS[rank])
             self._restore(key)
             waiting = [self.books.entries[n] for n in self.books.waiting.by_key.get(key, ())]
             for entry in waiting:
                 self.books.count(this.view.now_us, entry)
+                if entry.allowance is None and not self._within_quota(entry):
+                    continue  # it waits for its own tenant's jobs, others need not wait for it
                 if entry.allowance is None and not self._admit(entry):
                     if entry.spec.devices:
                         continue  # others may do with other devices
@@ -132,6 +148,10 @@ class _Serving:
             self.this.wakes.append(entry.job.idle_until_us)
             return False
         return True
+
+    def _within_quota(self, entry: Entry) -> bool:
+        owing = self.books.owing
+        return owing is None or owing.may_promise(entry.spec)
 
     def _admit(self, entry: Entry) -> bool:
         free, kind = self.this.free, entry.spec.device_kind
@@ -179,7 +199,7 @@ class _Serving:
         """Basic jobs; within a level, those that would have an FPGA reconfigured come last, until
         they have waited for long."""
         for key in tuple(self.books.waiting.keys):
-            if key[0] < RANKS[Tier.BASIC]:
+            if key.rank < RANKS[Tier.BASIC]:
                 continue
             last = []
             for number in tuple(self.books.waiting.by_key[key]):

@@ -7,34 +7,79 @@ been served and was not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from scheduler.core.jobs import Job, JobState
 from scheduler.core.plan import Blocker, Why
 from scheduler.core.values import Tier
 from scheduler.core.view import View
 from scheduler.policies.guarantee import FULL_PPM, PROMISES
+from scheduler.policies.quotas import Quotas
+from scheduler.policies.usage import Usage
 
 S = 1_000_000
+LOOK_US = 60 * S
 AT_HAND = (Why.RELEASING, Why.RESERVED, Why.SHORT)
-ALONE = (Why.NO_DEVICE, Why.TOO_FEW, Why.BACKING_OFF, Why.UNADMITTED)
+ALONE = (Why.NO_DEVICE, Why.TOO_FEW, Why.BACKING_OFF, Why.UNADMITTED, Why.OVER_QUOTA)
 
 
 class Attained:
     """Service that jobs had, in slice-microseconds, and so their levels. Show it every view that a
     plan is made of: what a plan gives counts from the next one on."""
 
-    def __init__(self, first_level_s: int, level_ratio: int, first_run_s: int) -> None:
+    def __init__(
+        self,
+        first_level_s: int,
+        level_ratio: int,
+        first_run_s: int,
+        quotas: Quotas | None = None,
+    ) -> None:
+        self.quotas = quotas
+        self._usage = Usage(quotas) if quotas is not None else None
+        self._used: dict[str, int] = {}
+        self._owed: dict[int, int] = {}
+        self._looked_us = 0
         self._first_us, self._ratio, self._run_us = first_level_s * S, level_ratio, first_run_s * S
         self._service: dict[int, int] = {}
         self._holds: dict[int, int] = {}
+        self._tenants: dict[int, str] = {}
         self._now_us = 0
 
     def follow(self, view: View) -> None:
         passed, self._now_us = view.now_us - self._now_us, view.now_us
         for number, slices in self._holds.items():
             self._service[number] = self._service.get(number, 0) + passed * slices
+        before = self._holds
         self._holds = {job.id: len(job.target or job.slices) for job in view.jobs.values()}
+        if self._usage is None or self.quotas is None:
+            return
+        self._usage.until(view.now_us)
+        for job in view.jobs.values():
+            self._tenants[job.id] = job.spec.tenant
+        for number in {**before, **self._holds}:
+            more = self._holds.get(number, 0) - before.get(number, 0)
+            self._usage.holds(self._tenants[number], more)
+        if view.now_us >= self._looked_us + LOOK_US:
+            self._looked_us = view.now_us
+            self._used = {t: self._usage.octave(t) for t in set(self._tenants.values())}
+        self._owed = owed(
+            self.quotas,
+            [
+                (self._order(job), job.spec.tenant, job.spec.device_kind, job.spec.count)
+                for job in view.jobs.values()
+                if job.spec.tier is Tier.BASIC or job.admitted_us is not None
+            ],
+        )
+
+    def _order(self, job: Job) -> tuple[int, int, int, int]:
+        basic = job.spec.tier is Tier.BASIC
+        return job.rank, self.level(job), basic and self._used.get(job.spec.tenant, 0), job.id
+
+    def key(self, job: Job) -> tuple[int, int, int, int]:
+        if job.spec.tier is not Tier.BASIC:
+            return job.rank, 0, 0, 0
+        used = self._used.get(job.spec.tenant, 0)
+        return job.rank, self._owed.get(job.id, 0), self.level(job), used
 
     def level(self, job: Job) -> int:
         service = self._service.get(job.id, 0)
@@ -82,7 +127,8 @@ class _Audit:
 
     def complaints(self) -> Iterator[str]:
         if len(self.blockers) == 1 and (
-            self.blockers[0].why in ALONE or not self.blockers[0].slices
+            (self.blockers[0].why in ALONE and self.blockers[0].why is not Why.OVER_QUOTA)
+            or not self.blockers[0].slices
         ):
             if not self._alone_is_true(self.blockers[0]):
                 yield f"'{self.blockers[0]}' is not so"
@@ -118,6 +164,9 @@ class _Audit:
                     blocker.ppm == found and found[0] + found[1] > found[2]
                     for found in (self._promised(), self._promised_on_named())
                 )
+            case Why.OVER_QUOTA:
+                own, asked = self._of_tenant(), job.spec.count * FULL_PPM
+                return blocker.ppm == (own[0], asked, own[1]) and own[0] + asked > own[1]
             case Why.AHEAD:
                 return self._is_ahead(blocker.jobs[0])
         return False
@@ -145,8 +194,20 @@ class _Audit:
         ]
         return sum(admitted), _share_ppm(self.job), there * FULL_PPM
 
-    def _key(self, job: Job) -> tuple[int, int]:
-        return job.rank, self.attained.level(job)
+    def _of_tenant(self) -> tuple[int, int]:
+        """Promised to its tenant's jobs, and its tenant's own quota."""
+        spec, quotas = self.job.spec, self.attained.quotas
+        promised = sum(
+            _share_ppm(job)
+            for job in self.view.jobs.values()
+            if job.admitted_us is not None
+            and (job.spec.tenant, job.spec.device_kind) == (spec.tenant, spec.device_kind)
+        )
+        own = quotas.own(spec.tenant, spec.device_kind) if quotas is not None else 0
+        return promised, own * FULL_PPM
+
+    def _key(self, job: Job) -> tuple[int, ...]:
+        return self.attained.key(job)
 
     def _stands_before(self, other: Job) -> bool:
         own, its = self._key(self.job), self._key(other)
@@ -188,6 +249,8 @@ class _Audit:
 
     def _holds(self, blocker: Blocker, other: Job) -> bool:
         own, its = self._key(self.job), self._key(other)
+        if blocker.why is Why.OVER_QUOTA:
+            return own[0] == its[0] and its[1] < own[1]
         if blocker.why is Why.HELD:
             return (
                 its < own
@@ -224,6 +287,31 @@ class _Audit:
         at_hand = sum(blocker.slices for blocker in self.blockers if blocker.why in AT_HAND)
         enough = sum(blocker.slices for blocker in takable) >= self.job.spec.least
         return enough and at_hand < self.job.spec.least and not grown
+
+
+def owed(quotas: Quotas, jobs: Sequence[tuple[tuple[int, ...], str, str, int]]) -> dict[int, int]:
+    """By job, of all at once: (place in line that ends with its number, tenant, kind, slices)."""
+    debts: dict[int, int] = {}
+    for kind in {kind for _, _, kind, _ in jobs}:
+        lines: dict[int, list[tuple[tuple[int, ...], str, int]]] = {}
+        for place, tenant, its, slices in jobs:
+            chain = quotas.chain(tenant)
+            debts.setdefault(place[-1], quotas.depth)
+            if its == kind and chain:
+                lines.setdefault(chain[0], []).append((place, tenant, slices))
+        taken = dict.fromkeys(range(-1, len(quotas.nodes)), 0)
+        for node in sorted(
+            range(len(quotas.nodes)), key=lambda n: -quotas.nodes[n].name.count("/")
+        ):
+            line = sorted(lines.get(node, ()))
+            left = quotas.slices(node, kind) - taken[node]
+            while line and line[0][2] <= left:
+                place, tenant, slices = line.pop(0)
+                debts[place[-1]] = quotas.chain(tenant).index(node)
+                left -= slices
+            taken[quotas.parents[node]] += quotas.slices(node, kind) - left
+            lines.setdefault(quotas.parents[node], []).extend(line)
+    return debts
 
 
 def _share_ppm(job: Job) -> int:

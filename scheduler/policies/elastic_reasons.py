@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from scheduler.core.jobs import Job, JobState
 from scheduler.core.plan import Blocker, Why
+from scheduler.core.speed import FULL_PPM
 from scheduler.core.values import Slice, Tier
 from scheduler.core.view import View
 from scheduler.policies import reach, victims
-from scheduler.policies.books import Entry, set_aside_ppm
+from scheduler.policies.books import Entry, Key, set_aside_ppm
 from scheduler.policies.guarantee import promisable_ppm
 from scheduler.policies.round import Round
 
@@ -38,7 +39,7 @@ class ElasticReasons:
             found[entry.job.id] = (Blocker(Why.AHEAD, jobs=(self._queue[0].job.id,)),)
         return found
 
-    def _place(self, entry: Entry) -> tuple[tuple[int, int], bool, int, int]:
+    def _place(self, entry: Entry) -> tuple[Key, bool, int, int]:
         """In the queue: guaranteed jobs by how much more lost time they can bear."""
         allowance = entry.allowance
         unadmitted = entry.spec.tier is not Tier.BASIC and allowance is None
@@ -68,10 +69,16 @@ class ElasticReasons:
 
     def _unadmitted(self, entry: Entry) -> Blocker:
         """Its tier's promise cannot be kept yet, or somebody asked before it."""
+        if not self._within_quota(entry):
+            assert self._books.owing is not None
+            slices = self._books.owing.promised(entry.spec)
+            promised, own = (count * FULL_PPM for count in slices)
+            return Blocker(Why.OVER_QUOTA, ppm=(promised, entry.spec.count * FULL_PPM, own))
         earlier = [
             other.job.id
             for other in self._queue
             if other.key == entry.key and other.allowance is None and other.job.id < entry.job.id
+            if self._within_quota(other)
         ]
         if earlier:
             return Blocker(Why.AHEAD, jobs=(min(earlier),))
@@ -83,6 +90,10 @@ class ElasticReasons:
         if promised + asked <= limit and entry.spec.devices:
             promised, asked, limit = reach.promised_on(self._this, entry)
         return Blocker(Why.UNADMITTED, ppm=(promised, asked, limit))
+
+    def _within_quota(self, entry: Entry) -> bool:
+        owing = self._books.owing
+        return owing is None or owing.may_promise(entry.spec)
 
     def _first_before(self, entry: Entry) -> int:
         """A job that waits for slices, too, and stands before it; 0 if there is none."""
@@ -117,7 +128,8 @@ class ElasticReasons:
         extra = len(job.slices) > job.spec.count
         behind = holder.key > entry.key or (entry.allowance and holder.key == entry.key) or extra
         if not behind:
-            return Why.HELD, job.id, None
+            owes_more = holder.key.rank == entry.key.rank and holder.key.debt < entry.key.debt
+            return (Why.OVER_QUOTA if owes_more else Why.HELD), job.id, None
         if job.state is not JobState.RUNNING:
             return Why.STARTING, job.id, None
         if job.pinned:

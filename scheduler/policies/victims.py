@@ -93,7 +93,9 @@ def _fitting(
 
 def most_of(this: Round, taker: Entry, short: int) -> float:
     """Where tiers are promised something, no large job is halted for a small basic one."""
-    if taker.allowance is None and this.books.promised_ppm.get(taker.spec.device_kind):
+    recalled = this.books.owing is not None
+    promised = this.books.promised_ppm.get(taker.spec.device_kind)
+    if taker.allowance is None and promised and not recalled:
         return short * MOST_OVER
     return UNBOUNDED
 
@@ -105,7 +107,9 @@ def may_halt(this: Round, key: Key, taker: Entry) -> bool:
     job once it has lost what it can bear: slices often come free before that."""
     if taker.allowance is None:
         promised = this.books.promised_ppm.get(taker.spec.device_kind)
-        return key[1] == 0 and not (promised and taker.halted >= taker.spec.count)
+        if promised and taker.halted >= taker.spec.count:
+            return False
+        return key.level == 0 or this.books.owing is not None
     over_us = this.left_us(taker) - this.params.bear_s * S
     if over_us > 0:
         this.wakes.append(this.view.now_us + max(over_us, WAKE_US))
@@ -115,13 +119,16 @@ def may_halt(this: Round, key: Key, taker: Entry) -> bool:
 def is_spared(this: Round, key: Key, taker: Entry, entry: Entry) -> bool:
     """Basic jobs halt each other across levels only, and the further apart the more halts the
     one that stands behind has borne: so those are few, however long it is. One level more where
-    tiers are promised something: there they are halted for others already."""
-    if taker.allowance is not None:
+    tiers are promised something: there they are halted for others already. Who owes more than the
+    taker is never spared: what was borrowed is recalled."""
+    if taker.allowance is not None or entry.key.debt > key.debt:
         return False
+    if key.level > 0:
+        return True
     between = 1 + entry.job.preemptions // this.params.halts_a_level
     if this.books.promised_ppm.get(entry.spec.device_kind):
         between += 1
-    return entry.key[1] - key[1] < between
+    return entry.key.level - key.level < between
 
 
 def _may_give(this: Round, taker: Entry, pool: Pool, entry: Entry) -> bool:

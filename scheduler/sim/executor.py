@@ -18,6 +18,7 @@ from scheduler.core.speed import FULL_PPM, speed_ppm
 from scheduler.core.values import JobSpec, Slice
 from scheduler.sim.costs import Costs
 
+NEVER_US = 1 << 62
 Made = Callable[[int], events.Event | None]  # an event, or none if it is void by then
 Failed = (
     type[events.StartFailed]
@@ -62,6 +63,7 @@ class SimExecutor:
         self.lost_us = 0
         self.saves = 0
         self.loads = 0
+        self.until_us = NEVER_US
         self._parts = parts
         self._work_us = work_us
         self._heap: list[tuple[int, int, Made]] = []
@@ -90,12 +92,20 @@ class SimExecutor:
         since_us = self.now_us - job.since_us
         return self._work_us(number) - job.left_us + since_us * job.ppm // FULL_PPM
 
+    def left_us(self, number: int) -> int | None:
+        """Of a job's work; None if it never began."""
+        job = self._jobs.get(number)
+        return None if job is None else job.left_us
+
     # ---- the loop's side
 
     def poll(self, timeout_us: int) -> Sequence[events.Event]:
-        """All events of the next moment at which something happens; none when nothing will."""
+        """All events of the next moment at which something happens; none when nothing will before
+        `until_us` is over."""
         batch: list[events.Event] = []
         while self._heap and (not batch or self._heap[0][0] == self.now_us):
+            if self._heap[0][0] > self.until_us:
+                break
             self.now_us, _, make = heapq.heappop(self._heap)
             event = make(self.now_us)
             if event is not None:

@@ -5,6 +5,7 @@ came of them. All input lines of a block are one batch (the policy plans once af
 
     policy min_run=5s backoff=1s       (first block only; "policy elastic first_level=480s ..." for
                                         another one, with its own settings)
+    quota NAME KIND=SLICES             (first block only, under elastic)
     device URI KIND PART [slices=N]    lost URI [reason]    drain URI 600s    keep URI
     submit NAME tier=T kind=K [tenant=..] [count=N] [least=N] [most=N] [devices=a,b] [recovery=..]
         [lease]
@@ -48,6 +49,7 @@ from scheduler.loop import Loop, decide
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.explain import audit
 from scheduler.policies.policy import Policy
+from scheduler.policies.quotas import Quota, Quotas
 from scheduler.policies.round import ElasticParams
 from scheduler.policies.tiered import Tiered
 from scheduler.sim.breaking import Breaking
@@ -73,6 +75,7 @@ class Script:
     def __init__(self) -> None:
         self.machine = Machine()
         self.policy: Policy = Tiered()
+        self.quotas: list[Quota] = []
         self.now_us = 0
         self.submitted = 0
         self.seen: dict[int, Job] = {}
@@ -87,6 +90,10 @@ class Script:
                 self.now_us += micros(words.pop(0))
             if words[0] == "policy":
                 self._configure(words[1:])
+            elif words[0] == "quota":
+                kinds = dict(word.split("=") for word in words[2:])
+                self.quotas.append(Quota(words[1], {k: int(v) for k, v in kinds.items()}))
+                self.policy = Elastic(quotas=Quotas(self.quotas))
             elif words[0] == "state":
                 show_all = True
             else:

@@ -57,6 +57,31 @@ bool Cluster::withdraw(u32 number, i64& left_us, bool& has_checkpoint) {
   return true;
 }
 
+std::vector<u32> Cluster::movable(std::size_t most) const {
+  const Books& books = policy_.books;
+  std::vector<u32> found;
+  const auto take = [&](u32 number) {  // the books do not know what the last plan did
+    const Job* job = machine.find(number);
+    if (job != nullptr && waits(job->state) && !job->admitted) found.push_back(number);
+  };
+  for (const auto& tier : books.unadmitted) tier.each(take);
+  std::vector<u64> basic;
+  for (const auto& [least, jobs] : books.basic) {
+    if (jobs.empty()) continue;
+    const u64* next = &jobs.first();
+    for (std::size_t count = 0; next != nullptr && count < most; next = jobs.after(*next)) {
+      const Job* job = machine.find(id_of(*next));
+      if (job == nullptr || !waits(job->state)) continue;
+      basic.push_back(*next);
+      ++count;
+    }
+  }
+  std::sort(basic.begin(), basic.end());
+  for (const u64 order : basic) take(id_of(order));
+  if (found.size() > most) found.resize(most);
+  return found;
+}
+
 // The form is described in scheduler/sim/digest.py.
 void Cluster::record() {
   digest.add(static_cast<i64>(events_.size()));

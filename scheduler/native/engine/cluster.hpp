@@ -34,6 +34,8 @@ class Cluster {
   void straggle(u32 node, i64 ppm, i64 at_us) { executor_.straggle(node, ppm, at_us); }
   void slow_store(i64 ppm) { executor_.slow_store(ppm); }
   std::size_t nodes() const { return nodes_; }
+  // Jobs that wait and were promised nothing, first in the queue first; at most so many.
+  std::vector<u32> movable(std::size_t most) const;
   std::size_t curves() const { return curves_.size(); }
   const Curve& curve(std::size_t number) const { return curves_[number - 1]; }
   i64 now_us() const { return std::max(until_us_, machine.now_us); }

@@ -1,0 +1,192 @@
+"""The native engine on large clusters: jobs per CPU-second, memory, and what an event costs.
+
+    python benchmarks/native_engine.py [--jobs 1000000] [--devices 10000 100000 1000000] [--out FILE]
+
+Made-up jobs (below): gangs of 1 to 64, durations heavy-tailed, a fifth premium, three tenths
+standard, half can be resized; they come at 0.9 of what the cluster can do, so there are as many a
+second as it has devices for, and moments hardly ever coincide. Three parts:
+
+    planet   so many jobs on 102,400 devices in 8 clusters, one after the other
+    sizes    one cluster of so many devices, jobs in proportion; an event is a decision
+    twin     the same small cluster on both engines; their digests must be equal
+
+Each in a process of its own, so that memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from _machine import report
+
+from scheduler.core.values import JobSpec, Tier
+from scheduler.native import cluster as native
+from scheduler.policies.elastic import Elastic
+from scheduler.policies.round import ElasticParams
+from scheduler.sim.cluster import read_cluster
+from scheduler.sim.costs import Costs
+from scheduler.sim.digest import Digest
+from scheduler.sim.native import packed_costs, packed_params
+from scheduler.sim.run import simulate
+from scheduler.traces.trace import TraceJob, in_order
+
+S = 1_000_000
+NODE = 8
+LOAD = 0.9
+SIZES, SHARES = (1, 2, 4, 8, 16, 32, 64), (0.70, 0.08, 0.08, 0.09, 0.03, 0.015, 0.005)
+GROWTH, EXPONENT = 2, 0.8
+MEDIAN_S, SPREAD, LONGEST_S = 900.0, 1.8, 7 * 86_400.0
+
+
+def drawn(count: int, devices: int, seed: int) -> npt.NDArray[Any]:
+    """Jobs as the engine takes them. Their `curve` is 1 + the index of their size, if they have
+    one."""
+    draw = np.random.default_rng(seed)
+    jobs = np.zeros(count, native.JOB)
+    size = draw.choice(len(SIZES), count, p=SHARES)
+    seconds = np.minimum(draw.lognormal(np.log(MEDIAN_S), SPREAD, count), LONGEST_S)
+    jobs["count"] = np.array(SIZES)[size]
+    jobs["work_us"] = np.maximum(1, seconds * S)
+    apart_s = float((jobs["count"] * seconds).mean()) / (devices * LOAD)
+    jobs["submitted_us"] = np.cumsum(draw.exponential(apart_s, count)) * S
+    elastic = draw.random(count) < 0.5
+    jobs["least"] = np.where(elastic, 1, jobs["count"])
+    jobs["most"] = jobs["count"] * np.where(elastic, GROWTH, 1)
+    jobs["curve"] = np.where(elastic, 1 + size, 0)
+    jobs["tier"] = draw.choice(3, count, p=(0.2, 0.3, 0.5))
+    return jobs
+
+
+def opened(devices: int) -> native.Cluster:
+    nodes = devices // NODE
+    params, costs = packed_params(ElasticParams()), packed_costs(Costs())
+    cluster = native.Cluster(params, costs, [0] * nodes, [NODE] * nodes)
+    for size in SIZES:
+        cluster.curve([(size * GROWTH, round(GROWTH**EXPONENT * 1_000_000))])
+    return cluster
+
+
+def run(clusters: int, devices: int, jobs: int) -> dict[str, Any]:
+    """Each of the clusters in turn, with its share of devices and jobs."""
+    made = [drawn(jobs // clusters, devices // clusters, seed) for seed in range(clusters)]
+    began, steps, events, digests, ended, hours = time.process_time(), 0, 0, [], 0, 0.0
+    halts = 0
+    for each in made:
+        with opened(devices // clusters) as cluster:
+            cluster.submit(each)
+            cluster.advance()
+            told, done = cluster.summary(), cluster.done()
+            steps, events = steps + int(told["steps"]), events + int(told["events"])
+            digests.append(cluster.digest())
+            ended += int((done["state"] == native.SUCCEEDED).sum())
+            hours += float((done["ended_us"] - done["submitted_us"]).sum()) / S / 3600
+            halts += int(done["preemptions"].sum())
+    cpu_s = time.process_time() - began
+    return {
+        "clusters": clusters,
+        "devices": devices,
+        "jobs": ended,
+        "cpu_s": round(cpu_s, 3),
+        "jobs_per_cpu_s": round(ended / cpu_s),
+        "steps": steps,
+        "events": events,
+        "us_per_event": round(cpu_s / events * 1e6, 3),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "average_h": round(hours / ended, 3),
+        "halts_per_job": round(halts / ended, 3),
+        "digests": digests,
+    }
+
+
+def twin(devices: int, jobs: int) -> dict[str, Any]:
+    """Both engines on the same jobs."""
+    made = drawn(jobs, devices, 0)
+    trace = in_order(
+        "made up",
+        (
+            TraceJob(f"j{i}", int(job["submitted_us"]) / S, int(job["work_us"]) / S, 1, "t")
+            for i, job in enumerate(made)
+        ),
+    )
+    begin_us = int(made["submitted_us"][0])
+    made["submitted_us"] -= begin_us
+    specs = [spec(job) for job in made]
+    cluster = read_cluster(f"{devices // NODE}x{NODE}xV100")
+    recorder = Digest()
+    natively = simulate(trace, specs, cluster, Elastic(), Costs(), engine="native")
+    by_python = simulate(trace, specs, cluster, Elastic(), Costs(), lambda machine: (recorder,))
+    return {
+        "devices": devices,
+        "jobs": jobs,
+        "python_jobs_per_cpu_s": round(jobs / by_python.cpu_s),
+        "native_jobs_per_cpu_s": round(jobs / natively.cpu_s),
+        "ratio": round(by_python.cpu_s / natively.cpu_s, 1),
+        "equal": natively.digest == recorder.hexdigest(),
+    }
+
+
+def spec(job: Any) -> JobSpec:
+    count, most = int(job["count"]), int(job["most"])
+    return JobSpec(
+        "j",
+        "t",
+        list(Tier)[job["tier"]],
+        "gpu",
+        ("train",),
+        count=count,
+        least=int(job["least"]),
+        most=most,
+        curve=((most, GROWTH**EXPONENT),) if most > count else (),
+        recovery="checkpoint",
+    )
+
+
+def apart(words: Sequence[str]) -> dict[str, Any]:
+    """What this script says when it is asked so, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, __file__, *words], capture_output=True, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    shown = {key: value for key, value in found.items() if key != "digests"}
+    print(" ".join(words), "->", shown, file=sys.stderr)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=1_000_000)
+    parser.add_argument("--devices", type=int, nargs="*", default=[10_240, 102_400, 1_024_000])
+    parser.add_argument("--out", type=Path, help="JSON; else to the terminal")
+    parser.add_argument("--one", nargs=3, type=int, help="clusters, devices, jobs: that alone")
+    parser.add_argument("--twin", nargs=2, type=int, help="devices, jobs: that alone")
+    asked = parser.parse_args()
+    if asked.one:
+        print(json.dumps(run(*asked.one)))
+        return
+    if asked.twin:
+        print(json.dumps(twin(*asked.twin)))
+        return
+    planet = apart(["--one", "8", "102400", str(asked.jobs)])
+    again = apart(["--one", "8", "102400", str(asked.jobs)])
+    found = {
+        "planet": planet,
+        "same_again": again["digests"] == planet["digests"],
+        "sizes": [apart(["--one", "1", str(n), str(n * 10)]) for n in asked.devices],
+        "twin": apart(["--twin", "1024", "4000"]),
+    }
+    assumed = {"load": LOAD, "sizes": SIZES, "shares": SHARES, "median_s": MEDIAN_S}
+    report({"benchmark": "native_engine", "assumed": assumed, **found}, asked.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The levels above a cluster."""

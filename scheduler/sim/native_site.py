@@ -1,0 +1,89 @@
+"""A cluster of the hierarchy on the native engine: `site` step for step, a hundred times as fast.
+
+What the engine does not have is refused by name: quotas within a cluster (the fronts keep those of
+the planet all the same).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scheduler.core.speed import FULL_PPM
+from scheduler.errors import Infeasible, UnknownJob
+from scheduler.hierarchy.cluster import Standing
+from scheduler.hierarchy.messages import Ints
+from scheduler.native import cluster as native
+from scheduler.policies.quotas import Quotas
+from scheduler.policies.round import ElasticParams
+from scheduler.sim.cluster import Cluster
+from scheduler.sim.costs import Costs
+from scheduler.sim.native import opened, packed_params
+from scheduler.traces.packed import Jobs, curve_of
+
+
+class NativeSite:
+    """An `Engine`; arguments as of `PythonSite`."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        costs: Costs,
+        params: ElasticParams,
+        exponent: float,
+        quotas: Quotas | None = None,
+    ) -> None:
+        if quotas is not None:
+            raise Infeasible("the native engine has no quotas within a cluster; Python has")
+        self._exponent = exponent
+        self._engine = opened(cluster, params, costs)
+        self._promised_share_ppm = int(packed_params(params)["promised_share_ppm"][0])
+        self._curves: dict[tuple[int, int], int] = {}
+
+    def submit(self, jobs: Jobs) -> None:
+        packed = np.zeros(len(jobs), native.JOB)
+        packed["submitted_us"] = jobs["at_us"]
+        packed["carried"] = jobs["halted"]
+        for name in ("work_us", "count", "least", "most", "tier"):
+            packed[name] = jobs[name]
+        grows = np.flatnonzero(jobs["most"] > jobs["count"])
+        if len(grows):
+            counts, mosts = jobs["count"][grows].tolist(), jobs["most"][grows].tolist()
+            packed["curve"][grows] = list(map(self._curve, counts, mosts))
+        self._engine.submit(packed)
+
+    def _curve(self, count: int, most: int) -> int:
+        number = self._curves.get((count, most))
+        if number is None:
+            curve = curve_of(count, most, self._exponent)
+            points = [(slices, round(speed * FULL_PPM)) for slices, speed in curve]
+            number = self._curves[count, most] = self._engine.curve(points)
+        return number
+
+    def advance(self, until_us: int) -> None:
+        self._engine.advance(until_us)
+
+    def ended(self) -> tuple[Ints, Ints]:
+        done = self._engine.done()
+        kept = done["state"] != native.CANCELLED
+        return done["job"][kept].astype(np.int64), done["ended_us"][kept]
+
+    def standing(self) -> Standing:
+        free, capacity = self._engine.parts()
+        summary = self._engine.summary()
+        there, idle = int(capacity.sum()), int(free.sum())
+        waiting = summary["waiting_slices"]
+        promised_ppm = int(summary["promised_ppm"]) + int(waiting[:2].sum()) * FULL_PPM
+        promisable = max(0, there * self._promised_share_ppm - promised_ppm) // FULL_PPM
+        return Standing(there, idle, int(waiting.sum()), there - idle, promisable)
+
+    def movable(self, most: int) -> Ints:
+        return self._engine.movable(most).astype(np.int64)
+
+    def withdraw(self, number: int) -> tuple[int, bool] | None:
+        try:
+            return self._engine.withdraw(number)
+        except UnknownJob:
+            return None
+
+    def digest(self) -> str:
+        return self._engine.digest()

@@ -1,0 +1,42 @@
+"""`haltere simulate-planet` and `haltere calibrate-trace`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from service.cli import app
+
+RUN = ["simulate-planet", "--planet", "2x1x2x4xV100", "--jobs", "20", "--tick-s", "600"]
+
+
+def told(*words: str) -> dict[str, dict[str, object]]:
+    found = CliRunner().invoke(app, [*RUN, "--json", *words])
+    assert found.exit_code == 0, found.output
+    return json.loads(found.stdout)
+
+
+def test_a_planet_is_simulated_by_either_engine_with_the_same_digest() -> None:
+    native, python = (told("--engine", engine)["figures"] for engine in ("native", "python"))
+    assert native["digest"] == python["digest"] and native["average_h"] > 0
+
+
+def test_a_trace_is_dealt_to_regions(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    rows = [f"j{n},{n * 50},{100 + n},{1 + n % 4}" for n in range(120)]
+    path.write_text("\n".join(["job_id,submission_time,duration,num_gpu", *rows]))
+    found = told("--trace", str(path), "--out", "global:0-1", "--lost", "0.1")
+    assert found["told"]["jobs"] == 120 and found["figures"]["messages_lost"] > 0
+    made = tmp_path / "w.json"
+    done = CliRunner().invoke(app, ["calibrate-trace", str(path), str(made)])
+    assert done.exit_code == 0 and "durations" in done.output
+    assert told("--workload", str(made))["told"]["of"] == f"{made}, synthetic"
+
+
+@pytest.mark.parametrize("words", [["--out", "global"], ["--engine", "fortran"]])
+def test_words_that_cannot_be_are_refused(words: list[str]) -> None:
+    found = CliRunner().invoke(app, [*RUN, *words])
+    assert found.exit_code != 0

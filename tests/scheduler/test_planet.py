@@ -1,0 +1,260 @@
+"""A planet in simulated time: nothing is lost and nothing runs twice, whatever is out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from scheduler.errors import Infeasible, TraceDamaged
+from scheduler.hierarchy.params import LevelParams
+from scheduler.policies.quotas import Quota, Quotas
+from scheduler.policies.round import ElasticParams
+from scheduler.sim.costs import Costs
+from scheduler.sim.network import Outage, Weather
+from scheduler.sim.planet import PlanetRun
+from scheduler.sim.planets import Planet, read_planet
+from scheduler.sim.site import PythonSite
+from scheduler.traces.packed import Jobs
+from scheduler.traces.synthetic import Assumed, S, generate, workload_named
+
+TENANTS = ("ann", "bob", "cyd")
+SMALL = read_planet("2x2x2x4xV100")
+PARAMS = LevelParams(region_tick_s=60, global_tick_s=120, worth_moving=0.01)
+
+
+def stream(
+    planet: Planet, count: int, every_s: float = 120.0, seed: int = 1, longest_s: float = 3000
+) -> Jobs:
+    """Most of it in region 0, so that jobs have reason to move."""
+    assumed = Assumed(premium=0.1, standard=0.1, tenants=len(TENANTS))
+    jobs = generate(workload_named("philly"), assumed, count, seed, largest=4)
+    jobs["at_us"] = np.arange(count) * round(every_s * S)
+    jobs["work_us"] = np.minimum(jobs["work_us"], round(longest_s * S))
+    drawn = np.random.Generator(np.random.PCG64(seed))
+    jobs["home"] = drawn.random(count) < 0.1
+    return jobs
+
+
+def planet_run(
+    jobs: Jobs,
+    weather: Weather | None = None,
+    outages: Sequence[Outage] = (),
+    quotas: Quotas | None = None,
+    planet: Planet = SMALL,
+    params: LevelParams = PARAMS,
+    native: bool = False,
+) -> PlanetRun:
+    def site(index: int) -> object:
+        cluster = planet.sites[index].cluster
+        if native:
+            from scheduler.sim.native_site import NativeSite
+
+            return NativeSite(cluster, Costs(), ElasticParams(), 0.8)
+        return PythonSite(cluster, Costs(), ElasticParams(), TENANTS, 0.8)
+
+    return PlanetRun(planet, jobs, TENANTS, site, params, weather, outages, quotas)  # type: ignore[arg-type]
+
+
+def finished(run: PlanetRun, most_ticks: int = 3000) -> PlanetRun:
+    """Every job has one holder after every tick, and ends."""
+    for _ in range(most_ticks):
+        going = run.step()
+        held = run.holders()
+        assert np.all(held == 1), np.flatnonzero(held != 1) + 1
+        if not going:
+            return run
+    raise AssertionError(f"{len(run.jobs) - run.ended} jobs did not end by {run.now_us / S} s")
+
+
+def completion_s(run: PlanetRun) -> float:
+    return float(((run.ended_us[1:] - run.jobs["at_us"]) / S).mean())
+
+
+def test_jobs_of_a_crowded_region_move_and_all_end_once() -> None:
+    run = finished(planet_run(stream(SMALL, 80, every_s=20)))
+    assert sum(level.moved_out for level in run.clusters) > 0
+    assert sum(level.moved_far for level in run.clusters) > 0
+    assert run.net.lost == 0
+
+
+def test_the_same_seed_gives_the_same_digest_and_another_another() -> None:
+    digests = [planet_run(stream(SMALL, 30, seed=seed)).run().digest for seed in (1, 1, 2)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_native_clusters_give_the_digest_of_python_ones() -> None:
+    jobs = stream(SMALL, 80, every_s=20)
+    python, native = (planet_run(jobs, native=native).run() for native in (False, True))
+    assert python.digest == native.digest
+    assert python.within + python.between > 0
+
+
+def test_the_global_level_is_lost_for_an_hour_and_regions_go_on() -> None:
+    jobs = stream(SMALL, 60, every_s=60)
+    calm = finished(planet_run(jobs))
+    lost = finished(planet_run(jobs, outages=[Outage("global", 300, 3900)]))
+    assert lost.net.counts["Guide"] < calm.net.counts["Guide"]
+    assert completion_s(lost) < 2 * completion_s(calm)
+
+
+def test_a_region_level_is_lost_for_good_and_its_front_and_clusters_go_on() -> None:
+    jobs = stream(SMALL, 40)
+    run = finished(planet_run(jobs, outages=[Outage("region-0", 0, 1e9)]))
+    at_home = [level for level in run.clusters if level.region == 0]
+    assert all(len(level.jobs()) == 0 for level in run.clusters)
+    assert all(level.engine.standing().capacity == 8 for level in at_home)
+
+
+def test_a_front_that_is_lost_takes_jobs_in_when_it_is_back() -> None:
+    run = finished(planet_run(stream(SMALL, 20), outages=[Outage("front-0", 0, 4000)]))
+    first_us = run.ended_us[1:][run.jobs["home"] == 0].min()
+    assert first_us > 4000 * S
+
+
+def test_a_cluster_that_is_cut_off_goes_on_and_jobs_given_to_it_meanwhile_wait_for_it() -> None:
+    jobs = stream(SMALL, 40)
+    run = finished(planet_run(jobs, outages=[Outage("cluster-0", 600, 4000)]))
+    assert run.net.lost > 0
+
+
+def test_summaries_that_are_older_than_the_bound_are_not_believed() -> None:
+    """Everything takes ten minutes, the bound is five: jobs are dealt by size, none move."""
+    late = Weather(middle_s=600.0, far_s=600.0)
+    run = finished(planet_run(stream(SMALL, 40, every_s=60), weather=late))
+    assert sum(level.moved_far for level in run.clusters) == 0
+
+
+outages = st.lists(
+    st.builds(
+        lambda level, since, lasts: Outage(level, since, since + lasts),
+        st.sampled_from(
+            ["global", "region-0", "region-1", "front-0", "front-1", "cluster-0", "cluster-3"]
+        ),
+        st.sampled_from([0, 130, 700, 1500]),
+        st.sampled_from([60, 900, 4000]),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=12, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(
+    outages,
+    st.sampled_from([0.0, 0.1, 0.4]),
+    st.sampled_from([0.0, 0.3]),
+    st.sampled_from([0.0, 2.0, 5000.0]),
+    st.integers(1, 50),
+)
+def test_no_job_is_lost_or_run_twice_whatever_happens_to_messages_and_levels(
+    out: list[Outage], lost: float, twice: float, jitter: float, seed: int
+) -> None:
+    weather = Weather(lost=lost, twice=twice, jitter=jitter)
+    finished(planet_run(stream(SMALL, 30, every_s=40, seed=seed), weather, out))
+
+
+def test_tenants_beyond_their_quota_are_held_back_while_others_ask_for_theirs() -> None:
+    quotas = Quotas(
+        [Quota("ann", {"gpu": 4}), Quota("bob", {"gpu": 14}), Quota("cyd", {"gpu": 14})]
+    )
+    jobs = stream(SMALL, 120, every_s=5)
+    jobs["work_us"] = 1500 * S
+    drawn = np.random.Generator(np.random.PCG64(5))
+    jobs["tenant"] = np.where(drawn.random(120) < 0.8, 0, drawn.integers(1, 3, 120))
+    run = planet_run(jobs, quotas=quotas)
+    held_back = 0
+    for _ in range(12):
+        run.step()
+        waiting = [front.waiting for front in run.fronts]
+        held_back = max(held_back, sum(int((w["tenant"] == 0).sum()) for w in waiting))
+        assert sum(int((w["tenant"] > 0).sum()) for w in waiting) == 0
+    assert held_back > 0
+    result = finished(run)._result(0.0)
+    assert min(result.let_in.get(tenant, 1.0) for tenant in ("bob", "cyd")) == 1.0
+
+
+def test_clusters_of_other_kinds_get_jobs_of_theirs() -> None:
+    planet = read_planet("1x1x2x4xV100,1x2x1x2xU250:fpga")
+    jobs = stream(planet, 20)
+    jobs["home"] = 0
+    fpga = jobs["job"] % 3 == 0
+    jobs["kind"][fpga] = 1
+    for name in ("count", "least", "most"):
+        jobs[name][fpga] = 1
+    run = finished(planet_run(jobs, planet=planet))
+    counts = [level.engine.executor.ended for level in run.clusters]  # type: ignore[attr-defined]
+    assert sum(counts[1:]) == int(fpga.sum()) and min(counts) > 0
+
+
+def test_streams_and_outages_that_cannot_be_are_refused() -> None:
+    jobs = stream(SMALL, 5)
+    jobs["count"][2] = 9
+    with pytest.raises(Infeasible, match="a job asks for 9 gpu, its largest cluster"):
+        planet_run(jobs)
+    with pytest.raises(Infeasible, match="numbered"):
+        planet_run(stream(SMALL, 5)[1:])
+    with pytest.raises(Infeasible, match="outage of 'moon'"):
+        planet_run(stream(SMALL, 5), outages=[Outage("moon", 0, 1)])
+    with pytest.raises(Infeasible, match="shares of messages"):
+        Weather(lost=1.0)
+
+
+PLANET = """
+[[region]]
+name = "north"
+zone_h = 8
+[[region]]
+name = "south"
+[[cluster]]
+name = "n1"
+region = "north"
+cluster = "4x8xV100"
+[[cluster]]
+name = "s1"
+region = "south"
+cluster = "2x4xU250"
+kind = "fpga"
+speed = 0.5
+"""
+
+
+def test_a_planet_is_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(PLANET)
+    planet = read_planet(str(path))
+    assert planet.regions == ("north", "south") and planet.zones_h == (8.0, 0.0)
+    assert planet.devices("gpu") == 32 and planet.devices() == 40
+    assert planet.sites[1].cluster.kind == "fpga" and planet.sites[1].speed == 0.5
+    assert planet.largest("gpu") == 32
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('region = "south"', 'region = "moon"'),
+        ('name = "s1"', 'name = "n1"'),
+        ("speed = 0.5", "speed = 0"),
+        ("speed = 0.5", 'colour = "red"'),
+        ("zone_h = 8", 'zone_h = "x"'),
+        ('cluster = "2x4xU250"', 'cluster = "two"'),
+        ("[[cluster]]", "[[clusters]]"),
+        ('kind = "fpga"', 'kind = "npu"'),
+    ],
+)
+def test_a_damaged_planet_is_refused(tmp_path: Path, old: str, new: str) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(PLANET.replace(old, new))
+    with pytest.raises(TraceDamaged, match=r"p\.toml|two"):
+        read_planet(str(path))
+
+
+@pytest.mark.parametrize(
+    "word", ["4x2", "2x1x4x8xV100,3x1x4x8xV100", "1x1x4x8xV100:npu", "0x0x1x1xA"]
+)
+def test_a_damaged_word_is_refused(word: str) -> None:
+    with pytest.raises(TraceDamaged):
+        read_planet(word)

@@ -1,6 +1,6 @@
 """The native engine on large clusters: jobs per CPU-second, memory, and what an event costs.
 
-    python benchmarks/native_engine.py [--jobs 1000000] [--devices 10000 100000 1000000] [--out FILE]
+    python benchmarks/native_engine.py [--jobs N] [--devices N ...] [--out FILE]
 
 Made-up jobs (below): gangs of 1 to 64, durations heavy-tailed, a fifth premium, three tenths
 standard, half can be resized; they come at 0.9 of what the cluster can do, so there are as many a

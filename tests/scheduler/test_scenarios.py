@@ -305,7 +305,7 @@ def _happened(event: events.Event) -> str:
         for name in ("device", "job", "checkpoint", "code", "deadline_us")
         if hasattr(event, name)
     )
-    return " ".join([type(event).__name__, *map(str, told)])
+    return " ".join([type(event).__name__, *(str(each) for each in told if each != "")])
 
 
 def render(text: str) -> str:

@@ -185,14 +185,16 @@ class _Serving:
                 this.extend(entry, entry.spec.count)
 
     def serve(self) -> None:
-        stuck = 1 << 30  # the least that somebody needed and could not have: nobody behind can
+        # by kind, the least that somebody needed and could not have: nobody behind can
+        stuck = dict.fromkeys((kind for kind, _ in self.this.free.pools()), 1 << 30)
         for key, number in self._in_order():
             entry = self.books.entries[number]
-            if entry.spec.least >= stuck or not self._ready(entry):
+            kind, least = entry.spec.device_kind, entry.spec.least
+            if least >= stuck.get(kind, 0) or not self._ready(entry):
                 continue
             if not self._serve_one(key, entry) and not entry.spec.devices:
-                stuck = entry.spec.least
-                if stuck == 1:
+                stuck[kind] = least
+                if max(stuck.values()) == 1:
                     return
 
     def _in_order(self) -> Iterator[tuple[Key, int]]:

@@ -38,7 +38,8 @@ from scheduler.sim.network import Network, Outage, Weather
 from scheduler.sim.planets import Planet
 from scheduler.traces.packed import KINDS, Jobs
 
-LONG_TICK = 64  # ticks at a time when nobody comes and nobody moves
+IDLE_TICK = 4  # ticks at a time while nobody waits: there is nothing to decide but rooms
+LONG_TICK = 64  # when nobody comes any more and nobody moves
 MOST_TICKS = 50_000_000
 
 
@@ -119,8 +120,10 @@ class PlanetRun:
         self._asks = np.zeros(count)
         self._has = np.zeros(count)
         self.between = 0
-        self._waits = False  # somebody, for what is on its way
+        self._waits = self._expects = False  # any cluster: somebody waits, jobs are on their way
         self._moves = 0
+        self._summaries_take_us = round(weather.middle_s * S) + 1
+        self._guided = 0
 
     def _check(self) -> None:
         jobs, sites = self.jobs, self.planet.sites
@@ -150,23 +153,28 @@ class PlanetRun:
     def step(self) -> bool:
         """One tick; False when all jobs have ended."""
         now_us, tick_us = self.now_us, self.params.region_tick_s * S
-        if self._is_quiet():
-            tick_us *= LONG_TICK
-        until_us = now_us + tick_us
+        until_us = now_us + tick_us * self._pace()
         self.net.deliver(now_us, self._hear)
-        self._decide(now_us)
         self._take_in(now_us, until_us)
+        told_us = now_us + self._summaries_take_us  # when the summaries of this moment have come
+        decided_us = told_us if told_us < until_us else now_us
+        self.net.deliver(decided_us, self._hear)
+        self._decide(decided_us)
         self.net.deliver(until_us, self._hear)
         self._go_on(until_us)
         self.now_us = until_us
         return self.ended < len(self.jobs)
 
-    def _is_quiet(self) -> bool:
+    def _pace(self) -> int:
+        """Ticks at a time."""
         coming = any(n < len(s) for n, s in zip(self._next, self._streams, strict=True))
         moves = self.net.counts.get("Moves", 0)
         before, self._moves = self._moves, moves
-        busy = coming or self._waits or moves > before
-        return not (busy or any(len(front.waiting) for front in self.fronts))
+        if self._expects or moves > before or any(len(front.waiting) for front in self.fronts):
+            return 1
+        if coming:
+            return 1 if self._waits else IDLE_TICK
+        return LONG_TICK
 
     def _hear(self, at_us: int, target: str, message: Message) -> None:
         for answer in self._names[target].hear(message, at_us):
@@ -183,8 +191,9 @@ class PlanetRun:
         for region in self.regions:
             if not self.net.is_out(name := f"region-{region.region}", now_us):
                 self._say(now_us, name, region.tick(now_us))
-        every_us = self.params.global_tick_s * S
-        if now_us // every_us != (now_us - self.params.region_tick_s * S) // every_us:
+        turn = now_us // (self.params.global_tick_s * S)
+        if turn > self._guided:
+            self._guided = turn
             if not self.net.is_out("global", now_us):
                 guides = self.globe.tick(now_us)
                 self._say(now_us, "global", guides)
@@ -209,7 +218,7 @@ class PlanetRun:
 
     def _go_on(self, until_us: int) -> None:
         counts = self._counted_us < self.jobs["at_us"][-1]
-        self._waits = False
+        self._waits = self._expects = False
         for level in self.clusters:
             level.advance(until_us)
             for jobs, when in level.ended:
@@ -221,7 +230,8 @@ class PlanetRun:
             level.ended.clear()
             name = f"cluster-{level.cluster}"
             summary = level.summary(until_us)
-            self._waits |= level.is_expecting
+            self._waits |= summary.waiting > 0
+            self._expects |= level.is_expecting
             if counts:
                 self._held_s[level.cluster] += summary.running * (until_us - self._counted_us) / S
             self._say(until_us, name, [summary, *level.again(until_us)])

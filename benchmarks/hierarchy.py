@@ -1,6 +1,6 @@
 """A planet on native clusters: a million synthetic jobs, 102,400 devices, 8 clusters, 4 regions.
 
-    python benchmarks/planet.py [--jobs N] [--tick-s S] [--runs N] [--out FILE]
+    python benchmarks/hierarchy.py [--jobs N] [--tick-s S] [--runs N] [--out FILE]
 
 JSON: jobs a CPU second over all (stream, fronts, levels, clusters), the largest memory, the digest
 of each run (they must be the same). Minutes on an idle machine.

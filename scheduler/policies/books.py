@@ -170,7 +170,7 @@ class Books:
             self.leaving[number] = len(job.slices)
         elif job.state is JobState.RESIZING:
             self.leaving[number] = len(job.slices) - len(job.target)
-        self._foretell(view.now_us, entry)
+        self._rise(view.now_us, entry)  # it may be due: a change voids what was foretold
 
     def _take_out(self, entry: Entry) -> None:
         if entry.seen is None:
@@ -216,7 +216,8 @@ class Books:
 
     def _rise(self, now_us: int, entry: Entry) -> None:
         self.count(now_us, entry)
-        key = (entry.job.rank, self._level(entry)[0])
+        level = self._level(entry)[0] if entry.spec.tier is Tier.BASIC else 0
+        key = (entry.job.rank, level)
         if key != entry.key:
             seen = entry.seen
             if seen is not None and seen.waiting:

@@ -11,11 +11,12 @@ from scheduler.core import events
 from scheduler.core.commands import Checkpoint
 from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
-from scheduler.core.plan import Blocker, Plan, Why
-from scheduler.core.values import JobSpec
+from scheduler.core.plan import Blocker, Evict, Place, Plan, Why
+from scheduler.core.values import JobSpec, Slice
 from scheduler.core.view import View
 from scheduler.journal import Step, replay
 from scheduler.loop import Loop
+from scheduler.policies.books import Books
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.elastic_audit import Attained, audit
 from scheduler.policies.round import ElasticParams
@@ -247,6 +248,20 @@ def test_no_more_is_promised_of_a_named_node_than_it_has() -> None:
     first, second, third = machine.jobs.values()
     assert first.ended_us == second.admitted_us
     assert third.admitted_us is not None and third.admitted_us < 3 * S  # it goes elsewhere
+
+
+def test_a_level_rises_though_the_job_changes_at_that_very_moment() -> None:
+    machine, books = Machine(), Books(first_level_s=10, level_ratio=4)
+    machine.handle(events.DeviceAdded(0, "n0", "gpu", "v100", 1))
+    machine.handle(events.JobSubmitted(0, 1, spec(1)))
+    machine.apply(Plan((Place(1, (Slice("n0", 0),)),)))
+    machine.handle(events.JobStarted(0, 1, 1))
+    books.follow(machine.view())
+    machine.handle(events.TimePassed(5 * S))
+    machine.apply(Plan((Evict(1, 0),)))
+    machine.handle(events.CheckpointFailed(10 * S, 1, 1, "busy", "retry", "not now"))
+    books.follow(machine.view())
+    assert books.entries[1].key == (2, 1)
 
 
 def test_a_pool_of_one_slice_can_promise_it() -> None:

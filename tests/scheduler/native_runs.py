@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from scheduler.core.values import JobSpec, Tier
@@ -18,11 +19,18 @@ from scheduler.sim import native as sim_native
 from scheduler.sim.cluster import Cluster, read_cluster
 from scheduler.sim.costs import FREE, Costs
 from scheduler.sim.digest import Digest
-from scheduler.sim.run import simulate
+from scheduler.sim.faults import Faults, read_faults
+from scheduler.sim.run import Result, simulate
 from scheduler.traces.trace import Trace, TraceJob, in_order
 
 SIZES = (1, 1, 1, 2, 3, 4, 5, 8, 12)
 CLUSTERS = ("3x4xA", "1x1xA", "2x3xA,2x5xB", "4x2xA,1x8xB,1x1xA", "2x64xA")
+FAULTS = (
+    "node:mtbf=20h,mttr=1h",
+    "node:mtbf=9h,mttr=10m;straggler:mtbf=3h,mttr=1h,speed=0.3;store:mtbf=2h,mttr=30m,slow=7",
+    "region:count=1,mtbf=10h,mttr=30m;device:mtbf=900h,mttr=1h",
+    "outage:nodes=*,at=20m,lasts=10m;outage:nodes=*-0,at=1h,lasts=3h",
+)
 COSTS = (Costs(), FREE, Costs(1_000_000, 0, 7, 3_000_000, 0, 5_000_000, 900_000))
 PARAMS = (
     ElasticParams(),
@@ -38,19 +46,38 @@ def digests(
     cluster: Cluster,
     costs: Costs | None = None,
     params: ElasticParams | None = None,
+    faults: Faults | None = None,
+    seed: int = 1,
 ) -> tuple[str, str]:
     """Of Python's engine and of the native one."""
     recorder = Digest()
     costs = costs or Costs()
-    by_python = simulate(trace, specs, cluster, Elastic(params), costs, lambda machine: (recorder,))
-    natively = simulate(trace, specs, cluster, Elastic(params), costs, engine="native")
+
+    def run(engine: str) -> Result:
+        return simulate(
+            trace,
+            specs,
+            cluster,
+            Elastic(params),
+            costs,
+            lambda machine: (recorder,),
+            faults=faults,
+            seed=seed,
+            engine=engine,
+        )
+
+    by_python, natively = run("python"), run("native")
     assert natively.done == by_python.done
     assert natively.figures == by_python.figures and natively.steps == by_python.steps
     return recorder.hexdigest(), natively.digest
 
 
-def drawn(seed: int) -> tuple[Trace, list[JobSpec], Cluster, Costs, ElasticParams]:
-    """A workload of a few jobs and a cluster, from a seed: crowded, with moments that coincide."""
+Drawn = tuple[Trace, list[JobSpec], Cluster, Costs, ElasticParams, Faults | None, int]
+
+
+def drawn(seed: int) -> Drawn:
+    """A workload of a few jobs, a cluster and what goes wrong, from a seed: crowded, with moments
+    that coincide."""
     draw = random.Random(seed)
     cluster = read_cluster(draw.choice(CLUSTERS))
     largest = max(
@@ -64,11 +91,13 @@ def drawn(seed: int) -> tuple[Trace, list[JobSpec], Cluster, Costs, ElasticParam
         seconds = draw.choice((0.0, 20.0, draw.expovariate(1 / 600), draw.paretovariate(0.7) * 60))
         submitted_s = at_s // grain * grain if grain else at_s
         count = min(draw.choice(SIZES), largest)
-        rows.append(TraceJob(f"j{index}", submitted_s, min(seconds, 1e6), count, "t"))
+        rows.append(TraceJob(f"j{index}", submitted_s, min(seconds, 5e4), count, "t"))
         specs.append(_spec(draw, count, largest))
-    return (
-        in_order("drawn", rows), specs, cluster, draw.choice(COSTS), draw.choice(PARAMS),
-    )  # fmt: skip
+    params = draw.choice(PARAMS)
+    faults = read_faults(draw.choice(FAULTS)) if draw.random() < 0.5 else None
+    if draw.random() < 0.5 or faults is not None:  # or the long ones never end
+        params = replace(params, saves=True, save_cost_s=draw.choice((1, 20)), mtbf_s=20_000)
+    return in_order("drawn", rows), specs, cluster, draw.choice(COSTS), params, faults, seed
 
 
 def _spec(draw: random.Random, count: int, largest: int) -> JobSpec:

@@ -26,6 +26,7 @@ from scheduler.policies.named import policy
 from scheduler.policies.round import ElasticParams
 from scheduler.sim.cluster import read_cluster
 from scheduler.sim.costs import Costs
+from scheduler.sim.faults import read_faults
 from scheduler.sim.native import opened, packed_costs, packed_params
 from scheduler.sim.run import simulate
 from scheduler.sim.workload import RIGID, Elasticity, Tiers, jobs_of
@@ -48,6 +49,8 @@ def made_up(count: int = 400, seed: int = 5) -> Trace:
 
 TRACE = made_up()
 CLUSTER = read_cluster("3x8xV100,4x4xP100")
+FAULTS = "node:mtbf=9d,mttr=2h;region:count=3,mtbf=20d,mttr=1h"
+SLOW = "straggler:mtbf=1d,mttr=2h,speed=0.4;store:mtbf=1d,mttr=1h,slow=6"
 
 
 @pytest.mark.parametrize("tiers", [Tiers(), Tiers(0.2, 0.4)], ids=["basic", "tiers"])
@@ -59,12 +62,23 @@ def test_both_engines_take_the_same_steps(elasticity: Elasticity, tiers: Tiers) 
         assert by_python == natively
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 1 << 32))
 @example(0)
 def test_both_engines_take_the_same_steps_with_whatever_jobs(seed: int) -> None:
     by_python, natively = native_runs.digests(*native_runs.drawn(seed))
     assert by_python == natively
+
+
+@pytest.mark.parametrize("saves", [False, True])
+def test_both_engines_take_the_same_steps_when_nodes_fall(saves: bool) -> None:
+    specs = jobs_of(TRACE, "gpu", 24, Elasticity(0.5), Tiers(0.2, 0.3), 1)
+    params = ElasticParams(saves=saves)
+    for seed, words in enumerate((FAULTS, FAULTS + ";" + SLOW)):
+        by_python, natively = native_runs.digests(
+            TRACE, specs, CLUSTER, None, params, read_faults(words), seed
+        )
+        assert by_python == natively
 
 
 def test_another_workload_has_another_digest() -> None:
@@ -114,6 +128,29 @@ def test_a_job_that_waits_goes_on_in_another_cluster() -> None:
         assert one.advance() and other.advance()
         assert list(one.done()["state"]) == [native.CANCELLED, native.SUCCEEDED]
         assert list(other.done()["ended_us"]) == [72 * S]
+
+
+def test_a_lost_node_takes_a_job_back_to_where_it_was_saved() -> None:
+    with cluster() as it:
+        it.submit(jobs((0, 5000 * S, 8, 8, 8, 2)))
+        it.lose(1, 1000 * S)
+        it.bring(1, 1500 * S)
+        it.advance(1200 * S)
+        assert it.summary()["losses"] == it.summary()["restarts"] == 1
+        assert list(it.parts()[1]) == [4] and it.summary()["waiting_jobs"][2] == 1
+        it.advance()
+        assert list(it.done()["ended_us"]) == [6500 * S]  # it had no checkpoint
+        assert it.summary()["lost_h"] == pytest.approx(8 * 1000 / 3600)
+    with cluster() as it:
+        with pytest.raises(Infeasible, match="node"):
+            it.lose(2, 0)
+        it.advance(S)
+        with pytest.raises(Infeasible, match="happens"):
+            it.lose(1, 0)
+        with pytest.raises(Infeasible, match="speed"):
+            it.straggle(1, 0, S)
+        with pytest.raises(Infeasible, match="longer"):
+            it.slow_store(1)
 
 
 def test_driving_it_in_small_steps_changes_nothing() -> None:
@@ -217,6 +254,9 @@ def test_what_the_engine_does_not_have_is_refused_by_name() -> None:
     ):
         with pytest.raises(Infeasible, match=told):
             simulate(trace, [spec], read_cluster(nodes), by, Costs(), engine="native")
+    drains = read_faults("drain:nodes=*,at=1h,notice=10m,lasts=1h")
+    with pytest.raises(Infeasible, match="drains"):
+        simulate(trace, [plain], CLUSTER, Elastic(), Costs(), faults=drains, engine="native")
 
 
 def test_the_command_line_runs_it_and_says_when_python_does(tmp_path: Path) -> None:

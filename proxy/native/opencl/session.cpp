@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <utility>
 
 #include "rendezvous.hpp"
 
@@ -151,14 +150,14 @@ void Session::ring_server() {
   if (static_cast<Rest>(segment_.get(Line::SERVER_ASLEEP)) != Rest::AWAKE) wake(bell_address(segment_, Line::BELL));
 }
 
-// Who has woken it need not do so again before it took something: it is on its way.
+// It need not be woken again before it took the record that it was woken for: it is on its way.
 void Session::ring_for_record() {
   const bool first = !stirred_.exchange(true, std::memory_order_relaxed);
   bump(segment_.bell(Line::BELL));
   const auto rest = static_cast<Rest>(segment_.get(Line::SERVER_ASLEEP));
   if (rest == Rest::AWAKE || (rest == Rest::DOZING && !first)) return;
-  const std::uint64_t taken = segment_.get(Line::TAIL);
-  if (std::exchange(woken_at_, taken) == taken) return;
+  if (segment_.get(Line::TAIL) < woken_for_) return;
+  woken_for_ = head_;
   wake(bell_address(segment_, Line::BELL));
 }
 

@@ -183,7 +183,7 @@ class Session {
   std::string scratch_;
   bool timing_ = false;
   std::uint64_t head_ = 0, room_end_ = 0;
-  std::uint64_t woken_at_ = UINT64_MAX;  // ring bytes that the server had taken when a record last woke it
+  std::uint64_t woken_for_ = 0;  // the end of the record that the server was last woken for
   std::atomic<Number> sent_{0}, launched_{0};
   std::atomic<bool> stirred_{false};  // records came since the last wait: the server may doze over more
   std::atomic<Number> calm_{0};

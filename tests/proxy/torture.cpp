@@ -5,8 +5,8 @@
 //                                            in every second session a heap with a wild table
 //   torture DRIVER.so threads SEED RECORDS   an honest worker in a thread of its own, while the engine
 //                                            takes: every byte must arrive, in order
-//   torture DRIVER.so trips SEED TRIPS       an honest worker that sleeps until each few commands are
-//                                            done, as the device's own thread tells it
+//   torture DRIVER.so trips SEED TRIPS       two honest workers that sleep until each few commands are done, as
+//                                            the device's own thread tells it, which does most of them
 #include <dlfcn.h>
 
 #include <chrono>
@@ -244,26 +244,41 @@ int threads(Engine& engine, unsigned seed, u64 records) {
   return 0;
 }
 
-int trips(Engine& engine, unsigned seed, u64 count) {
-  Session session(engine);
-  std::atomic<bool> over{false};
-  std::string record;
-  u64 number = 0;
-  const auto put = [&](const auto& made) {
+struct Traveller {
+  Traveller(Engine& engine, unsigned given, u64 trips) : session(engine), seed(given), count(trips) {
+    session.tenant->objects.build("opencl-c", Bytes(std::string_view(kSource)), "");
+    session.tenant->objects.adopt(1);
+  }
+
+  void put(const auto& made) {
     encode(record, ++number, made);
     session.put(reinterpret_cast<const std::uint8_t*>(record.data()), record.size());
     bump(session.segment.bell(Line::BELL));
     if (session.segment.get(Line::SERVER_ASLEEP)) wake(bell_address(session.segment, Line::BELL));
-  };
-  std::thread worker([&] {
+  }
+
+  void travel() {
     Wild wild(seed);
-    const std::string data = wild.bytes(64);
+    do data = wild.bytes(64);
+    while (data.empty());
+    std::string args;
+    Arg buffer;
+    buffer.kind = Arg::kBuffer, buffer.handle = 1;
+    buffer.append_to(args);
+    Launch launch{};
+    launch.program = 1, launch.entry = Bytes(std::string_view("k")), launch.args = {1, Bytes(std::string_view(args))};
+    launch.global_size.count = 1, launch.global_size.value[0] = 1;
     put(Alloc{1, 4096, 15});
     for (u64 seq = 1; seq <= count; ++seq) {
       for (u64 few = wild.below(4); few; --few) put(WriteInline{1, 0, Bytes(std::string_view(data))});
-      if (wild.below(2)) put(Timed{});
-      put(Fill{1, 0, 4096, Bytes(std::string_view("abcd"))});
-      if (wild.below(8) == 0) std::this_thread::sleep_for(std::chrono::microseconds(wild.below(3000)));
+      for (u64 few = wild.below(3); few; --few) put(launch);
+      if (wild.below(16) == 0) {  // what the device's own thread leaves to the loop
+        if (wild.below(2)) put(Timed{});
+        put(Fill{1, 64, 64, Bytes(std::string_view("abcd"))});
+      }
+      put(WriteInline{1, 0, Bytes(std::string_view(data))});
+      put(launch);
+      if (wild.below(64) == 0) std::this_thread::sleep_for(std::chrono::microseconds(wild.below(3000)));
       put(Signal{seq});
       session.segment.set(Line::WANTED, seq);
       session.segment.set(Line::CLIENT_ASLEEP, static_cast<u64>(Asleep::FOR_SEQ));
@@ -280,13 +295,36 @@ int trips(Engine& engine, unsigned seed, u64 count) {
       session.segment.set(Line::CLIENT_ASLEEP, static_cast<u64>(Asleep::NO));
     }
     over = true;
-  });
-  Tenant* tenants[] = {session.tenant.get()};
+  }
+
+  Session session;
+  unsigned seed;
+  u64 count, number = 0;
+  std::string data{};  // what it writes, at last followed by one launch
+  std::string record;
+  std::atomic<bool> over{false};
+};
+
+int trips(Engine& engine, unsigned seed, u64 count) {
+  engine.slicer = Slicer(1'000'000);
+  Traveller first(engine, seed, count), second(engine, seed + 1, count / 4);
+  std::thread workers[] = {std::thread(&Traveller::travel, &first), std::thread(&Traveller::travel, &second)};
+  Tenant* tenants[] = {first.session.tenant.get(), second.session.tenant.get()};
   const std::uint32_t page = 0;
-  while (!over) expect(serve(engine, tenants, 1, &page, 0, 100'000'000) != Why::kPython, session.tenant->violation.c_str());
-  worker.join();
-  expect(session.words.completed == count && session.words.retired == number, "something is not done");
-  std::printf("%llu records in %llu trips\n", llu(number), llu(count));
+  u64 turns = 0;
+  for (Wild wild(seed); !first.over || !second.over;) {
+    const auto limit_ns = static_cast<std::int64_t>(wild.below(20'000'000));
+    expect(serve(engine, tenants, 2, &page, 0, limit_ns) != Why::kPython, "a session ended");
+    if (++turns % 4 == 0) tenants[turns / 4 % 2]->drain(60'000'000'000);  // as before a snapshot: nobody stays in between
+  }
+  for (std::thread& worker : workers) worker.join();
+  for (Traveller* done : {&first, &second}) {
+    expect(done->session.words.completed == done->count && done->session.words.retired == done->number, "something is not done");
+    std::uint8_t byte;
+    done->session.tenant->objects.transfer(1, 0, 1, &byte, false);
+    expect(byte == static_cast<std::uint8_t>(done->data[0] + 1), "something was done twice, or not");
+  }
+  std::printf("%llu records in %llu trips\n", llu(first.number + second.number), llu(first.count + second.count));
   return 0;
 }
 

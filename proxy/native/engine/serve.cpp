@@ -1,6 +1,5 @@
 #include "serve.hpp"
 
-#include <linux/futex.h>
 #include <sched.h>
 #include <sys/prctl.h>
 
@@ -13,7 +12,6 @@ namespace haltere {
 namespace {
 
 constexpr u64 kBatch = 64;           // commands of one session in a turn
-constexpr std::size_t kWaitv = 128;  // FUTEX_WAITV_MAX
 
 // While programs enqueue and wait for nothing, the server looks now and then instead of being woken
 // by every record, which costs more than most records do.
@@ -21,6 +19,8 @@ constexpr std::int64_t kGlanceNs = 10'000;     // polls so long first, for who i
 constexpr std::int64_t kLookNs = 5'000'000;    // behind a command that failed the device may tell nothing
 constexpr std::int64_t kDozeNs = 50'000;
 constexpr std::int64_t kDrowsyNs = 1'000'000;  // it dozes for so long after it last took something
+constexpr double kTinyNs = 25'000;  // the device's own thread does commands that take no longer
+constexpr int kPasses = 4;
 constexpr unsigned long kTimerSlackNs = 1'000;  // Linux's own is as long as a doze
 
 std::uint32_t load(const std::uint32_t* bell) {
@@ -30,7 +30,7 @@ std::uint32_t load(const std::uint32_t* bell) {
 class Loop final : private Sleeper {
  public:
   Loop(Engine& engine, Tenant* const* tenants, std::size_t count, const std::uint32_t* page_bell)
-      : engine_(engine), tenants_(tenants), count_(std::min(count, kWaitv - 2)), page_bell_(page_bell) {}
+      : engine_(engine), tenants_(tenants), count_(std::min(count, kDoors - 2)), page_bell_(page_bell) {}
 
   Why run(std::uint32_t page_seen, std::int64_t limit_ns) {
     std::int64_t now = now_ns();
@@ -63,20 +63,64 @@ class Loop final : private Sleeper {
     return engine_.device.tells ? 0 : awaited ? engine_.poll_ns : kGlanceNs;
   }
 
-  bool arrived(u64 whose, u64 upto) override {
-    bool alone = true;
+  // ---- in the device's own thread, while this one sleeps: see bells.hpp
+
+  Next arrived(u64 whose, u64 upto) override {
     Tenant* found = nullptr;
+    bool more = false;
     for (std::size_t i = 0; i < count_; ++i) {
-      if (tenants_[i]->id == whose)
-        found = tenants_[i];
-      else
-        alone &= !tenants_[i]->has_records();
+      if (tenants_[i]->id == whose) found = tenants_[i];
+      more |= tenants_[i]->has_records();
     }
-    return found && found->arrived(upto) && alone;
+    if (!found || !found->arrived(upto)) return give_up();
+    if (guard_ != Guard::kStays && found->record_ns <= kTinyNs) return rung();
+    return more || guard_ == Guard::kAway ? give_up() : Next::kGo;
   }
 
+  // Does what there is. If that is little, the thread comes back behind it; if it is nothing, it stays.
+  Next rung() override {
+    ++turns_;
+    for (int pass = 0; pass < kPasses; ++pass) {
+      const std::int64_t now = now_ns();
+      look();
+      const bool progress = round(now, true);
+      if (progress) engine_.moved_ns = now;
+      bool more = false;
+      for (std::size_t i = 0; i < count_; ++i) {
+        Tenant& tenant = *tenants_[i];
+        if (tenant.stuck || !tenant.soon() || (!tenant.flights.empty() && !tenant.tell())) return give_up();
+        more |= tenant.has_records();
+      }
+      if (python_) return give_up();
+      if (flying()) {
+        rest(Rest::AWAKE);
+        guard_ = Guard::kAway;
+        return Next::kGo;
+      }
+      if (more) continue;
+      rest(Rest::ASLEEP);
+      if (std::any_of(tenants_, tenants_ + count_, [](const Tenant* tenant) { return tenant->has_records(); })) continue;
+      guard_ = Guard::kStays;
+      return Next::kStay;
+    }
+    return give_up();
+  }
+
+  Next give_up() {
+    guard_ = Guard::kLoop;
+    return Next::kWake;
+  }
+
+  std::size_t doors(futex_waitv* into) const override {
+    for (std::size_t i = 0; i < count_; ++i)
+      into[i] = {seen_[i], reinterpret_cast<std::uintptr_t>(bell_address(tenants_[i]->segment, Line::BELL)), FUTEX_32, 0};
+    return count_;
+  }
+
+  // ---- in this one
+
   // A turn for everybody; true if there was something to do.
-  bool round(std::int64_t now) {
+  bool round(std::int64_t now, bool plain = false) {
     bool progress = false;
     engine_.slicer.begin(tenants_, count_, now);
     for (std::size_t i = 0; i < count_; ++i) {
@@ -84,7 +128,7 @@ class Loop final : private Sleeper {
       const std::size_t before = tenant.flights.size();
       const u64 issued = tenant.words->issued;
       const std::int64_t begun = now_ns();
-      const Turn turn = tenant.turn(kBatch, engine_.slicer.window(tenant));
+      const Turn turn = tenant.turn(kBatch, engine_.slicer.window(tenant), plain);
       progress |= turn == Turn::kProgress;
       if (tenant.words->issued != issued) engine_.taken_ns = tenant.awaited ? 0 : now;
       if (turn == Turn::kProgress && before == 0 && tenant.flights.empty())
@@ -117,18 +161,19 @@ class Loop final : private Sleeper {
   bool nap(std::int64_t now, std::int64_t until, std::uint32_t page_seen) {
     rest(Rest::DOZING);
     if (flying() && waited_for()) return rest(Rest::AWAKE), true;  // it saw a server that was awake
-    return wait(std::min(until, now + kDozeNs), page_seen);
+    return wait(std::min(until, now + kDozeNs), until, page_seen);
   }
 
   // False: a signal arrived.
   bool sleep(std::int64_t now, std::int64_t until, std::uint32_t page_seen) {
-    if (engine_.watchdog_ns && flying()) until = std::min(until, now + engine_.watchdog_ns / 4);
+    std::int64_t first = until;
+    if (engine_.watchdog_ns && flying()) first = std::min(first, now + engine_.watchdog_ns / 4);
     for (std::size_t i = 0; i < count_; ++i) {
       if (tenants_[i]->flights.empty()) continue;
-      until = std::min(until, now + (tenants_[i]->tell() ? kLookNs : kDrowsyNs));
+      first = std::min(first, now + (tenants_[i]->tell() ? kLookNs : kDrowsyNs));
     }
     rest(Rest::ASLEEP);
-    return wait(until, page_seen);
+    return wait(first, until, page_seen);
   }
 
   void rest(Rest how) {
@@ -139,22 +184,31 @@ class Loop final : private Sleeper {
     std::atomic_thread_fence(std::memory_order_seq_cst);
   }
 
-  bool wait(std::int64_t until, std::uint32_t page_seen) {
-    std::size_t used = 0;
-    const auto add = [&](const void* address, std::uint32_t seen) {
-      waiters_[used++] = {seen, reinterpret_cast<std::uintptr_t>(address), FUTEX_32, 0};
-    };
-    add(page_bell_, page_seen);
-    add(&device_bell(), device_seen_);
-    for (std::size_t i = 0; i < count_; ++i) add(bell_address(tenants_[i]->segment, Line::BELL), seen_[i]);
-    const timespec limit{until / 1'000'000'000, until % 1'000'000'000};
+  // Until `first`, or `until` while the device's own thread does what there is to do.
+  bool wait(std::int64_t first, std::int64_t until, std::uint32_t page_seen) {
+    futex_waitv waiters[kDoors] = {{page_seen, reinterpret_cast<std::uintptr_t>(page_bell_), FUTEX_32, 0},
+                                   {device_seen_, reinterpret_cast<std::uintptr_t>(&device_bell()), FUTEX_32, 0}};
+    const std::uint32_t device_seen = device_seen_;
+    std::size_t count = 2 + doors(waiters + 2);
+    u64 turns = turns_;
     int error = 0;
     {
       const Sleeping sleeping(*this);
-      if (syscall(SYS_futex_waitv, waiters_, used, 0, &limit, CLOCK_MONOTONIC) < 0) error = errno;
-      if (error && error != EAGAIN && error != ETIMEDOUT && error != EINTR)
-        sleep_on(&device_bell(), device_seen_, 500'000);  // a kernel without futex_waitv: look often
+      while (true) {
+        error = sleep_at(waiters, count, first);
+        if (error && error != EAGAIN && error != ETIMEDOUT && error != EINTR)
+          sleep_on(&device_bell(), device_seen, 500'000);  // a kernel without futex_waitv: look often
+        const auto lock = sleeping.lock();
+        const bool idle = guard_ == Guard::kLoop || turns_ == turns;
+        if (idle || error == EINTR || device_bell() != device_seen || load(page_bell_) != page_seen) break;
+        const std::int64_t now = now_ns();
+        if (now >= until) break;
+        turns = turns_;
+        count = 2;
+        first = std::min(until, now + kDrowsyNs);
+      }
     }
+    guard_ = Guard::kLoop;
     rest(Rest::AWAKE);
     return error != EINTR;
   }
@@ -163,10 +217,13 @@ class Loop final : private Sleeper {
   Tenant* const* tenants_;
   std::size_t count_;
   const std::uint32_t* page_bell_;
+  // Who looks after the sessions while this thread sleeps: it itself, by its bells; the device's thread, which comes
+  // back when commands are done, or stays at the doors.
+  enum class Guard { kLoop, kAway, kStays } guard_ = Guard::kLoop;
+  u64 turns_ = 0;  // of the device's thread
   bool python_ = false;
   std::uint32_t device_seen_ = 0;
-  std::uint32_t seen_[kWaitv] = {};
-  futex_waitv waiters_[kWaitv] = {};
+  std::uint32_t seen_[kDoors] = {};
 };
 
 }  // namespace

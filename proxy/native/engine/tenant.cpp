@@ -12,10 +12,18 @@ namespace haltere {
 namespace {
 
 constexpr double kLongNs = 50'000;  // what takes longer is told of, though nobody waits for it yet
+constexpr double kShortNs = 6'000;  // a command that takes the server as long as the device
+constexpr u64 kSignalComes = 2;     // a worker that is about to wait has put its signal by then
 constexpr std::size_t kTakeBytes = kMaxRecordBytes;  // at least one record of any size
 
 template <class Record>
 constexpr bool kIsCommand = is_command(Record::operation);
+
+// What is enqueued and no more: the device's own thread may do it.
+bool is_plain(std::uint16_t operation) {
+  return operation == Launch::operation || operation == Signal::operation || operation == WriteInline::operation ||
+         operation == Write::operation || operation == Read::operation || operation == Copy::operation;
+}
 
 std::atomic<u64> g_opened;
 
@@ -122,8 +130,9 @@ void Tenant::push(Bytes record, Bytes payload) {
 
 // ---- taking
 
-bool Tenant::take(u64 limit, u64 window) {
+bool Tenant::take(u64 limit, u64 window, bool plain) {
   u64 taken = 0;
+  stuck = false;
   if (words->waits) return false;
   while (taken < limit && !words->halted && !words->draining && !words->held && next()) {
     if (words->out_bytes && !words->fault) {
@@ -131,6 +140,10 @@ bool Tenant::take(u64 limit, u64 window) {
       break;
     }
     std::memcpy(&operation_, record_.data + 4, sizeof operation_);
+    if (plain && !is_plain(operation_)) {
+      stuck = true;
+      break;
+    }
     const bool needs_room = operation_ != Signal::operation && !words->fault;
     if (needs_room && words->issued - words->retired >= window) break;
     bulk_ = false;
@@ -142,6 +155,7 @@ bool Tenant::take(u64 limit, u64 window) {
   if (handed_) depart();
   if (taken == 0) return false;
   awaited = operation_ == Signal::operation;
+  unawaited = awaited ? 0 : unawaited + 1;
   if (awaited && objects.device.tells && !flights.empty()) tell();
   segment.set(Line::TAIL, words->tail);
   words->dirty = true;
@@ -304,7 +318,12 @@ bool Tenant::arrived(u64 upto) noexcept {
     for (Flight& flight : flights) flight.told = false;
   const bool asked = segment.get(Line::REQUEST) != words->replied;
   const bool stands = words->halted || words->draining || words->held || words->fault;
-  return !early && !asked && !stands && !has_records();
+  return !early && !asked && !stands;
+}
+
+bool Tenant::soon() const {
+  if (record_ns <= kShortNs) return true;
+  return unawaited <= kSignalComes && static_cast<double>(words->issued - words->retired) * record_ns <= kLongNs;
 }
 
 // The device was at this flight since the one before it, whosever that was, or since it came.
@@ -409,11 +428,11 @@ bool Tenant::wants_python() const {
          words->issued >= segment.get(Line::REQUEST_AFTER);
 }
 
-Turn Tenant::turn(u64 limit, u64 window) noexcept {
+Turn Tenant::turn(u64 limit, u64 window, bool plain) noexcept {
   if (!violation.empty()) return Turn::kViolation;
   const u64 issued = words->issued, retired = words->retired;
   try {
-    bool progress = take(limit, window);
+    bool progress = take(limit, window, plain);
     progress |= land();
     if (!publish()) return Turn::kStale;
     if (words->issued != issued || words->retired != retired) words->asked = words->replied;  // it may go now

@@ -87,9 +87,9 @@ class Tenant {
   Tenant& operator=(const Tenant&) = delete;
 
   // Takes at most `limit` commands, so that at most `window` are with the device, lands what is done, publishes. Of a violation `violation` says more,
-  // and the session does nothing any more.
-  Turn turn(u64 limit, u64 window) noexcept;
-  bool take(u64 limit, u64 window);
+  // and the session does nothing any more. `plain`: none that may wait for the device.
+  Turn turn(u64 limit, u64 window, bool plain = false) noexcept;
+  bool take(u64 limit, u64 window, bool plain);
   bool land();
   bool publish();  // false: another server has the session
   // The device is to tell when it is done with what is on its way. False: it will not.
@@ -104,6 +104,9 @@ class Tenant {
   double pace_at(std::int64_t now) const {
     return pace + static_cast<double>(age_ns(now)) / static_cast<double>(std::max<u64>(words->weight, 1));
   }
+  // The device is done with what it has before anybody misses a loop that sleeps. Of commands that take long enough to
+  // enqueue others meanwhile, only those that their worker waits for.
+  bool soon() const;
   // Something for the device, or for Python, is in shared memory.
   bool has_records() const;
   bool wants_python() const;
@@ -130,6 +133,8 @@ class Tenant {
   Objects objects;
   std::deque<Flight> flights{};
   bool awaited = false;        // the newest record is a signal: its worker is about to wait
+  u64 unawaited = 0;           // times that something was taken since
+  bool stuck = false;          // at a record that is not plain
   bool wants = false;          // the device, as the slicer last saw it
   double pace = 0;             // ns of the device over the weight: see slicer.hpp
   double record_ns = 0;        // of the device, lately

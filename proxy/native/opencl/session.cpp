@@ -125,7 +125,7 @@ Number Session::put_encoded(std::string& record) {
   if (!put_now(record) && !block([&] { return put_now(record); }, kBackpressure))
     throw Failure(CL_OUT_OF_RESOURCES, "the ring stayed full: the device does not keep up");
   sent_.store(number, std::memory_order_release);
-  ring_server(!stirred_.exchange(true, std::memory_order_relaxed));
+  ring_for_record();
   return number;
 }
 
@@ -145,15 +145,25 @@ bool Session::put_now(const std::string& record) {
   return true;
 }
 
-void Session::ring_server(bool wait) {
+void Session::ring_server() {
+  bump(segment_.bell(Line::BELL));
+  if (static_cast<Rest>(segment_.get(Line::SERVER_ASLEEP)) != Rest::AWAKE) wake(bell_address(segment_, Line::BELL));
+}
+
+// It need not be woken again before it took the record that it was woken for: it is on its way.
+void Session::ring_for_record() {
+  const bool first = !stirred_.exchange(true, std::memory_order_relaxed);
   bump(segment_.bell(Line::BELL));
   const auto rest = static_cast<Rest>(segment_.get(Line::SERVER_ASLEEP));
-  if (rest == Rest::ASLEEP || (rest == Rest::DOZING && wait)) wake(bell_address(segment_, Line::BELL));
+  if (rest == Rest::AWAKE || (rest == Rest::DOZING && !first)) return;
+  if (segment_.get(Line::TAIL) < woken_for_) return;
+  woken_for_ = head_;
+  wake(bell_address(segment_, Line::BELL));
 }
 
 // Who begins to wait: a server that sleeps has seen all or is being woken, one that dozes has not.
 void Session::rouse_server() {
-  if (static_cast<Rest>(segment_.get(Line::SERVER_ASLEEP)) == Rest::DOZING) ring_server(true);
+  if (static_cast<Rest>(segment_.get(Line::SERVER_ASLEEP)) == Rest::DOZING) ring_server();
 }
 
 Number Session::write(std::uint64_t buffer, std::uint64_t offset, const void* data, std::size_t nbytes) {
@@ -193,7 +203,7 @@ Region Session::stage(std::size_t nbytes) {
 Number Session::wrote(Number number, const Region& region) {
   const std::lock_guard lock(state_);
   writes_.push_back({number, region, {}});
-  if (region.nbytes >= kUrgentBytes) ring_server(true);
+  if (region.nbytes >= kUrgentBytes) ring_server();
   return number;
 }
 
@@ -385,7 +395,7 @@ std::string Session::Dialogue::ask_encoded(Number after) {
   std::memcpy(segment.base() + kRequestAt, record_.data(), record_.size());
   segment.set(Line::REQUEST_AFTER, after);
   segment.set(Line::REQUEST, number);
-  session.ring_server(true);
+  session.ring_server();
   session.block([&] { return segment.get(Line::REPLY) == number; }, kAsLongAsItLives);
   const Bytes reply = record_at(segment.base() + kReplyAt, kReplyBytes);
   if (const auto failed = read_as<Failed>(reply))
@@ -433,7 +443,7 @@ Clock Session::clock_of(const std::string& reply) {
 void Session::leave() {
   if (foreign()) return;
   segment_.set(Line::CLOSED, 1);
-  ring_server(true);
+  ring_server();
   if (segment_.get(Line::STATE) == static_cast<std::uint64_t>(State::SUSPENDED))
     unlink((root_ + "/parked/" + name_).c_str());
 }

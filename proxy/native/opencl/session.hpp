@@ -156,7 +156,8 @@ class Session {
   Number wrote(Number number, const Region& region);
   Number reading(Number number, const Region& region, const Spread& target);
   bool put_now(const std::string& record);
-  void ring_server(bool wait = false);  // `wait`: it must not doze on
+  void ring_server();  // it must not doze on
+  void ring_for_record();
   void rouse_server();
   void collect_locked();
   void note_errors_locked();
@@ -182,6 +183,7 @@ class Session {
   std::string scratch_;
   bool timing_ = false;
   std::uint64_t head_ = 0, room_end_ = 0;
+  std::uint64_t woken_for_ = 0;  // the end of the record that the server was last woken for
   std::atomic<Number> sent_{0}, launched_{0};
   std::atomic<bool> stirred_{false};  // records came since the last wait: the server may doze over more
   std::atomic<Number> calm_{0};

@@ -71,7 +71,7 @@ module npu_pipe #(
   logic [3*N*16-1:0] avrf_data, mvrf_data;
   logic [15:0]       source_at;
   assign first     = chains_i[place_i];
-  assign source_at = at(first.source, row_i);
+  assign source_at = at(first.source[15:0], row_i);
   assign operations_o = first.operations;
 
   npu_ram #(.WIDTH(N*16), .DEPTH(IVRF)) u_ivrf (

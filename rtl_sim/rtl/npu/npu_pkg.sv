@@ -51,7 +51,7 @@ package npu_pkg;
   localparam SLOT_ADD1 = 3;
   localparam SLOT_ACT1 = 4;
   localparam SLOT_MUL1 = 5;
-  localparam [7:0] ISA_VERSION = 8'd2;
+  localparam [7:0] ISA_VERSION = 8'd3;
   localparam [11:0] REG_COUNTERS = 12'h080;
   localparam [11:0] REG_PROGRAM = 12'h010;
   localparam [11:0] REG_WEIGHTS = 12'h01c;

@@ -122,8 +122,8 @@ class Stat(IntEnum):
     STALL_MEM = 5  # cycles the pipe waited for device memory
     STALL_MV = 6  # cycles the pipe waited for the matrix unit
     SATURATIONS = 7  # vectors made by mv_mul or a vv op with a saturated element
-    READ_BEATS = 8  # 8-byte beats read: program, weights, input
-    WRITE_BEATS = 9  # 8-byte beats written to the output buffer
+    READ_BEATS = 8  # beats read: 8 bytes of the program and of tiles, BUS bits of vectors
+    WRITE_BEATS = 9  # beats of BUS bits written to the output buffer
     TILES = 10  # tiles loaded into MatrixRf
     VECTOR_OPS = 11  # vv_* and v_relu, v_sigm, v_tanh executed, counting every row
     CONFIG = 12  # bits 31..24 ISA version, 23..12 lanes, 11..0 n

@@ -286,12 +286,12 @@ module npu_seq #(
         end
       end
       S_DRAIN: begin
-        if (bus_error_i && error_q == ST_OK) fail = ST_BUS;
+        if (bus_error_i && error_q != ST_BUS) fail = ST_BUS;
         if (quiet_i) state_d = S_STATS;
       end
       default: if (stats_done_i) begin
         state_d = S_IDLE;
-        if (bus_error_i && error_q == ST_OK) fail = ST_BUS;
+        if (bus_error_i && error_q != ST_BUS) fail = ST_BUS;
       end
     endcase
   end

@@ -65,9 +65,7 @@ def test_what_was_read_with_an_error_is_told_to_the_host_in_memory_too():
     size = npu.config.vector_bytes
     code = [Instr(Op.V_RD, Mem.INPUT), Instr(Op.V_WR, Mem.OUTPUT), Instr(Op.END_CHAIN)]
     for buffer in ("input", "output"):
-        found = bench.launch(
-            encode(code), b"", bytes(size), size, failing=buffer, response=SLVERR
-        )
+        found = bench.launch(encode(code), b"", bytes(size), size, failing=buffer, response=SLVERR)
         assert found.status is Status.BUS
 
 

@@ -258,8 +258,8 @@ CONFIGS: Final = {
     for c in (
         Config("nano", 16, 16, 1, 7, 5, 16, 16, 16, 16, program=128, queue=4, results=2),
         Config("nano8", 16, 8, 1, 4, 5, 8, 16, 16, 16, program=128, queue=4, results=2),
-        Config("sim", 32, 32, 1, 7, 5, 64, 256, 128, 64, program=1024, queue=8, results=8),
-        Config("sim4", 32, 8, 4, 7, 5, 64, 256, 128, 64, program=1024, queue=8, results=4),
+        Config("sim", 32, 32, 1, 7, 5, 64, 256, 256, 64, program=1024, queue=8, results=8),
+        Config("sim4", 32, 8, 4, 7, 5, 64, 256, 256, 64, program=1024, queue=8, results=4),
         Config("edge", 64, 16, 2, 7, 5, 64, 256, 128, 128, program=1024, queue=8, results=4),
         Config("a10", 128, 16, 8, 5, 5, 64, 512, 256, 256, 4096, queue=8, results=4, bus=512),
         Config("bw_s10", 400, 40, 6, 5, 5, 64, 512, 512, 512, 4096, queue=8, results=4, bus=256),
@@ -339,13 +339,13 @@ class Instr:
     def decode(cls, word: int) -> Instr:
         """What `encode` was given; bits that the operation has not are dropped."""
         op, mem, addr = word & 0xFF, word >> 8 & 0xF, word >> 16 & 0xFFFF
-        fields = {"s0": word >> 32 & 0xFFFF, "s1": word >> 48 & 0xFFFF}
+        s0, s1 = word >> 32 & 0xFFFF, word >> 48 & 0xFFFF
         if long_address(op, mem):
-            return cls(op, mem, addr | (word >> HIGH_SHIFT & 0xF) << 16, **fields)
+            return cls(op, mem, addr | (word >> HIGH_SHIFT & 0xF) << 16, s0, s1)
         if op == Op.V_RD:
             mv, window = bool(word & FLAG_MV), bool(word & FLAG_WINDOW)
-            return cls(op, mem, addr, **fields, mv=mv, window=window)
-        return cls(op, mem, addr, **fields, engine=word >> ENGINE_SHIFT & 7)
+            return cls(op, mem, addr, s0, s1, mv, window)
+        return cls(op, mem, addr, s0, s1, engine=word >> ENGINE_SHIFT & 7)
 
     def __str__(self) -> str:
         op = Op(self.op).name.lower() if self.op in set(Op) else f"op{self.op:#x}"

@@ -23,7 +23,8 @@ def areas(names: tuple[str, ...] = NAMES) -> list[dict[str, Any]]:
         sources = " ".join(str(path.resolve()) for path in what.sources)
         load = [f"read_slang --top {what.top} -D SYNTHESIS {params} {sources}"]
         with tempfile.TemporaryDirectory() as folder:
-            area = synthesise(load, what.top, Path(folder), "xilinx", timeout_s=TIMEOUT_S)
+            work = Path(folder)
+            area = synthesise(load, what.top, work, "xilinx", timeout_s=TIMEOUT_S, flatten=False)
         config = CONFIGS[name]
         multipliers = config.n * config.lanes * config.engines
         rows.append({"configuration": name, "multipliers": multipliers, **asdict(area)})

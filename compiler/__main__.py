@@ -31,7 +31,7 @@ from compiler.runtime import shipped_overlay
 from compiler.targets import DEFAULT_TARGET, npu_config, targets
 from hal.errors import HalError
 from hal.registry import open_device
-from rtl_sim.spec.npu import ENGINE_SHIFT, FLAG_MV, FLAG_WINDOW, Instr, Op
+from rtl_sim.spec.npu import Instr
 
 NO_DEVICE = "none"
 DEFAULT_DEVICE = "fpga-sim:0"  # may be absent; one that was asked for may not
@@ -152,22 +152,8 @@ def listing(compiled: CompiledModel) -> list[str]:
     words = np.frombuffer(compiled.program, "<u8").tolist()
     lines = []
     for pc, word in enumerate(words):
-        lines.append(f"{pc:4} {decoded(word)}")
+        lines.append(f"{pc:4} {Instr.decode(word)}")
     return lines
-
-
-def decoded(word: int) -> Instr:
-    reads, engine = word & 0xFF == Op.V_RD, word >> ENGINE_SHIFT & 7
-    return Instr(
-        op=word & 0xFF,
-        mem=word >> 8 & 0xF,
-        addr=word >> 16 & 0xFFFF,
-        s0=word >> 32 & 0xFFFF,
-        s1=word >> 48 & 0xFFFF,
-        mv=bool(word & FLAG_MV),
-        window=reads and bool(word & FLAG_WINDOW),
-        engine=0 if reads else engine,
-    )
 
 
 def tables(report: Report) -> list[Table]:

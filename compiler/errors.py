@@ -96,19 +96,19 @@ class UnsupportedOp(CompileError):
 
 
 class DoesNotFit(CompileError):
-    """The model needs `need` of `resource`; the target has `have`."""
+    """The model needs `need` of `resource`; the target has `have`. `fits`: the smallest target
+    that holds the model, "" where none does or nobody looked."""
 
     code = "does_not_fit"
 
-    def __init__(self, resource: str, need: int, have: int, target: str) -> None:
+    def __init__(self, resource: str, need: int, have: int, target: str, fits: str = "") -> None:
         self.resource = resource
         self.need = need
         self.have = have
         self.target = target
-        super().__init__(
-            f"the model needs {need} of {resource}, {target} has {have}: choose a larger target "
-            "or a smaller model"
-        )
+        self.fits = fits
+        advice = f"it fits {fits}" if fits else "choose a larger target or a smaller model"
+        super().__init__(f"the model needs {need} of {resource}, {target} has {have}: {advice}")
 
-    def __reduce__(self) -> tuple[type[DoesNotFit], tuple[str, int, int, str]]:
-        return type(self), (self.resource, self.need, self.have, self.target)
+    def __reduce__(self) -> tuple[type[DoesNotFit], tuple[str, int, int, str, str]]:
+        return type(self), (self.resource, self.need, self.have, self.target, self.fits)

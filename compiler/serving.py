@@ -25,6 +25,7 @@ from compiler.passes.expose_states import ExposedState, expose_states
 from compiler.runtime import GOLDEN, Session, shipped_overlay
 from compiler.targets import DEFAULT_TARGET, npu_config
 from compiler.targets.npu import compile_graph
+from hal import Device
 from hal.context import Context
 from hal.errors import Unsupported
 from hal.registry import open_device
@@ -121,8 +122,13 @@ def open_runner(
 ) -> NpuRunner:
     """As hal.serving.seam.Compiler. `target`: "npu:sim" if none. Raises CompileError, HalError."""
     made = servable(model, target, dims)
+    return run_on(open_device(device), made)
+
+
+def run_on(device: Device, made: Servable) -> NpuRunner:
+    """Configures the device; owns it from then on, also when it raises. Raises Unsupported."""
     with ExitStack() as stack:
-        opened = stack.enter_context(open_device(device))
+        opened = stack.enter_context(device)
         caps = opened.info.caps
         if caps.configurable:
             build = shipped_overlay(made.compiled)
@@ -130,7 +136,7 @@ def open_runner(
             made = replace(made, compiled=made.compiled.with_overlay(build.digest))
         elif GOLDEN not in caps.formats:
             raise Unsupported(
-                f"{device} runs neither overlays nor golden models, only "
+                f"{opened.info.uri} runs neither overlays nor golden models, only "
                 f"{', '.join(caps.formats) or 'nothing'}: serve on an FPGA or on the CPU"
             )
         runner = NpuRunner(stack.enter_context(opened.open_context()), made)

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -18,8 +19,9 @@ from starlette.requests import ClientDisconnect
 from service import oip
 from service.control import Control
 from service.errors import BadRequest, TooLarge, headers_of, status_of
-from service.gateway import Gateway, TensorSpec
+from service.gateway import Gateway
 from service.settings import Settings
+from service.tensors import Answer, TensorSpec
 
 MAX_DIGITS = 15  # of a number of bytes
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -58,6 +60,7 @@ def create_app(settings: Settings, gateway: Gateway, control: Control | None = N
             return _json(body, status, headers_of(status))
 
     _add_inference(app, settings, gateway)
+    _add_sessions(app, settings, gateway)
     if control is not None:
         _add_control(app, settings, control)
     return app
@@ -111,15 +114,37 @@ def _add_inference(app: FastAPI, settings: Settings, gateway: Gateway) -> None:
     @app.post("/v2/models/{name}/infer")
     async def infer(name: str, request: Request, version: str = "") -> Response:
         gateway.model(name, version)  # an unknown model is 404 whatever the body holds
-        body = await _body(request, settings.max_body_bytes)
-        parsed = oip.parse_request(body, _header_length(request))
+        parsed = await _inference(request, settings)
         answer = await gateway.infer(name, version, parsed.inputs, parsed.timeout_us)
-        content, json_length = oip.build_response(
-            name, gateway.version, parsed, answer.outputs, answer.parameters
-        )
-        if json_length is None:
-            return Response(content, media_type="application/json")
-        return Response(content, 200, {HEADER_LENGTH: str(json_length)}, "application/octet-stream")
+        return _answered(name, gateway.version, parsed, answer)
+
+
+def _add_sessions(app: FastAPI, settings: Settings, gateway: Gateway) -> None:
+    @app.post("/v2/models/{name}/versions/{version}/sessions")
+    @app.post("/v2/models/{name}/sessions")
+    async def open_session(name: str, request: Request, version: str = "") -> Response:
+        gateway.model(name, version)
+        state = await _body(request, settings.max_body_bytes)
+        key, calls = gateway.open_session(name, version, state)
+        where = f"/v2/models/{quote(name)}/sessions/{key}"
+        return _json({"session": key, "calls": calls}, 201, {"Location": where})
+
+    @app.post("/v2/models/{name}/sessions/{key}/infer")
+    async def infer_session(name: str, key: str, request: Request) -> Response:
+        gateway.model(name)
+        parsed = await _inference(request, settings)
+        answer = await gateway.infer_session(name, "", key, parsed.inputs, parsed.timeout_us)
+        return _answered(name, gateway.version, parsed, answer)
+
+    @app.get("/v2/models/{name}/sessions/{key}/state")
+    async def session_state(name: str, key: str) -> Response:
+        state = gateway.session_state(name, "", key)
+        return Response(state, media_type="application/octet-stream")
+
+    @app.delete("/v2/models/{name}/sessions/{key}")
+    async def close_session(name: str, key: str) -> Response:
+        gateway.close_session(name, "", key)
+        return Response(status_code=204)
 
 
 def _add_control(app: FastAPI, settings: Settings, control: Control) -> None:
@@ -144,6 +169,20 @@ def _add_control(app: FastAPI, settings: Settings, control: Control) -> None:
     @app.post("/v1/jobs/{job_id}/cancel")
     async def cancel(job_id: str) -> Response:
         return _json(control.cancel(job_id), 202)
+
+
+async def _inference(request: Request, settings: Settings) -> oip.InferRequest:
+    body = await _body(request, settings.max_body_bytes)
+    return oip.parse_request(body, _header_length(request))
+
+
+def _answered(name: str, version: str, parsed: oip.InferRequest, answer: Answer) -> Response:
+    content, json_length = oip.build_response(
+        name, version, parsed, answer.outputs, answer.parameters
+    )
+    if json_length is None:
+        return Response(content, media_type="application/json")
+    return Response(content, 200, {HEADER_LENGTH: str(json_length)}, "application/octet-stream")
 
 
 def _described(spec: TensorSpec) -> dict[str, Any]:

@@ -7,33 +7,18 @@ a bounded queue (hal.serving.turns): one request more than `max_pending` is refu
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from hal.serving import State
 from hal.serving.turns import Turns
 from service.errors import BadRequest, DeadlineExceeded, NotFound
+from service.sessions import ServedSession, Sessions
+from service.tensors import Answer, Tensors, TensorSpec
 
-Tensors = Mapping[str, np.ndarray[Any, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """A model's input or output; no dimension is dynamic."""
-
-    name: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A model's outputs, and what it says about them (e.g. the cycles they took)."""
-
-    outputs: Tensors
-    parameters: Mapping[str, int] = field(default_factory=dict)
+MAX_SESSIONS = 256
+SESSION_IDLE_S = 3600.0
 
 
 class ServedModel(Protocol):
@@ -50,6 +35,10 @@ class ServedModel(Protocol):
 
     def infer(self, inputs: Tensors) -> Answer: ...
 
+    def session(self, state: State | None) -> ServedSession:
+        """From the beginning, or from where another was. Raises Unsupported, StateError."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -62,13 +51,20 @@ class Replica:
     def pending(self) -> int:
         return self._turns.pending
 
-    async def infer(self, inputs: Tensors, deadline_s: float | None) -> Answer:
-        return await self._turns.take(lambda: self._run(inputs, deadline_s))
+    async def infer(
+        self, on: ServedModel | ServedSession, inputs: Tensors, timeout_us: int | None
+    ) -> Answer:
+        """On the model, or on a session of it; the inputs must fit."""
+        checked = _checked(on, inputs)
+        deadline_s = None if timeout_us is None else time.monotonic() + timeout_us / 1e6
+        return await self._turns.take(lambda: self._run(on, checked, deadline_s))
 
-    def _run(self, inputs: Tensors, deadline_s: float | None) -> Answer:
+    def _run(
+        self, on: ServedModel | ServedSession, inputs: Tensors, deadline_s: float | None
+    ) -> Answer:
         if deadline_s is not None and time.monotonic() > deadline_s:
             raise DeadlineExceeded("the request's timeout passed before its work began")
-        return self.model.infer(inputs)
+        return on.infer(inputs)
 
     def close(self) -> None:
         self._turns.close(self.model.close)
@@ -79,8 +75,14 @@ class Gateway:
 
     version = "1"
 
-    def __init__(self, max_pending: int = 64) -> None:
+    def __init__(
+        self,
+        max_pending: int = 64,
+        max_sessions: int = MAX_SESSIONS,
+        session_idle_s: float = SESSION_IDLE_S,
+    ) -> None:
         self._max_pending = max_pending
+        self._sessions = Sessions(max_sessions, session_idle_s)
         self._replicas: dict[str, Replica] = {}
 
     def add(self, name: str, model: ServedModel) -> None:
@@ -92,6 +94,7 @@ class Gateway:
         """Serve a model no more: what it is running finishes, what waits is refused."""
         replica = self._replica(name, "")
         del self._replicas[name]
+        self._sessions.close_all(name)
         replica.close()
 
     def names(self) -> tuple[str, ...]:
@@ -117,8 +120,41 @@ class Gateway:
     ) -> Answer:
         """Raises NotFound, BadRequest (tensors that do not fit), Busy, DeadlineExceeded."""
         replica = self._replica(name, version)
-        deadline_s = None if timeout_us is None else time.monotonic() + timeout_us / 1e6
-        return await replica.infer(_checked(replica.model, inputs), deadline_s)
+        return await replica.infer(replica.model, inputs, timeout_us)
+
+    # ---- sessions
+
+    def open_session(self, name: str, version: str, state: bytes) -> tuple[str, int]:
+        """Its id, and how many inferences it stands behind. `state`: the bytes of another
+        session's, or none. Raises NotFound, Busy, StateError, Unsupported."""
+        model = self._replica(name, version).model
+        session = model.session(State.from_bytes(state) if state else None)
+        return self._sessions.open(name, session), session.state().calls
+
+    async def infer_session(
+        self,
+        name: str,
+        version: str,
+        key: str,
+        inputs: Tensors,
+        timeout_us: int | None = None,
+    ) -> Answer:
+        """The next inference of a session, in the order of requests. Raises as `infer`; the
+        session then stands where it stood."""
+        replica = self._replica(name, version)
+        with self._sessions.using(name, key) as session:
+            return await replica.infer(session, inputs, timeout_us)
+
+    def session_state(self, name: str, version: str, key: str) -> bytes:
+        """What it remembers now, as `open_session` takes it. Raises NotFound."""
+        self._replica(name, version)
+        with self._sessions.using(name, key) as session:
+            return session.state().to_bytes()
+
+    def close_session(self, name: str, version: str, key: str) -> None:
+        """Raises NotFound."""
+        self._replica(name, version)
+        self._sessions.close(name, key)
 
     def close(self) -> None:
         for replica in self._replicas.values():
@@ -126,8 +162,8 @@ class Gateway:
         self._replicas.clear()
 
 
-def _checked(model: ServedModel, inputs: Tensors) -> Tensors:
-    wanted = {spec.name: spec for spec in model.inputs}
+def _checked(on: ServedModel | ServedSession, inputs: Tensors) -> Tensors:
+    wanted = {spec.name: spec for spec in on.inputs}
     if set(inputs) != set(wanted):
         raise BadRequest(
             f"inputs are {', '.join(sorted(inputs)) or 'none'}; the model takes "

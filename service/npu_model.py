@@ -2,40 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from compiler.artifact import CompiledModel
-from compiler.runtime import Session
+from compiler.serving import Servable, run_on
 from hal import Device
-from hal.backends.fpga.overlays import overlay
-from service.gateway import Answer, Tensors, TensorSpec
+from hal.serving import Model, Session, State
+from hal.serving.seam import Runner
+from service.tensors import Answer, Tensors, TensorSpec
 
 FP32 = np.dtype("<f4")
 
 
-class NpuModel:
-    """Configures the device and loads the model; owns the device from then on."""
+class RunnerModel:
+    """What `hal.serve` runs, as a replica."""
 
-    platform = "haltere_npu"
-
-    def __init__(self, device: Device, compiled: CompiledModel, timeout_s: float) -> None:
-        self._device = device
-        self._timeout_s = timeout_s
-        device.configure(overlay(compiled.overlay))
-        self._context = device.open_context()
-        self._session = Session(self._context, compiled)
-        self.inputs = tuple(TensorSpec(spec.name, FP32, spec.shape) for spec in compiled.inputs)
-        self.outputs = tuple(
-            TensorSpec(name, FP32, shape) for name, shape in compiled.result_shapes.items()
-        )
+    def __init__(self, runner: Runner, platform: str, timeout_s: float) -> None:
+        self._model = Model(runner, timeout_s)
+        self.platform = platform
+        self.inputs = tuple(TensorSpec(spec.name, FP32, spec.shape) for spec in runner.inputs)
+        self.outputs = tuple(TensorSpec(spec.name, FP32, spec.shape) for spec in runner.outputs)
 
     def infer(self, inputs: Tensors) -> Answer:
-        results = self._session.run(inputs, self._timeout_s)
-        return Answer(
-            {spec.name: np.asarray(results[spec.name], FP32) for spec in self.outputs},
-            {"cycles": self._session.last_cycles or 0},
-        )
+        return self.answer(self._model, inputs)
+
+    def session(self, state: State | None) -> RunnerSession:
+        """Raises Unsupported for a model without states, StateError."""
+        return RunnerSession(self, self._model.session(state), {s.name for s in self._model.states})
+
+    def answer(self, call: Callable[[Tensors], Any], inputs: Tensors) -> Answer:
+        made = call(inputs)
+        named = made if isinstance(made, dict) else {self.outputs[0].name: made}
+        outputs = {spec.name: np.asarray(named[spec.name], FP32) for spec in self.outputs}
+        return Answer(outputs, {"cycles": self._model.last_cycles or 0})
 
     def close(self) -> None:
-        self._context.close()
-        self._device.close()
+        self._model.close()
+
+
+class RunnerSession:
+    """One of its sessions: what goes in is every input that is no state."""
+
+    def __init__(self, model: RunnerModel, session: Session, states: set[str]) -> None:
+        self._model, self._session = model, session
+        self.inputs = tuple(spec for spec in model.inputs if spec.name not in states)
+
+    def infer(self, inputs: Tensors) -> Answer:
+        return self._model.answer(self._session, inputs)
+
+    def state(self) -> State:
+        return self._session.state()
+
+
+def npu_model(device: Device, model: Servable, timeout_s: float) -> RunnerModel:
+    """Configures the device and loads the model; owns the device from then on."""
+    return RunnerModel(run_on(device, model), "haltere_npu", timeout_s)

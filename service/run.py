@@ -38,15 +38,15 @@ def serve_models(
     missing = [str(path) for path in models if not path.is_file()]
     if missing:
         raise BadRequest(f"no such file: {', '.join(missing)}")
-    _check_room(models, devices)
+    kinds = _kinds(models, devices)
     dims_of = _dims_of(models, dims)
-    gateway = Gateway(settings.max_pending)
+    gateway = Gateway(settings.max_pending, settings.max_sessions, settings.session_idle_s)
     listener = listen(settings.host, settings.port)
     signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C
     signal.signal(signal.SIGINT, _interrupt)  # also where a shell started us with it ignored
     root = root_of(settings.state_dir)
     with Pool(root, devices, settings.state_dir, policy=settings.policy) as pool:
-        for path in models:
+        for path, kind in zip(models, kinds, strict=True):
             name = escape(path.stem)
             with console.status(f"compiling and loading {name} (the first time takes longer)"):
                 deploy(
@@ -54,6 +54,7 @@ def serve_models(
                     pool,
                     path.stem,
                     path,
+                    kind=kind,
                     target=target,
                     dims=dims_of[path],
                     timeout_s=settings.infer_timeout_s,
@@ -70,15 +71,18 @@ def serve_models(
     shutil.rmtree(root, ignore_errors=True)
 
 
-def _check_room(models: Sequence[Path], devices: Sequence[str]) -> None:
-    """A model keeps its device, so one too many would wait for ever. Raises BadRequest."""
-    fit = [uri for uri in dict.fromkeys(devices) if uri.partition(":")[0] == MODEL_DEVICES]
+def _kinds(models: Sequence[Path], devices: Sequence[str]) -> list[str]:
+    """The kind of device of each model, in the order of the devices. A model keeps its device, so
+    one too many would wait for ever. Raises BadRequest."""
+    kinds = [uri.partition(":")[0] for uri in dict.fromkeys(devices)]
+    fit = [kind for kind in kinds if kind in MODEL_DEVICES]
     if len(models) > len(fit):
         raise BadRequest(
             f"{len(models)} models ({', '.join(path.stem for path in models)}) need a device each, "
             f"and {len(fit)} of the pool's ({', '.join(devices)}) can serve them: give a --device "
-            f"{MODEL_DEVICES}:N for each model, or leave --device away"
+            f"{MODEL_DEVICES[0]}:N for each model, or leave --device away"
         )
+    return fit[: len(models)]
 
 
 def _dims_of(models: Sequence[Path], dims: Mapping[str, int]) -> dict[Path, dict[str, int]]:

@@ -15,5 +15,7 @@ class Settings(BaseSettings):
     state_dir: Path = Path.home() / ".local/state/haltere"  # journal, logs, checkpoints
     policy: str = "tiered"  # who gets devices: see haltere simulate --help for the names
     max_pending: int = 64  # requests one replica queues; one more is answered 429
+    max_sessions: int = 256  # of recurrent models, all together; one more is answered 429
+    session_idle_s: float = 3600.0  # a session that nobody uses for so long is forgotten
     max_body_bytes: int = 16 << 20  # a request body larger than this is answered 413
     infer_timeout_s: float = 120.0  # bound on one inference, a halt and a move included

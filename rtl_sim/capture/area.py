@@ -94,13 +94,20 @@ def synthesise(
     family: Family,
     name: str = "area",
     timeout_s: float = TIMEOUT_S,
+    *,
+    flatten: bool = True,
 ) -> Area:
     """Area of the design that the Yosys commands `load` read in `work`.
+
+    Without `flatten` every module is synthesised once, however often it is there: much sooner for
+    an array of thousands of multipliers, whose pairs Yosys else weighs for sharing, and a little
+    larger, for nothing is simplified across modules.
 
     Remembered under the text of the design: with other options the original is the same.
     Raises ToolError or ElaborationError as `yosys.run` does.
     """
-    flow = [*load, f"{_FLOWS[family]} -top {top}"]
+    synth = _FLOWS[family] if flatten else _FLOWS[family].replace(" -flatten", "")
+    flow = [*load, f"{synth} -top {top}"]
 
     def build(place: Path) -> None:
         counts = [f"tee -q -o {name}.{family}.json stat -json"]

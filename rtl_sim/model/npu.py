@@ -76,12 +76,14 @@ class Npu:
         weights: bytes,
         inputs: bytes | NDArray[np.uint8],
         output_bytes: int,
+        failing: str = "",
     ) -> Result:
-        """Run a program. `inputs`: bytes for a batch of 1, or batch x bytes."""
+        """Run a program. `inputs`: bytes for a batch of 1, or batch x bytes. An access to the
+        buffer `failing` is answered with an error, as by a bus; outputs mean nothing then."""
         rows = np.frombuffer(inputs, np.uint8)[None] if isinstance(inputs, bytes) else inputs
         if len(rows) != self.batch:
             raise ValueError(f"{len(rows)} inputs for a model of batch {self.batch}")
-        return _Launch(self, program, weights, rows, output_bytes).run()
+        return _Launch(self, program, weights, rows, output_bytes, failing).run()
 
 
 def _vectors(config: Config, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
@@ -101,8 +103,9 @@ class _Launch:
         weights: bytes,
         inputs: NDArray[np.uint8],
         output_bytes: int,
+        failing: str,
     ) -> None:
-        self.npu, self.config = npu, npu.config
+        self.npu, self.config, self.failing = npu, npu.config, failing
         self.code = np.frombuffer(program, "<u8").tolist()
         self.weight_bytes = np.frombuffer(weights, np.uint8)
         self.weights = _vectors(self.config, self.weight_bytes)
@@ -117,10 +120,13 @@ class _Launch:
 
     def run(self) -> Result:
         config = self.config
-        status, pc = Status.OK, 0
+        status, pc, fetched = Status.OK, 0, False
         if 0 < len(self.code) <= config.program:
             self.stats[:, Stat.READ_BEATS] += len(self.code)
+            fetched = True
         try:
+            if fetched:
+                self._access("program")
             for effect in Decoder(config, self.code, self.sizes).run():
                 self.stats[:, Stat.INSTRUCTIONS] += 1
                 if isinstance(effect, Chain):
@@ -129,9 +135,15 @@ class _Launch:
                     self._load(effect)
         except Stop as stop:
             status, pc = stop.status, stop.pc
+        if self.failing == "stats":
+            status, pc = Status.BUS, 0
         self.stats[:, Stat.STATUS] = status | pc << 16
         self.stats[:, Stat.CONFIG] = ISA_VERSION << 24 | config.lanes << 12 | config.n
         return Result(self.outputs, (self.stats & 0xFFFFFFFF).astype(np.uint32))
+
+    def _access(self, buffer: str) -> None:
+        if buffer == self.failing:
+            raise Stop(Status.BUS, 0)
 
     def _execute(self, chain: Chain) -> None:
         """Row after row; all at once where no row reads what an earlier one wrote."""
@@ -171,7 +183,8 @@ class _Launch:
         rows = slice(entry + span.start, entry + span.stop)
         if mem in VRFS:
             return self.npu.vrf[mem][:, rows].copy()
-        beats = (span.stop - span.start) * self.config.vector_bytes // 8
+        self._access(mem.name.lower())
+        beats = (span.stop - span.start) * self.config.vector_beats
         self.stats[:, Stat.READ_BEATS] += beats
         if mem is Mem.INPUT:
             return formats.h16_from_bits(self.inputs[:, rows])
@@ -183,10 +196,11 @@ class _Launch:
         if mem is not Mem.OUTPUT:
             self.npu.vrf[mem][:, start:stop] = vectors
             return
+        self._access("output")
         size = self.config.vector_bytes
         raw = np.ascontiguousarray(formats.h16_to_bits(vectors).astype("<u2"))
         self.outputs[:, start * size : stop * size] = raw.view(np.uint8).reshape(len(raw), -1)
-        self.stats[:, Stat.WRITE_BEATS] += (stop - start) * size // 8
+        self.stats[:, Stat.WRITE_BEATS] += (stop - start) * self.config.vector_beats
 
     def _places(
         self, engine: int, line: int, rows: int, cols: int
@@ -197,6 +211,7 @@ class _Launch:
         return place % self.config.engines, lines
 
     def _load(self, load: Load) -> None:
+        self._access("weights")
         config, count = self.config, load.rows * load.cols
         start = load.vector * config.vector_bytes
         raw = self.weight_bytes[start : start + count * config.tile_bytes].view(np.int8)

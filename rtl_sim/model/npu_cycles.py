@@ -5,6 +5,11 @@ issued, multiplied, let into the pipe and through, from what it must wait for: a
 in the program. So it costs a few microseconds a row whatever the native dimension is, and predicts
 configurations that no simulation holds. A test holds it to the RTL's counters.
 
+Only the bus knows another order than the program's: loads and vectors race for it. So the parts of
+the NPU that may be at different places of the program (decoder, loader, input, pipe) walk by
+themselves, each as far as what is known lets it; when none can go on, the bus serves the burst that
+is the first in time, which nothing that is still unknown can precede.
+
 The numbers below are those of the RTL: cycles from one event to the first in which another may be.
 """
 
@@ -12,127 +17,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import repeat
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from rtl_sim.model.npu_bus import Memory, ReadBus, WriteBus
 from rtl_sim.model.npu_program import Chain, Decoder, Load, Product, SetWindow, Stop
 from rtl_sim.spec.npu import ADD_OPS, VV_OPS, Config, Mem, Stat, Status
+
+__all__ = ["CycleModel", "Memory", "predict", "walk"]
 
 RESULT: Final = 5  # last beat of a job to its result at the pipe: operands, dot (2), sum, queue
 WRITTEN: Final = 15  # a row's entry to the entry of one that reads what it wrote
 RETIRED: Final = 17  # and to the beat that reads it as a source vector
-OUTPUT: Final = 15  # and to the start of its write
-FIRST_BEAT: Final = 1  # read address to first beat, with a memory of latency 0
-RESPONSE: Final = 1  # last beat written to the response
+OUTPUT: Final = 15  # and to the queue of outputs
 JOBS: Final = 2  # rows of products that wait before an engine
 LOADS: Final = 2  # matrix chains that wait or are under way
-VECTORS: Final = 4  # of device memory that wait on their way in, and out
-BURST: Final = 256
-PAGE: Final = 512  # in beats
-WALKS: Final = (
-    4  # through a program, until what is asked of the bus, and when, is what was expected
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Device memory: cycles to the first beat of a read, and to the end of a write; where the
-    buffers lie in it, in beats from the beginning of a page."""
-
-    read_latency: int = 0
-    write_latency: int = 0
-    places: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Read:
-    """A transfer that has beats left; `at`: when its next burst may begin."""
-
-    place: int
-    left: int
-    at: int
-    last: int = -1  # cycle of the last beat so far
-
-
-_Request = tuple[int, int, int]  # when, where, how many beats
-
-
-@dataclass(slots=True)
-class _Requests:
-    """What was asked of the bus, in the order of the program."""
-
-    vectors: list[_Request] = field(default_factory=list)
-    long: list[_Request] = field(default_factory=list)
-
-
-class _Bus:
-    """The read channel: one burst at a time, those of vectors before those of the long transfer.
-
-    Time and program do not have the same order: a vector may overtake a load that stands before it,
-    and a load vectors. So `expected` has what an earlier walk through the program asked for."""
-
-    def __init__(self, latency: int, expected: _Requests) -> None:
-        self.latency = latency
-        self.expected = expected
-        self.asked = _Requests()
-        self.early: deque[int] = deque()  # last beats of vectors that were read before their turn
-        self.begun = 0  # long transfers, some of them before their turn
-        self.free = 0  # when the state machine may choose again
-        self.long: _Read | None = None
-
-    def _burst(self, read: _Read) -> None:
-        beats = min(read.left, BURST, PAGE - read.place % PAGE)
-        last = read.at + FIRST_BEAT + self.latency + beats - 1
-        read.place += beats
-        read.left -= beats
-        read.at = self.free = last + 1
-        read.last = last
-
-    def begin_long(self, asked: int, place: int, beats: int) -> None:
-        self.asked.long.append((asked, place, beats))
-        if self.begun < len(self.asked.long):
-            self._begin_long(asked, place, beats)
-
-    def _begin_long(self, asked: int, place: int, beats: int) -> None:
-        self.finish_long()
-        self.begun += 1
-        self.long = _Read(place, beats, max(asked + 1, self.free) + 1)
-
-    def finish_long(self) -> int:
-        """The cycle of the last beat of the long transfer."""
-        if self.long is None:
-            return -1
-        while self.long.left:
-            turn = len(self.asked.vectors) + len(self.early)
-            coming = self.expected.vectors[turn : turn + 1]
-            if coming and coming[0][0] + 2 <= self.long.at:
-                self.early.append(self._vector(*coming[0]))
-            else:
-                self._burst(self.long)
-        return self.long.last
-
-    def vector(self, asked: int, place: int, beats: int) -> int:
-        """The cycle of the last beat of a vector asked for at `asked`."""
-        self.asked.vectors.append((asked, place, beats))
-        return self.early.popleft() if self.early else self._vector(asked, place, beats)
-
-    def _vector(self, asked: int, place: int, beats: int) -> int:
-        coming = self.expected.long[self.begun : self.begun + 1]
-        idle = self.long is None or not self.long.left
-        if coming and idle and coming[0][0] < asked and self.free <= asked:
-            self._begin_long(*coming[0])
-        long = self.long
-        while long is not None and long.left and long.at <= asked + 1:
-            self._burst(long)
-        read = _Read(place, beats, max(asked + 1, self.free) + 1)
-        while read.left:
-            self._burst(read)
-        if long is not None:
-            long.at = max(long.at, self.free + 1)
-        return read.last
+VECTORS: Final = 8  # of device memory that wait on their way in, and out
+GROUP: Final = 4  # of them, that are asked for at a time
 
 
 @dataclass(slots=True)
@@ -145,31 +48,41 @@ class _Engine:
 
 
 @dataclass(slots=True)
-class _Tiles:
-    """Lines of MatrixRf that a chain reads or a load writes, and when that is over."""
+class _Pushed:
+    """A vector chain that was decoded; `here`: when all can see it."""
 
-    begin: int
-    end: int
-    over: int
+    chain: Chain
+    here: int
+    loads: tuple[_Loading, ...]  # that stand before it, as far as it waits for them
+    reads: tuple[int, int] = (0, 0)  # the lines of MatrixRf, from and to
 
-    def meets(self, other: _Tiles) -> bool:
-        return self.begin < other.end and other.begin < self.end
+
+@dataclass(slots=True)
+class _Loading:
+    """A matrix chain that was decoded."""
+
+    load: Load
+    time: int
+    behind: int  # vector chains before it
+    writes: tuple[int, int]
+    over: int = -1  # when it was done, if that is known
+
+
+def _meet(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
 
 
 class CycleModel:
     """One launch. Sizes of the buffers in native vectors; their contents do not matter."""
 
     def __init__(
-        self,
-        config: Config,
-        memory: Memory,
-        sizes: Mapping[Mem, int],
-        program: bytes,
-        expected: _Requests,
+        self, config: Config, memory: Memory, sizes: Mapping[Mem, int], program: bytes
     ) -> None:
-        self.config, self.memory, self.sizes = config, memory, sizes
+        self.config, self.places, self.sizes = config, memory.places, sizes
         self.code = np.frombuffer(program, "<u8").tolist()
-        self.bus = _Bus(memory.read_latency, expected)
+        bus = config.vector_beats, config.bus // 64
+        self.bus = ReadBus(memory.read_latency, *bus)
+        self.writes = WriteBus(memory.write_latency, *bus)
         self.engines = [
             _Engine(deque([-1] * JOBS, JOBS), deque([-1] * config.results, config.results))
             for _ in range(config.engines)
@@ -178,102 +91,175 @@ class CycleModel:
             mem: [0] * config.depth(mem) for mem in (Mem.IVRF, Mem.AVRF, Mem.MVRF)
         }  # when a row that uses an entry may enter
         self.readable = [0] * config.ivrf  # when a beat may read it
-        self.retired = deque([-1] * config.queue, config.queue)  # of the last chains
-        self.readers: deque[_Tiles] = deque(maxlen=config.queue)  # of the last chains' tiles
-        self.loads: deque[_Tiles] = deque(maxlen=LOADS)
-        self.load_chosen = True  # whether the last one's end is known
+        self.chains: list[_Pushed] = []
+        self.retired: list[int] = []  # cycles, of the chains that are through
+        self.loads: list[_Loading] = []
+        self.taken: list[int] = []  # when vectors from device memory were
+        self.decoded = -1  # when the end, or the error, is seen
         self.entered = -1  # when the last row entered
         self.issued = 0  # when the next chain may be issued
-        self.asked = 0  # when the next chain's vectors may be asked for
-        self.vector_free = 0  # when the next vector may be asked for
-        self.vectors = deque([-1] * VECTORS, VECTORS)  # when the last ones were taken
-        self.gone = deque([-1] * VECTORS, VECTORS)  # when the last outputs were written
+        self.gone = deque([-1] * VECTORS, VECTORS)  # when the last outputs had left
         self.stats = dict.fromkeys(Stat, 0)
+        self.steps = 0  # of all walks: who waits makes none
         self.ends: list[tuple[int, int]] = []  # pc and last cycle of every vector chain
 
     def run(self) -> dict[Stat, int]:
         """The words of the statistics that depend on time."""
-        n_instr = len(self.code)
-        self.bus.begin_long(1, self.memory.places.get("program", 0), n_instr)
-        time = self.bus.finish_long() + 2  # the first instruction
-        decoder = Decoder(self.config, self.code, self.sizes)
-        self.entered = time - 1
-        try:
-            for effect in decoder.run():
-                if isinstance(effect, Chain):
-                    time = max(time, self.retired[0] + 1)
-                    self._chain(effect, time)
-                    self.ends.append((effect.pc, self.retired[-1]))
-                elif isinstance(effect, Load):
-                    time = self._load(effect, time)
-                elif isinstance(effect, SetWindow):
-                    time = max(time, self.issued, *(e.last_beat + 1 for e in self.engines))
-                time += 1
-        except Stop as stop:
-            if stop.status is Status.PROGRAM:
-                return self.stats
-        # `time`: when the end, or the error, is seen
-        quiet = max(time + 1, self.retired[-1] + 1, self.gone[-1] + 1)
-        if self.loads:
-            quiet = max(quiet, self._loaded() + 1)
-        self.stats[Stat.STALL_ISSUE] += max(0, time + 1 - self.entered - 1)
+        if not 0 < len(self.code) <= self.config.program:
+            return self.stats
+        walks = [self._decode(), self._load(), self._input(), self._pipe()]
+        while walks:
+            before = self.steps
+            walks = [each for each in walks if next(each, None)]
+            if walks and self.steps == before and not self.bus.serve():
+                raise AssertionError("the cycle model is in a deadlock")
+        quiet = max([self.decoded + 1, self.writes.quiet, *(end + 1 for end in self.retired[-1:])])
+        quiet = max([quiet, *(load.over + 1 for load in self.loads[-1:])])
+        self.stats[Stat.STALL_ISSUE] += max(0, self.decoded - self.entered)
         self.stats[Stat.CYCLES] = quiet + 1
         return self.stats
 
-    # ---- matrix chains
+    # ---- the walks: each yields while it must wait for what is not known yet
 
-    def _loaded(self) -> int:
-        """The cycle of the last beat of the last load."""
-        if not self.load_chosen:
-            self.loads[-1].over = self.bus.finish_long()
-            self.load_chosen = True
-        return self.loads[-1].over
-
-    def _load(self, load: Load, time: int) -> int:
+    def _decode(self) -> Iterator[bool]:
         config = self.config
-        before = self._loaded() if self.loads else -1
-        if len(self.loads) == LOADS:
-            time = max(time, self.loads[0].over + 1)
-        lines = config.lines(load.engine, load.rows, load.cols)
-        tiles = _Tiles(load.line, load.line + lines, 0)
-        begin = max(time + 1, before + 1)
-        for reader in self.readers:
-            if reader.meets(tiles):
-                begin = max(begin, reader.over + 1)
-        place = self.memory.places.get("weights", 0) + load.vector * config.n // 4
-        self.bus.begin_long(begin, place, load.rows * load.cols * config.tile_bytes // 8)
-        self.loads.append(tiles)
-        self.load_chosen = False
-        return time
+        self.bus.long.ask(1, self.places.get("program", 0), len(self.code))
+        self.steps += 1
+        while self.bus.long.left:
+            yield True
+        time = self.bus.long.last + 2  # the first instruction
+        self.entered = time - 1
+        try:
+            for effect in Decoder(config, self.code, self.sizes).run():
+                if isinstance(effect, Chain):
+                    while len(self.retired) <= len(self.chains) - config.queue:
+                        yield True
+                    if len(self.chains) >= config.queue:
+                        time = max(time, self.retired[len(self.chains) - config.queue] + 1)
+                    self._push(effect, time)
+                elif isinstance(effect, Load):
+                    if len(self.loads) >= LOADS:
+                        while self.loads[-LOADS].over < 0:
+                            yield True
+                        time = max(time, self.loads[-LOADS].over + 1)
+                    self._push_load(effect, time)
+                elif isinstance(effect, SetWindow):
+                    while len(self.retired) < len(self.chains):
+                        yield True
+                    time = max(time, self.issued, *(e.last_beat + 1 for e in self.engines))
+                time += 1
+        except Stop as stop:
+            assert stop.status is not Status.PROGRAM
+        self.decoded = time
+        self.steps += 1
 
-    # ---- vector chains
-
-    def _chain(self, chain: Chain, pushed: int) -> None:
-        here = pushed + 1
+    def _push(self, chain: Chain, time: int) -> None:
+        pushed = _Pushed(chain, time + 1, ())
         product = chain.product
-        fetched = product is None and chain.mem in (Mem.INPUT, Mem.WEIGHTS)
-        self.asked = max(self.asked, here) + (0 if fetched else 1)
         if product is not None:
-            sources = self._multiply(chain, product, here)
-        else:
-            self.issued = max(self.issued, here) + 1
-            sources = self._fetch(chain) if fetched else repeat(0)
-        reads, sinks, output = self._entries(chain)
-        for row, source in zip(range(chain.rows), sources, strict=False):
-            self._enter(chain, row, here, source, reads, sinks, output)
-            if product is not None:
-                engine = self.engines[(product.engine + row) % self.config.engines]
-                engine.takes.append(self.entered)
-            elif fetched:
-                self.vectors.append(self.entered)
-        self.retired.append(self.entered + RETIRED - 1)
-        tiles = _Tiles(0, 0, 0) if product is None else self._tiles(chain, product)
-        tiles.over = self.retired[-1]
-        self.readers.append(tiles)
+            lines = self.config.lines(product.engine, chain.rows, len(product.offsets))
+            pushed.reads = product.line, product.line + lines
+            recent = self.loads[-LOADS:]
+            pushed.loads = tuple(each for each in recent if _meet(each.writes, pushed.reads))
+        self.chains.append(pushed)
+        self.steps += 1
 
-    def _tiles(self, chain: Chain, product: Product) -> _Tiles:
-        lines = self.config.lines(product.engine, chain.rows, len(product.offsets))
-        return _Tiles(product.line, product.line + lines, 0)
+    def _push_load(self, load: Load, time: int) -> None:
+        lines = self.config.lines(load.engine, load.rows, load.cols)
+        writes = load.line, load.line + lines
+        self.loads.append(_Loading(load, time, len(self.chains), writes))
+        self.steps += 1
+
+    def _load(self) -> Iterator[bool]:
+        config, before, done = self.config, -1, 0
+        while self.decoded < 0 or done < len(self.loads):
+            if done == len(self.loads):
+                yield True
+                continue
+            loading = self.loads[done]
+            load = loading.load
+            begin = max(loading.time + 1, before + 1)
+            for index in range(max(0, loading.behind - config.queue), loading.behind):
+                if self.chains[index].chain.product and _meet(
+                    self.chains[index].reads, loading.writes
+                ):
+                    while len(self.retired) <= index:
+                        yield True
+                    begin = max(begin, self.retired[index] + 1)
+            place = self.places.get("weights", 0) + load.vector * config.n // 4
+            self.bus.long.ask(begin, place, load.rows * load.cols * config.tile_bytes // 8)
+            self.steps += 1
+            while self.bus.long.left:
+                yield True
+            loading.over = before = self.bus.long.last
+            self.steps += 1
+            done += 1
+
+    def _input(self) -> Iterator[bool]:
+        """Asks for vectors, up to GROUP of a chain at a time, when there is room for all."""
+        time, done, asked = 0, 0, 0
+        vectors, words = self.bus.vectors, self.config.n // 4
+        while self.decoded < 0 or done < len(self.chains):
+            if done == len(self.chains):
+                yield True
+                continue
+            pushed, done = self.chains[done], done + 1
+            chain = pushed.chain
+            time = max(time, pushed.here)
+            if not self._fetches(chain):
+                time += 1
+                continue
+            name = "input" if chain.mem is Mem.INPUT else "weights"
+            for row in range(0, chain.rows, GROUP):
+                count = min(GROUP, chain.rows - row)
+                asked += count
+                while vectors.left or len(self.taken) < asked - VECTORS:
+                    yield True
+                time = max(time, vectors.ready)
+                if asked > VECTORS:
+                    time = max(time, self.taken[asked - VECTORS - 1] + 1)
+                place = self.places.get(name, 0) + (chain.entry + row) * words
+                vectors.ask(time, place, count * self.config.vector_beats)
+                self.steps += 1
+                time += 1
+
+    @staticmethod
+    def _fetches(chain: Chain) -> bool:
+        return chain.product is None and chain.mem in (Mem.INPUT, Mem.WEIGHTS)
+
+    def _pipe(self) -> Iterator[bool]:
+        """Matrix unit and pipe, both in the order of the program."""
+        done = 0
+        while self.decoded < 0 or done < len(self.chains):
+            if done == len(self.chains):
+                yield True
+                continue
+            pushed, done = self.chains[done], done + 1
+            chain, here = pushed.chain, pushed.here
+            reads, sinks, output = self._entries(chain)
+            if chain.product is not None:
+                for load in pushed.loads:
+                    while load.over < 0:
+                        yield True
+                sources = self._multiply(pushed, chain.product)
+                for row, source in zip(range(chain.rows), sources, strict=True):
+                    self._enter(chain, row, here, source, reads, sinks, output)
+                    engine = self.engines[(chain.product.engine + row) % self.config.engines]
+                    engine.takes.append(self.entered)
+            else:
+                self.issued = max(self.issued, here) + 1
+                fetches, got = self._fetches(chain), self.bus.vectors.got
+                for row in range(chain.rows):
+                    while fetches and len(got) <= len(self.taken):
+                        yield True
+                    source = got[len(self.taken)] + 1 if fetches else 0
+                    self._enter(chain, row, here, source, reads, sinks, output)
+                    if fetches:
+                        self.taken.append(self.entered)
+                        self.steps += 1
+            self.retired.append(self.entered + RETIRED - 1)
+            self.ends.append((chain.pc, self.retired[-1]))
+            self.steps += 1
 
     def _entries(self, chain: Chain) -> tuple[list[tuple[Mem, int]], list[tuple[Mem, int]], bool]:
         """What a row reads and writes on the chip, and whether it goes to the output."""
@@ -286,17 +272,6 @@ class CycleModel:
                 reads.append((mem, operation.entry))
         sinks = [(sink.mem, sink.entry) for sink in chain.sinks if sink.mem in self.written]
         return reads, sinks, len(sinks) < len(chain.sinks)
-
-    def _fetch(self, chain: Chain) -> Iterator[int]:
-        """When each vector from device memory is there."""
-        beats = self.config.vector_bytes // 8
-        name = "input" if chain.mem is Mem.INPUT else "weights"
-        place = self.memory.places.get(name, 0) + chain.entry * beats
-        for row in range(chain.rows):
-            asked = max(self.asked, self.vector_free, self.vectors[0] + 1)
-            last = self.bus.vector(asked, place + row * beats, beats)
-            self.asked, self.vector_free = asked + 1, last + 1
-            yield last + 1
 
     def _enter(
         self,
@@ -330,21 +305,18 @@ class CycleModel:
             if mem is Mem.IVRF:
                 self.readable[entry + row] = at + RETIRED
         if output:
-            start = max(at + OUTPUT, self.gone[-1] + 1)
-            beats = self.config.vector_bytes // 8
-            self.gone.append(start + 1 + beats + RESPONSE + self.memory.write_latency)
+            entry = next(sink.entry for sink in chain.sinks if sink.mem is Mem.OUTPUT) + row
+            place = self.places.get("output", 0) + entry * self.config.n // 4
+            self.gone.append(self.writes.vector(at + OUTPUT, place))
         self.entered = at
 
-    def _multiply(self, chain: Chain, product: Product, here: int) -> Iterator[int]:
+    def _multiply(self, pushed: _Pushed, product: Product) -> Iterator[int]:
         """When each row's result is at the pipe."""
-        self.issued = max(self.issued, here)
-        if self.loads:
-            tiles = self._tiles(chain, product)
-            for load in self.loads:
-                if load.meets(tiles):
-                    over = self._loaded() if load is self.loads[-1] else load.over
-                    self.stats[Stat.STALL_TILES] += max(0, over + 1 - self.issued)
-                    self.issued = max(self.issued, over + 1)
+        chain = pushed.chain
+        self.issued = max(self.issued, pushed.here)
+        for load in pushed.loads:
+            self.stats[Stat.STALL_TILES] += max(0, load.over + 1 - self.issued)
+            self.issued = max(self.issued, load.over + 1)
         ready = [self.readable[product.source + offset] for offset in product.offsets]
         beats = [
             self._job(product, row, ready) for row in range(chain.rows if chain.in_place else 0)
@@ -394,11 +366,6 @@ def walk(
     config: Config, program: bytes, sizes: Mapping[Mem, int], memory: Memory | None = None
 ) -> CycleModel:
     """The model after a launch of `program`; sizes of the buffers in native vectors."""
-    expected = _Requests()
-    for _ in range(WALKS):
-        model = CycleModel(config, memory or Memory(), sizes, program, expected)
-        model.run()
-        if model.bus.asked == expected or not model.loads:
-            break
-        expected = model.bus.asked
+    model = CycleModel(config, memory or Memory(), sizes, program)
+    model.run()
     return model

@@ -15,17 +15,20 @@ from rtl_sim.spec.npu import (
     ENGINE_SHIFT,
     FLAG_MV,
     FLAG_WINDOW,
+    HIGH_SHIFT,
     LOOP_LEVELS,
     PITCH_MAX,
     ROWS_MAX,
     V_OPS,
     VV_OPS,
+    WEIGHT_ADDRESS_BITS,
     Config,
     Mem,
     Op,
     Scalar,
     Slot,
     Status,
+    long_address,
     next_slot,
 )
 
@@ -169,7 +172,9 @@ class Decoder:
         self._require(code in _OPCODES, Status.OPCODE)
         op = Op(code)
         allowed = 0
-        if op is Op.V_RD:
+        if long_address(op, mem):
+            allowed = _RESERVED
+        elif op is Op.V_RD:
             allowed = FLAG_MV | (FLAG_WINDOW if word & FLAG_MV else 0)
         elif op in (Op.MV_MUL, Op.M_WR):
             allowed = 7 << ENGINE_SHIFT
@@ -189,7 +194,8 @@ class Decoder:
         elif op is Op.M_WR:
             self._m_wr(mem, address, engine)
         elif op is Op.V_RD:
-            self._v_rd(mem, address, bool(word & FLAG_MV), bool(word & FLAG_WINDOW))
+            flags = 0 if mem == Mem.WEIGHTS else word
+            self._v_rd(mem, address, bool(flags & FLAG_MV), bool(flags & FLAG_WINDOW))
         elif op is Op.MV_MUL:
             self._mv_mul(mem, address, engine)
         elif op is Op.V_WR:
@@ -221,6 +227,11 @@ class Decoder:
         turns = [loop.turn for loop in self.loops]
         inner = turns[1:] if len(turns) == LOOP_LEVELS else turns
         strides = (word >> 32 & 0xFFFF, word >> 48)
+        if long_address(word & 0xFF, mem):
+            high = (word >> HIGH_SHIFT & 0xF) << 16
+            signed = [(stride ^ 0x8000) - 0x8000 for stride in strides]
+            moved = sum(s * t for s, t in zip(signed, inner, strict=False))
+            return (high + (word >> 16 & 0xFFFF) + moved) % (1 << WEIGHT_ADDRESS_BITS)
         address = (word >> 16) + sum(s * t for s, t in zip(strides, inner, strict=False))
         if mem in (Mem.INPUT, Mem.OUTPUT):
             which = 0 if mem == Mem.INPUT else 1

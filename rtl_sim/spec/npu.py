@@ -15,11 +15,12 @@ from enum import IntEnum
 from itertools import pairwise
 from typing import Final
 
-ISA_VERSION: Final = 2
+ISA_VERSION: Final = 3
 LOOP_LEVELS: Final = 3  # a convolution needs one loop over samples and two over pixels
 ROWS_MAX: Final = 255  # rows, columns and the sides of a window are 8 bits wide
 PITCH_MAX: Final = (1 << 14) - 1  # the largest memory's depth
-INSTRUCTION_BYTES: Final = 8  # one AXI beat
+WEIGHT_ADDRESS_BITS: Final = 20  # of a vector in WEIGHTS; other addresses have 16
+INSTRUCTION_BYTES: Final = 8
 
 
 class Op(IntEnum):
@@ -105,7 +106,7 @@ class Status(IntEnum):
     LOOP = 5  # too deep, or end_loop without loop, or the program ends inside a loop
     VALUE = 6  # out of range, or no such register; a window that is not COLS vectors
     PROGRAM = 7  # n_instr is 0 or exceeds the program memory
-    ALIGN = 8  # a buffer address is no multiple of 8
+    ALIGN = 8  # a buffer address is no multiple of BUS / 8
     BUS = 9  # the memory answered with an error
     HAZARD = 10  # a product of more than ENGINES * RESULTS rows overwrites its own source
 
@@ -121,8 +122,8 @@ class Stat(IntEnum):
     STALL_MEM = 5  # cycles the pipe waited for device memory
     STALL_MV = 6  # cycles the pipe waited for the matrix unit
     SATURATIONS = 7  # vectors made by mv_mul or a vv op with a saturated element
-    READ_BEATS = 8  # 8-byte beats read: program, weights, input
-    WRITE_BEATS = 9  # 8-byte beats written to the output buffer
+    READ_BEATS = 8  # beats read: 8 bytes of the program and of tiles, BUS bits of vectors
+    WRITE_BEATS = 9  # beats of BUS bits written to the output buffer
     TILES = 10  # tiles loaded into MatrixRf
     VECTOR_OPS = 11  # vv_* and v_relu, v_sigm, v_tanh executed, counting every row
     CONFIG = 12  # bits 31..24 ISA version, 23..12 lanes, 11..0 n
@@ -159,6 +160,7 @@ FLAG_MV: Final = 1 << 12  # v_rd: these vectors go to the matrix unit
 FLAG_WINDOW: Final = 1 << 13  # v_rd.mv: they are those of a window
 ENGINE_SHIFT: Final = 13  # mv_mul, m_wr: bits 15..13, the engine of the first row
 ENGINES_MAX: Final = 8
+HIGH_SHIFT: Final = 12  # v_rd, m_rd of WEIGHTS: bits 15..12, the address above its 16 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,7 @@ class Config:
     program: int  # depth of the program memory, in instructions
     queue: int  # chains between decoding and their end
     results: int  # rows of products that wait behind each engine
+    bus: int = 64  # bits of the memory master's data; vectors use all of them
 
     def __post_init__(self) -> None:
         n, lanes = self.n, self.lanes
@@ -195,6 +198,8 @@ class Config:
         for depth in (self.queue, self.results):
             if not 2 <= depth <= 16 or depth & (depth - 1):
                 raise ValueError(f"{self.name}: queues must hold 2, 4, 8 or 16")
+        if self.bus not in (64, 128, 256, 512) or 16 * n % self.bus or n * 8 < self.bus:
+            raise ValueError(f"{self.name}: a vector must be beats of {self.bus} bits, some")
 
     @property
     def beats(self) -> int:
@@ -209,6 +214,11 @@ class Config:
     @property
     def vector_bytes(self) -> int:
         return 2 * self.n
+
+    @property
+    def vector_beats(self) -> int:
+        """Beats of the bus that a native vector takes."""
+        return 16 * self.n // self.bus
 
     @property
     def tile_vectors(self) -> int:
@@ -248,11 +258,11 @@ CONFIGS: Final = {
     for c in (
         Config("nano", 16, 16, 1, 7, 5, 16, 16, 16, 16, program=128, queue=4, results=2),
         Config("nano8", 16, 8, 1, 4, 5, 8, 16, 16, 16, program=128, queue=4, results=2),
-        Config("sim", 32, 32, 1, 7, 5, 64, 256, 128, 64, program=1024, queue=8, results=8),
-        Config("sim4", 32, 8, 4, 7, 5, 64, 256, 128, 64, program=1024, queue=8, results=4),
+        Config("sim", 32, 32, 1, 7, 5, 64, 256, 256, 64, program=1024, queue=8, results=8),
+        Config("sim4", 32, 8, 4, 7, 5, 64, 256, 256, 64, program=1024, queue=8, results=4),
         Config("edge", 64, 16, 2, 7, 5, 64, 256, 128, 128, program=1024, queue=8, results=4),
-        Config("a10", 128, 16, 8, 5, 5, 64, 512, 256, 256, program=4096, queue=8, results=4),
-        Config("bw_s10", 400, 40, 6, 5, 5, 64, 512, 512, 512, program=4096, queue=8, results=4),
+        Config("a10", 128, 16, 8, 5, 5, 64, 512, 256, 256, 4096, queue=8, results=4, bus=512),
+        Config("bw_s10", 400, 40, 6, 5, 5, 64, 512, 512, 512, 4096, queue=8, results=4, bus=256),
     )
 }
 
@@ -290,10 +300,16 @@ SOURCES: Final = (
 """The RTL in levels: a file needs only what stands in levels before its own."""
 
 
+def long_address(op: int, mem: int) -> bool:
+    """Whether bits 15..12 of an instruction belong to its address."""
+    return op == Op.M_RD or (op == Op.V_RD and mem == Mem.WEIGHTS)
+
+
 @dataclass(frozen=True, slots=True)
 class Instr:
     """One instruction. Its address is (addr + s0 * i0 + s1 * i1) mod 2**16, where i0 and i1 are
     the turns of the outer and the inner loop (0 outside); of three loops, the inner two count.
+    Addresses in WEIGHTS have WEIGHT_ADDRESS_BITS, and strides with sign.
     `loop`: addr turns, of which each adds s0 to addresses in INPUT and s1 to those in OUTPUT."""
 
     op: int
@@ -306,8 +322,10 @@ class Instr:
     engine: int = 0
 
     def encode(self) -> int:
+        high = self.addr >> 16 & 0xF if long_address(self.op, self.mem) else 0
         return (
             (self.op & 0xFF)
+            | high << HIGH_SHIFT
             | (self.mem & 0xF) << 8
             | (FLAG_MV if self.mv else 0)
             | (FLAG_WINDOW if self.window else 0)
@@ -316,6 +334,18 @@ class Instr:
             | (self.s0 & 0xFFFF) << 32
             | (self.s1 & 0xFFFF) << 48
         )
+
+    @classmethod
+    def decode(cls, word: int) -> Instr:
+        """What `encode` was given; bits that the operation has not are dropped."""
+        op, mem, addr = word & 0xFF, word >> 8 & 0xF, word >> 16 & 0xFFFF
+        s0, s1 = word >> 32 & 0xFFFF, word >> 48 & 0xFFFF
+        if long_address(op, mem):
+            return cls(op, mem, addr | (word >> HIGH_SHIFT & 0xF) << 16, s0, s1)
+        if op == Op.V_RD:
+            mv, window = bool(word & FLAG_MV), bool(word & FLAG_WINDOW)
+            return cls(op, mem, addr, s0, s1, mv, window)
+        return cls(op, mem, addr, s0, s1, engine=word >> ENGINE_SHIFT & 7)
 
     def __str__(self) -> str:
         op = Op(self.op).name.lower() if self.op in set(Op) else f"op{self.op:#x}"

@@ -22,6 +22,15 @@ DOCS: Final = ROOT / "docs/npu.md"
 BANNER: Final = (
     "// Generated from rtl_sim/spec by `python -m rtl_sim.spec.npu_generate`: do not edit.\n"
 )
+LOOKED_AT: Final = """
+  // Whether anybody looks at a value. Hardware makes it all the same; a simulator need not.
+  function automatic logic looked_at(input logic by_whom);
+`ifdef SYNTHESIS
+    looked_at = 1'b1;
+`else
+    looked_at = by_whom;
+`endif
+  endfunction"""
 
 
 def _constants(prefix: str, members: Iterable[IntEnum], width: int) -> list[str]:
@@ -41,6 +50,7 @@ def package() -> str:
     lines.append(f"  localparam [11:0] REG_COUNTERS = 12'h{npu.COUNTERS_BASE:03x};")
     args = {**npu.BUFFER_ARGS, **npu.SCALAR_ARGS}
     lines += [f"  localparam [11:0] REG_{k.upper()} = 12'h{v:03x};" for k, v in args.items()]
+    lines.append(LOOKED_AT)
     lines.append("endpackage")
     return "\n".join(lines) + "\n"
 

@@ -17,6 +17,8 @@ from rtl_sim.verilated.build import Design, build_library
 from rtl_sim.verilated.model import MemoryWindow, Model
 
 RTL: Final = Path(__file__).parents[1] / "rtl/npu"
+BEHIND: Final = Path(__file__).parent / "npu_behind.sv"
+RESPONSE_SHIFT: Final = 40  # of an address: the response that npu_behind.sv gives
 MEMORY_BYTES: Final = 1 << 20
 BASE: Final = 0x1_0000_0000  # above 4 GiB: all address bits that matter are exercised
 MAX_CYCLES: Final = 4_000_000  # the longest test program takes a small part of it
@@ -27,6 +29,12 @@ def design(config: Config) -> Design:
     """The RTL of a configuration as written, not instrumented."""
     sources = tuple(RTL / name for level in SOURCES for name in level)
     return Design(sources, "npu", config.params)
+
+
+def design_behind(config: Config) -> Design:
+    """The same behind npu_behind.sv: any width of the bus, and errors on demand."""
+    plain = design(config)
+    return Design((*plain.sources, BEHIND), "npu_behind", config.params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +71,12 @@ class Bench:
         gap: int = 64,
         n_instr: int | None = None,
         misalign: str = "",
+        failing: str = "",
+        response: int = 0,
     ) -> Launch:
         """Run a program to its end. `gap` bytes lie between the buffers; `misalign` names a
-        buffer whose address is spoilt."""
+        buffer whose address is spoilt. Behind npu_behind.sv, all accesses to the buffer `failing`
+        are answered with the AXI code `response`."""
         self.memory[:] = POISON
         contents = {
             "program": program,
@@ -75,11 +86,12 @@ class Bench:
             "stats": bytes(STATS_BYTES),
         }
         places: dict[str, int] = {}
-        place = gap
+        beat = self.config.bus // 8
+        place = -(-gap // beat) * beat
         for name, data in contents.items():
             places[name] = place
             self.memory[place : place + len(data)] = np.frombuffer(data, np.uint8)
-            place += -(-len(data) // 8) * 8 + gap
+            place += -(-(len(data) + gap) // beat) * beat
         if place > MEMORY_BYTES:
             raise ValueError(f"the launch needs {place} bytes of {MEMORY_BYTES}")
         vector = self.config.vector_bytes
@@ -92,6 +104,8 @@ class Bench:
         before = self.model.cycle
         for name, offset in BUFFER_ARGS.items():
             address = BASE + places[name] + (4 if name == misalign else 0)
+            if name == failing:
+                address |= response << RESPONSE_SHIFT
             self.model.write32(offset, address & 0xFFFFFFFF)
             self.model.write32(offset + 4, address >> 32)
         for name, offset in SCALAR_ARGS.items():

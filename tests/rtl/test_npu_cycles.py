@@ -1,4 +1,4 @@
-"""The cycle model against the RTL's counters: within 2 %, for nets and for random programs."""
+"""The cycle model against the RTL's counters: equal for nets, within 2 % for random programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from rtl_sim.model.npu_cycles import Memory, predict
 from rtl_sim.model.npu_formats import pack_vector
 from rtl_sim.model.npu_nets import Net, gru, lstm, mlp, rnn
-from rtl_sim.spec.npu import CONFIGS, TIMING_STATS, Config, Instr, Op, Stat, encode
+from rtl_sim.spec.npu import CONFIGS, TIMING_STATS, Config, Instr, Stat, encode
 from rtl_sim.tb.npu_bench import Bench
 from rtl_sim.tb.npu_random import Generator
 
@@ -72,7 +72,7 @@ def nets(config: Config, hidden: int, steps: int) -> list[tuple[Net, bytes]]:
     ("name", "hidden"),
     [
         ("nano", 16),
-        pytest.param("sim", 70, marks=pytest.mark.slow),
+        pytest.param("sim", 60, marks=pytest.mark.slow),
         pytest.param("sim4", 150, marks=pytest.mark.slow),
     ],
 )
@@ -81,25 +81,19 @@ def test_nets_take_the_cycles_that_the_model_says(name, hidden, latency):
     pair = Pair(name)
     for net, inputs in nets(pair.config, hidden, 6):
         found, predicted = pair.run(net.program, net.weights, inputs, net.output_vectors, latency)
-        assert predicted[Stat.CYCLES] == pytest.approx(found[Stat.CYCLES], rel=CLOSE)
-        for stat in TIMING_STATS:
-            assert abs(predicted[stat] - found[stat]) <= CLOSE * found[Stat.CYCLES] + 2, stat.name
+        assert {stat: predicted[stat] for stat in TIMING_STATS} == found
 
 
 @pytest.mark.parametrize("latency", LATENCIES, ids=["near", "far"])
 def test_random_programs_take_the_cycles_that_the_model_says(nano, latency):
-    """Where loads and vectors race for the bus, one in a hundred programs is further off."""
-    off = []
     for seed in range(40):
         case = Generator(nano.config, seed).case()
         found, predicted = nano.run(
             case.program, case.weights, case.inputs, case.output_vectors, latency
         )
-        error = abs(predicted[Stat.CYCLES] / found[Stat.CYCLES] - 1)
-        loads = np.isin(np.frombuffer(case.program, "<u8") & 0xFF, [Op.M_RD]).any()
-        assert error <= (0.15 if loads else CLOSE), seed
-        off.append(error > CLOSE)
-    assert sum(off) <= 2
+        assert predicted[Stat.CYCLES] == pytest.approx(found[Stat.CYCLES], rel=CLOSE), seed
+        for stat in TIMING_STATS:
+            assert abs(predicted[stat] - found[stat]) <= 5, (seed, stat.name)
 
 
 def test_a_program_with_an_error_takes_the_cycles_that_the_model_says(nano):

@@ -16,14 +16,29 @@ from compiler.targets.npu.form import form_blocks
 from compiler.targets.npu.layout import Layout
 from compiler.targets.npu.legalize import legalize
 from compiler.targets.npu.lower import lower
-from rtl_sim.spec.npu import Config, encode
+from rtl_sim.spec.npu import CONFIGS, Config, encode
 
 TRIED_SAMPLES = 4  # enough to see what a further one costs
 
 
 def compile_graph(graph: Graph, target: str, config: Config, samples: int) -> CompiledModel:
-    """Raises UnsupportedOp, BadWeights, DoesNotFit."""
-    return compile_prepared(prepare(graph, target, config, samples), target, config, samples)
+    """Raises UnsupportedOp, BadWeights, DoesNotFit, which names the smallest target that fits."""
+    try:
+        return compile_prepared(prepare(graph, target, config, samples), target, config, samples)
+    except DoesNotFit as error:
+        fits = _smallest(graph, config, samples)
+        raise DoesNotFit(error.resource, error.need, error.have, target, fits) from error
+
+
+def _smallest(graph: Graph, refused: Config, samples: int) -> str:
+    """The target of fewest multipliers that holds what `refused` does not; "" if none does."""
+    for config in sorted(CONFIGS.values(), key=lambda each: each.n * each.lanes * each.engines):
+        target = f"npu:{config.name}"
+        if config.name != refused.name:
+            with contextlib.suppress(UnsupportedOp, BadWeights, DoesNotFit):
+                compile_prepared(prepare(graph, target, config, samples), target, config, samples)
+                return target
+    return ""
 
 
 def prepare(graph: Graph, target: str, config: Config, samples: int) -> Graph:

@@ -163,5 +163,5 @@ class Emitter:
         by_kind = {"outer": walk.outer, "inner": walk.inner, "sample": 0}
         strides = [by_kind[kind] for kind in self._loops]
         s0, s1 = (*strides[-2:], 0, 0)[:2]
-        instr = Instr(op, walk.mem, walk.base & 0xFFFF, s0 & 0xFFFF, s1 & 0xFFFF, mv, window)
+        instr = Instr(op, walk.mem, walk.base, s0 & 0xFFFF, s1 & 0xFFFF, mv, window)
         self.program.append(instr)

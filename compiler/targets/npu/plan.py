@@ -35,9 +35,10 @@ from compiler.targets.npu.cut import SCRATCH
 from compiler.targets.npu.layout import Border, Layout
 from compiler.targets.npu.memory import RESOURCES, Memories, Place, Tiles
 from rtl_sim.model.npu_formats import native_count, pack_matrix, pack_vector
-from rtl_sim.spec.npu import Config, Mem
+from rtl_sim.spec.npu import WEIGHT_ADDRESS_BITS, Config, Mem
 
 ADDRESSES = (1 << 16) - 1  # native vectors of a buffer, and turns of a loop: 16-bit fields
+WEIGHT_ADDRESSES = (1 << WEIGHT_ADDRESS_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,8 +325,8 @@ class _Planner:
             rows * cols * self.config.tile_vectors
             for rows, cols in (tiles_of(matrix, self.config) for matrix in plan.matrices)
         )
-        if need > ADDRESSES:
-            raise DoesNotFit("weights buffer vectors", need, ADDRESSES, self.target)
+        if need > WEIGHT_ADDRESSES:
+            raise DoesNotFit("weights buffer vectors", need, WEIGHT_ADDRESSES, self.target)
         for matrix in plan.matrices:
             append(matrix, pack_matrix(self.config, matrix.weights))
         for const in sorted(
@@ -335,6 +336,6 @@ class _Planner:
         for item in self.items:
             for state in dict.fromkeys(states(item)):
                 append(state, pack_vector(self.config, state.rows))
-        if at > ADDRESSES:
-            raise DoesNotFit("weights buffer vectors", at, ADDRESSES, self.target)
+        if at > WEIGHT_ADDRESSES:
+            raise DoesNotFit("weights buffer vectors", at, WEIGHT_ADDRESSES, self.target)
         plan.weights = b"".join(parts)

@@ -12,7 +12,8 @@ module npu #(
   parameter MVRF    = 16,
   parameter PROGRAM = 128,
   parameter QUEUE   = 4,
-  parameter RESULTS = 2
+  parameter RESULTS = 2,
+  parameter BUS     = 64
 ) (
   input  logic        ap_clk,
   input  logic        ap_rst_n,
@@ -44,8 +45,8 @@ module npu #(
   output logic [1:0]  m_axi_gmem_awburst,
   output logic        m_axi_gmem_wvalid,
   input  logic        m_axi_gmem_wready,
-  output logic [63:0] m_axi_gmem_wdata,
-  output logic [7:0]  m_axi_gmem_wstrb,
+  output logic [BUS-1:0]   m_axi_gmem_wdata,
+  output logic [BUS/8-1:0] m_axi_gmem_wstrb,
   output logic        m_axi_gmem_wlast,
   input  logic        m_axi_gmem_bvalid,
   output logic        m_axi_gmem_bready,
@@ -58,13 +59,13 @@ module npu #(
   output logic [1:0]  m_axi_gmem_arburst,
   input  logic        m_axi_gmem_rvalid,
   output logic        m_axi_gmem_rready,
-  input  logic [63:0] m_axi_gmem_rdata,
+  input  logic [BUS-1:0] m_axi_gmem_rdata,
   input  logic [1:0]  m_axi_gmem_rresp,
   input  logic        m_axi_gmem_rlast
 );
 
   localparam LOADS   = 2;
-  localparam VECTORS = 4;  // of device memory that wait on their way in, and out
+  localparam VECTORS = 8;  // of device memory that wait on their way in, and out
   localparam QW = $clog2(QUEUE);
   localparam TW = $clog2(TILES);
   localparam IW = $clog2(IVRF);
@@ -80,7 +81,8 @@ module npu #(
   logic [16*32-1:0] stats;
   logic        clear, running, decoding, retire, quiet, bus_error_q, stats_start, stats_done;
   logic        fetch, chain_push, chain_full, load_push, load_full, mv_quiet;
-  logic [15:0] load_vector, line, lines;
+  logic [19:0] load_vector;
+  logic [15:0] line, lines;
   logic [2:0]  engine;
   logic [7:0]  rows, cols, run, win_x, win_y;
   logic [13:0] pitch_x, pitch_y;
@@ -94,10 +96,11 @@ module npu #(
   logic             row_retired, chain_retired;
 
   // ---- the bus
-  logic [1:0]  req_valid, req_ready, read_valid, read_done;
+  logic [1:0]  req_valid, req_ready, read_valid;
   logic [63:0] load_addr, input_req_addr, read_data;
-  logic [31:0] load_beats;
-  logic        load_req, read_error, read_idle, write_beat, write_error, output_idle;
+  logic [31:0] load_beats, input_req_beats;
+  logic [BUS-1:0] read_vector;
+  logic        load_req, read_done, read_error, read_idle, write_beat, write_error, output_idle;
 
   // ---- loads
   logic [LOADS-1:0]      load_busy;
@@ -148,8 +151,9 @@ module npu #(
   );
   assign s_axi_control_bresp = 2'b00;
   assign s_axi_control_rresp = 2'b00;
-  assign aligned = (program_addr[2:0] | weights_addr[2:0] | input_addr[2:0] | output_addr[2:0]
-                    | stats_addr[2:0]) == 3'b000;
+  localparam BB = $clog2(BUS / 8);
+  assign aligned = (program_addr[BB-1:0] | weights_addr[BB-1:0] | input_addr[BB-1:0]
+                    | output_addr[BB-1:0] | stats_addr[BB-1:0]) == '0;
 
   npu_seq #(
     .N(N), .LANES(LANES), .ENGINES(ENGINES), .TILES(TILES), .IVRF(IVRF), .AVRF(AVRF), .MVRF(MVRF),
@@ -159,7 +163,7 @@ module npu #(
     .start_i(start), .take_o(take), .idle_o(idle), .done_o(done), .aligned_i(aligned),
     .n_instr_i(n_instr), .n_weights_i(n_weights), .n_input_i(n_input), .n_output_i(n_output),
     .fetch_o(fetch), .fetch_ready_i(req_ready[0]), .fetch_valid_i(read_valid[0]),
-    .fetch_data_i(read_data), .fetch_done_i(read_done[0]),
+    .fetch_data_i(read_data), .fetch_done_i(read_done),
     .chain_push_o(chain_push), .chain_o(chain), .chain_full_i(chain_full),
     .load_push_o(load_push), .load_full_i(load_full), .load_vector_o(load_vector),
     .engine_o(engine), .line_o(line), .lines_o(lines), .rows_o(rows), .cols_o(cols),
@@ -194,37 +198,36 @@ module npu #(
 
   // ---- the bus: the program or tiles, and vectors
   assign req_valid[0] = fetch | load_req;
-  npu_read u_read (
+  npu_read #(.BUS(BUS)) u_read (
     .clk_i(ap_clk), .rst_ni(ap_rst_n), .req_valid_i(req_valid), .req_ready_o(req_ready),
     .req_addr_i({input_req_addr, fetch ? program_addr : load_addr}),
-    .req_beats_i({32'(N / 4), fetch ? n_instr : load_beats}),
-    .valid_o(read_valid), .data_o(read_data), .done_o(read_done), .error_o(read_error),
-    .idle_o(read_idle),
+    .req_beats_i({input_req_beats, fetch ? n_instr : load_beats}),
+    .valid_o(read_valid), .long_o(read_data), .vector_o(read_vector), .long_done_o(read_done),
+    .error_o(read_error), .idle_o(read_idle),
     .arvalid_o(m_axi_gmem_arvalid), .arready_i(m_axi_gmem_arready), .araddr_o(m_axi_gmem_araddr),
-    .arlen_o(m_axi_gmem_arlen), .rvalid_i(m_axi_gmem_rvalid), .rready_o(m_axi_gmem_rready),
-    .rdata_i(m_axi_gmem_rdata), .rresp_i(m_axi_gmem_rresp)
+    .arlen_o(m_axi_gmem_arlen), .arsize_o(m_axi_gmem_arsize), .rvalid_i(m_axi_gmem_rvalid), .rready_o(m_axi_gmem_rready),
+    .rdata_i(m_axi_gmem_rdata), .rresp_i(m_axi_gmem_rresp), .rlast_i(m_axi_gmem_rlast)
   );
-  npu_input #(.N(N), .QUEUE(QUEUE), .DEPTH(VECTORS)) u_input (
+  npu_input #(.N(N), .BUS(BUS), .QUEUE(QUEUE), .DEPTH(VECTORS)) u_input (
     .clk_i(ap_clk), .rst_ni(ap_rst_n), .chains_i(chains), .pushed_i(pushed), .input_i(input_addr),
     .weights_i(weights_addr), .req_valid_o(req_valid[1]), .req_ready_i(req_ready[1]),
-    .req_addr_o(input_req_addr), .valid_i(read_valid[1]), .data_i(read_data),
+    .req_addr_o(input_req_addr), .req_beats_o(input_req_beats), .valid_i(read_valid[1]),
+    .data_i(read_vector),
     .valid_o(input_valid), .vec_o(input_vec), .take_i(input_take)
   );
-  npu_output #(.N(N), .DEPTH(VECTORS)) u_output (
+  npu_output #(.N(N), .BUS(BUS), .DEPTH(VECTORS)) u_output (
     .clk_i(ap_clk), .rst_ni(ap_rst_n), .output_i(output_addr), .push_i(output_push),
     .index_i(output_index), .vec_i(output_vec), .gone_o(output_gone), .idle_o(output_idle),
     .stats_start_i(stats_start), .stats_addr_i(stats_addr), .stats_i(stats),
     .stats_done_o(stats_done), .beat_o(write_beat), .error_o(write_error),
     .awvalid_o(m_axi_gmem_awvalid), .awready_i(m_axi_gmem_awready), .awaddr_o(m_axi_gmem_awaddr),
-    .awlen_o(m_axi_gmem_awlen), .wvalid_o(m_axi_gmem_wvalid), .wready_i(m_axi_gmem_wready),
-    .wdata_o(m_axi_gmem_wdata), .wlast_o(m_axi_gmem_wlast), .bvalid_i(m_axi_gmem_bvalid),
+    .awlen_o(m_axi_gmem_awlen), .awsize_o(m_axi_gmem_awsize), .wvalid_o(m_axi_gmem_wvalid), .wready_i(m_axi_gmem_wready),
+    .wdata_o(m_axi_gmem_wdata), .wstrb_o(m_axi_gmem_wstrb),
+    .wlast_o(m_axi_gmem_wlast), .bvalid_i(m_axi_gmem_bvalid),
     .bready_o(m_axi_gmem_bready), .bresp_i(m_axi_gmem_bresp)
   );
-  assign m_axi_gmem_awsize  = 3'd3;
-  assign m_axi_gmem_arsize  = 3'd3;
   assign m_axi_gmem_awburst = 2'b01;
   assign m_axi_gmem_arburst = 2'b01;
-  assign m_axi_gmem_wstrb   = 8'hff;
 
   npu_loader #(
     .N(N), .LANES(LANES), .ENGINES(ENGINES), .MANT(MANT), .TILES(TILES), .QUEUE(QUEUE), .LOADS(LOADS)
@@ -234,7 +237,7 @@ module npu #(
     .rows_i(rows), .cols_i(cols), .weights_i(weights_addr), .busy_o(load_busy),
     .line_o(load_line), .lines_o(load_lines), .req_valid_o(load_req), .req_ready_i(req_ready[0]),
     .req_addr_o(load_addr), .req_beats_o(load_beats), .valid_i(read_valid[0]), .data_i(read_data),
-    .done_i(read_done[0]), .tile_done_o(tile_done), .load_done_o(load_done), .exp_we_o(exp_we),
+    .done_i(read_done), .tile_done_o(tile_done), .load_done_o(load_done), .exp_we_o(exp_we),
     .exp_addr_o(exp_addr), .exp_data_o(exp_data), .row_we_o(row_we), .row_o(row_index),
     .row_addr_o(row_addr), .row_data_o(row_data)
   );
@@ -291,8 +294,6 @@ module npu #(
 
 `ifndef SYNTHESIS
   initial assert (N % 8 == 0 && N % LANES == 0 && ENGINES >= 1 && ENGINES <= 8);
-  assert property (@(posedge ap_clk) disable iff (!ap_rst_n)
-    m_axi_gmem_rvalid && m_axi_gmem_rready |-> !$isunknown(m_axi_gmem_rlast));
   assert property (@(posedge ap_clk) disable iff (!ap_rst_n) done |-> pushed == retired);
 `endif
 endmodule

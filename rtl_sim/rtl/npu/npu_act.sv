@@ -32,7 +32,7 @@ module npu_act #(
     assign exponent = a[14:10];
     assign sigm     = op_i == ACT_SIGM;
     always_comb begin
-      if (exponent == 0)                           argument = 17'd0;
+      if (exponent == 0 || !op_i[1])               argument = 17'd0;
       else if (exponent > 5'd17 + {4'b0, sigm})    argument = 17'h1ffff;
       else argument = {1'b1, a[9:0], 6'b0} >> (5'd17 + {4'b0, sigm} - exponent);
     end
@@ -48,16 +48,17 @@ module npu_act #(
     end
 
     always_comb begin
-      rise  = {10'b0, slope_q} * {12'b0, fraction_q} + 22'd512;
+      // below 1/16, x is nearer to tanh(x) than the fixed-point argument can be
+      pass = op_q == ACT_PASS || op_q == ACT_RELU || (op_q == ACT_TANH && a_q[14:10] < 5'd11);
+      rise = '0;
+      if (npu_pkg::looked_at(valid_half_i & ~pass)) rise = {10'b0, slope_q} * {12'b0, fraction_q} + 22'd512;
       fixed = base_q + {5'b0, rise[21:10]};
       if (op_q != ACT_SIGM) mag = {1'b0, fixed};
       else if (a_q[15])     mag = 18'd65536 - {1'b0, fixed};
       else                  mag = 18'd65536 + {1'b0, fixed};
-      // below 1/16, x is nearer to tanh(x) than the fixed-point argument can be
-      pass = op_q == ACT_PASS || op_q == ACT_RELU || (op_q == ACT_TANH && a_q[14:10] < 5'd11);
     end
     npu_round #(.W(18), .STEPS(5), .EW(7)) u_round (
-      .sign_i(a_q[15] & (op_q != ACT_SIGM)), .mag_i(mag),
+      .en_i(valid_half_i & ~pass), .sign_i(a_q[15] & (op_q != ACT_SIGM)), .mag_i(mag),
       .exp_i((op_q == ACT_SIGM) ? -7'sd2 : -7'sd1), .h_o(rounded), .sat_o(unused_sat)
     );
     always_ff @(posedge clk_i) begin

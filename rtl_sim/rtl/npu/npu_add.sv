@@ -30,6 +30,7 @@ module npu_add #(
     assign a = a_i[g*16 +: 16];
     assign b = b_i[g*16 +: 16];
     npu_fadd u_add (
+      .en_i(valid_i),
       .a_i({a[15] ^ (op_i == ADD_B_SUB_A), a[14:0]}), .b_i({b[15] ^ (op_i == ADD_A_SUB_B), b[14:0]}),
       .sign_o(sign), .mag_o(mag), .exp_o(exponent)
     );
@@ -46,7 +47,7 @@ module npu_add #(
       end
     end
     npu_round #(.W(15), .STEPS(4), .EW(7)) u_round (
-      .sign_i(sign_q), .mag_i(mag_q), .exp_i(exponent_q), .h_o(rounded), .sat_o(sats[g])
+      .en_i(valid_half_i & ~alternative_q), .sign_i(sign_q), .mag_i(mag_q), .exp_i(exponent_q), .h_o(rounded), .sat_o(sats[g])
     );
     always_ff @(posedge clk_i) begin
       if (valid_half_i) vec_q <= alternative_q ? alternative_q1 : rounded;

@@ -8,7 +8,7 @@ package npu_chain_pkg;
     logic [7:0]  rows;
     // source: entries of a memory, or a product
     logic [3:0]  mem;
-    logic [15:0] source;
+    logic [19:0] source;  // 16 bits except in WEIGHTS
     logic        mv;
     logic        window;
     logic        in_place;  // the chain writes where its product reads

@@ -40,7 +40,9 @@ module npu_decode #(
   input  logic [31:0] n_output_i,
 
   output logic [7:0]  error_o,
-  output logic [15:0] address_o,   // effective address
+  output logic [19:0] address_o,   // effective address; 16 bits of it except in WEIGHTS
+  output logic        mv_o,        // flags of v_rd
+  output logic        window_o,
   output logic [15:0] tiles_o,     // rows * cols
   output logic [15:0] lines_o,     // that the matrix takes in each engine
   output logic [15:0] columns_extent_o,
@@ -59,6 +61,8 @@ module npu_decode #(
   logic        add, act, mul, known, legal, mem_ok, in_range, value_ok, pitch, engine_op;
   logic [2:0]  engine;
   logic [31:0] size;
+  logic        wide;
+  logic signed [19:0] moved;
   logic [15:0] wraps;
   logic [24:0] extent;
   logic [31:0] last;     // one behind the last entry
@@ -73,12 +77,19 @@ module npu_decode #(
   assign wraps   = (16'(engine) + 16'(rows_i) - 16'd1) / 16'(ENGINES) + 16'd1;
   assign lines_o = 16'(wraps * {8'b0, cols_i});
   assign columns_extent_o = extent[15:0];
-  assign extent  = instr_i[13] ? {1'b0, window_extent_i} : {17'b0, cols_i};
+  // v_rd and m_rd of WEIGHTS have address bits where others have flags or an engine
+  assign wide     = op == OP_M_RD || (op == OP_V_RD && mem == MEM_WEIGHTS);
+  assign mv_o     = instr_i[12] & ~wide;
+  assign window_o = instr_i[13] & ~wide;
+  assign extent   = window_o ? {1'b0, window_extent_i} : {17'b0, cols_i};
 
   always_comb begin
-    address_o = value + instr_i[47:32] * outer_turn_i + instr_i[63:48] * inner_turn_i;
-    if (mem == MEM_INPUT)  address_o = address_o + input_base_i;
-    if (mem == MEM_OUTPUT) address_o = address_o + output_base_i;
+    moved = $signed(instr_i[47:32]) * $signed({4'b0000, outer_turn_i})
+          + $signed(instr_i[63:48]) * $signed({4'b0000, inner_turn_i});
+    address_o = {instr_i[15:12], value} + moved;
+    if (mem == MEM_INPUT)  address_o = address_o + {4'b0000, input_base_i};
+    if (mem == MEM_OUTPUT) address_o = address_o + {4'b0000, output_base_i};
+    if (!wide) address_o[19:16] = 4'b0000;
   end
 
   always_comb begin
@@ -88,9 +99,9 @@ module npu_decode #(
     engine_op = op == OP_MV_MUL || op == OP_M_WR;
     known = add || mul || act || engine_op || op == OP_V_RD || op == OP_V_WR || op == OP_M_RD
          || op == OP_S_WR || op == OP_END_CHAIN || op == OP_LOOP || op == OP_END_LOOP;
-    if (op == OP_V_RD) begin
+    if (op == OP_V_RD && !wide) begin
       if (instr_i[15:14] != 0 || (instr_i[13] && !instr_i[12])) known = 1'b0;
-    end else if (instr_i[12] || (instr_i[15:13] != 0 && !engine_op)) begin
+    end else if (!wide && (instr_i[12] || (instr_i[15:13] != 0 && !engine_op))) begin
       known = 1'b0;
     end
 
@@ -130,7 +141,7 @@ module npu_decode #(
     end
 
     case (op)
-      OP_V_RD: mem_ok = mem == MEM_IVRF || (!instr_i[12] && (mem == MEM_AVRF || mem == MEM_MVRF
+      OP_V_RD: mem_ok = mem == MEM_IVRF || (!mv_o && (mem == MEM_AVRF || mem == MEM_MVRF
                      || mem == MEM_INPUT || mem == MEM_WEIGHTS));
       OP_V_WR: mem_ok = mem == MEM_IVRF || mem == MEM_AVRF || mem == MEM_MVRF || mem == MEM_OUTPUT;
       OP_M_RD: mem_ok = mem == MEM_WEIGHTS;
@@ -148,11 +159,10 @@ module npu_decode #(
       default:     size = n_output_i;
     endcase
     case (op)
-      OP_V_RD: last = instr_i[12] ? {16'b0, address_o} + {7'b0, extent}
-                                  : {16'b0, address_o} + {24'b0, rows_i};
-      OP_M_RD: last = {16'b0, address_o} + {16'b0, tiles_o} * 32'(N / 2 + 1);
-      OP_M_WR, OP_MV_MUL: last = {16'b0, address_o} + {16'b0, lines_o};
-      default: last = {16'b0, address_o} + {24'b0, rows_i};
+      OP_V_RD: last = {12'b0, address_o} + (mv_o ? {7'b0, extent} : {24'b0, rows_i});
+      OP_M_RD: last = {12'b0, address_o} + {16'b0, tiles_o} * 32'(N / 2 + 1);
+      OP_M_WR, OP_MV_MUL: last = {12'b0, address_o} + {16'b0, lines_o};
+      default: last = {12'b0, address_o} + {24'b0, rows_i};
     endcase
     in_range = last <= size;
     if (engine_op && 32'(engine) >= ENGINES) in_range = 1'b0;
@@ -167,16 +177,16 @@ module npu_decode #(
       default:     value_ok = value != 0 && value[15:8] == 0 && mem <= SCALAR_PITCH_Y;
     endcase
 
-    sink_end   = {1'b0, address_o} + {9'b0, rows_i};
+    sink_end   = {1'b0, address_o[15:0]} + {9'b0, rows_i};
     source_end = {1'b0, source_i} + {1'b0, extent_i};
-    overlap_o  = mv_i && mem == MEM_IVRF && {1'b0, address_o} < source_end
+    overlap_o  = mv_i && mem == MEM_IVRF && {1'b0, address_o[15:0]} < source_end
               && {1'b0, source_i} < sink_end;
 
     error_o = ST_OK;
     if (!known)                                            error_o = ST_OPCODE;
     else if (!legal)                                       error_o = ST_CHAIN;
     else if (!mem_ok)                                      error_o = ST_MEMORY;
-    else if (op == OP_V_RD && instr_i[13] && window_cols_i != {16'b0, cols_i}) error_o = ST_VALUE;
+    else if (op == OP_V_RD && window_o && window_cols_i != {16'b0, cols_i}) error_o = ST_VALUE;
     else if (!in_range)                                    error_o = ST_RANGE;
     else if (op == OP_S_WR && !value_ok)                   error_o = ST_VALUE;
     else if (op == OP_LOOP && depth_i == 3)                error_o = ST_LOOP;

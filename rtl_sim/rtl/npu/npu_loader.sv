@@ -17,7 +17,7 @@ module npu_loader #(
   // a matrix chain
   input  logic                          push_i,
   output logic                          full_o,
-  input  logic [15:0]                   vector_i,
+  input  logic [19:0]                   vector_i,
   input  logic [2:0]                    engine_i,
   input  logic [15:0]                   line_i,
   input  logic [15:0]                   lines_i,
@@ -59,7 +59,8 @@ module npu_loader #(
   localparam [10:0] TILE_LAST   = 11'(N + 1);
 
   // the loads in order: a ring
-  logic [LOADS-1:0][15:0] vector_q, line_q, lines_q;
+  logic [LOADS-1:0][19:0] vector_q;
+  logic [LOADS-1:0][15:0] line_q, lines_q;
   logic [LOADS-1:0][2:0]  engine_q;
   logic [LOADS-1:0][7:0]  rows_q, cols_q;
   logic [LOADS-1:0][QUEUE-1:0] behind_q;  // chains that were there before
@@ -82,7 +83,7 @@ module npu_loader #(
     end
   end
   assign req_valid_o = busy_q[head_q] && !active_q && !conflict;
-  assign req_addr_o  = weights_i + {48'b0, vector_q[head_q]} * 64'(2 * N);
+  assign req_addr_o  = weights_i + {44'b0, vector_q[head_q]} * 64'(2 * N);
   assign req_beats_o = {24'b0, rows_q[head_q]} * {24'b0, cols_q[head_q]} * TILE_BEATS;
   assign load_done_o = done_i & active_q;
 

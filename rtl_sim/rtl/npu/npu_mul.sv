@@ -27,7 +27,7 @@ module npu_mul #(
     logic [21:0]       mag, mag_q;
     logic signed [7:0] exponent, exponent_q;
     npu_fmul u_mul (
-      .a_i(a_i[g*16 +: 16]), .b_i(b_i[g*16 +: 16]), .sign_o(sign), .mag_o(mag), .exp_o(exponent)
+      .en_i(valid_i), .a_i(a_i[g*16 +: 16]), .b_i(b_i[g*16 +: 16]), .sign_o(sign), .mag_o(mag), .exp_o(exponent)
     );
     always_ff @(posedge clk_i) begin
       if (valid_i) begin
@@ -38,7 +38,7 @@ module npu_mul #(
       end
     end
     npu_round #(.W(22), .STEPS(1), .EW(8)) u_round (
-      .sign_i(sign_q), .mag_i(mag_q), .exp_i(exponent_q), .h_o(rounded), .sat_o(sats[g])
+      .en_i(valid_half_i & ~pass_q), .sign_i(sign_q), .mag_i(mag_q), .exp_i(exponent_q), .h_o(rounded), .sat_o(sats[g])
     );
     always_ff @(posedge clk_i) begin
       if (valid_half_i) vec_q <= pass_q ? a_q : rounded;

@@ -71,7 +71,7 @@ module npu_pipe #(
   logic [3*N*16-1:0] avrf_data, mvrf_data;
   logic [15:0]       source_at;
   assign first     = chains_i[place_i];
-  assign source_at = at(first.source, row_i);
+  assign source_at = at(first.source[15:0], row_i);
   assign operations_o = first.operations;
 
   npu_ram #(.WIDTH(N*16), .DEPTH(IVRF)) u_ivrf (
@@ -113,7 +113,7 @@ module npu_pipe #(
     logic signed [8:0]  exponent;
     assign {exponent, acc} = result_q[g*41 +: 41];
     npu_round #(.W(32), .STEPS(5), .EW(11)) u_round (
-      .sign_i(acc[31]), .mag_i(acc[31] ? -acc : acc), .exp_i(11'(exponent) - ACC_OFFSET),
+      .en_i(valid_q[1] & from_mv), .sign_i(acc[31]), .mag_i(acc[31] ? -acc : acc), .exp_i(11'(exponent) - ACC_OFFSET),
       .h_o(rounded[g*16 +: 16]), .sat_o(result_sats[g])
     );
   end

@@ -21,8 +21,10 @@ module npu_quant #(
 
   always_comb begin
     exponent = 5'd0;
-    for (i = 0; i < N; i = i + 1) begin
-      if (vec_i[i*16+10 +: 5] > exponent) exponent = vec_i[i*16+10 +: 5];
+    if (npu_pkg::looked_at(valid_i)) begin
+      for (i = 0; i < N; i = i + 1) begin
+        if (vec_i[i*16+10 +: 5] > exponent) exponent = vec_i[i*16+10 +: 5];
+      end
     end
   end
 
@@ -32,11 +34,14 @@ module npu_quant #(
     logic [11:0]   sum;
     logic [MB-1:0] mag;
     always_comb begin
-      shift = 6'd11 - 6'(MANT) + {1'b0, exponent_q} - {1'b0, vec_q[g*16+10 +: 5]};
-      sum   = {2'b01, vec_q[g*16 +: 10]} + (12'd1 << (shift - 6'd1));
-      mag   = MB'(sum >> shift);
-      if (mag[MANT]) mag = {1'b0, {MANT{1'b1}}};
-      if (shift >= 6'd12 || vec_q[g*16+10 +: 5] == 0) mag = '0;
+      {shift, sum, mag} = '0;
+      if (npu_pkg::looked_at(valid_half_i)) begin
+        shift = 6'd11 - 6'(MANT) + {1'b0, exponent_q} - {1'b0, vec_q[g*16+10 +: 5]};
+        sum   = {2'b01, vec_q[g*16 +: 10]} + (12'd1 << (shift - 6'd1));
+        mag   = MB'(sum >> shift);
+        if (mag[MANT]) mag = {1'b0, {MANT{1'b1}}};
+        if (shift >= 6'd12 || vec_q[g*16+10 +: 5] == 0) mag = '0;
+      end
       mant[g*MB +: MB] = vec_q[g*16+15] ? -mag : mag;
     end
   end

@@ -31,7 +31,7 @@ module npu_row #(
   logic signed [8:0]    product_exp_q, settled_exp_q, exp_q, exp_d;
   logic signed [31:0]   acc_q, acc_d;
 
-  npu_dot #(.LANES(LANES), .MB(MB), .PW(PW)) u_dot (.w_i(word_q), .x_i, .sum_o(product));
+  npu_dot #(.LANES(LANES), .MB(MB), .PW(PW)) u_dot (.en_i(dot_i), .w_i(word_q), .x_i, .sum_o(product));
   npu_accum #(.PW(PW), .GUARD(GUARD)) u_accum (
     .first_i, .acc_i(acc_q), .exp_i(exp_q), .product_i(settled_q),
     .product_exp_i(settled_exp_q), .acc_o(acc_d), .exp_o(exp_d)

@@ -36,7 +36,7 @@ module npu_seq #(
   // matrix chains
   output logic        load_push_o,
   input  logic        load_full_i,
-  output logic [15:0] load_vector_o,
+  output logic [19:0] load_vector_o,
   // what all of them use
   output logic [2:0]  engine_o,
   output logic [15:0] line_o,
@@ -82,11 +82,13 @@ module npu_seq #(
   logic          v_chain_q, m_chain_q, mv_next_q, loaded_q, sunk_q, tapped_q, ended_q;
   logic [2:0]    passed_q, tap_q, end_q;
   logic [3:0]    tap_to_q, end_to_q, sink;
-  logic [15:0]   extent_q, vector_q;
+  logic [15:0]   extent_q;
+  logic [19:0]   vector_q, address;
 
   logic [7:0]    op, decode_error;
   logic [3:0]    mem;
-  logic [15:0]   address, lines, extent, unused_tiles;
+  logic [15:0]   lines, extent, unused_tiles;
+  logic          mv, window;
   logic [23:0]   window_extent, window_cols;
   logic [2:0]    slot;
   logic          no_slot, tap_here, overlap, stall, at_end, window_scalar, retire, operation;
@@ -119,11 +121,11 @@ module npu_seq #(
     .instr_i(instr), .v_chain_i(v_chain_q), .m_chain_i(m_chain_q), .mv_next_i(mv_next_q),
     .loaded_i(loaded_q), .sunk_i(sunk_q), .passed_i(passed_q), .sinks_i(tap_to_q | end_to_q),
     .tapped_i(tapped_q), .tap_i(tap_q), .ended_i(ended_q), .end_i(end_q), .mv_i(chain_q.mv),
-    .source_i(chain_q.source), .extent_i(extent_q), .rows_i(rows_q), .cols_i(cols_q),
+    .source_i(chain_q.source[15:0]), .extent_i(extent_q), .rows_i(rows_q), .cols_i(cols_q),
     .window_cols_i(window_cols), .window_extent_i(window_extent), .depth_i(depth),
     .outer_turn_i(outer_turn), .inner_turn_i(inner_turn), .input_base_i(input_base),
     .output_base_i(output_base), .n_weights_i, .n_input_i, .n_output_i,
-    .error_o(decode_error), .address_o(address), .tiles_o(unused_tiles), .lines_o(lines),
+    .error_o(decode_error), .address_o(address), .mv_o(mv), .window_o(window), .tiles_o(unused_tiles), .lines_o(lines),
     .columns_extent_o(extent), .no_slot_o(no_slot), .slot_o(slot), .tap_here_o(tap_here),
     .overlap_o(overlap)
   );
@@ -192,20 +194,20 @@ module npu_seq #(
         chain_d        = '0;
         chain_d.mem    = mem;
         chain_d.source = address;
-        chain_d.mv     = instr[12];
-        chain_d.window = instr[13];
+        chain_d.mv     = mv;
+        chain_d.window = window;
       end
       OP_MV_MUL, OP_M_WR: begin
         chain_d.engine = instr[15:13];
-        chain_d.line   = address;
+        chain_d.line   = address[15:0];
         chain_d.lines  = lines;
       end
       OP_V_WR: begin
         case (mem)
-          MEM_IVRF: chain_d.ivrf_at   = address;
-          MEM_AVRF: chain_d.avrf_at   = address;
-          MEM_MVRF: chain_d.mvrf_at   = address;
-          default:  chain_d.output_at = address;
+          MEM_IVRF: chain_d.ivrf_at   = address[15:0];
+          MEM_AVRF: chain_d.avrf_at   = address[15:0];
+          MEM_MVRF: chain_d.mvrf_at   = address[15:0];
+          default:  chain_d.output_at = address[15:0];
         endcase
         chain_d.in_place = chain_q.in_place | overlap;
       end
@@ -214,21 +216,21 @@ module npu_seq #(
         case (slot)
           3'(SLOT_ADD0): begin
             chain_d.add0    = add_op(op);
-            chain_d.add0_at = address;
+            chain_d.add0_at = address[15:0];
           end
           3'(SLOT_ACT0): chain_d.act0 = act_op(op);
           3'(SLOT_MUL0): begin
             chain_d.mul0    = 1'b1;
-            chain_d.mul0_at = address;
+            chain_d.mul0_at = address[15:0];
           end
           3'(SLOT_ADD1): begin
             chain_d.add1    = add_op(op);
-            chain_d.add1_at = address;
+            chain_d.add1_at = address[15:0];
           end
           3'(SLOT_ACT1): chain_d.act1 = act_op(op);
           default: begin
             chain_d.mul1    = 1'b1;
-            chain_d.mul1_at = address;
+            chain_d.mul1_at = address[15:0];
           end
         endcase
       end
@@ -284,12 +286,12 @@ module npu_seq #(
         end
       end
       S_DRAIN: begin
-        if (bus_error_i && error_q == ST_OK) fail = ST_BUS;
+        if (bus_error_i && error_q != ST_BUS) fail = ST_BUS;
         if (quiet_i) state_d = S_STATS;
       end
       default: if (stats_done_i) begin
         state_d = S_IDLE;
-        if (bus_error_i && error_q == ST_OK) fail = ST_BUS;
+        if (bus_error_i && error_q != ST_BUS) fail = ST_BUS;
       end
     endcase
   end

@@ -110,6 +110,14 @@ def test_a_model_too_large_says_of_what_and_by_how_much(models, model, resource,
     error = pickle.loads(pickle.dumps(caught.value))
     assert (error.resource, error.need, error.have) == (resource, need, have)
     assert error.target == "npu:nano"
+    compile_onnx(getattr(models, kind)(*sizes), error.fits)  # the smallest one that holds it
+    assert error.fits in str(error)
+
+
+def test_a_model_that_fits_nowhere_is_told_so(models):
+    with pytest.raises(DoesNotFit, match="a larger target or a smaller model") as caught:
+        compile_onnx(models.mlp(8, 400 * 600, 1))
+    assert caught.value.fits == ""
 
 
 def test_a_model_too_deep_for_the_program_memory_does_not_fit(models):

@@ -10,8 +10,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.gateway import Answer, Gateway, TensorSpec
+from service.gateway import Gateway
 from service.settings import Settings
+from service.tensors import Answer, TensorSpec
 
 FP32 = np.dtype("<f4")
 

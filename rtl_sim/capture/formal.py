@@ -91,8 +91,13 @@ def skipped(source: str, text: str) -> list[str]:
     return _matches(_SKIPPED, source, text)
 
 
+def blanked(text: str) -> str:
+    """`text` with comments and strings as blanks, in the same lines."""
+    return _COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+
+
 def _matches(pattern: re.Pattern[str], source: str, text: str) -> list[str]:
-    blank = _COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+    blank = blanked(text)
     name = Path(source).name
     return [
         f"{name}:{blank.count(chr(10), 0, match.start()) + 1}: {match[match.lastindex or 0]}"

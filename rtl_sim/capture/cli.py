@@ -105,6 +105,9 @@ def show(result: CaptureResult, options: Options, console: Console) -> None:
             if before or after:
                 factor = f"x {after / before:.2f}" if before else ""
                 table.add_row(f"{family} {kind}", f"{before:,} -> {after:,}", factor)
+    messages = report.messages_kept, report.messages_dropped
+    if any(messages):
+        table.add_row("messages", f"{messages[0]} kept, {messages[1]} dropped", "assertions, too")
     table.add_row("warnings", str(len(report.warnings)), "")
     console.print(table)
     for warning in report.warnings:

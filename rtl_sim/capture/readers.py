@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rtl_sim.capture import cells, formal, netlist, refuse, uniform, yosys
+from rtl_sim.capture import cells, formal, netlist, refuse, tasks, uniform, yosys
 from rtl_sim.capture.errors import CaptureRefused, ElaborationError, Refusal
 from rtl_sim.capture.misread import misread
 from rtl_sim.capture.netlist import Module
@@ -127,7 +127,8 @@ def _by_yosys(
         _command_file(design, staged, work / "timing.f", [f"--top {top}"])
         with contextlib.suppress(ElaborationError):  # other complaints are not slang's to make
             yosys.run([f"read_slang{_NO_ASSERTIONS} -f timing.f"], work, "timing")
-        if acting := [complaint for complaint, acts in _delays(work / "timing.log") if acts]:
+        said = (work / "timing.log").read_text(encoding="utf-8")
+        if acting := [complaint for complaint, acts in _delays(said) if acts]:
             raise ElaborationError("\n  ".join(acting))
     ignored = _IGNORED.findall(log) if assertions else []
     return raw, [f"{formal.where(place)}: {task} is not kept" for place, task in ignored]
@@ -165,11 +166,11 @@ def _check_ports(modules: Mapping[str, Module]) -> None:
                 raise ElaborationError(f"{cell.source}: module {kind} has no port {pin}")
 
 
-def _delays(log: Path) -> list[tuple[str, bool]]:
+def _delays(log: str) -> list[tuple[str, bool]]:
     """slang's complaints about timing, and whether the delay acts: not one inside an assignment."""
     return [
         (complaint, not _INSIDE.search(line[: len(blank)]))
-        for complaint, line, blank in _TIMING.findall(log.read_text(encoding="utf-8"))
+        for complaint, line, blank in _TIMING.findall(log)
     ]
 
 
@@ -212,13 +213,16 @@ def _by_slang(
     reading = f"read_slang{_KEEP_MODULES} -f read.f"
     if not assertions:
         reading += _NO_ASSERTIONS
-    warnings = _skipped(staged, work) if assertions else []
-    while True:  # ends: each turn ignores more
+    warnings: list[str] = []
+    while True:  # ends: each turn leaves less to complain of
         try:
             yosys.run([*checks, reading, *rest], work, "read")
             break
         except ElaborationError as error:
-            delays = _delays(work / "read.log")
+            log = (work / "read.log").read_text(encoding="utf-8")
+            delays = _delays(log)
+            if tasks.rewrite(staged, log):
+                continue
             if _NO_TIMING not in reading and delays and not any(acts for _, acts in delays):
                 reading += _NO_TIMING
             elif _KEEP_MODULES in reading and _ACROSS in str(error):
@@ -228,6 +232,8 @@ def _by_slang(
                 warnings += _unread_assertions(staged, work, error)
             else:
                 raise
+    if assertions:
+        warnings = [*_skipped(staged, work), *warnings]
     path = work / "raw.il"
     text, stands = uniform.unify(path.read_text(encoding="utf-8"))
     raw = uniform.apply(netlist.read(work / "raw.json"), stands)

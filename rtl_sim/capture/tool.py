@@ -58,6 +58,8 @@ class CaptureReport:
     cells_before: int  # word-level cells, all instances counted
     cells_after: int
     kept_modules: int  # modules without state that stayed modules
+    messages_kept: int  # assertions, messages and the like that came along
+    messages_dropped: int  # a warning names each
     warnings: tuple[str, ...]
     area: Mapping[str, Any] | None = None  # by family of devices, when asked for
 
@@ -123,6 +125,7 @@ def capture(
         if area:
             tell("synthesising for two families of devices")
         table = _area(top, work) if area else None
+    dropped = [*unread, *formal.dropped(flat[top])]
     report = CaptureReport(
         top=top,
         layout_id=statemap.layout_id(found),
@@ -137,12 +140,9 @@ def capture(
         cells_before=elaborate.count({**flat, top: drop_unread(formal.without(flat[top]))}, top),
         cells_after=after,
         kept_modules=sum(not boxes.is_box(module) for module in others.values()),
-        warnings=(
-            *written.warnings,
-            *unread,
-            *formal.dropped(flat[top]),
-            *formal.set_beside_reset(flat[top]),
-        ),
+        messages_kept=formal.kept(flat[top]),
+        messages_dropped=len(dropped),
+        warnings=(*written.warnings, *dropped, *formal.set_beside_reset(flat[top])),
         area=table,
     )
     texts = {

@@ -147,6 +147,7 @@ def arguments_of(
     return [
         *(("--top-module", top) if top else ()),
         *(f"-G{name}={literal(value)}" for name, value in sorted(params.items())),
+        "--relative-includes",  # as capture's readers find them
         *(f"-I{path.resolve()}" for path in include),
         *(f"-D{name}={value}" if value else f"-D{name}" for name, value in sorted(defines.items())),
         *(str(path.resolve()) for path in sources),

@@ -24,7 +24,7 @@ void Vmodel___024root___eval(Vmodel___024root* self);  // generated beside Vmode
 
 namespace haltere {
 
-constexpr std::uint32_t ABI_VERSION = 2;
+constexpr std::uint32_t ABI_VERSION = 3;
 constexpr int TRACE_LEVELS = 99;         // all of the hierarchy
 using Word = std::uint32_t;
 
@@ -60,6 +60,7 @@ struct Player final : Host {
     std::unique_ptr<VerilatedContext> context{new VerilatedContext};
     std::unique_ptr<Vmodel> top;
     bool stopped = false;  // it stays where it was
+    bool goes_on = false;  // whatever asks to stop
 #ifdef HALTERE_TRACE
     std::unique_ptr<VerilatedVcdC> trace;
     std::uint64_t traced_rows = 0;  // time in the waveform: 0 is when it was started
@@ -90,7 +91,7 @@ struct Player final : Host {
         current = nullptr;
     }
 
-    void stop() override { stopped = true; }
+    void stop() override { stopped = !goes_on; }
 
     template <bool Whole>
     void apply(const Word* row) {
@@ -225,6 +226,13 @@ EXPORT std::uint64_t haltere_player_play(void* handle, const Word* in, std::uint
 
 EXPORT std::uint32_t haltere_player_stopped(void* handle) {
     return static_cast<Player*>(handle)->stopped;
+}
+
+// What asks to stop is from now on not obeyed, nor if it did already.
+EXPORT void haltere_player_go_on(void* handle) {
+    auto* player = static_cast<Player*>(handle);
+    player->goes_on = true;
+    player->stopped = false;
 }
 
 EXPORT const char* haltere_player_log(void* handle) {

@@ -49,7 +49,8 @@ and read, and that broken captures are caught.
 *Assertions and messages* (`formal.py`) come along, guarded by `sp_run`, for simulators only.
 
 *Clocks* (`clocks.py`, `domains.py`). A design may have several, of both edges, derived and gated:
-while frozen all of them are one. A design with one clock gets nothing for it.
+while frozen all of them are one. A design with one clock gets nothing for it. A clock that the RTL
+makes by `=` keeps its place before what the same instant assigns by `<=` (`races.py`).
 
 Limits: latches, asynchronous load of what is not constant, and a clock's level as a register's data
 are not done.

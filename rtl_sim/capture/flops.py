@@ -38,8 +38,13 @@ _WORTH_A_RESET: Final = 8
 
 
 class _Control(NamedTuple):
-    """What the flip-flops of one process share, as text, and their bank; -1: the chain."""
+    """What the flip-flops of one process share, as text, and their bank; -1: the chain.
 
+    `alone`: of a process that assigns by `=`, its one register, whose edge comes before all that
+    others assign; -1: it assigns by `<=`.
+    """
+
+    alone: int
     bank: int
     edge: str
     reset: str
@@ -71,10 +76,11 @@ class Flops:
         scope: Scope,
         domains: Domains,
         banks: Banks,
+        late: frozenset[str] = frozenset(),
     ) -> None:
         words = [register for bank in state.banks for register in bank.registers]
         registers, runs = (*state.registers, *words), state.runs
-        self._banks, self._chained = banks, len(state.registers)
+        self._banks, self._chained, self._late = banks, len(state.registers), late
         self._registers, self._scope, self._domains = registers, scope, domains
         self._runs, self._padding = runs, chain.padding
         self._variables = [scope.declare(register.q, register.label) for register in registers]
@@ -200,16 +206,29 @@ class Flops:
         yield "  /* verilator lint_off LATCH */"
         yield f"  always @* if ({still}) begin"
         yield "`endif"
+        early = {self._variables[n] for n in range(self._chained) if self._is_late(n)}
         for variable, was in self._was.items():
-            yield f"    {identifier(was)} = {identifier(variable)};"
+            if variable not in early:
+                yield f"    {identifier(was)} = {identifier(variable)};"
         yield "  end"
         yield "  /* verilator lint_on LATCH */"
+        for variable in sorted(early):  # changed by `=`: at the edge, such a copy would be new
+            yield "`ifdef SYNTHESIS"
+            yield "  always @*"
+            yield "`else"
+            yield f"  always @(negedge {self._domains.primary})"
+            yield "`endif"
+            yield f"    {identifier(self._was[variable])} = {identifier(variable)};"
+
+    def _is_late(self, register: int) -> bool:
+        return self._registers[register].cell.name in self._late
 
     def _control(self, index: int, cell: Cell) -> _Control:
         bank = self._banks.of(index)
         # Words of a bank are written while the clock of other flip-flops may stand.
         edge = self._domains.flop_edge if bank < 0 else self._domains.edge
         return _Control(
+            index if self._is_late(index) else -1,
             bank,
             edge(cell.pins["CLK"][0], cell.flag("CLK_POLARITY")),
             self._condition(cell, "CLR") or self._condition(cell, "ARST"),
@@ -274,7 +293,14 @@ class Flops:
                 # single bits cost a simulator more than what they spare.
                 name = identifier(self._variables[members[0]])
                 arms.append(("", [f"{name} <= {name};"]))
-        yield from (f"    {line}" for line in cascade(arms))
+        for line in cascade(arms):
+            yield f"    {self._at_once(line, members[0]) if control.alone >= 0 else line}"
+
+    def _at_once(self, line: str, register: int) -> str:
+        """The line with its register assigned by `=`, if that is what it does."""
+        name = identifier(self._variables[register])
+        assigned = line.lstrip()
+        return line.replace(" <= ", " = ", 1) if assigned.startswith(f"{name} <= ") else line
 
     def _constants(self, members: Sequence[int], value: str) -> Iterator[str]:
         """All members to their ARST_VALUE, or to `value` in every bit where they have none."""

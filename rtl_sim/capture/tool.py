@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from rtl_sim.capture import (
     memories,
     parts,
     ports,
+    races,
     readers,
     refuse,
     staging,
@@ -105,12 +106,16 @@ def capture(
             top, raw, unread = readers.read(design, staged, work, options.assertions)
             tell("flattening and checking it")
             flat, clocks = _elaborated(top, raw, options.clocks or design.clocks, work)
+            tell("rewriting it")
+            part = parts.make(flat, top, clocks, options)
+            late, racing = races.blocking(part.module, clocks, races.text_in(work))
+            if racing:
+                raise CaptureRefused(top, racing)
         except CaptureRefused as error:
             raise CaptureRefused(error.top, map(staged.renamed, error.refusals)) from None
         except ElaborationError as error:
             raise ElaborationError(staged.original(str(error))) from None
-        tell("rewriting it")
-        part = parts.make(flat, top, clocks, options)
+        part = replace(part, late=late)
         found, chain = part.state, part.chain
         if not found.bit_count:
             why = "remembers nothing: there is no state to save, and it can be halted as it is"

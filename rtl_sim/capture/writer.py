@@ -104,7 +104,7 @@ def _top(
     choices = Choices(module, REGISTER_KINDS)
     sums = find_sums(module, choices, state.registers)
     banks = Banks(state, scope)
-    flops = Flops(state, choices, chain, sums, scope, domains, banks)
+    flops = Flops(state, choices, chain, sums, scope, domains, banks, part.late)
     arrays = {memory.cell.name: scope.reserve(memory.name) for memory in state.memories}
     for cell in _roms(module):
         arrays[cell.name] = scope.reserve(cell.params["MEMID"].removeprefix("\\"))

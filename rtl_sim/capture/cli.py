@@ -100,6 +100,9 @@ def show(result: CaptureResult, options: Options, console: Console) -> None:
         "cells", f"{report.cells_before:,} -> {report.cells_after:,}", f"padding {report.padding}"
     )
     for family, counts in (report.area or {}).items():
+        if "refused" in counts:
+            table.add_row(family, "not possible", escape(counts["refused"]))
+            continue
         for kind, before in counts["before"].items():
             after = counts["after"][kind]
             if before or after:

@@ -41,6 +41,9 @@ multiplexers before D, and computed is everything, always. So the multiplexers t
 alone are written as the nested ifs they came from; and each variable is driven whole by one cell,
 so that a simulator never splits one. `benchmarks/capture_rate.py` compares with the RTL.
 
+*Modules* (`owners.py`, `modules.py`). The emitted top is one text, or is cut into a module for each
+instance with state.
+
 *Proof.* `rtl_sim.prove` halts captured designs at random instants, moves their state between
 builds with different chains and compares with the original; Yosys, too, proves there that with
 `sp_run` 1 next states and outputs are the original's. `tests/rtl` shows that every bit is written

@@ -50,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
                          default=DEFAULTS.read_registers,
                          help="restore memories' read registers through the memory, or from "
                          "a shadow on the chain")  # fmt: skip
+    options.add_argument("--keep-hierarchy", action="store_true",
+                         help="instances with state stay modules")  # fmt: skip
     options.add_argument("--no-assertions", action="store_true",
                          help="leave out assertions and messages, and their state")  # fmt: skip
     made.add_argument("--area", action="store_true",
@@ -68,6 +70,7 @@ def main(given_words: Sequence[str] | None = None) -> int:
             given.read_registers,
             design.clocks,
             not given.no_assertions,
+            given.keep_hierarchy,
         )
         with errors.status("reading the design") as status:
             result = capture(

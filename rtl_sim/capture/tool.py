@@ -21,6 +21,7 @@ from rtl_sim.capture import (
     formal,
     loops,
     memories,
+    owners,
     parts,
     ports,
     races,
@@ -59,6 +60,7 @@ class CaptureReport:
     cells_before: int  # word-level cells, all instances counted
     cells_after: int
     kept_modules: int  # modules without state that stayed modules
+    state_modules: int  # instances with state that are modules of their own
     messages_kept: int  # assertions, messages and the like that came along
     messages_dropped: int  # a warning names each
     warnings: tuple[str, ...]
@@ -121,7 +123,8 @@ def capture(
             why = "remembers nothing: there is no state to save, and it can be halted as it is"
             raise CaptureRefused(top, [Refusal("no-state", top, why)])
         others = {name: module for name, module in flat.items() if name != top}
-        written = writer.write(others, part, options)
+        owned = owners.found(raw, top, found.names) if options.hierarchy else owners.NOBODY
+        written = writer.write(others, part, options, owned)
         (work / BOXES).write_text(boxes.declarations(flat), encoding="utf-8")
         instrumented = work / "instrumented.v"
         instrumented.write_text(written.verilog, encoding="utf-8")
@@ -145,6 +148,7 @@ def capture(
         cells_before=elaborate.count({**flat, top: drop_unread(formal.without(flat[top]))}, top),
         cells_after=after,
         kept_modules=sum(not boxes.is_box(module) for module in others.values()),
+        state_modules=len(owned.paths),
         messages_kept=formal.kept(flat[top]),
         messages_dropped=len(dropped),
         warnings=(*written.warnings, *dropped, *formal.set_beside_reset(flat[top])),

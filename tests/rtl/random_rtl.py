@@ -115,7 +115,8 @@ class _Generator:
         value = rng.getrandbits(width) if kind != "async" else 0
         body = self._update(name, width, rng.randint(0, 2))
         initial = f" = {width}'h{rng.getrandbits(width):x}" if rng.random() < 0.3 else ""
-        if reset != "rst" and not initial:  # it may always be true, and what was before never seen
+        # Where what it takes or resets it may be constant, it is not said what it held before.
+        if (reset != "rst" or kind == "plain") and not initial:
             initial = f" = {width}'h0"
         lines: list[str] = []
         start = f"{name} <= {width}'h{value:x};"
@@ -217,7 +218,7 @@ class _Generator:
         if kind == "wire":
             lines.append(f"  assign {name} = {read};")
         else:
-            when = f"if ({self._bit()}) " if kind == "enabled" else ""
+            when = f"if ({self._bit()} ^ en) " if kind == "enabled" else ""
             lines.append(f"  always @({rng.choice((edge, edge, rng.choice(self._clocks)))}) "
                          f"{when}{name} <= {read};")  # fmt: skip
         return Part(name, width, f"  logic [{width - 1}:0] {name};", "\n".join(lines))

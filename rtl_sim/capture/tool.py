@@ -151,7 +151,9 @@ def capture(
         state_modules=len(owned.paths),
         messages_kept=formal.kept(flat[top]),
         messages_dropped=len(dropped),
-        warnings=(*written.warnings, *dropped, *formal.set_beside_reset(flat[top])),
+        warnings=tuple(  # one for what each of many instances has
+            dict.fromkeys((*written.warnings, *dropped, *formal.set_beside_reset(flat[top])))
+        ),
         area=table,
     )
     texts = {

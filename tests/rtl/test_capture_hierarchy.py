@@ -28,9 +28,9 @@ module leaf(input clk, rst, input [3:0] d, output reg [3:0] q);
   always @(posedge clk or posedge rst) if (rst) p <= 0; else p <= p + 1;
   always @(posedge clk) begin m[p] <= d; s[p ^ d[2:0]] <= y; q <= m[p + 3'd3] ^ s[p] ^ q; end
 endmodule
-module bank(input clk, rst, input [3:0] at, input [31:0] d, output [31:0] q);
-  reg [31:0] n0 [0:15]; reg [31:0] r; integer k;
-  always @(posedge clk) if (rst) for (k = 0; k < 16; k = k + 1) n0[k] <= 0; else n0[at] <= d;
+module bank(input clk, rst, input [1:0] at, input [31:0] d, output [31:0] q);
+  reg [31:0] n0 [0:3]; reg [31:0] r; integer k;
+  always @(posedge clk) if (rst) for (k = 0; k < 4; k = k + 1) n0[k] <= 0; else n0[at] <= d;
   always @(posedge clk) r <= n0[~at];
   assign q = r;
 endmodule
@@ -44,7 +44,7 @@ module mid(input clk, rst, input [3:0] d, output [3:0] q, output reg [3:0] n0);
 endmodule
 module t(input clk, rst, input [3:0] d, output [3:0] q, n0, output reg [3:0] z, output [31:0] w);
   mid m(clk, rst, d ^ z, q, n0);
-  bank b(clk, rst, q, {8{n0}}, w);
+  bank b(clk, rst, q[1:0], {8{n0}}, w);
   always @(posedge clk) begin z <= z + q; if (!rst) assert (z != 4'd17); end
 endmodule
 """

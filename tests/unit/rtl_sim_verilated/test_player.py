@@ -196,7 +196,8 @@ def test_an_unpacked_array_is_one_port_with_its_leftmost_element_highest(tmp_pat
     source = tmp_path / "arrays.sv"
     source.write_text(
         "module arrays (input logic clk, input logic [6:0] up [0:2],\n"
-        "               input logic [66:0] down [1:0], input logic bits [2:1][0:2], output logic [6:0] shown [0:2],\n"
+        "               input logic [66:0] down [1:0], input logic bits [2:1][0:2],\n"
+        "               output logic [6:0] shown [0:2],\n"
         "               output logic [66:0] wide [0:1], output logic [5:0] flat);\n"
         "  assign shown[0] = up[0] + 1, shown[1] = up[1], shown[2] = up[2];\n"
         "  assign wide[0] = down[0], wide[1] = down[1] ^ 1;\n"

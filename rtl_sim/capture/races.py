@@ -12,8 +12,9 @@ no assignment is found (it is behind a macro or in a task), the clock is refused
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal
 
@@ -24,6 +25,7 @@ from rtl_sim.capture.formal import blanked
 from rtl_sim.capture.netlist import Bit, Cell, Module
 
 _NEXT: Final = re.compile(r"\b(?:always\w*|initial|final|endmodule|endinterface|assign)\b")
+_EDGE: Final = re.compile(r"\b(?:posedge|negedge)\b")
 _SOURCE: Final = re.compile(r"\A(.+?):(\d+)(?:\.(\d+))?")
 _UNSEEN: Final = (
     "is a clock, and what it clocks reads what changes at the same instant, so that it matters "
@@ -33,8 +35,14 @@ _READ: Final = "is a clock assigned by `=` and read at the instant at which it c
 _MIXED: Final = "is a clock assigned by `=`, and what it clocks reads {}, which is not by `<=`"
 _ADVICE: Final = ": assign it by `<=`"
 
-# (file:line.column of a process) -> its text, comments blanked; "" if it is not there
-Text = Callable[[str], str]
+_DELAYED: Final = (
+    "is a clock that a process without an edge assigns by `<=`, so that its edge comes after what "
+    "the same instant assigns, an order that no netlist has: assign it by `=`"
+)
+
+# (file:line.column of a process) -> its text, comments blanked; "" if it is not there. Or, if
+# asked, of all that follows in the module.
+Text = Callable[[str, bool], str]
 _Edge = tuple[Bit, bool]
 
 
@@ -42,7 +50,7 @@ def text_in(work: Path) -> Text:
     """Of processes in the files below `work`: from where one begins to where another does."""
     files: dict[str, list[str]] = {}
 
-    def text(source: str) -> str:
+    def text(source: str, module: bool = False) -> str:
         match = _SOURCE.match(source.rpartition("|")[2])
         if match is None:
             return ""
@@ -52,6 +60,8 @@ def text_in(work: Path) -> Text:
             found = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
             files[name] = blanked(found).splitlines(keepends=True)
         rest = "".join(files[name][line - 1 :])[column - 1 :]
+        if module:
+            return rest.partition("endmodule")[0]
         head = _NEXT.match(rest)
         end = _NEXT.search(rest, head.end() if head else 0)
         return rest[: end.start()] if end else rest
@@ -65,7 +75,9 @@ def blocking(module: Module, clocks: Clocks, text: Text) -> tuple[frozenset[str]
     `module`: prepared, so that each cell is a register of what is emitted.
     """
     races = _Races(module, text)
-    return races.find({clock.bit for clock in clocks.others})
+    found, refusals = races.find({clock.bit for clock in clocks.others})
+    every = {*clocks.bits.values(), *(clock.bit for clock in clocks.others)}
+    return found, [*refusals, *races.delayed(every)]
 
 
 class _Races:
@@ -109,10 +121,27 @@ class _Races:
                 refusals.append(Refusal("blocking-clock", place, why + _ADVICE))
         return frozenset(emitted), refusals
 
+    def delayed(self, used: Collection[Bit]) -> Iterator[Refusal]:
+        """Names of clocks that are no registers and yet assigned by `<=`."""
+        ports = {port.name for port in self._module.ports if port.direction == "input"}
+        for net in self._module.nets:
+            marked = cells.REGISTER_MARK in net.attributes or net.name in ports
+            if marked or not net.public or used.isdisjoint(net.bits):
+                continue
+            source = net.attributes.get("src", "").rpartition("|")[2]
+            rest = self._text(source, True)
+            name = re.escape(net.name.rpartition(".")[2])
+            begins = [match.start() for match in _NEXT.finditer(rest)]
+            for start, end in pairwise([*begins, len(rest)]):
+                process = rest[start:end]
+                if re.search(rf"(?<![\w.$]){name}\s*<=", process) and not _EDGE.search(process):
+                    yield Refusal("delayed-clock", f"{net.name} ({source})", _DELAYED)
+                    break
+
     def _assigned(self, cell: Cell) -> Literal["=", "<=", ""]:
         if cell.kind == "$mem_v2":  # whose text is another's to find; `=` there is rare
             return "<="
-        text = self._text(cell.source)
+        text = self._text(cell.source, False)
         found = [name for bit in cell.pins["Q"] for name in self._names.get(bit, ())]
         names = {name.rpartition(".")[2] for name in found}
         later = False

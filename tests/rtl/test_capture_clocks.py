@@ -217,3 +217,25 @@ def test_a_blocking_clock_is_taken_where_the_order_does_not_matter(tmp_path: Pat
     text = DIVIDED.format(divider="flip;", read="a", more="task flip; half = !half; endtask")
     source.write_text(text.replace("s + q", "s + a"))
     assert capture(Design((source,), "t", clocks=("clk",)), tmp_path / "out").report.flop_bits == 13
+
+
+@pytest.mark.parametrize("suffix", [".v", ".sv"])
+@pytest.mark.parametrize("made", ["always @(clk) late <= clk;", "always @* late <= clk & a[0];"])
+def test_a_clock_that_comes_after_all_else_of_its_instant_is_refused(
+    suffix: str, made: str, tmp_path: Path
+) -> None:
+    text = """module part(input clk, input [3:0] a, output reg [3:0] q, r);
+      reg late;
+      {made}
+      always @(posedge clk) q <= a;
+      always @(posedge late) r <= q;
+    endmodule
+    module t(input clk, input [3:0] a, output [3:0] q, r); part u(clk, a, q, r); endmodule
+    """
+    source = tmp_path / f"t{suffix}"
+    source.write_text(text.replace("{made}", made))
+    design = Design((source,), "t", clocks=("clk",))
+    with pytest.raises(CaptureRefused, match=rf"delayed-clock: u\.late \({source}:2"):
+        capture(design, tmp_path / "out")
+    source.write_text(text.replace("{made}", made.replace("<=", "=")))
+    assert capture(design, tmp_path / "out").report.flop_bits == 8

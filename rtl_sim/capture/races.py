@@ -12,7 +12,8 @@ no assignment is found (it is behind a macro or in a task), the clock is refused
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -121,7 +122,7 @@ class _Races:
                 refusals.append(Refusal("blocking-clock", place, why + _ADVICE))
         return frozenset(emitted), refusals
 
-    def delayed(self, used: Collection[Bit]) -> Iterator[Refusal]:
+    def delayed(self, used: AbstractSet[Bit]) -> Iterator[Refusal]:
         """Names of clocks that are no registers and yet assigned by `<=`."""
         ports = {port.name for port in self._module.ports if port.direction == "input"}
         for net in self._module.nets:

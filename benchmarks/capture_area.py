@@ -5,7 +5,8 @@
 DESIGN is a name of the corpus (`tests/rtl/corpus`) or a `design.toml` elsewhere; without one, all
 of the corpus that capture takes. Synthesised by Yosys for Xilinx 7 and iCE40, the design as written
 and the captured one by the same flow. `lut` counts LUTs of logic, LUT RAM and shift registers.
-Beside them stand the factors of the project's first prototype. A design that is refused says why.
+Beside them stand the factors of the first prototype. A refused design says why, and so does
+one whose memories a family has not.
 Prints JSON, and each line of it to standard error once it is known; large designs take many minutes
 (`nice`). What was synthesised before, as the design as written for every option, is not again.
 """
@@ -45,9 +46,9 @@ def measure(design: Design, options: Options) -> dict[str, object]:
     return {
         "state_bits": report.state_bits,
         "chain_rows": report.rows,
-        "factor": {family: table["factor"] for family, table in report.area.items()},
+        "factor": {f: table["factor"] for f, table in report.area.items() if "factor" in table},
         "area": {
-            family: {"before": table["before"], "after": table["after"]}
+            family: {key: value for key, value in table.items() if key != "factor"}
             for family, table in report.area.items()
         },
         "seconds": round(time.monotonic() - began),

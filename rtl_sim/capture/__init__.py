@@ -41,6 +41,9 @@ multiplexers before D, and computed is everything, always. So the multiplexers t
 alone are written as the nested ifs they came from; and each variable is driven whole by one cell,
 so that a simulator never splits one. `benchmarks/capture_rate.py` compares with the RTL.
 
+*Modules* (`owners.py`, `modules.py`). The emitted top is one text, or is cut into a module for each
+instance with state.
+
 *Proof.* `rtl_sim.prove` halts captured designs at random instants, moves their state between
 builds with different chains and compares with the original; Yosys, too, proves there that with
 `sp_run` 1 next states and outputs are the original's. `tests/rtl` shows that every bit is written
@@ -49,7 +52,8 @@ and read, and that broken captures are caught.
 *Assertions and messages* (`formal.py`) come along, guarded by `sp_run`, for simulators only.
 
 *Clocks* (`clocks.py`, `domains.py`). A design may have several, of both edges, derived and gated:
-while frozen all of them are one. A design with one clock gets nothing for it.
+while frozen all of them are one. A design with one clock gets nothing for it. A clock that the RTL
+makes by `=` keeps its place before what the same instant assigns by `<=` (`races.py`).
 
 Limits: latches, asynchronous load of what is not constant, and a clock's level as a register's data
 are not done.

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 from rtl_sim import cache
 from rtl_sim.capture import yosys
-from rtl_sim.capture.errors import ToolError
+from rtl_sim.capture.errors import ElaborationError, ToolError
 
 # A pipelined FFT of 1,024 points takes ten minutes where nobody else works.
 TIMEOUT_S: Final = 3600.0
@@ -32,6 +32,8 @@ _FLOWS: Final[Mapping[Family, str]] = {
     "ice40": "synth_ice40",
 }
 _COUNTS: Final = "stat.json"
+# As two write ports on two clocks for iCE40, or on one with reads elsewhere for any family.
+_UNMAPPED: Final = re.compile(r"no valid mapping found for memory \S+")
 # Pattern of primitives -> LUTs that one takes. Those of a LUT RAM by its ports and depth.
 _LOGIC: Final = ((r"LUT\d|INV|SB_LUT4", 1),)
 _SHIFT: Final = ((r"SRL.*", 1),)
@@ -71,11 +73,22 @@ def factor(before: Area, after: Area, resource: Literal["lut", "ff"]) -> float |
 def compare(
     original: Sequence[str], captured: Sequence[str], top: str, work: Path
 ) -> dict[str, dict[str, Any]]:
-    """By family: both areas and their factors. The two designs are what Yosys commands read."""
+    """By family: both areas and their factors. The two designs are what Yosys commands read.
+
+    Of a family that has no memory as a design needs one: `refused`, which design and why.
+    """
     table: dict[str, dict[str, Any]] = {}
     for family in FAMILIES:
-        before = synthesise(original, top, work, family, "area.before")
-        after = synthesise(captured, top, work, family, "area.after")
+        design = "as written"
+        try:
+            before = synthesise(original, top, work, family, "area.before")
+            design = "captured"
+            after = synthesise(captured, top, work, family, "area.after")
+        except ElaborationError as error:
+            if (unmapped := _UNMAPPED.search(str(error))) is None:
+                raise
+            table[family] = {"refused": f"{design}: {unmapped[0]}"}
+            continue
         table[family] = {
             "before": asdict(before),
             "after": asdict(after),

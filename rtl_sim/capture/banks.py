@@ -122,8 +122,9 @@ class Banks:
     def declare(self) -> Iterator[str]:
         for bank, wire in zip(self._banks, self._wires, strict=True):
             data = self._scope.render(bank.data)
-            yield f"  wire {span(bank.width)}{identifier(wire)} ="
-            yield f"    sp_run ? {data} : {slice_of('sp_mwd', self._port_width, 0, bank.width)};"
+            yield from self._scope.mark(bank.registers[0].bits[0].name)
+            given = slice_of("sp_mwd", self._port_width, 0, bank.width)
+            yield f"  wire {span(bank.width)}{identifier(wire)} = sp_run ? {data} : {given};"
 
     def selected(self, number: int) -> str:
         """The condition under which the state port writes a word of the bank."""

@@ -50,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
                          default=DEFAULTS.read_registers,
                          help="restore memories' read registers through the memory, or from "
                          "a shadow on the chain")  # fmt: skip
+    options.add_argument("--keep-hierarchy", action="store_true",
+                         help="instances with state stay modules")  # fmt: skip
     options.add_argument("--no-assertions", action="store_true",
                          help="leave out assertions and messages, and their state")  # fmt: skip
     made.add_argument("--area", action="store_true",
@@ -68,6 +70,7 @@ def main(given_words: Sequence[str] | None = None) -> int:
             given.read_registers,
             design.clocks,
             not given.no_assertions,
+            given.keep_hierarchy,
         )
         with errors.status("reading the design") as status:
             result = capture(
@@ -100,11 +103,17 @@ def show(result: CaptureResult, options: Options, console: Console) -> None:
         "cells", f"{report.cells_before:,} -> {report.cells_after:,}", f"padding {report.padding}"
     )
     for family, counts in (report.area or {}).items():
+        if "refused" in counts:
+            table.add_row(family, "not possible", escape(counts["refused"]))
+            continue
         for kind, before in counts["before"].items():
             after = counts["after"][kind]
             if before or after:
                 factor = f"x {after / before:.2f}" if before else ""
                 table.add_row(f"{family} {kind}", f"{before:,} -> {after:,}", factor)
+    messages = report.messages_kept, report.messages_dropped
+    if any(messages):
+        table.add_row("messages", f"{messages[0]} kept, {messages[1]} dropped", "assertions, too")
     table.add_row("warnings", str(len(report.warnings)), "")
     console.print(table)
     for warning in report.warnings:

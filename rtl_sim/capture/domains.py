@@ -81,6 +81,7 @@ class Domains:
 
     def declare(self) -> Iterator[str]:
         """What makes the clocks; nothing for a design with one, frozen by enables."""
+        yield from self._scope.mark("")
         if self.gated:
             yield "  wire sp_gated;"
             yield f"  {identifier(self._gate)} sp_gate (.clk({self.primary}),"

@@ -38,8 +38,14 @@ _WORTH_A_RESET: Final = 8
 
 
 class _Control(NamedTuple):
-    """What the flip-flops of one process share, as text, and their bank; -1: the chain."""
+    """What the flip-flops of one process share, as text, and their bank; -1: the chain.
 
+    `owner`: the instance that they are in. `alone`: of a process that assigns by `=`, its one
+    register, whose edge comes before all that others assign; -1: it assigns by `<=`.
+    """
+
+    owner: str
+    alone: int
     bank: int
     edge: str
     reset: str
@@ -71,10 +77,11 @@ class Flops:
         scope: Scope,
         domains: Domains,
         banks: Banks,
+        late: frozenset[str] = frozenset(),
     ) -> None:
         words = [register for bank in state.banks for register in bank.registers]
         registers, runs = (*state.registers, *words), state.runs
-        self._banks, self._chained = banks, len(state.registers)
+        self._banks, self._chained, self._late = banks, len(state.registers), late
         self._registers, self._scope, self._domains = registers, scope, domains
         self._runs, self._padding = runs, chain.padding
         self._variables = [scope.declare(register.q, register.label) for register in registers]
@@ -132,8 +139,10 @@ class Flops:
             yield f"  reg {span(self._padding)}{PADDING};"
         for variable, was in self._was.items():
             yield f"  reg {span(self._widths[variable])}{identifier(was)};"
-        for end in self._ends:
+        for run, end in zip(self._runs, self._ends, strict=True):
             yield f"  wire {identifier(end)};"
+            owners = self._scope.owners
+            yield from owners.mark(owners.of(run.cell.name), [identifier(end)])
         yield from self._cut_registers()
 
     def _cut_registers(self) -> Iterator[str]:
@@ -148,6 +157,7 @@ class Flops:
             if len(pieces) > 1 and [low for low, _, _ in pieces] == [0, *ends[:-1]]:
                 texts = [identifier(variable) for _, _, variable in pieces]
                 label = identifier(self._scope.reserve(name))
+                yield from self._scope.mark(name)
                 yield f"  wire {span(ends[-1])}{label} = {_joined(texts)};"
 
     def pins(self) -> dict[str, list[str]]:
@@ -176,6 +186,7 @@ class Flops:
             for guard, wishes in self._by_reset(groups[control]).items():
                 yield from self._process(control, guard, wishes)
         yield from self._copies([n for n, register in enumerate(self._registers) if register.idle])
+        yield from self._scope.mark("")
         if self._padding:
             source = self._old([self._at(lane, row + 1) for lane, row in self._pads])
             yield f"  always @(posedge {self._domains.primary})"
@@ -189,8 +200,16 @@ class Flops:
         another: all are made aside and moved into place afterwards, at every edge of a running
         design. So there they are copied, and only while frozen; the idle edge comes first.
         """
-        if not self._was:
-            return
+        owners: dict[str, list[str]] = {}
+        for index, variable in enumerate(self._variables[: self._chained]):
+            owners.setdefault(self._owner(index), []).append(variable)
+        if self._padding:
+            owners.setdefault("", []).append(PADDING)
+        for owner, variables in owners.items():
+            yield from self._scope.owners.mark(owner)
+            yield from self._copied_of(variables)
+
+    def _copied_of(self, variables: Sequence[str]) -> Iterator[str]:
         yield "`ifdef SYNTHESIS"
         yield "  always @* begin"
         yield "`else"
@@ -200,16 +219,34 @@ class Flops:
         yield "  /* verilator lint_off LATCH */"
         yield f"  always @* if ({still}) begin"
         yield "`endif"
-        for variable, was in self._was.items():
-            yield f"    {identifier(was)} = {identifier(variable)};"
+        early = {self._variables[n] for n in range(self._chained) if self._is_late(n)}
+        for variable in variables:
+            if variable not in early:
+                yield f"    {identifier(self._was[variable])} = {identifier(variable)};"
         yield "  end"
         yield "  /* verilator lint_on LATCH */"
+        # Changed by `=`: at the edge, such a copy would be new.
+        for variable in sorted(early.intersection(variables)):
+            yield "`ifdef SYNTHESIS"
+            yield "  always @*"
+            yield "`else"
+            yield f"  always @(negedge {self._domains.primary})"
+            yield "`endif"
+            yield f"    {identifier(self._was[variable])} = {identifier(variable)};"
+
+    def _owner(self, register: int) -> str:
+        return self._scope.owners.of(self._registers[register].bits[0].name)
+
+    def _is_late(self, register: int) -> bool:
+        return self._registers[register].cell.name in self._late
 
     def _control(self, index: int, cell: Cell) -> _Control:
         bank = self._banks.of(index)
         # Words of a bank are written while the clock of other flip-flops may stand.
         edge = self._domains.flop_edge if bank < 0 else self._domains.edge
         return _Control(
+            self._owner(index),
+            index if self._is_late(index) else -1,
             bank,
             edge(cell.pins["CLK"][0], cell.flag("CLK_POLARITY")),
             self._condition(cell, "CLR") or self._condition(cell, "ARST"),
@@ -241,6 +278,7 @@ class Flops:
 
     def _process(self, control: _Control, guard: _Guard, wishes: Sequence[_Wish]) -> Iterator[str]:
         members = [wish.register for wish in wishes]
+        yield from self._scope.owners.mark(control.owner)
         events, arms = [control.edge], []
         for text, label, value in ((control.reset, "sp_arst", "0"), (control.set, "sp_aset", "1")):
             if text:
@@ -274,7 +312,14 @@ class Flops:
                 # single bits cost a simulator more than what they spare.
                 name = identifier(self._variables[members[0]])
                 arms.append(("", [f"{name} <= {name};"]))
-        yield from (f"    {line}" for line in cascade(arms))
+        for line in cascade(arms):
+            yield f"    {self._at_once(line, members[0]) if control.alone >= 0 else line}"
+
+    def _at_once(self, line: str, register: int) -> str:
+        """The line with its register assigned by `=`, if that is what it does."""
+        name = identifier(self._variables[register])
+        assigned = line.lstrip()
+        return line.replace(" <= ", " = ", 1) if assigned.startswith(f"{name} <= ") else line
 
     def _constants(self, members: Sequence[int], value: str) -> Iterator[str]:
         """All members to their ARST_VALUE, or to `value` in every bit where they have none."""
@@ -288,16 +333,17 @@ class Flops:
 
         Their clock is never gated: they take it while all others stand.
         """
-        if not members:
-            return
-        yield f"  always @(posedge {self._domains.primary})"
-        taken = [
-            f"{identifier(self._variables[index])} <= "
-            f"{self._scope.render(self._registers[index].idle)};"
-            for index in members
-        ]
-        arms = [("!sp_run && sp_scan", list(self._shift(members))), ("!sp_run", taken)]
-        yield from (f"    {line}" for line in cascade(arms))
+        for owner, own in groupby(sorted(members, key=self._owner), self._owner):
+            given = list(own)
+            yield from self._scope.owners.mark(owner)
+            yield f"  always @(posedge {self._domains.primary})"
+            taken = [
+                f"{identifier(self._variables[index])} <= "
+                f"{self._scope.render(self._registers[index].idle)};"
+                for index in given
+            ]
+            arms = [("!sp_run && sp_scan", list(self._shift(given))), ("!sp_run", taken)]
+            yield from (f"    {line}" for line in cascade(arms))
 
     def _condition(self, cell: Cell, pin: str) -> str:
         """The text that is true while `pin` acts; "" where the cell has no such pin."""

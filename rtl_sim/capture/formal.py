@@ -24,7 +24,8 @@ _STATEMENT: Final = re.compile(
     r"\b(assert|assume|cover|restrict|expect)\b\s*(?=property|final|#|\()"
 )
 _SKIPPED: Final = re.compile(
-    r"(?<!assert )(?<!assume )(?<!cover )\b(final)\b(?=\s+\w)|\b(covergroup)\b|(\$warning)\b"
+    r"(?<!assert )(?<!assume )(?<!cover )\b(final)\b(?=\s+\w)|\b(covergroup)\b"
+    r"|(\$(?:info|warning))\b"
 )
 _COMMENT: Final = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:[^\"\\\n]|\\.)*\"", re.DOTALL)
 _LINE: Final = re.compile(r"\A(.+?):(\d+)")
@@ -32,6 +33,7 @@ _LINE: Final = re.compile(r"\A(.+?):(\d+)")
 
 def where(source: str) -> str:
     """A cell's source as file.sv:12: the file's name alone, since its folder may be any."""
+    source = source.rpartition("|")[2]  # before it stand the instances that it was flattened out of
     match = _LINE.match(source)
     return f"{Path(match[1]).name}:{match[2]}" if match else source
 
@@ -59,12 +61,19 @@ def without(module: Module) -> Module:
     )
 
 
+def kept(module: Module) -> int:
+    """How many checks and messages `emit` has text for."""
+    return sum(map(is_kept, module.cells))
+
+
 def dropped(module: Module) -> Iterator[str]:
     """A warning for each check or message that `emit` leaves out."""
     for cell in module.cells:
         if cell.kind in (cells.CHECK, cells.PRINT) and (why := _why_not(cell)):
-            what = cell.params.get("FLAVOR", "$display")
-            yield f"{where(cell.source)}: {what} is not kept: {why}"
+            place, what = cell.source, cell.params.get("FLAVOR", "")
+            if cell.kind == cells.PRINT:
+                place, what = prints.named(cell)
+            yield f"{where(place)}: {what} is not kept: {why}"
         elif cell.kind in cells.SILENT - {cells.CHECK, cells.PRINT, "$scopeinfo"}:
             yield f"{where(cell.source)}: {cell.kind.strip('$')} is not kept"
 
@@ -91,8 +100,13 @@ def skipped(source: str, text: str) -> list[str]:
     return _matches(_SKIPPED, source, text)
 
 
+def blanked(text: str) -> str:
+    """`text` with comments and strings as blanks, in the same lines."""
+    return _COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+
+
 def _matches(pattern: re.Pattern[str], source: str, text: str) -> list[str]:
-    blank = _COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+    blank = blanked(text)
     name = Path(source).name
     return [
         f"{name}:{blank.count(chr(10), 0, match.start()) + 1}: {match[match.lastindex or 0]}"

@@ -79,6 +79,12 @@ def emit(
             if bits and not scope.knows(bits):
                 yield f"  {kind} {span(len(bits))}{identifier(scope.declare(bits))};"
     for cell in ordered:
+        if cell.kind == "$mem_v2":
+            yield from scope.mark(cell.params["MEMID"].removeprefix("\\"))
+        else:
+            instance = cell.kind in module_names
+            driven = (bit for pin in cell.outputs for bit in cell.pins[pin]) if instance else ()
+            yield from scope.mark(cell.name, tuple(driven))
         if cell.kind in module_names:
             more = chained.get(cell.name, ())
             yield from _instance(cell, scope, module_names[cell.kind], more)

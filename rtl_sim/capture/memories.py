@@ -52,6 +52,7 @@ class Memories:
             for memory in state.memories
             if (port := walked_port(memory.cell)) is not None
         }
+        self._reached: dict[str, str] = {}
         # The register of each synchronous port, under its name unless a shadow stands before it.
         self._registers: dict[int, str] = {}
         self._seen: dict[int, str] = {}
@@ -84,6 +85,7 @@ class Memories:
             yield f"  reg {span(width)}{WALKED_ADDRESS};"
 
     def emit(self) -> Iterator[str]:
+        yield from self._scope.mark("")
         if _muxed_walks(self._state):
             yield f"  always @(posedge {self._domains.primary} or posedge sp_run)"
             yield f"    if (sp_run) {WALK} <= 0; else {WALK} <= sp_mre;"
@@ -92,8 +94,10 @@ class Memories:
             edge = f"posedge {self._domains.primary}"
             yield f"  always @({edge}) if (sp_mre) {WALKED_ADDRESS} <= {source};"
         for memory in self._state.memories:
+            yield from self._scope.mark(memory.name)
             yield from self._writes(memory)
         for number, register in enumerate(self._state.read_registers):
+            yield from self._scope.mark(register.cell.params["MEMID"].removeprefix("\\"))
             yield from self._read(number, register)
             if register.shadow:
                 yield from self._shadow(number, register)
@@ -237,15 +241,28 @@ class Memories:
         yield f"    {lead} (!sp_run) {use} <= 1;"
         yield f"    else if ({' || '.join(updates) or '0'}) {use} <= 0;"
 
+    def reached(self) -> Iterator[str]:
+        """Of memories in modules of their own: the word that `shown` reads without a port."""
+        for memory in self._state.memories if self._scope.owners.paths else ():
+            if self._walked.get(memory.cell.name) is None:
+                name = self._scope.reserve(f"{memory.name}$shown")
+                yield from self._scope.mark(memory.name)
+                word = self._direct(memory)
+                yield f"  wire {span(memory.width)}{identifier(name)} = {word};"
+                self._reached[memory.cell.name] = identifier(name)
+
+    def _direct(self, memory: Memory) -> str:
+        scalar = walk_address_bits(self._state) == 1
+        array = identifier(self._arrays[memory.cell.name])
+        return f"{array}[{_word(memory, WALKED_ADDRESS, scalar)}]"
+
     def shown(self) -> Iterator[str]:
         """`sp_mrd`: what is selected."""
         cases: list[tuple[int, list[str]]] = list(self._banks.shown(WALKED_ADDRESS))
         for memory in self._state.memories:
             port = self._walked.get(memory.cell.name)
             if port is None:
-                array = identifier(self._arrays[memory.cell.name])
-                scalar = walk_address_bits(self._state) == 1
-                shown = f"{array}[{_word(memory, WALKED_ADDRESS, scalar)}]"
+                shown = self._reached.get(memory.cell.name) or self._direct(memory)
             elif port.clock:
                 number = next(n for n, r in enumerate(self._state.read_registers) if r.port == port)
                 shown = identifier(self._registers[number])

@@ -18,10 +18,12 @@ class Options:
     """`lanes`: bits of the chain that move in a cycle. `freeze`: by clock enables or by a gated
     clock. `read_registers`: those of memories restored through the memory, or from a shadow on the
     chain. `clocks`: declared clock ports, the primary first; none: they are found. `assertions`:
-    those of the RTL, and what state only they read, are part of the design."""
+    those of the RTL, and what state only they read, are part of the design. `hierarchy`: instances
+    with state are modules of their own, instead of one flat text."""
 
     lanes: int = DEFAULT_LANES
     freeze: Literal["enable", "gate"] = "enable"
     read_registers: Literal["reread", "shadow"] = "reread"
     clocks: tuple[str, ...] = ()
     assertions: bool = True
+    hierarchy: bool = False

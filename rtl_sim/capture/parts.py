@@ -23,6 +23,7 @@ class Part:
     state: State
     chain: Chain
     clocks: Clocks
+    late: frozenset[str] = frozenset()  # registers that are clocks and assigned by `=` (`races.py`)
 
 
 def make(modules: Mapping[str, Module], name: str, clocks: Clocks, options: Options) -> Part:

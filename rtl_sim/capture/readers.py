@@ -16,11 +16,13 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rtl_sim.capture import cells, formal, netlist, refuse, uniform, yosys
-from rtl_sim.capture.errors import CaptureRefused, ElaborationError
+from rtl_sim.capture import cells, formal, netlist, refuse, tasks, uniform, yosys
+from rtl_sim.capture.errors import CaptureRefused, ElaborationError, Refusal
+from rtl_sim.capture.misread import misread
 from rtl_sim.capture.netlist import Module
 from rtl_sim.capture.staging import Staged
 from rtl_sim.design import Design, literal
@@ -40,18 +42,6 @@ _IGNORED: Final = re.compile(
 )
 _NO_TOP: Final = re.compile(r"not a valid top-level module|Module `.*' not found")
 _ENDLESS: Final = re.compile(r"^.*exceeded max include depth.*$", re.MULTILINE)
-# Yosys's own reader extends a signed value with zeros where it writes a part of a memory's word.
-_PART: Final = re.compile(r"\]\s*\[[^\[\];]*\]\s*<?=(?!=)")
-_ZEROS: Final = (
-    "a signed value written to a part of a memory's word may have lost its sign: slang, which "
-    "keeps it, does not read this design; write the parts' full width"
-)
-# And takes a cast for as wide as what is cast, where something beside it goes by its width.
-_CAST: Final = re.compile(r"[\w)]\s*'\s*\(")
-_WIDTHS: Final = (
-    "an operand beside a cast to a width (`8'(x)`) may have got another width: Yosys's own reader "
-    "was the one to read this design; give what is cast a variable of its own"
-)
 _ARRAY_MARK: Final = "haltere_array"
 _PLACE: Final = re.compile(r":\d+(?:[.:][\d.:-]+)?: ")
 # A delay before a statement, as far as a text shows it; slang then says whether it is meant.
@@ -76,13 +66,12 @@ def read(design: Design, staged: Staged, work: Path, assertions: bool = True) ->
     Raises CaptureRefused or ElaborationError with what the reader said that got furthest.
     """
     systemverilog = any(source.endswith((".sv", ".svh")) for source in staged.sources)
-    texts = [text for _, text in _texts(staged, work)]
-    signed = any("signed" in text and _PART.search(text) for text in texts)
-    order = (_by_slang, _by_yosys) if systemverilog or signed else (_by_yosys, _by_slang)
-    if any("`include" in text for text in texts):
+    order = (_by_slang, _by_yosys) if systemverilog else (_by_yosys, _by_slang)
+    if any("`include" in text for _, text in _texts(staged, work)):
         _check_includes(design, staged, work)
     top = design.top or _find_top(design, staged, work)
     refused: list[CaptureRefused] = []
+    mistaken: list[Refusal] = []
     failed: dict[_Reader, ElaborationError] = {}
     for reader in order:
         try:
@@ -92,17 +81,19 @@ def read(design: Design, staged: Staged, work: Path, assertions: bool = True) ->
                 if lost:
                     raise CaptureRefused(top, lost)
             refuse.check_raw(raw, top)
-            if signed and reader is _by_yosys:
-                warnings = [*warnings, _ZEROS]
-            if reader is _by_yosys and any(map(_CAST.search, texts)):
-                warnings = [*warnings, _WIDTHS]
-            return Read(top, raw, tuple(warnings))
+            if reader is _by_yosys:
+                mistaken = _mistaken(design, staged, work)
+            if not mistaken or reader is _by_slang:
+                return Read(top, raw, tuple(warnings))
         except CaptureRefused as error:
             refused.append(error)
         except ElaborationError as error:
             failed[reader] = error
-    if refused:
-        raise refused[0]
+    if refused or mistaken:  # nor has slang, which reads it right, read this design
+        if _by_slang in failed:
+            said = str(failed[_by_slang]).strip().splitlines()[0]
+            mistaken = [replace(each, why=f"{each.why} ({said})") for each in mistaken]
+        raise CaptureRefused(top, [*mistaken, *(refused[0].refusals if refused else ())])
     # The words that name a line; slang's before Yosys's, since they name all that is wrong.
     if all(_NO_TOP.search(str(error)) for error in failed.values()):
         held = ", ".join(_tops(design, staged, work)) or "none"
@@ -136,10 +127,16 @@ def _by_yosys(
         _command_file(design, staged, work / "timing.f", [f"--top {top}"])
         with contextlib.suppress(ElaborationError):  # other complaints are not slang's to make
             yosys.run([f"read_slang{_NO_ASSERTIONS} -f timing.f"], work, "timing")
-        if acting := [complaint for complaint, acts in _delays(work / "timing.log") if acts]:
+        said = (work / "timing.log").read_text(encoding="utf-8")
+        if acting := [complaint for complaint, acts in _delays(said) if acts]:
             raise ElaborationError("\n  ".join(acting))
     ignored = _IGNORED.findall(log) if assertions else []
     return raw, [f"{formal.where(place)}: {task} is not kept" for place, task in ignored]
+
+
+def _mistaken(design: Design, staged: Staged, work: Path) -> list[Refusal]:
+    """What Yosys's own reader, which has read the design, made something else of."""
+    return list(misread(yosys.run([_read_verilog(design, staged, dump=True)], work, "text"), work))
 
 
 def _check_declared(modules: Mapping[str, Module], implicit: Sequence[tuple[str, str]]) -> None:
@@ -169,11 +166,11 @@ def _check_ports(modules: Mapping[str, Module]) -> None:
                 raise ElaborationError(f"{cell.source}: module {kind} has no port {pin}")
 
 
-def _delays(log: Path) -> list[tuple[str, bool]]:
+def _delays(log: str) -> list[tuple[str, bool]]:
     """slang's complaints about timing, and whether the delay acts: not one inside an assignment."""
     return [
         (complaint, not _INSIDE.search(line[: len(blank)]))
-        for complaint, line, blank in _TIMING.findall(log.read_text(encoding="utf-8"))
+        for complaint, line, blank in _TIMING.findall(log)
     ]
 
 
@@ -216,13 +213,16 @@ def _by_slang(
     reading = f"read_slang{_KEEP_MODULES} -f read.f"
     if not assertions:
         reading += _NO_ASSERTIONS
-    warnings = _skipped(staged, work) if assertions else []
-    while True:  # ends: each turn ignores more
+    warnings: list[str] = []
+    while True:  # ends: each turn leaves less to complain of
         try:
             yosys.run([*checks, reading, *rest], work, "read")
             break
         except ElaborationError as error:
-            delays = _delays(work / "read.log")
+            log = (work / "read.log").read_text(encoding="utf-8")
+            delays = _delays(log)
+            if tasks.rewrite(staged, log):
+                continue
             if _NO_TIMING not in reading and delays and not any(acts for _, acts in delays):
                 reading += _NO_TIMING
             elif _KEEP_MODULES in reading and _ACROSS in str(error):
@@ -232,6 +232,8 @@ def _by_slang(
                 warnings += _unread_assertions(staged, work, error)
             else:
                 raise
+    if assertions:
+        warnings = [*_skipped(staged, work), *warnings]
     path = work / "raw.il"
     text, stands = uniform.unify(path.read_text(encoding="utf-8"))
     raw = uniform.apply(netlist.read(work / "raw.json"), stands)
@@ -293,7 +295,9 @@ def _finish(top: str, assertions: bool) -> list[str]:
     ]
 
 
-def _read_verilog(design: Design, staged: Staged, assertions: bool = False) -> str:
+def _read_verilog(
+    design: Design, staged: Staged, assertions: bool = False, dump: bool = False
+) -> str:
     options = [f"-I {folder}" for folder in staged.include]
     options += [
         f"-D {name}={value}" if value else f"-D {name}"
@@ -301,7 +305,7 @@ def _read_verilog(design: Design, staged: Staged, assertions: bool = False) -> s
     ]
     return (
         f"read_verilog -sv -nodisplay {'' if assertions else '-noassert -noassume '}"
-        f"{' '.join(options)} {' '.join(staged.named)}"
+        f"{'-ppdump ' if dump else ''}{' '.join(options)} {' '.join(staged.named)}"
     )
 
 

@@ -7,12 +7,13 @@ never has to split one, and no ring through a word exists that is not in the des
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Final
 
 from rtl_sim.capture.keywords import RESERVED
 from rtl_sim.capture.netlist import Bit, Bits, Module
+from rtl_sim.capture.owners import NOBODY, Owners
 
 _SIMPLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*\Z")
 
@@ -40,7 +41,8 @@ def constant(bits: str) -> str:
 
 
 class Scope:
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, owners: Owners = NOBODY) -> None:
+        self.owners: Final = owners
         self._home: dict[int, tuple[str, int]] = {}
         self._width: dict[str, int] = {}
         self._taken: set[str] = set()
@@ -52,6 +54,11 @@ class Scope:
             if net.public:
                 self._labels.setdefault(net.bits, net.name)
         self._taken.update(port.name for port in module.ports)
+
+    def mark(self, name: str, driven: Bits = ()) -> Iterator[str]:
+        """What follows is of the instance in which `name` lies, and drives `driven` by a pin."""
+        homes = dict.fromkeys(identifier(self._locate(bit)[0]) for bit in driven)
+        yield from self.owners.mark(self.owners.of(name), list(homes))
 
     def adopt(self, name: str, bits: Bits) -> None:
         """Make the port `name` the home of `bits`."""

@@ -7,6 +7,7 @@ RTL names relative to itself (`include`, `$readmemh`) is found through the links
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Final
 from rtl_sim.capture.errors import ElaborationError, Refusal
 from rtl_sim.design import Design
 
+OVERLAY: Final = "overlay"  # below it, the folders of files that capture reads another text of
 _QUOTED: Final = re.compile(r"[ ;#()&|]")
 _UNSPEAKABLE: Final = re.compile(r"[\"'`\\$\x00-\x1f]")  # means something even in quotes
 
@@ -41,15 +43,52 @@ class Staged:
             if path.parts[0] in self.places:
                 return str(self.places[path.parts[0]] / Path(*path.parts[1:]))
             found = (self.work / path).resolve()  # slang follows links
+            if found.is_relative_to(self.work.resolve() / OVERLAY):
+                found = Path("/", found.relative_to(self.work.resolve() / OVERLAY))
             for folder in self.places.values():
                 if found.is_relative_to(folder.resolve()):
                     return str(folder / found.relative_to(folder.resolve()))
             return str(found)
 
-        return re.sub(r"(?<![\w./])(?:s\d+|\.\.)/[^\s:;,()'\"`]+", rename, text)
+        return re.sub(r"(?<![\w./])(?:s\d+|overlay|\.\.)/[^\s:;,()'\"`]+", rename, text)
+
+    def read(self, path: str) -> str:
+        return (self.work / path).read_text(encoding="utf-8", errors="surrogateescape")
+
+    def overlay(self, path: str, text: str) -> bool:
+        """Let tools find `text` in the file that they call `path`, by whatever way they come to it.
+
+        Each folder above it, and above the design's, becomes one in the working directory, whose
+        other entries are links. False: they find the file itself still (by an absolute name).
+        """
+        root = self.work / OVERLAY
+        file = Path(self.original(path)).resolve()
+        homes = {link: place.resolve() for link, place in self.places.items()}
+        for folder in (file.parent, *homes.values()):
+            for above in reversed((folder, *folder.parents)):
+                _open(above, root / above.relative_to(above.anchor))
+        copy = root / file.relative_to(file.anchor)
+        copy.unlink()
+        copy.write_text(text, encoding="utf-8", errors="surrogateescape")
+        for link, home in homes.items():
+            (self.work / link).unlink()
+            (self.work / link).symlink_to(root / home.relative_to(home.anchor))
+        return self.read(path) == text
 
     def renamed(self, refusal: Refusal) -> Refusal:
         return Refusal(refusal.kind, self.original(refusal.where), self.original(refusal.why))
+
+
+def _open(folder: Path, copy: Path) -> None:
+    """Make `copy` a folder of links to what `folder` holds, if it is none yet."""
+    if copy.is_symlink():
+        copy.unlink()
+    if copy.is_dir():
+        return
+    copy.mkdir()
+    with contextlib.suppress(PermissionError):
+        for entry in folder.iterdir():
+            (copy / entry.name).symlink_to(entry)
 
 
 def stage(design: Design, work: Path) -> Staged:

@@ -156,6 +156,17 @@ class State:
         return sorted(bit for bits in own for bit in bits)
 
     @property
+    def names(self) -> list[str]:
+        """Of all that remembers: a name of each register, memory and run."""
+        registers = (*self.registers, *(r for bank in self.banks for r in bank.registers))
+        return [
+            *(register.bits[0].name for register in registers),
+            *(memory.name for memory in self.memories),
+            *(register.cell.params["MEMID"].removeprefix("\\") for register in self.read_registers),
+            *(run.cell.name for run in self.runs),
+        ]
+
+    @property
     def flop_count(self) -> int:
         return len(self.bits)
 

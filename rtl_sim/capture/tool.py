@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +21,10 @@ from rtl_sim.capture import (
     formal,
     loops,
     memories,
+    owners,
     parts,
     ports,
+    races,
     readers,
     refuse,
     staging,
@@ -58,6 +60,9 @@ class CaptureReport:
     cells_before: int  # word-level cells, all instances counted
     cells_after: int
     kept_modules: int  # modules without state that stayed modules
+    state_modules: int  # instances with state that are modules of their own
+    messages_kept: int  # assertions, messages and the like that came along
+    messages_dropped: int  # a warning names each
     warnings: tuple[str, ...]
     area: Mapping[str, Any] | None = None  # by family of devices, when asked for
 
@@ -103,18 +108,23 @@ def capture(
             top, raw, unread = readers.read(design, staged, work, options.assertions)
             tell("flattening and checking it")
             flat, clocks = _elaborated(top, raw, options.clocks or design.clocks, work)
+            tell("rewriting it")
+            part = parts.make(flat, top, clocks, options)
+            late, racing = races.blocking(part.module, clocks, races.text_in(work))
+            if racing:
+                raise CaptureRefused(top, racing)
         except CaptureRefused as error:
             raise CaptureRefused(error.top, map(staged.renamed, error.refusals)) from None
         except ElaborationError as error:
             raise ElaborationError(staged.original(str(error))) from None
-        tell("rewriting it")
-        part = parts.make(flat, top, clocks, options)
+        part = replace(part, late=late)
         found, chain = part.state, part.chain
         if not found.bit_count:
             why = "remembers nothing: there is no state to save, and it can be halted as it is"
             raise CaptureRefused(top, [Refusal("no-state", top, why)])
         others = {name: module for name, module in flat.items() if name != top}
-        written = writer.write(others, part, options)
+        owned = owners.found(raw, top, found.names) if options.hierarchy else owners.NOBODY
+        written = writer.write(others, part, options, owned)
         (work / BOXES).write_text(boxes.declarations(flat), encoding="utf-8")
         instrumented = work / "instrumented.v"
         instrumented.write_text(written.verilog, encoding="utf-8")
@@ -123,6 +133,7 @@ def capture(
         if area:
             tell("synthesising for two families of devices")
         table = _area(top, work) if area else None
+    dropped = [*unread, *formal.dropped(flat[top])]
     report = CaptureReport(
         top=top,
         layout_id=statemap.layout_id(found),
@@ -137,11 +148,11 @@ def capture(
         cells_before=elaborate.count({**flat, top: drop_unread(formal.without(flat[top]))}, top),
         cells_after=after,
         kept_modules=sum(not boxes.is_box(module) for module in others.values()),
-        warnings=(
-            *written.warnings,
-            *unread,
-            *formal.dropped(flat[top]),
-            *formal.set_beside_reset(flat[top]),
+        state_modules=len(owned.paths),
+        messages_kept=formal.kept(flat[top]),
+        messages_dropped=len(dropped),
+        warnings=tuple(  # one for what each of many instances has
+            dict.fromkeys((*written.warnings, *dropped, *formal.set_beside_reset(flat[top])))
         ),
         area=table,
     )

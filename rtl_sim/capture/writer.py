@@ -15,8 +15,10 @@ from rtl_sim.capture.conditions import find as find_conditions
 from rtl_sim.capture.domains import NAMES as DOMAIN_NAMES
 from rtl_sim.capture.domains import Domains
 from rtl_sim.capture.flops import PADDING, Flops
+from rtl_sim.capture.modules import split
 from rtl_sim.capture.netlist import Bits, Cell, Module
 from rtl_sim.capture.options import Options
+from rtl_sim.capture.owners import NOBODY, Owners
 from rtl_sim.capture.parts import Part
 from rtl_sim.capture.prepare import REGISTER_KINDS
 from rtl_sim.capture.refuse import STATE_PORTS
@@ -33,8 +35,13 @@ class Written:
     warnings: tuple[str, ...]
 
 
-def write(modules: Mapping[str, Module], top: Part, options: Options) -> Written:
-    """`modules`: all others: without state, or black boxes, which are only instantiated."""
+def write(
+    modules: Mapping[str, Module], top: Part, options: Options, owners: Owners = NOBODY
+) -> Written:
+    """`modules`: all others: without state, or black boxes, which are only instantiated.
+
+    `owners`: the instances with state that become modules.
+    """
     name = top.module.name
     names = _kept_names(modules, name)
     warnings: list[str] = []
@@ -44,13 +51,14 @@ def write(modules: Mapping[str, Module], top: Part, options: Options) -> Written
         if not boxes.is_box(modules[kind])
     ]
     gated = options.freeze == "gate" and bool(top.clocks.ports)
-    scope = Scope(top.module)
+    scope = Scope(top.module, owners)
     added = (PADDING, memories.WALK, memories.WALKED_ADDRESS, *DOMAIN_NAMES)
     for reserved in (*STATE_PORTS, *added):
         scope.reserve(reserved)
     domains = Domains(top.clocks, scope, name, gated)
     texts += domains.modules()
-    texts.append("\n".join(_top(top, names, domains, scope, warnings)))
+    lines = "\n".join(_top(top, names, domains, scope, warnings)).split("\n")
+    texts += split(lines, name, owners.paths) if owners.paths else ["\n".join(lines)]
     return Written(f"{_HEAD}\n\n" + "\n\n".join(texts) + "\n", tuple(warnings))
 
 
@@ -104,7 +112,7 @@ def _top(
     choices = Choices(module, REGISTER_KINDS)
     sums = find_sums(module, choices, state.registers)
     banks = Banks(state, scope)
-    flops = Flops(state, choices, chain, sums, scope, domains, banks)
+    flops = Flops(state, choices, chain, sums, scope, domains, banks, part.late)
     arrays = {memory.cell.name: scope.reserve(memory.name) for memory in state.memories}
     for cell in _roms(module):
         arrays[cell.name] = scope.reserve(cell.params["MEMID"].removeprefix("\\"))
@@ -115,6 +123,7 @@ def _top(
     yield from flops.declare()
     yield from walks.declare()
     for memory in state.memories:
+        yield from scope.mark(memory.name)
         yield from logic.declare_memory(memory.cell, arrays[memory.cell.name])
         unordered = sorted({port for pair in memories.collisions(memory) for port in pair})
         if unordered:
@@ -124,6 +133,7 @@ def _top(
                 "write one word at once, the later wins"
             )
     for cell in _roms(module):
+        yield from scope.mark(cell.params["MEMID"].removeprefix("\\"))
         yield from logic.declare_memory(cell, arrays[cell.name])
     conditions = find_conditions(module, choices.names, scope.labelled)
     for cell in conditions.values():
@@ -131,12 +141,16 @@ def _top(
     absorbed = choices.names | flops.absorbed | frozenset(conditions)
     walked = walks.asynchronous_walks()
     yield from _logic(module, scope, arrays, names, absorbed, walked, flops.pins())
+    yield from scope.mark("")
     yield "  // What remembers, and the state port."
     yield from domains.declare()
     yield from banks.declare()
     yield from flops.emit()
     yield from walks.emit()
+    yield from walks.reached()
+    yield from scope.mark("")
     yield from _shown([f"sp_so = {flops.shown()};", *walks.shown()])
+    yield from scope.mark("")
     yield from formal.emit(module, scope)
     yield "endmodule"
     _note_undriven(module.name, scope, warnings)
@@ -182,6 +196,7 @@ def _logic(
     chained: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Iterator[str]:
     yield from logic.emit(module, scope, arrays, names, absorbed, walked, chained)
+    yield from scope.mark("")
     for port in module.ports:
         if port.direction == "output":
             yield f"  assign {identifier(port.name)} = {scope.render(port.bits)};"

@@ -44,6 +44,7 @@ def main(words: list[str] | None = None) -> int:
                     waves=options.waves,
                     progress=progress,
                     reproduce=command_line(given),
+                    hierarchy=options.keep_hierarchy,
                 )
     except SimError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "--bench", default="", metavar="FILE",
         help="run these cocotb tests (my_bench.py, or a module) while state moves",
     )  # fmt: skip
+    parser.add_argument("--keep-hierarchy", action="store_true", help="as for capture")
     parser.add_argument("--waves", type=Path, default=Path("waves"), help="of a divergence")
     parser.add_argument("--json", action="store_true")
     return parser

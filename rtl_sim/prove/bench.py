@@ -19,7 +19,7 @@ from typing import Any, Final
 from rtl_sim.capture import CaptureResult, capture
 from rtl_sim.design import Design
 from rtl_sim.errors import HaltTooLong, NotMoved
-from rtl_sim.prove.builds import OPTIONS
+from rtl_sim.prove.builds import OPTIONS, options_for
 from rtl_sim.prove.wrapper import Seen, wrapper
 from rtl_sim.statemap import StateMap
 from rtl_sim.tb import runner
@@ -93,20 +93,26 @@ class BenchReport:
 
 
 def prove_bench(
-    design: Design, bench: str, *, moves: int = MOVES, seed: int = 1, waves: Path | None = None
+    design: Design,
+    bench: str,
+    *,
+    moves: int = MOVES,
+    seed: int = 1,
+    waves: Path | None = None,
+    hierarchy: bool = False,
 ) -> BenchReport:
     """Run the cocotb tests of `bench` (a file, or a module that is found from here) on both sides.
 
     moves  at most, over all tests: fewer when the tests are short
     waves  folder for waveforms of a failure (None: none)
+    hierarchy  as an option of capture
     Raises CaptureError and BuildFailed, HaltTooLong, NotMoved, and runner.BenchFailed when a
     simulation ended without results; a failing test is no exception but in the report.
     """
     with tempfile.TemporaryDirectory(prefix="haltere-bench-") as folder:
         work = Path(folder)
         captured = [
-            capture(design, work / f"build{index}",
-                    options if options.clocks else replace(options, clocks=design.clocks))
+            capture(design, work / f"build{index}", options_for(design, options, hierarchy))
             for index, options in enumerate(OPTIONS)
         ]  # fmt: skip
         return examine_bench(design, bench, captured, moves=moves, seed=seed, waves=waves)

@@ -59,14 +59,21 @@ class Builds:
         )
 
 
-def build(design: Design, folder: Path, options: tuple[Options, Options] = OPTIONS) -> Builds:
-    """Capture and compile; captured files stay in `folder`.
+def build(
+    design: Design,
+    folder: Path,
+    options: tuple[Options, Options] = OPTIONS,
+    *,
+    hierarchy: bool = False,
+) -> Builds:
+    """Capture and compile; captured files stay in `folder`. `hierarchy`: as an option of capture.
 
     Raises CaptureError, BuildFailed, and SnapshotError when the builds have different state.
     """
+    wanted = [options_for(design, chosen, hierarchy) for chosen in options]
     captured = tuple(
-        from_result(capture(design, folder / f"build{index}", _clocked(design, chosen)))
-        for index, chosen in enumerate(options)
+        from_result(capture(design, folder / f"build{index}", chosen))
+        for index, chosen in enumerate(wanted)
     )
     layouts = {each.state_map.layout_id for each in captured}
     if len(layouts) > 1:
@@ -97,8 +104,8 @@ def original_library(
     )  # fmt: skip
 
 
-def _clocked(design: Design, options: Options) -> Options:
-    return options if options.clocks else replace(options, clocks=design.clocks)
+def options_for(design: Design, options: Options, hierarchy: bool) -> Options:
+    return replace(options, clocks=options.clocks or design.clocks, hierarchy=hierarchy)
 
 
 def _retraced(captured: Captured) -> Captured:

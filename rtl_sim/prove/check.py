@@ -79,7 +79,7 @@ class _Run:
         self.noise = random.Random(f"{seed} {stimulus}")
         self.outcome = Outcome()
         self.cut = 0
-        self.original = stack.enter_context(Player(builds.original))
+        self.original = stack.enter_context(Player(builds.original, stops=False))
         design = builds.design
         self.source = Stimulus(
             self.original.inputs, builds.state_map.clocks, design.resets, design.hold, self.rng
@@ -96,7 +96,9 @@ class _Run:
         captured = self.builds.captured[which]
         noise = np.random.default_rng(int(self.rng.integers(1 << 62)))
         return self.stack.enter_context(
-            HaltablePlayer(captured.library, captured.state_map, seed, noise, self.source.row)
+            HaltablePlayer(
+                captured.library, captured.state_map, seed, noise, self.source.row, stops=False
+            )
         )
 
     def play(self, cuts: int) -> Outcome:
@@ -189,7 +191,7 @@ def coverage(builds: Builds, seed: int) -> int:
     for captured in builds.captured:
         state_map = captured.state_map
         with HaltablePlayer(
-            captured.library, state_map, 1, np.random.default_rng([seed, 1])
+            captured.library, state_map, 1, np.random.default_rng([seed, 1]), stops=False
         ) as player:
             first = noise_state(state_map, noise)
             wrong: set[tuple[str, int]] = set()

@@ -95,7 +95,7 @@ def tied_off(verilog: str) -> str:
     def passed(match: re.Match[str]) -> str:
         return f"  assign {match.group(1)} = {_RUNNING[match.group(1)]};"
 
-    verilog = _SWITCHES.sub(passed, verilog)
-    text = _OUTPUT.sub(dangling, _INPUT.sub(constant, verilog))
-    head, mark, body = re.sub(r",\s*\n\);", "\n);", text).rpartition("\n);\n")
-    return head + mark + "\n".join(ports) + "\n" + body
+    below, module, top = _SWITCHES.sub(passed, verilog).rpartition("\nmodule ")
+    text = _OUTPUT.sub(dangling, _INPUT.sub(constant, top))
+    head, mark, body = re.sub(r",\s*\n\);", "\n);", text).partition("\n);\n")
+    return below + module + head + mark + "\n".join(ports) + "\n" + body

@@ -32,6 +32,7 @@ def prove(
     waves: Path | None = None,
     progress: Progress | None = None,
     reproduce: str = "",
+    hierarchy: bool = False,
 ) -> ProofReport:
     """Capture `design` and try to tell the captured one from it: at least `pairs` halts.
 
@@ -39,10 +40,11 @@ def prove(
     equivalence_s  seconds that Yosys may take for a proof for all inputs (0: not tried)
     waves          folder for waveforms of the first divergence (None: no waveforms)
     reproduce      the command line that the divergence names
+    hierarchy      as an option of capture
     Raises CaptureError and BuildFailed; a divergence is no exception but in the report.
     """
     with tempfile.TemporaryDirectory(prefix="haltere-prove-") as folder:
-        builds = build(design, Path(folder))
+        builds = build(design, Path(folder), hierarchy=hierarchy)
         report = examine(
             builds, pairs=pairs, seed=seed, control=control, waves=waves, progress=progress,
             reproduce=reproduce,

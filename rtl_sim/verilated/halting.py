@@ -45,6 +45,7 @@ class HaltablePlayer:
 
     row  the inputs with which it begins to run (None: zeros). An active asynchronous reset among
          them resets; a simulator of the original sees no edge of one that is active from the start.
+    stops  as for Player
     `frozen_cycles` counts primary clock edges spent frozen.
     """
 
@@ -55,8 +56,10 @@ class HaltablePlayer:
         seed: int = 0,
         noise: np.random.Generator | None = None,
         row: NDArray[np.uint32] | None = None,
+        *,
+        stops: bool = True,
     ) -> None:
-        self._player = Player(library, seed)
+        self._player = Player(library, seed, stops=stops)
         self.map = state_map
         self.noise = noise
         self.frozen_cycles = 0

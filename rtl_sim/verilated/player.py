@@ -33,17 +33,18 @@ from rtl_sim.verilated.player_build import RUN_FOLDER, Port, build_player
 
 __all__ = ["Player", "Port", "Rows", "build_player"]
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 Rows = NDArray[np.uint32]  # (number of rows, words of a row)
 
 
 class Player:
     """One instance of a library that `build_player` made. All inputs are 0 at first.
 
-    seed  0: registers and memories that nothing initializes are zero; else noise from this seed
+    seed   0: registers and memories that nothing initializes are zero; else noise from this seed
+    stops  at $finish, $stop, $fatal and $error; else it goes on as if they only printed
     """
 
-    def __init__(self, library: Path, seed: int = 0) -> None:
+    def __init__(self, library: Path, seed: int = 0, *, stops: bool = True) -> None:
         self._handle: int | None = None
         self._library, self.ports = _load(library)
         self.in_words = _words(self.ports, "in")
@@ -57,6 +58,8 @@ class Player:
             self._handle = self._library.haltere_player_create(seed)
             if not self._handle:
                 raise ModelFault(f"{library}: the model cannot be created")
+            if not stops:
+                self._library.haltere_player_go_on(self._handle)
             self.eval()
 
     @property
@@ -195,6 +198,7 @@ def _load(path: Path) -> tuple[ctypes.CDLL, Mapping[str, Port]]:
             [handle, handle, u32, handle, u32, u64, u32, u32, u32, handle],
         ),
         "haltere_player_stopped": (u32, [handle]),
+        "haltere_player_go_on": (None, [handle]),
         "haltere_player_log": (data, [handle]),
         "haltere_player_trace": (u32, [handle, data]),
     }

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal
 
 from rtl_sim import cache
 from rtl_sim.design import literal
 from rtl_sim.errors import BuildFailed
-from rtl_sim.verilated import build, toolchain
+from rtl_sim.verilated import arrays, build, toolchain
+from rtl_sim.verilated.arrays import Array
 from rtl_sim.verilated.build import CXX_FLAGS, FAST, RUNTIME, SANITIZE, SLOW, SOUND_SHIFTS
 from rtl_sim.verilated.toolchain import Toolchain
 
@@ -28,7 +31,7 @@ SHIM: Final = Path(__file__).parent / "play"
 LIBRARY: Final = "player.so"
 PROGRAM: Final = "player"
 WORD_BITS: Final = 32
-PORTS_FORMAT: Final = "3"  # of ports.inc and the library's folder
+PORTS_FORMAT: Final = "4"  # of ports.inc and the library's folder
 # Where a model's `initial` blocks find the files that RTL names: so deep that `../x.hex`, too,
 # lies in the library's folder.
 RUN_FOLDER: Final = Path("run/run/run/run")
@@ -87,8 +90,8 @@ def build_player(
     x_assign what the RTL assigns as X: a don't care, but one constant in every build
     initial_edges  power-on is an edge of every signal, as in simulators that begin with X
     last     ports at the end of a row, which a row may leave off (`Player.play`)
-    Raises BuildFailed (ports that are neither in nor out, arrays and reals among them) and
-    ToolMissing.
+    Raises BuildFailed (ports that are neither in nor out, reals among them) and ToolMissing.
+    An unpacked array is one port (`arrays.py`).
     """
     tools = toolchain.find()
     arguments = arguments_of(sources, top, params or {}, include, defines or {})
@@ -147,6 +150,7 @@ def arguments_of(
     return [
         *(("--top-module", top) if top else ()),
         *(f"-G{name}={literal(value)}" for name, value in sorted(params.items())),
+        "--relative-includes",  # as capture's readers find them
         *(f"-I{path.resolve()}" for path in include),
         *(f"-D{name}={value}" if value else f"-D{name}" for name, value in sorted(defines.items())),
         *(str(path.resolve()) for path in sources),
@@ -225,7 +229,9 @@ def _compile(
 ) -> list[Path]:
     log = build.call(tools, [str(tools.verilator), *flags, "--Mdir", str(folder), *arguments])
     (folder / "verilator.log").write_text(log)
-    (folder / "ports.inc").write_text(_include(_members((folder / "Vmodel.h").read_text(), last)))
+    header = (folder / "Vmodel.h").read_text()
+    found = _arrays(tools, arguments, header, folder)
+    (folder / "ports.inc").write_text(_include(_members(header, last, found), found))
     own = (*build.model_flags(tools, folder), *extra)
     generated = sorted(folder.glob("*.cpp"))
     shim = SHIM / "play.cpp"
@@ -237,24 +243,49 @@ def _compile(
     return [build.compile_file(tools, together, folder, own)]
 
 
-def _members(header: str, last: Collection[str]) -> list[tuple[str, Port]]:
+def _declared(header: str) -> list[str]:
+    """The generated header's lines about ports."""
+    section = header.partition("// PORTS\n")[2].partition("\n\n")[0]
+    lines = (line.strip() for line in section.splitlines())
+    return [line for line in lines if line and not line.startswith("//")]
+
+
+def _arrays(
+    tools: Toolchain, arguments: Sequence[str], header: str, folder: Path
+) -> dict[str, Array]:
+    """The header's line -> the array that it declares."""
+    found = {line: array for line in _declared(header) if (array := arrays.member(line))}
+    if not found:
+        return {}
+    place = folder / "tree"
+    flags = ["--json-only", "--no-timing", "-Wno-fatal", "--prefix", "Vmodel"]
+    build.call(tools, [str(tools.verilator), *flags, "--Mdir", str(place), *arguments])
+    named = [word for option, word in pairwise(arguments) if option == "--top-module"]
+    whole = {line: arrays.completed(array, place / "Vmodel.tree.json", (*named, "")[0])
+             for line, array in found.items()}  # fmt: skip
+    shutil.rmtree(place)
+    return {line: array for line, array in whole.items() if array is not None}
+
+
+def _members(
+    header: str, last: Collection[str], found_arrays: Mapping[str, Array]
+) -> list[tuple[str, Port]]:
     """(member of the model class, port), by name: what has the same ports has the same rows.
 
     But those that come last do.
     """
-    section = header.partition("// PORTS\n")[2].partition("\n\n")[0]
     raw: list[tuple[str, str, Literal["in", "out"], int]] = []
-    for line in section.splitlines():
-        text = line.strip()
-        if not text or text.startswith("//"):
+    for text in _declared(header):
+        if array := found_arrays.get(text):
+            raw.append((_name(array.member), array.member, array.direction, array.bits))
             continue
         match = _PORT.fullmatch(text)
         if match is None or match.group(1) == "INOUT":
             name = match.group(2) if match else re.split(r"\W+", text.rstrip(";"))[-1]
             raise BuildFailed(
                 f"the top module's port {name} is not an input or output "
-                f"of bits ({text.rstrip(';')}): wrap the design in a top without unpacked arrays, "
-                "reals and inouts among its ports"
+                f"of bits ({text.rstrip(';')}): wrap the design in a top without reals, "
+                "structs without a width and inouts among its ports"
             )
         member, width = match.group(2), int(match.group(3)) - int(match.group(4)) + 1
         raw.append((_name(member), member, "in" if match.group(1) == "IN" else "out", width))
@@ -273,9 +304,13 @@ def _name(member: str) -> str:
     return _ESCAPE.sub(lambda match: chr(int(match.group(1), 16)), plain)
 
 
-def _include(members: Iterable[tuple[str, Port]]) -> str:
-    """The ports as the shim wants them: macros that name each with its place in a row."""
+def _include(members: Iterable[tuple[str, Port]], found_arrays: Mapping[str, Array]) -> str:
+    """The ports as the shim wants them: macros that name each with its place in a row.
+
+    Of an array each element, with its place in the port.
+    """
     members = list(members)
+    of = {array.member: array for array in found_arrays.values()}
     described = "".join(
         f'    "{p.direction} {p.first} {p.width} {p.last:d} {_quoted(p.name)}\\n" \\\n'
         for _, p in members
@@ -290,6 +325,14 @@ def _include(members: Iterable[tuple[str, Port]]) -> str:
         for name, chosen in ((f"{kind}PUTS", short), (f"LAST_{kind}PUTS", rest)):
             lines.append(f"#define HALTERE_{name} \\")
             for member, port in chosen:
+                if member in of:
+                    lines.append(f"    HALTERE_CLEAR_{kind}({port.first}, {port.words}) \\")
+                    lines += (
+                        f"    HALTERE_PART_{kind}({element}, {port.first}, {low}, "
+                        f"{of[member].width}) \\"
+                        for element, low in of[member].elements()
+                    )
+                    continue
                 place = f"{port.first}, {port.width}" if kind == "IN" else f"{port.first}"
                 lines.append(f"    HALTERE_{kind}({member}, {place}) \\")
             lines.append("")

@@ -1,9 +1,11 @@
 """Small synchronous designs at random: registers of every kind, memories, several clocks.
 
+Clocks are ports, and made of them: divided (by `<=` and by `=`), gated, chosen, and whatever a gate
+of inputs and dividers gives; resets are, too.
+
 A design is a list of parts, each of which declares one signal and says what drives it. Any of them
 can be left out, its signal being 0 then, which is how a failing design is made small. What the
-language or a simulator leaves open (X, words that are not there, edges at one time) is not made;
-nor are casts, whose width Yosys's own reader takes for that of what is cast.
+language or a simulator leaves open (X, words that are not there, edges at one time) is not made.
 """
 
 from __future__ import annotations
@@ -74,6 +76,8 @@ class _Generator:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._signals: list[tuple[str, int]] = list(_INPUTS)
+        # Only slang reads casts right, and only Yosys's own reader set beside reset.
+        self._casts = rng.random() < 0.5
         self._clocks = ["posedge clk"] * 3
         if rng.random() < 0.5:
             self._clocks += ["posedge other"] * 2
@@ -85,9 +89,12 @@ class _Generator:
         # All are declared before any is driven, so that registers read each other in rings.
         plan = [(f"r{n}", rng.choice(_WIDTHS)) for n in range(rng.randint(2, 7))]
         self._signals += plan
+        self._resets = ["rst", "rst"]
         if rng.random() < 0.3:
             yield Part("tick", 1, "  reg tick;", "  always @(posedge clk) tick <= !tick && !rst;")
             self._clocks += ["posedge tick", "negedge tick"]
+        for number in range(rng.choice((0, 0, 0, 1, 1, 2, 3))):
+            yield self._derived(f"c{number}")
         for number in range(rng.choice((0, 0, 1, 1, 2))):
             part = self._memory(f"m{number}")
             self._signals.append((part.name, part.width))
@@ -102,11 +109,14 @@ class _Generator:
     def _register(self, name: str, width: int) -> Part:
         rng, edge = self._rng, self._rng.choice(self._clocks)
         kind = rng.choice(("plain", "sync", "async", "async", "preset", "both"))
+        kind = "async" if kind == "both" and self._casts else kind
         reset = rng.choice(("rst", "rst", f"(rst || {self._bit()})")) if kind == "sync" else "rst"
+        by = "rst" if kind == "both" else rng.choice(self._resets)
         value = rng.getrandbits(width) if kind != "async" else 0
         body = self._update(name, width, rng.randint(0, 2))
         initial = f" = {width}'h{rng.getrandbits(width):x}" if rng.random() < 0.3 else ""
-        if reset != "rst" and not initial:  # it may always be true, and what was before never seen
+        # Where what it takes or resets it may be constant, it is not said what it held before.
+        if (reset != "rst" or kind == "plain") and not initial:
             initial = f" = {width}'h0"
         lines: list[str] = []
         start = f"{name} <= {width}'h{value:x};"
@@ -119,9 +129,42 @@ class _Generator:
                       f"    if (rst) {name} <= 0;", f"    else if ({name}_s) {name} <= '1;",
                       "    else"]  # fmt: skip
         else:
-            lines += [f"  always @({edge} or posedge rst)", f"    if (rst) {start}", "    else"]
+            lines += [f"  always @({edge} or posedge {by})", f"    if ({by}) {start}", "    else"]
         text = "\n".join([*lines, *(f"      {line}" for line in body)])
         return Part(name, width, f"  reg [{width - 1}:0] {name}{initial};", text)
+
+    def _derived(self, name: str) -> Part:
+        """A clock made of clocks. One assigned by `=` is no data: of it the RTL has no order."""
+        rng = self._rng
+        bit = f"{rng.choice(_INPUTS)[0]}[0]".replace("en[0]", "en")
+        source = rng.choice(self._clocks)
+        gate = f"{name}_g"
+        form = rng.choice(("blocking", "counter", "and", "or", "chosen", "gate", "pulse"))
+        if form == "blocking":
+            lines = [f"  always @({source}) if ({bit}) {name} = !{name};"]
+        elif form == "counter":
+            lines = [f"  reg [2:0] {gate} = 0;",
+                     f"  always @({source}) if (rst) {gate} <= 0; else {gate} <= {gate} + 3'd1;",
+                     f"  assign {name} = {gate}[{rng.randrange(3)}];"]  # fmt: skip
+            self._signals.append((gate, 3))
+        elif form in ("and", "or"):
+            edge, operator = ("negedge", "&") if form == "and" else ("posedge", "|")
+            lines = [f"  reg {gate}; always @({edge} clk) {gate} <= {bit};",
+                     f"  assign {name} = clk {operator} {gate};"]  # fmt: skip
+        elif form == "chosen":
+            lines = [f"  reg {gate}; always @(negedge clk) {gate} <= {bit};",
+                     f"  assign {name} = {gate} ? other : clk;"]  # fmt: skip
+            self._signals.append((gate, 1))
+        elif form == "gate":
+            lines = [f"  assign {name} = {rng.choice(('clk', 'other', '!clk'))} & {bit};"]
+        else:
+            lines = [f"  reg {gate}; always @({source} or posedge rst)",
+                     f"    if (rst) {gate} <= 0; else {gate} <= {bit} ^ {gate};",
+                     f"  assign {name} = {gate} & {bit};"]  # fmt: skip
+            self._resets.append(name)
+        self._clocks += [f"posedge {name}"] * 2 + [f"negedge {name}"]
+        kind = "reg" if form == "blocking" else "wire"
+        return Part(name, 1, f"  {kind} {name};", "\n".join(lines))
 
     def _update(self, name: str, width: int, depth: int) -> list[str]:
         """Statements that give a register its next value, perhaps."""
@@ -175,7 +218,7 @@ class _Generator:
         if kind == "wire":
             lines.append(f"  assign {name} = {read};")
         else:
-            when = f"if ({self._bit()}) " if kind == "enabled" else ""
+            when = f"if ({self._bit()} ^ en) " if kind == "enabled" else ""
             lines.append(f"  always @({rng.choice((edge, edge, rng.choice(self._clocks)))}) "
                          f"{when}{name} <= {read};")  # fmt: skip
         return Part(name, width, f"  logic [{width - 1}:0] {name};", "\n".join(lines))
@@ -191,7 +234,9 @@ class _Generator:
         if depth == 0 or rng.random() < 0.2:
             return self._leaf(width)
         left, right = (self._expression(width, depth - 1) for _ in range(2))
-        form = rng.randint(0, 8)
+        form = rng.randint(0, 9)
+        if form == 9 and self._casts:
+            return rng.choice((f"{rng.randint(1, 40)}'({left})", f"$unsigned(signed'({left}))"))
         if form <= 2:
             return f"({left} {rng.choice('+-&|^+-*')} {right})"
         if form == 3:

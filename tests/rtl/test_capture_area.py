@@ -9,7 +9,7 @@ import pytest
 
 from rtl_sim.capture import area, capture
 from rtl_sim.capture.options import Options
-from rtl_sim.design import Design
+from rtl_sim.design import Design, load_design
 
 # Constants of what the state port itself costs: the widened enable, what joins the ends.
 OVERHEAD_LUTS = 4
@@ -159,3 +159,13 @@ def test_the_report_tells_the_area_only_when_asked(tmp_path: Path) -> None:
     table = json.loads((tmp_path / "out" / "report.json").read_text())["area"]
     assert sorted(table) == ["ice40", "xilinx"]
     assert table["xilinx"]["before"]["ff"] == 1
+
+
+@pytest.mark.slow
+def test_a_family_without_such_a_memory_is_told_and_the_other_counted(tmp_path: Path) -> None:
+    folder = Path(__file__).parent / "corpus" / "dual_port"
+    table = capture(load_design(folder / "design.toml"), tmp_path, area=True).report.area
+    assert table is not None
+    why = "as written: no valid mapping found for memory dual_port.mem"
+    assert table["ice40"] == {"refused": why}
+    assert [table["xilinx"][side]["bram"] for side in ("before", "after")] == [1, 1]

@@ -147,6 +147,10 @@ def test_state_that_only_an_assertion_reads_stays_unless_assertions_are_left_out
         (".v", 'always @(posedge clk) $strobe("%d", d);', r"t.v:4: $strobe"),
         (".sv", 'always @(posedge clk) if (d == 3) $warning("three");', r"t.sv:4: $warning"),
         (".sv", 'always @(posedge clk) $display("%s", "three");', r"t.sv:4: $display"),
+        (".sv", 'always @* if (d == 3) $error("three");', r"t.sv:4: $error"),
+        (".v", "always @* if (d == 3) $finish;", r"t.v:4: $finish"),
+        (".sv", "string s; always @(posedge clk)\n$display(\n1, s);", r"t.sv:5: $display"),
+        (".sv", 'always @(posedge clk) $display("%p", d);', r"t.sv:4: $display"),
     ],
 )
 def test_what_cannot_be_kept_is_named_with_its_line(
@@ -195,6 +199,73 @@ def test_messages_are_those_of_the_original_and_none_comes_while_frozen(
             halted.load(halted.save(), halted.row)
         assert len(player.log.splitlines()) == 20
         assert halted.log == player.log
+
+
+TASKS = """
+  `include "../headers/check.svh"
+  always @(posedge clk) begin
+    if (rst_n && was == 9) begin $error (
+      "nine %0d )", q); end
+    else if (d == 8) $info("eight");
+    if (d == 7) $info("seven %0d", q);
+    if (d == 6) $warning("six %0d", q);
+    `CHECK(d != 5)
+    if (d == 4) $error;
+    {ending}
+  end
+  function automatic void look(); if (d == 3) $error("three"); endfunction
+  always @(negedge other) look();
+"""
+# Up to the two before, the clock of each is the last to move but one.
+ENDINGS = {
+    "finish": "if (q == 11) $finish;",
+    "stop": "if (q == 11) $stop(0);",
+    "fatal": 'if (q == 11) $fatal(1, "eleven: %m");',
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_errors_and_endings_are_those_of_the_original_and_none_comes_while_frozen(
+    ending: str, tmp_path: Path
+) -> None:
+    (tmp_path / "headers").mkdir()
+    (tmp_path / "headers" / "check.svh").write_text('`define CHECK(c) if (!(c)) \\\n  $error("c");')
+    result = captured(
+        TASKS.replace("{ending}", ENDINGS[ending]), ".sv", tmp_path / "rtl", Options(lanes=3)
+    )
+    report = result.report
+    assert (report.messages_kept, report.messages_dropped) == (7, 1)
+    assert [warning.partition(" is")[0] for warning in report.warnings] == ["t.sv:9: $info"]
+    state_map = StateMap.parse(result.state_map.read_bytes())
+    library = build_haltable([result.verilog], "t")
+    original = build_player([tmp_path / "rtl" / "t.sv"], "t")
+
+    def told(player: Player | HaltablePlayer) -> list[str]:
+        """What was said, without time, place and the severity's own words."""
+        found = (line.rpartition(": ")[2] for line in player.log.splitlines())
+        return [line.partition(" at /")[0] for line in found]
+
+    with (
+        Player(original, stops=False) as player,
+        HaltablePlayer(library, state_map, noise=np.random.default_rng(5), stops=False) as halted,
+    ):
+        for values in ((1, 2, 3), (9, 9, 8), (7, 6, 5, 4, 0)):
+            steps = rows(player, values)
+            player.play(steps)
+            halted.play(steps)
+            halted.load(halted.save(), halted.row)
+        assert told(player) == told(halted)
+        assert {"nine 9 )", "three", "six 7", "c"} < set(told(player))
+    with (
+        Player(original) as player,
+        HaltablePlayer(library, state_map, noise=np.random.default_rng(5)) as halted,
+    ):
+        good, last = rows(player, (1, 2)), rows(player, (11, 12, 13))
+        assert stopped_at(player, good) is stopped_at(halted, good) is None
+        for _ in range(20):
+            halted.load(halted.save(), halted.row)
+        step = stopped_at(player, last)
+        assert step is not None and stopped_at(halted, last) == step
 
 
 def test_messages_are_left_out_with_assertions_and_so_is_what_they_alone_read(

@@ -15,9 +15,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rtl_sim.capture import CaptureResult, Options, capture
+from rtl_sim.capture import CaptureRefused, CaptureResult, Options, capture
 from rtl_sim.design import Design, load_design
+from rtl_sim.prove import prove as prove_halting
+from rtl_sim.prove.builds import Builds as Sides
+from rtl_sim.prove.builds import from_result
 from rtl_sim.prove.equivalence import prove
+from rtl_sim.prove.tool import examine
 from rtl_sim.statemap import StateMap
 from rtl_sim.verilated import toolchain
 from rtl_sim.verilated.halting import HaltablePlayer, build_haltable
@@ -153,3 +157,85 @@ def test_a_running_design_with_several_clocks_equals_its_original(
 def test_the_state_map_names_all_clock_ports_with_the_primary_first(captured: Builds) -> None:
     _, results = captured["async_fifo"]
     assert StateMap.parse(results[0].state_map.read_bytes()).clocks == ("wr_clk", "rd_clk")
+
+
+DIVIDED = """\
+module t(input clk, rst, input [3:0] a, output reg half, x, output reg [3:0] q, r, s);
+  reg [1:0] count;
+  always @(posedge clk) begin
+    q <= q + a;
+    {divider}
+  end
+  always @(posedge half or posedge rst) if (rst) r <= 0; else r <= {read};
+  always @(negedge half) s <= s + q;
+  {more}
+endmodule
+"""
+STEP = "if (rst) count = 0; else count = count + 1; half = count[1];"
+
+
+@pytest.mark.parametrize("suffix", [".v", ".sv"])
+def test_a_clock_made_by_a_blocking_assignment_comes_before_what_the_instant_assigns(
+    suffix: str, tmp_path: Path
+) -> None:
+    source = tmp_path / f"t{suffix}"
+    source.write_text(DIVIDED.format(divider=STEP, read="q ^ a", more=""))
+    design = Design((source,), "t", clocks=("clk",), resets={"rst": 1})
+    report = prove_halting(design, pairs=60)
+    assert report.ok, str(report)
+    # By `<=` it would come after: the test can fail.
+    made = [capture(design, tmp_path / str(number), each) for number, each in enumerate(BUILDS)]
+    for result in made:
+        text = result.verilog.read_text()
+        assert " half_ = " in text
+        result.verilog.write_text(text.replace(" half_ = ", " half_ <= "))
+    original = build_player([source], "t")
+    broken = Sides(design, original, (from_result(made[0]), from_result(made[1])))
+    assert examine(broken, pairs=60).divergence is not None
+
+
+@pytest.mark.parametrize("suffix", [".v", ".sv"])
+@pytest.mark.parametrize(
+    ("divider", "read", "more", "why"),
+    [
+        (STEP, "q", "always @(posedge clk) x <= half;", "read at the instant .* by x"),
+        (STEP, "count", "", "reads count, which is not by `<=`"),
+        ("flip;", "q", "task flip; half = !half; endtask", "neither is seen"),
+    ],
+)
+def test_a_clock_of_which_the_rtl_says_no_order_is_refused_with_file_and_line(
+    suffix: str, divider: str, read: str, more: str, why: str, tmp_path: Path
+) -> None:
+    source = tmp_path / f"t{suffix}"
+    source.write_text(DIVIDED.format(divider=divider, read=read, more=more))
+    with pytest.raises(CaptureRefused, match=rf"blocking-clock: half \({source}:3.*{why}"):
+        capture(Design((source,), "t", clocks=("clk",)), tmp_path / "out")
+
+
+def test_a_blocking_clock_is_taken_where_the_order_does_not_matter(tmp_path: Path) -> None:
+    source = tmp_path / "t.v"
+    text = DIVIDED.format(divider="flip;", read="a", more="task flip; half = !half; endtask")
+    source.write_text(text.replace("s + q", "s + a"))
+    assert capture(Design((source,), "t", clocks=("clk",)), tmp_path / "out").report.flop_bits == 13
+
+
+@pytest.mark.parametrize("suffix", [".v", ".sv"])
+@pytest.mark.parametrize("made", ["always @(clk) late <= clk;", "always @* late <= clk & a[0];"])
+def test_a_clock_that_comes_after_all_else_of_its_instant_is_refused(
+    suffix: str, made: str, tmp_path: Path
+) -> None:
+    text = """module part(input clk, input [3:0] a, output reg [3:0] q, r);
+      reg late;
+      {made}
+      always @(posedge clk) q <= a;
+      always @(posedge late) r <= q;
+    endmodule
+    module t(input clk, input [3:0] a, output [3:0] q, r); part u(clk, a, q, r); endmodule
+    """
+    source = tmp_path / f"t{suffix}"
+    source.write_text(text.replace("{made}", made))
+    design = Design((source,), "t", clocks=("clk",))
+    with pytest.raises(CaptureRefused, match=rf"delayed-clock: u\.late \({source}:2"):
+        capture(design, tmp_path / "out")
+    source.write_text(text.replace("{made}", made.replace("<=", "=")))
+    assert capture(design, tmp_path / "out").report.flop_bits == 8

@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from rtl_sim.capture import CaptureError, CaptureResult, ElaborationError, Options, capture
+from rtl_sim.capture import (
+    CaptureError,
+    CaptureRefused,
+    CaptureResult,
+    ElaborationError,
+    Options,
+    capture,
+)
 from rtl_sim.design import Design
 
 HEAD = "module t(input clk, input en, input [3:0] d, output reg [3:0] q);\n"
@@ -263,6 +270,44 @@ def test_a_signed_value_keeps_its_sign_in_a_part_of_a_memorys_word(tmp_path: Pat
     )
     written = _capture(tmp_path, text, "v").verilog.read_text()
     assert "{{4{s[2]}}, s}" in written
+
+
+# What only slang reads right; the second is a latch to it, which Yosys's reader knows is none.
+CAST = "`define WIDE(x) {8'(x) << 4}\nmodule t(input clk, input [3:0] d, output reg [7:0] q);\n"
+UNREAD_BY_SLANG = (
+    "reg x;\nalways @* begin (* full_case *) case (d[1:0]) 0: x = 1; 1: x = d[3]; 2: x = d[2];"
+    " endcase end\n"
+)
+
+
+@pytest.mark.parametrize("suffix", ["v", "sv"])
+def test_a_cast_is_as_wide_as_it_says_whatever_reads_the_design(
+    suffix: str, tmp_path: Path
+) -> None:
+    written = _capture(tmp_path, f"{CAST}always @(posedge clk) q <= `WIDE(d);\nendmodule", suffix)
+    assert written.report.flop_bits == 4  # Yosys's own reader makes it 0
+
+
+@pytest.mark.parametrize("suffix", ["v", "sv"])
+@pytest.mark.parametrize(
+    ("text", "line", "kind"),
+    [
+        (f"{CAST}{UNREAD_BY_SLANG}always @(posedge clk) q <= `WIDE(d) ^ x;\nendmodule", 1,
+         "width-cast"),
+        ("module t(input clk, input signed [3:0] d, output reg [7:0] q);\nreg [7:0] m [0:3];\n"
+         f"{UNREAD_BY_SLANG}always @(posedge clk) begin\n  m[d[1:0]][7:1] <= d;\n"
+         "  q <= m[d[3:2]] ^ x;\nend\nendmodule", 6, "signed-part"),
+    ],
+)  # fmt: skip
+def test_what_only_the_wrong_reader_reads_is_refused_with_file_and_line(
+    suffix: str, text: str, line: int, kind: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CaptureRefused) as refused:
+        _capture(tmp_path, f"// 8'(d) and m[d][1:0] <= d are only told\n{text}", suffix)
+    found = {each.kind: each.where for each in refused.value.refusals}
+    assert found[kind] == f"{tmp_path}/t.{suffix}:{line + 1}"
+    assert found.keys() == {kind, "latch"}  # and why slang does not read it
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_the_top_does_not_use_may_be_wrong(tmp_path: Path) -> None:

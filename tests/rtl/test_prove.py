@@ -50,6 +50,20 @@ def test_a_design_of_the_corpus_can_be_halted_anywhere(name: str) -> None:
     assert [control.segment for control in report.controls if not control.noticed] == []
 
 
+def test_a_top_with_unpacked_arrays_among_its_ports_can_be_halted_anywhere(tmp_path: Path) -> None:
+    source = tmp_path / "t.sv"
+    source.write_text(
+        "module t(input logic clk, input logic [4:0] a [0:2], input logic [69:0] b [1:0][2],\n"
+        "         output logic [4:0] q [3:0], output logic [69:0] r);\n"
+        "  always_ff @(posedge clk) begin\n"
+        "    for (int i = 0; i < 3; i++) q[i] <= a[i] + 5'(i) + q[3];\n"
+        "    q[3] <= a[0] ^ q[1];\n    r <= b[1][0] + b[0][1];\n  end\nendmodule\n"
+    )
+    report = prove(Design((source,), "t"), pairs=30)
+    assert report.ok, str(report)
+    assert report.state_bits == 90
+
+
 def test_the_same_seed_counts_the_same(fifo: Builds) -> None:
     first, second = (replace(examine(fifo, pairs=30, seed=5), seconds=0.0) for _ in range(2))
     other = replace(examine(fifo, pairs=30, seed=6), seconds=0.0)

@@ -24,7 +24,7 @@ void Vmodel___024root___eval(Vmodel___024root* self);  // generated beside Vmode
 
 namespace haltere {
 
-constexpr std::uint32_t ABI_VERSION = 2;
+constexpr std::uint32_t ABI_VERSION = 3;
 constexpr int TRACE_LEVELS = 99;         // all of the hierarchy
 using Word = std::uint32_t;
 
@@ -56,10 +56,31 @@ inline void take(const VlWide<Count>& signal, Word* words) {
     for (std::size_t i = 0; i < Count; ++i) words[i] = signal[i];
 }
 
+// A part of a port of many words: an element of an array.
+template <unsigned Bits, typename Signal>
+inline void put_part(Signal& signal, const Word* words, unsigned low) {
+    Word piece[(Bits + 31) / 32 + 1] = {};  // one more: what is as wide as QData takes two
+    for (unsigned bit = 0; bit < Bits; ++bit) {
+        const unsigned from = low + bit;
+        piece[bit / 32] |= (words[from / 32] >> from % 32 & 1) << bit % 32;
+    }
+    put(signal, piece, Bits);
+}
+template <unsigned Bits, typename Signal>
+inline void take_part(const Signal& signal, Word* words, unsigned low) {
+    Word piece[(Bits + 31) / 32 + 1] = {};
+    take(signal, piece);
+    for (unsigned bit = 0; bit < Bits; ++bit) {
+        const unsigned to = low + bit;
+        words[to / 32] |= (piece[bit / 32] >> bit % 32 & 1) << to % 32;
+    }
+}
+
 struct Player final : Host {
     std::unique_ptr<VerilatedContext> context{new VerilatedContext};
     std::unique_ptr<Vmodel> top;
     bool stopped = false;  // it stays where it was
+    bool goes_on = false;  // whatever asks to stop
 #ifdef HALTERE_TRACE
     std::unique_ptr<VerilatedVcdC> trace;
     std::uint64_t traced_rows = 0;  // time in the waveform: 0 is when it was started
@@ -90,27 +111,35 @@ struct Player final : Host {
         current = nullptr;
     }
 
-    void stop() override { stopped = true; }
+    void stop() override { stopped = !goes_on; }
 
     template <bool Whole>
     void apply(const Word* row) {
 #define HALTERE_IN(port, first, bits) put(top->port, row + first, bits);
+#define HALTERE_CLEAR_IN(first, words)
+#define HALTERE_PART_IN(port, first, low, bits) put_part<bits>(top->port, row + first, low);
         HALTERE_INPUTS
         if (Whole) {
             HALTERE_LAST_INPUTS
         }
 #undef HALTERE_IN
+#undef HALTERE_CLEAR_IN
+#undef HALTERE_PART_IN
         (void)row;
     }
 
     template <bool Whole>
     void show(Word* row) const {
 #define HALTERE_OUT(port, first) take(top->port, row + first);
+#define HALTERE_CLEAR_OUT(first, words) std::memset(row + first, 0, words * sizeof(Word));
+#define HALTERE_PART_OUT(port, first, low, bits) take_part<bits>(top->port, row + first, low);
         HALTERE_OUTPUTS
         if (Whole) {
             HALTERE_LAST_OUTPUTS
         }
 #undef HALTERE_OUT
+#undef HALTERE_CLEAR_OUT
+#undef HALTERE_PART_OUT
         (void)row;
     }
 
@@ -225,6 +254,13 @@ EXPORT std::uint64_t haltere_player_play(void* handle, const Word* in, std::uint
 
 EXPORT std::uint32_t haltere_player_stopped(void* handle) {
     return static_cast<Player*>(handle)->stopped;
+}
+
+// What asks to stop is from now on not obeyed, nor if it did already.
+EXPORT void haltere_player_go_on(void* handle) {
+    auto* player = static_cast<Player*>(handle);
+    player->goes_on = true;
+    player->stopped = false;
 }
 
 EXPORT const char* haltere_player_log(void* handle) {

@@ -20,20 +20,20 @@ module dual_port #(
 );
   logic [31:0] mem [2**A];
   // Ports never write one word at once: the upper half is b's to write, the lower a's.
-  wire [A-1:0] write_a = {1'b0, addr_a[A-2:0]};
-  wire [A-1:0] write_b = {1'b1, addr_b[A-2:0]};
+  wire [3:0] write_a = we_a & {4{!addr_a[A-1]}};
+  wire write_b = we_b && addr_b[A-1];
 
   always @(posedge clk_a)
     if (en_a) begin
       for (int i = 0; i < 4; i++)
-        if (we_a[i]) mem[write_a][8*i+:8] <= din_a[8*i+:8];
+        if (write_a[i]) mem[addr_a][8*i+:8] <= din_a[8*i+:8];
       dout_a <= mem[addr_a];
     end
 
   always @(posedge clk_b)
     if (en_b) begin
-      if (we_b) mem[write_b] <= din_b;
+      if (write_b) mem[addr_b] <= din_b;
       if (rst_b) dout_b <= 32'h5a5a_0ff0;
-      else dout_b <= we_b && write_b == addr_b ? din_b : mem[addr_b];
+      else dout_b <= write_b ? din_b : mem[addr_b];
     end
 endmodule

@@ -345,6 +345,13 @@ class Times(NamedTuple):
     command: int
 
 
+class Printed(NamedTuple):
+    """What kernels of launches after `after`, up to `upto`, printed, into the outbox."""
+
+    after: int
+    upto: int
+
+
 # replies
 
 
@@ -422,7 +429,7 @@ Command = (
 )  # fmt: skip
 Call = (
     Append | Fetch | Load | Configure | Halt | GoOn | Peek | SaveState | LoadState | Describe
-    | Kernels | Times | BuildLog
+    | Kernels | Times | BuildLog | Printed
 )  # fmt: skip
 Reply = Done | Failed | Clock
 Description = Home | KernelInfo | ArgInfo | DeviceValue
@@ -467,6 +474,7 @@ OPERATIONS: dict[int, type[Record]] = {
     42: Kernels,
     43: Times,
     44: BuildLog,
+    45: Printed,
     64: Done,
     65: Failed,
     66: Clock,
@@ -475,23 +483,3 @@ OPERATIONS: dict[int, type[Record]] = {
     98: ArgInfo,
     99: DeviceValue,
 }
-
-
-def arena_source(command: Record) -> tuple[int, int] | None:
-    """Offset and size of what a command writes out of the arena, None for one that does not."""
-    match command:
-        case Write() | WriteImage():
-            return command.arena, command.nbytes
-        case WriteRect():
-            return command.arena, command.width * command.height * command.depth
-    return None
-
-
-def arena_target(command: Record) -> tuple[int, int] | None:
-    """Offset and size of what a command reads into the arena, None for one that does not."""
-    match command:
-        case Read() | ReadImage():
-            return command.arena, command.nbytes
-        case ReadRect():
-            return command.arena, command.width * command.height * command.depth
-    return None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from hal.errors import DeviceTimeout, HalError
 from proxy import checkpoint, records, snapshot, wire
+from proxy.arena import arena_source, arena_target
 from proxy.calls import Calls
 from proxy.checkpoint import Checkpoint
 from proxy.desk import Reply
@@ -135,7 +136,7 @@ class Redo:
             elif entry.kind == Kind.COMMAND:
                 number += 1
                 command = _command(entry, number)
-                source, target = records.arena_source(command), records.arena_target(command)
+                source, target = arena_source(command), arena_target(command)
                 if source is not None and source[1]:
                     tenant.arena_range(*source)[:] = entry.payload
                 while not put.put(entry.record):
@@ -277,7 +278,7 @@ def _command(entry: Entry, number: int) -> records.Command:
     stated, command = wire.decode(entry.record)
     if stated != number or entry.number != number or not isinstance(command, records.Command):
         raise ReplayDiverged(f"record {number} is missing in the redo log: {entry.number} follows")
-    source = records.arena_source(command)
+    source = arena_source(command)
     if source is not None and source[1] != len(entry.payload):
         raise ReplayDiverged(f"record {number} lacks its bytes in the redo log")
     return command

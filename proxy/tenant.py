@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from hal.errors import HalError
 from hal.types import Overlay, ProgramImage
 from proxy import records, wire
+from proxy.arena import arena_source
 from proxy.aside import Aside, Errand, at_once
 from proxy.doorbell import fence
 from proxy.errors import AnyError, RemoteProtocolError, StaleEpoch, to_record
@@ -279,6 +280,18 @@ class Tenant(ABC):
     def know_clocks(self, clocks: bytes) -> None:
         """Of commands that were done before it came here. A server without a clock forgets."""
 
+    def printed(self, after: int, upto: int) -> bytes | None:
+        """What kernels of these launches printed; None: not all are done. Where nobody tells whose
+        it is (the Python core) it stays in the server's log."""
+        return b""
+
+    def prints(self) -> bytes:
+        """All that the worker has not fetched, for `know_prints` of wherever it goes."""
+        return b""
+
+    def know_prints(self, prints: bytes) -> None:  # noqa: B027  # nothing to be known there
+        """Of launches that were done before it came here."""
+
     @abstractmethod
     def clock(self, command: int) -> records.Clock:
         """When the device did a timed command. Raises HalError."""
@@ -335,6 +348,7 @@ class Tenant(ABC):
                 records.Load()
                 | records.Kernels()
                 | records.BuildLog()
+                | records.Printed()
                 | records.Describe()
                 | records.Configure()
             ):
@@ -405,7 +419,7 @@ class Tenant(ABC):
             if not isinstance(command, records.Command):
                 raise RemoteProtocolError(f"{type(command).__name__} in the ring")
             payload = b""
-            source = records.arena_source(command)
+            source = arena_source(command)
             if source is not None:
                 payload = bytes(self.arena_range(*source))
             found.append(Pending(command, payload))

@@ -230,6 +230,9 @@ bool Commands::run(const Launch& asked) {
   Program& program = tenant.objects.programs.get(asked.program);
   Kernel& kernel = tenant.objects.kernel(program, asked.entry.text());
   check_grid(asked);
+  Printing& printing = tenant.objects.device.printing;
+  const bool prints = program.prints && printing.on();
+  if (prints && printing.busy()) throw Busy{};
   set_arguments(asked, kernel);
   for (Memory* memory : kernel.touched) changes(*memory);
   const Sizes &grid = asked.global_size, &local = asked.local_size, &offset = asked.global_offset;
@@ -237,10 +240,16 @@ bool Commands::run(const Launch& asked) {
   const auto sizes = [](const Sizes& given) {
     return given.count ? reinterpret_cast<const std::size_t*>(given.value) : nullptr;
   };
+  if (prints) {
+    printing.begin();
+    tenant.bulk_ = true;  // it departs by itself
+  }
   const int status = cl().clEnqueueNDRangeKernel(queue(), kernel.kernel, static_cast<cl_uint>(grid.count),
                                                  sizes(offset), sizes(grid), sizes(local), 0, nullptr, event());
+  if (status != CL_SUCCESS && prints) printing.end();
   if (status != CL_SUCCESS) check(status, "launch '" + std::string(asked.entry.text()) + "'");
   done(status, {});
+  if (prints) tenant.loose_.prints = tenant.words->issued;
   ++tenant.loose_.kernels;
   tenant.loose_.entry = asked.entry.text();
   return true;

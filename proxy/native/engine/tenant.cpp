@@ -154,7 +154,7 @@ void Tenant::await_room(NoRoom room) {
   words->driver_full = room.driver;
 }
 
-// False: it must wait for memory, and nothing was done.
+// False: it must wait, for memory or a launch that prints, and nothing was done.
 bool Tenant::do_record() {
   const bool own = !from_backlog_;
   payload_ = own ? nullptr : &backlog_.front().second;
@@ -189,6 +189,9 @@ bool Tenant::do_record() {
     known = true;
     fail(error);
     settled();
+  } catch (const Busy&) {
+    if (own) --words->issued;
+    return false;
   } catch (const NoRoom& room) {
     if (own) --words->issued;
     await_room(room);
@@ -271,6 +274,7 @@ bool Tenant::land() {
       break;
     }
     count_time(flight);
+    end_printing(flight);
     words->retired = flight.upto;
     words->completed = std::max(words->completed, flight.completes);
     words->kernels -= flight.kernels;
@@ -280,6 +284,22 @@ bool Tenant::land() {
   if (any) words->dirty = true;
   words->flights = flights.size();
   return any;
+}
+
+void Tenant::end_printing(const Flight& flight) {
+  Printing& printing = objects.device.printing;
+  if (flight.prints == 0) return;
+  if (abandoned)
+    printing.recover();
+  else
+    prints.add(flight.prints, printing.end());
+}
+
+void Tenant::abandon() {
+  abandoned = true;
+  ++objects.device.abandoned;
+  for (const Flight& flight : flights)
+    if (flight.prints) objects.device.printing.abandon();
 }
 
 bool Tenant::tell() {
@@ -328,6 +348,7 @@ void Tenant::broken(Refused why) {
   for (Flight& flight : flights) {
     words->retired = flight.upto;
     words->completed = std::max(words->completed, flight.completes);
+    end_printing(flight);
     objects.device.cl->clReleaseEvent(flight.event);
     for (auto& held : flight.held) held.release();  // the device may still read it
   }
@@ -387,6 +408,8 @@ bool Tenant::publish() {
     }
   words->used_bytes = objects.used_bytes;
   words->shared_bytes = objects.shared_bytes;
+  prints.drop(segment.get(Line::PRINTED_SEEN));
+  segment.set(Line::PRINTED, prints.newest());  // who sees that it is done sees this
   segment.set(Line::ISSUED, issued);
   segment.set(Line::RETIRED, words->retired);
   segment.set(Line::COMPLETED, words->completed);

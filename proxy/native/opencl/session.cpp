@@ -1,9 +1,11 @@
 #include "session.hpp"
 
+#include <poll.h>
 #include <sys/mman.h>
 #include <time.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
@@ -50,6 +52,21 @@ std::optional<std::pair<Number, Record>> read_as(Bytes bytes) {
     if constexpr (std::is_same_v<std::decay_t<decltype(record)>, Record>) found.emplace(number, record);
   });
   return found;
+}
+
+// As a driver in this process would: behind the C library's back.
+void write_out(const std::string& text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const ssize_t nbytes = ::write(STDOUT_FILENO, text.data() + at, text.size() - at);
+    if (nbytes > 0) {
+      at += static_cast<std::size_t>(nbytes);
+    } else if (nbytes < 0 && errno == EAGAIN) {
+      pollfd out{STDOUT_FILENO, POLLOUT, 0};
+      poll(&out, 1, -1);
+    } else if (nbytes == 0 || errno != EINTR) {
+      return;
+    }
+  }
 }
 
 }  // namespace
@@ -288,11 +305,28 @@ bool Session::wait(Number number, std::int64_t timeout_ns) {
   bool done = retired(number);
   if (!done) {
     const Number wanted = signal_after(number).value_or(0);
-    done = block([&] { return retired(number); }, timeout_ns, wanted);
+    const auto ready = [&] {
+      const bool is_retired = retired(number);
+      deliver_prints();
+      return is_retired;
+    };
+    done = block(ready, timeout_ns, wanted);
   }
   stirred_.store(false, std::memory_order_relaxed);
   look();
+  deliver_prints();
   return done;
+}
+
+void Session::deliver_prints() {
+  if (segment_.get(Line::PRINTED) <= printed_.load(std::memory_order_acquire)) return;
+  Dialogue dialogue(*this);  // also so that output is written once, and in order
+  const Number after = printed_.load(), upto = segment_.get(Line::PRINTED);
+  if (upto <= after) return;
+  const std::string text = dialogue.download(done_bytes(dialogue.ask(Printed{after, upto})));
+  printed_.store(upto, std::memory_order_release);
+  segment_.set(Line::PRINTED_SEEN, upto);
+  write_out(text);
 }
 
 // ---- waiting
@@ -440,6 +474,10 @@ void Session::leave() {
 
 void Session::close() {
   if (!foreign()) {
+    try {
+      deliver_prints();
+    } catch (const Failure&) {
+    }
     leave();
     try {  // it ends by ENDED, which throws
       if (segment_.get(Line::STATE) == static_cast<std::uint64_t>(State::RUNNING)) block([] { return false; }, kClose);

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import opencl_sides
 import pytest
-from opencl_machine import PROGRAMS, TIMEOUT_S, Machine
+from opencl_machine import PROGRAMS, TIMEOUT_S, Machine, lines_of
 from opencl_sides import HERE, Side, finish
 
+from proxy.info import read_info
 from proxy.launcher import ServerProcess, spawn
+from proxy.liveness import holder_lives
 from proxy.segment import Line, Segment
 
 STEPS = HERE / "workers" / "steps.py"
 TRAIN = HERE.parents[1] / "examples" / "train_tinygrad.py"
+PAUSE_S = 0.3  # that it runs between two kills
 KILLS = 4  # no more: each redo builds all programs again, and nothing else would ever get done
 Again = Callable[[float], ServerProcess]
 
@@ -49,12 +55,24 @@ def again(root: Path, tmp_path: Path) -> Iterator[Again]:
         server.stop()
 
 
-def until_kept(server: ServerProcess, session: str) -> None:
+def until(happened: Callable[[], bool]) -> None:
     give_up = time.monotonic() + TIMEOUT_S
-    home = server.paths.sessions / session
-    while not (home.exists() and Segment.open(home)[Line.RECOVERABLE]):
+    while not happened():
         assert time.monotonic() < give_up
         time.sleep(0.01)
+
+
+def until_kept(server: ServerProcess, session: str) -> None:
+    home = server.paths.sessions / session
+    until(lambda: home.exists() and bool(Segment.open(home)[Line.RECOVERABLE]))
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    yield
+    with suppress(ProcessLookupError):  # it had ended before
+        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("every_s", [0.05, 1000.0])
@@ -80,6 +98,31 @@ def test_a_program_whose_server_is_killed_prints_the_same(
     assert err.count("died; waiting for another") == err.count("goes on") == 4
 
 
+def test_a_program_that_begins_while_no_server_lives_waits_for_the_next(root: Path) -> None:
+    keeper = spawn("opencl:0", root, tied=True, restarts=1)
+    try:
+        info = read_info(keeper.paths.info)
+        assert info is not None
+        with stopped(keeper.pid):
+            os.kill(info.pid, signal.SIGKILL)
+            until(lambda: not holder_lives(keeper.paths.lock))
+            program = Machine(root, (keeper.paths.name,)).under(str(STEPS), "10")
+            assert program.stderr is not None
+            assert "died; waiting for another" in program.stderr.readline()
+        assert len(lines_of(program)) == 2
+    finally:
+        keeper.stop()
+
+
+def test_a_program_that_nobody_will_serve_is_told_so(root: Path) -> None:
+    server = spawn("opencl:0", root, tied=True)
+    server.kill()
+    program = Machine(root, (server.paths.name,)).under(str(STEPS), "10")
+    _, err = program.communicate(timeout=TIMEOUT_S)
+    assert program.returncode != 0
+    assert f"no server of {server.paths.name} runs under {root}" in err
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("case", ["images", "tinygrad"])
@@ -93,12 +136,17 @@ def test_what_programs_have_beyond_buffers_is_redone(
     wanted = native.run(command, 500.0).checked()
     server = again(0.02)
     machine = Machine(root, (server.paths.name,))
-    process = opencl_sides.proxied(machine, tmp_path, "job").start(command)
+    with stopped(server.pid):
+        process = opencl_sides.proxied(machine, tmp_path, "job").start(command)
+        until(lambda: any(server.paths.incoming.glob("job~*")))
+        os.kill(process.pid, signal.SIGSTOP)
+    until((server.paths.redo / "job").exists)
     kills = 0
-    while process.poll() is None:
-        if kills < KILLS and (server.paths.redo / "job").exists():
-            server = again(0.02)
-            kills += 1
-        time.sleep(1.0)
+    while kills < KILLS and process.poll() is None:
+        with stopped(process.pid):  # it cannot end while its server is replaced
+            if process.poll() is None and (server.paths.redo / "job").exists():
+                server = again(0.02)
+                kills += 1
+        time.sleep(PAUSE_S)
     assert finish(process, 500.0).checked().lines == wanted.lines
     assert kills

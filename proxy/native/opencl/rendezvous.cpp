@@ -113,9 +113,11 @@ bool holder_lives(const std::string& lock_path) {
   return file && flock(file.fd(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
+bool is_kept(const std::string& home) { return holder_lives(home + "/lock") || holder_lives(home + "/keeper"); }
+
 std::vector<std::string> living_servers(const std::string& root) {
   std::vector<std::string> found = entries(root + "/servers");
-  std::erase_if(found, [&root](const std::string& name) { return !holder_lives(server_home(root, name) + "/lock"); });
+  std::erase_if(found, [&root](const std::string& name) { return !is_kept(server_home(root, name)); });
   return found;
 }
 

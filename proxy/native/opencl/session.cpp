@@ -38,6 +38,20 @@ std::int64_t restart_ns() {
   return given && end != given && seconds >= 0 && seconds < 1e9 ? static_cast<std::int64_t>(seconds * 1e9) : kRestart;
 }
 
+// Until a server serves there; false if none does, nor will in time.
+bool await_server(const std::string& home) {
+  const std::int64_t give_up = now_ns() + restart_ns();
+  bool told = false;
+  while (!holder_lives(home + "/lock")) {
+    if (!is_kept(home) || now_ns() > give_up) return false;
+    if (!told) tell("the server of " + home + " died; waiting for another");
+    told = true;
+    const timespec pause{0, kTick / 5};
+    nanosleep(&pause, nullptr);
+  }
+  return true;
+}
+
 // The record at `at`, as far as its own length says; empty if that cannot be.
 Bytes record_at(const std::uint8_t* at, std::size_t room) {
   std::uint32_t length;
@@ -98,7 +112,7 @@ struct Session::Waiter {
 
 Session::Session(const std::string& root, const std::string& server, const std::string& name, bool durable, std::size_t heap_bytes)
     : root_(root), server_(server), name_(name), heap_(Heap::make(heap_bytes)), generation_(process_generation()) {
-  if (!holder_lives(server_home(root, server) + "/lock"))
+  if (!await_server(server_home(root, server)))
     throw Failure(CL_DEVICE_NOT_AVAILABLE, "no server of " + server + " runs under " + root);
   const PutDown made = put_down(root, server, name, durable, heap_.get());
   segment_ = made.segment;
@@ -373,11 +387,12 @@ void Session::check_alive() {
     lost("ended: " + (found ? std::string(found->second.message.text()) : "no reason given"));
   }
   const std::int64_t now = now_ns();
-  const bool recoverable = segment_.get(Line::RECOVERABLE) && !segment_.get(Line::CLOSED);
+  bool recoverable = segment_.get(Line::RECOVERABLE) && !segment_.get(Line::CLOSED);
   if (state == State::SUSPENDED && !recoverable) return;
   if (now - looked_at_ns_.load(std::memory_order_relaxed) < kTick) return;
   looked_at_ns_.store(now, std::memory_order_relaxed);
   const std::string server = home();
+  recoverable |= state == State::NEW && is_kept(server_home(root_, server));  // the next one takes it up
   if (holder_lives(server_home(root_, server) + "/lock")) {
     if (gone_at_ns_.exchange(0)) tell("session " + name_ + ": another server of " + server + " goes on");
     return;

@@ -127,6 +127,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "finds": (_bool, (_at, _u64, _u64)),
     "highest": (None, (_at, _at, _int)),
     "live": (_u64, (_at, _at, _u64)),
+    "digest": (_u64, (_text, _u64)),
     "recode": (_bool, (_text, _u64)),
 }
 

@@ -264,6 +264,16 @@ class Timed(NamedTuple):
     """The device's clock is read around the next command, for `Times`."""
 
 
+class Saw(NamedTuple):
+    """The worker read these bytes itself, in memory that it shares: their digest, as
+    native/digest.hpp has it. Who does all again compares it."""
+
+    buffer: int
+    offset: int
+    nbytes: int
+    digest: int
+
+
 # calls: not in the ring but in the session's request area, answered in its reply area
 
 
@@ -425,7 +435,7 @@ Command = (
     Alloc | Free | Unload | Write | WriteInline | Read | Copy | Launch | Signal
     | Fill | CopyRect | WriteRect | ReadRect | CreateImage | WriteImage | ReadImage
     | CopyImage | CopyImageToBuffer | CopyBufferToImage | FillImage | CreateSampler
-    | DropSampler | Timed
+    | DropSampler | Timed | Saw
 )  # fmt: skip
 Call = (
     Append | Fetch | Load | Configure | Halt | GoOn | Peek | SaveState | LoadState | Describe
@@ -461,6 +471,7 @@ OPERATIONS: dict[int, type[Record]] = {
     21: CreateSampler,
     22: DropSampler,
     23: Timed,
+    24: Saw,
     32: Append,
     33: Fetch,
     34: Load,

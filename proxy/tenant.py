@@ -309,10 +309,10 @@ class Tenant(ABC):
         """Go on with another file, all that was put in this one being done; this one is closed."""
 
     def open_heap(self) -> None:
-        """The worker may touch its buffers by itself, but of a session that is being stored, or
-        whose redo log must tell of everything. In the session's turn, no sooner: a log that goes
-        with a checkpoint begins before that."""
-        if self.heap is not None and not self.draining and (self.redo is None or self.redo.is_void):
+        """The worker may touch its buffers by itself, but of a session that is being stored. In the
+        session's turn, no sooner: a log that goes with a checkpoint begins before that, and the
+        worker must know that there is one."""
+        if self.heap is not None and not self.draining:
             self.heap.open(self.epoch)
 
     # ---- what a new server would need to do it again

@@ -2,6 +2,7 @@
 // that can fail return false (or null) and leave the failure for haltere_failure_*.
 #include <new>
 
+#include "digest.hpp"
 #include "engine/commands.hpp"
 #include "engine/serve.hpp"
 
@@ -350,7 +351,9 @@ API u64 haltere_live(Tenant* tenant, Live* into, u64 room) {
   return count;
 }
 
-// ---- for tests: a record decoded and encoded again
+// ---- for tests: as a program computes it; a record decoded and encoded again
+
+API u64 haltere_digest(const std::uint8_t* data, u64 nbytes) { return digest_of(data, nbytes); }
 
 API bool haltere_recode(const void* record, u64 nbytes) {
   return guarded([&] {

@@ -357,6 +357,18 @@ struct Timed {
   }
 };
 
+struct Saw {
+  static constexpr std::uint16_t operation = 24;
+  std::uint64_t buffer{};
+  std::uint64_t offset{};
+  std::uint64_t nbytes{};
+  std::uint64_t digest{};
+  template <class Self, class Visit>
+  static void fields([[maybe_unused]] Self& self, [[maybe_unused]] Visit&& visit) {
+    visit(self.buffer); visit(self.offset); visit(self.nbytes); visit(self.digest);
+  }
+};
+
 struct Append {
   static constexpr std::uint16_t operation = 32;
   std::uint64_t arena{};
@@ -605,6 +617,7 @@ bool visit_record(Bytes bytes, Then&& then) {
     case CreateSampler::operation: return decode_then<CreateSampler>(*head, bytes, then);
     case DropSampler::operation: return decode_then<DropSampler>(*head, bytes, then);
     case Timed::operation: return decode_then<Timed>(*head, bytes, then);
+    case Saw::operation: return decode_then<Saw>(*head, bytes, then);
     case Append::operation: return decode_then<Append>(*head, bytes, then);
     case Fetch::operation: return decode_then<Fetch>(*head, bytes, then);
     case Load::operation: return decode_then<Load>(*head, bytes, then);

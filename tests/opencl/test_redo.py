@@ -28,7 +28,7 @@ STEPS = HERE / "workers" / "steps.py"
 TRAIN = HERE.parents[1] / "examples" / "train_tinygrad.py"
 PAUSE_S = 0.3  # that it runs between two kills
 KILLS = 4  # no more: each redo builds all programs again, and nothing else would ever get done
-Again = Callable[[float], ServerProcess]
+Again = Callable[..., ServerProcess]
 
 
 @pytest.fixture
@@ -40,14 +40,21 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture
 def again(root: Path, tmp_path: Path) -> Iterator[Again]:
-    """Kills the server if there is one, and starts another, which stores checkpoints so often."""
+    """Kills the server if there is one, and starts another, which stores checkpoints so often.
+    `buffers`: where programs' are, see proxy.heap."""
     running: list[ServerProcess] = []
 
-    def start(every_s: float) -> ServerProcess:
+    def start(every_s: float, buffers: str = "shared") -> ServerProcess:
         while running:
             running.pop().kill()
-        store = tmp_path / "store"
-        running.append(spawn("opencl:0", root, tied=True, checkpoint_every_s=every_s, store=store))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HALTERE_BUFFERS", buffers)
+            running.append(
+                spawn(
+                    "opencl:0", root, tied=True, checkpoint_every_s=every_s,
+                    store=tmp_path / "store",
+                )
+            )  # fmt: skip
         return running[0]
 
     yield start
@@ -75,20 +82,24 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("every_s", [0.05, 1000.0])
+@pytest.mark.parametrize(
+    ("every_s", "buffers"), [(0.05, "shared"), (1000.0, "shared"), (1000.0, "staged")]
+)
 def test_a_program_whose_server_is_killed_prints_the_same(
-    root: Path, again: Again, every_s: float
+    root: Path, again: Again, every_s: float, buffers: str
 ) -> None:
-    server = again(0.05)
+    server = again(every_s, buffers)
     machine = Machine(root, (server.paths.name,))
     program = machine.under(str(STEPS), "600", name="steps")
     until_kept(server, "steps")
+    segment = Segment.open(server.paths.sessions / "steps")
+    assert segment[Line.HEAP] if buffers == "shared" else not segment[Line.HEAP]
     assert program.stdout is not None
     for kill in range(4):
         for line in program.stdout:
             if int(line) >= 100 * (kill + 1):
                 break
-        again(every_s)
+        again(every_s, buffers)
     out, err = program.communicate(timeout=TIMEOUT_S)
     assert program.returncode == 0, err
     data = np.random.default_rng(5).integers(0, 2**32, 50_000, dtype=np.uint32)
@@ -96,6 +107,31 @@ def test_a_program_whose_server_is_killed_prints_the_same(
         data = data * np.uint32(3) + np.uint32(index)
     assert out.splitlines()[-1] == hashlib.sha256(data.tobytes()).hexdigest()
     assert err.count("died; waiting for another") == err.count("goes on") == 4
+
+
+def test_a_program_is_told_when_what_it_read_itself_is_not_computed_again(
+    root: Path, again: Again, tmp_path: Path
+) -> None:
+    header = tmp_path / "add.h"
+    header.write_text("#define ADD 1\n")
+    server = again(1000.0)
+    machine = Machine(root, (server.paths.name,))
+    program = machine.under(str(HERE / "workers" / "adds.py"), str(tmp_path), name="adds", stdin=-1)
+    assert program.stdin is not None
+    assert program.stdout is not None
+    for value in ("1", "2"):
+        assert program.stdout.readline() == f"{value}\n"
+        program.stdin.write("\n")
+        program.stdin.flush()
+    assert program.stdout.readline() == "3\n"
+    segment = Segment.open(server.paths.sessions / "adds")
+    assert segment[Line.HEAP]
+    assert segment[Line.HEAP] % 2 == 0
+    header.write_text("#define ADD 2\n")
+    again(1000.0)
+    _, err = program.communicate("\n", TIMEOUT_S)
+    assert program.returncode != 0
+    assert "the program had read other bytes" in err
 
 
 def test_a_program_that_begins_while_no_server_lives_waits_for_the_next(root: Path) -> None:

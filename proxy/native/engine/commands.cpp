@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../digest.hpp"
+
 namespace haltere {
 namespace {
 
@@ -222,6 +224,26 @@ bool Commands::run(const Fill& asked) {
   return done(cl().clEnqueueFillBuffer(queue(), target.mem, pattern, size, asked.offset, asked.nbytes, 0,
                                        nullptr, event()),
               "fill");
+}
+
+// Of memory that is shared it is what was read; elsewhere the commands before it are being done again.
+bool Commands::run(const Saw& asked) {
+  Memory& seen = range(asked.buffer, asked.offset, asked.nbytes, "look");
+  if (seen.place) return false;
+  Digest digest;
+  std::vector<std::uint8_t> block(std::min<u64>(asked.nbytes, kDigestBlock));
+  for (u64 at = 0; at < asked.nbytes; at += kDigestBlock) {
+    const u64 size = std::min<u64>(kDigestBlock, asked.nbytes - at);
+    tenant.objects.transfer(asked.buffer, asked.offset + at, size, block.data(), false);
+    digest.add(block.data(), size);
+  }
+  if (digest.value() != asked.digest)
+    throw Refused{"replay_diverged",
+                  text("the program had read other bytes in %llu to %llu of buffer %llu: its kernels do not compute the "
+                       "same each time",
+                       llu(asked.offset), llu(asked.offset + asked.nbytes), llu(asked.buffer)),
+                  0};
+  return false;
 }
 
 // ---- launches

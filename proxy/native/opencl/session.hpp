@@ -96,6 +96,8 @@ class Session {
 
   void check_alive();  // throws Failure if it is over, or its server is dead
   Heap* heap() const { return heap_.get(); }
+  // What is done is logged: the device must be told of whatever is written, and of what was seen.
+  bool is_logged() const { return segment_.get(Line::RECOVERABLE) != 0; }
   const Segment& segment() const { return segment_; }
   Number launched() const { return launched_.load(std::memory_order_acquire); }  // the newest launch
   Number put_launch(std::string& record) {

@@ -75,11 +75,12 @@ class Redo:
         if self._begun.nonce != segment[Line.NONCE]:
             raise self._gone("the redo log is of another session of that name")
         self._log = RedoLog.open(self._log_path)
-        if self._log.attempts >= MAX_ATTEMPTS:
+        self.died = self._log.attempts  # servers, while they did this
+        if self.died >= MAX_ATTEMPTS:
             raise self._gone(
-                f"{self._log.attempts} servers were killed while trying, perhaps by its commands"
+                f"{self.died} servers were killed while trying, perhaps by its commands"
             )
-        self._log.attempts += 1
+        self._begun_it = False
         self._steps = self._redo()
         segment[Line.CUT] = 0
         segment[Line.STATE] = State.SUSPENDED  # its clock stands still
@@ -88,7 +89,21 @@ class Redo:
     def is_possible(segment: Segment) -> bool:
         return bool(segment[Line.RECOVERABLE]) and not segment[Line.CLOSED]
 
+    @property
+    def _may_begin(self) -> bool:
+        """Once a server died over some of them, they have their turns one by one, so that only who
+        brings servers down is charged for it: the least suspect first."""
+        others = self._server.redoing.values()
+        if not any(each.died for each in others):
+            return True
+        return self is min(others, key=lambda each: (each.died, each.name))
+
     def poll(self) -> Reply | None:
+        if not self._begun_it:
+            if not self._may_begin:
+                return None
+            self._begun_it = True
+            self._log.attempts += 1
         until = time.monotonic() + SLICE_S
         try:
             while time.monotonic() < until:

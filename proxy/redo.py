@@ -195,6 +195,7 @@ class Redo:
         scratch = Segment.create(self._scratch, *sizes)
         self._scratch.unlink()
         scratch[Line.HEAD] = scratch[Line.TAIL] = tail
+        scratch[Line.PRINTS] = self._segment[Line.PRINTS]
         self.tenant = self._server.open_tenant(self.name, scratch, half, tail)
         return self.tenant
 

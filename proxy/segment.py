@@ -85,6 +85,7 @@ class Line(IntEnum):
     HEAP = 35  # S, but for the first: 0: its buffers are not there, odd: hands off, even: open
     PRINTED = 36  # S: the newest launch whose kernel printed something
     PRINTED_SEEN = 37  # W: the newest whose output the worker has fetched
+    PRINTS = 38  # W, once: 1 if it fetches what kernels print; else that goes to the server's log
 
 
 class State(IntEnum):

@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "bells.hpp"
@@ -289,10 +290,12 @@ bool Tenant::land() {
 void Tenant::end_printing(const Flight& flight) {
   Printing& printing = objects.device.printing;
   if (flight.prints == 0) return;
-  if (abandoned)
-    printing.recover();
+  if (abandoned) return printing.recover();
+  std::string text = printing.end();
+  if (segment.get(Line::PRINTS))
+    prints.add(flight.prints, std::move(text));
   else
-    prints.add(flight.prints, printing.end());
+    std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
 void Tenant::abandon() {
@@ -408,8 +411,10 @@ bool Tenant::publish() {
     }
   words->used_bytes = objects.used_bytes;
   words->shared_bytes = objects.shared_bytes;
-  prints.drop(segment.get(Line::PRINTED_SEEN));
-  segment.set(Line::PRINTED, prints.newest());  // who sees that it is done sees this
+  if (prints.newest()) {
+    prints.drop(segment.get(Line::PRINTED_SEEN));
+    segment.set(Line::PRINTED, prints.newest());  // who sees that it is done sees this
+  }
   segment.set(Line::ISSUED, issued);
   segment.set(Line::RETIRED, words->retired);
   segment.set(Line::COMPLETED, words->completed);

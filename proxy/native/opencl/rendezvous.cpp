@@ -173,6 +173,7 @@ PutDown put_down(const std::string& root, const std::string& server, const std::
   segment.set(Line::ARENA_BYTES, kArenaBytes);
   segment.set(Line::NONCE, std::strtoull(random_word().c_str(), nullptr, 16));
   segment.set(Line::DURABLE, durable);
+  segment.set(Line::PRINTS, 1);
   segment.set(Line::CLIENT_PID, pid);
   segment.set(Line::CLIENT_START, start_ticks(pid));
   if (heap) {

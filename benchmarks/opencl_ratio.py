@@ -1,11 +1,14 @@
 """What an unmodified OpenCL program pays for being haltable: `haltere run` against native.
 
-    python benchmarks/opencl_ratio.py [--rounds N] [--fast] [--json FILE]
+    python benchmarks/opencl_ratio.py [--rounds N] [--fast] [--restarts N] [--calls NAME]
+        [--json FILE]
 
 The same program twice in one run, with the device's own driver and under `haltere run`, in
 alternating rounds; medians, and their ratio (below 1: through the proxy is faster). Then tinygrad's
 training loops (examples/train_tinygrad.py) likewise, whose weights must be equal. A table goes to
 the terminal, JSON with the machine's facts to FILE or after the table. `--fast`: no training.
+`--restarts`: as of `haltere run`, so that what the program does is logged.
+`--calls`: those whose names begin so. Of a program that writes much the log does not last.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ AIMS = {
     "tinygrad conv": 1.01,
 }
 TURN_S = 0.5
-PROXIED = [str(Path(sys.executable).with_name("haltere")), "run", "--device", "opencl:0", "--"]
+PROXIED = [str(Path(sys.executable).with_name("haltere")), "run", "--device", "opencl:0"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Side:
     environment: dict[str, str]
 
 
-def both_sides(folder: Path, root: str) -> dict[str, Side]:
+def both_sides(folder: Path, root: str, options: list[str]) -> dict[str, Side]:
     """Programs that are not pyopencl find PoCL, in its wheel, by a loader's folder of vendors.
     `root`: of the proxy, so that no other program is on the server that is measured."""
     own = dict(os.environ)
@@ -58,7 +61,7 @@ def both_sides(folder: Path, root: str) -> dict[str, Side]:
         (folder / "pocl.icd").write_text(f"{drivers[0]}\n")
         own["OCL_ICD_VENDORS"] = str(folder)
     proxied = {**os.environ, "HALTERE_PROXY_ROOT": root}
-    return {"native": Side([], own), "proxied": Side(PROXIED, proxied)}
+    return {"native": Side([], own), "proxied": Side([*PROXIED, *options, "--"], proxied)}
 
 
 class Calls:
@@ -132,15 +135,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--calls", default="")
+    parser.add_argument("--restarts", type=int, default=0)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     measured: dict[str, dict[str, list[float]]] = {}
 
     folder, root = tempfile.TemporaryDirectory(), tempfile.TemporaryDirectory(dir="/dev/shm")
-    sides = both_sides(Path(folder.name), root.name)
+    options = ["--restarts", str(given.restarts)] if given.restarts else []
+    sides = both_sides(Path(folder.name), root.name, options)
     programs = {side: Calls(found) for side, found in sides.items()}
     for _ in track(range(given.rounds), "calls", console=Console(stderr=True)):
         for name in programs["native"].names:
+            if not name.startswith(given.calls):
+                continue
             for side, calls in programs.items():
                 measured.setdefault(name, {}).setdefault(side, []).append(calls.seconds(name))
     for calls in programs.values():
@@ -174,7 +182,7 @@ def main() -> None:
     for net, by_side in digests.items():
         same = by_side["native"] == by_side["proxied"]
         print(f"weights of {net}: {by_side['native']}, {'equal' if same else 'DIFFERENT'}")
-    report({"opencl_ratio": rows, "weights": digests}, given.json)
+    report({"opencl_ratio": rows, "restarts": given.restarts, "weights": digests}, given.json)
 
 
 if __name__ == "__main__":

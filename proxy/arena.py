@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from proxy import records
 from proxy.errors import LocalProtocolError
 
 ALIGN_BYTES = 64  # a cache line: neighbours do not share one
@@ -64,3 +65,23 @@ def chunks(nbytes: int, limit_bytes: int = CHUNK_BYTES) -> Iterator[tuple[int, i
     """(offset, size) of the pieces in which to transfer `nbytes`."""
     for offset in range(0, nbytes, limit_bytes):
         yield offset, min(limit_bytes, nbytes - offset)
+
+
+def arena_source(command: records.Record) -> tuple[int, int] | None:
+    """Offset and size of what a command writes out of the arena, None for one that does not."""
+    match command:
+        case records.Write() | records.WriteImage():
+            return command.arena, command.nbytes
+        case records.WriteRect():
+            return command.arena, command.width * command.height * command.depth
+    return None
+
+
+def arena_target(command: records.Record) -> tuple[int, int] | None:
+    """Offset and size of what a command reads into the arena, None for one that does not."""
+    match command:
+        case records.Read() | records.ReadImage():
+            return command.arena, command.nbytes
+        case records.ReadRect():
+            return command.arena, command.width * command.height * command.depth
+    return None

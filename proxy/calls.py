@@ -125,6 +125,12 @@ class Calls:
             case records.BuildLog():
                 tenant.outbox = tenant.objects.build_log(call.program)
                 return Done(len(tenant.outbox))
+            case records.Printed():
+                printed = tenant.printed(call.after, call.upto)
+                if printed is None:
+                    return None
+                tenant.outbox = printed
+                return Done(len(printed))
             case records.Times():
                 return tenant.clock(call.command)
         raise RemoteProtocolError(f"{type(call).__name__} is not a call")

@@ -64,6 +64,7 @@ def write(snapshot: Snapshot, pieces: Mapping[int, list[str]], batch: Batch) -> 
         "outbox": put(snapshot.outbox),
         "error": snapshot.error,
         "clocks": put(snapshot.clocks) if snapshot.clocks else None,
+        "prints": put(snapshot.prints) if snapshot.prints else None,
         "buffers": {str(handle): pieces[handle] for handle, _ in snapshot.log.contents()},
     }
     return batch.commit(json.dumps(body, sort_keys=True).encode())
@@ -123,8 +124,9 @@ def blobs_of(raw: bytes) -> Iterable[str]:
     for single in ("hidden", "undone", "inbox", "outbox"):
         if body[single] is not None:
             yield body[single]
-    if body.get("clocks") is not None:  # releases before had none
-        yield body["clocks"]
+    for later in ("clocks", "prints"):  # releases before had none
+        if body.get(later) is not None:
+            yield body[later]
     if body["overlay"] is not None:
         yield body["overlay"][1]
     for _, digest in (*body["backlog"], *body["payloads"]):
@@ -171,5 +173,6 @@ def _checkpoint(record: str, body: dict[str, Any], store: Store) -> Checkpoint:
         outbox=get(body["outbox"]),
         error=body["error"],
         clocks=b"" if body.get("clocks") is None else get(body["clocks"]),
+        prints=b"" if body.get("prints") is None else get(body["prints"]),
     )
     return Checkpoint(record, snapshot, pieces, store)

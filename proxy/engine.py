@@ -105,6 +105,10 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "tenant_clock": (_bool, (_at, _u64, _at)),
     "tenant_clocks": (_bool, (_at,)),
     "tenant_know": (None, (_at, _text, _u64)),
+    "engine_capture": (_bool, (_at,)),
+    "tenant_printed": (_bool, (_at, _u64, _u64)),
+    "tenant_prints": (_bool, (_at,)),
+    "tenant_know_prints": (None, (_at, _text, _u64)),
     "build": (_bool, (_at, _text, _text, _u64, _text)),
     "adopt": (_bool, (_at, _u64)),
     "kernels": (_bool, (_at, _u64)),
@@ -123,6 +127,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "finds": (_bool, (_at, _u64, _u64)),
     "highest": (None, (_at, _at, _int)),
     "live": (_u64, (_at, _at, _u64)),
+    "digest": (_u64, (_text, _u64)),
     "recode": (_bool, (_text, _u64)),
 }
 
@@ -191,6 +196,10 @@ class Engine:
         """DeviceValue records: all that the driver answers about platform and device."""
         self.library.check(self.library.engine_values(self.at))
         return self.library.taken()
+
+    def capture(self) -> None:
+        """What kernels print is their sessions' from now on, not this process's."""
+        self.library.engine_capture(self.at)
 
     def set(self, quantum_s: float, watchdog_s: float) -> None:
         self.library.engine_set(self.at, int(quantum_s * 1e6), int(watchdog_s * 1e6))

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from hal.errors import DeviceTimeout, HalError, Unsupported, UsageError
 from hal.types import Preemption, Seq
 from proxy import records, wire
+from proxy.arena import arena_source, arena_target
 from proxy.errors import to_record
 from proxy.fabric import Fabric
 from proxy.known import ANYTHING, ChangeCount
@@ -271,7 +272,7 @@ class HalTenant(Tenant):
     def _note(self, command: records.Command) -> None:
         """Before the worker can see that it was taken."""
         number = self.half.issued + 1
-        source, target = records.arena_source(command), records.arena_target(command)
+        source, target = arena_source(command), arena_target(command)
         payload = b"" if source is None else self.arena_range(*source)
         self.note(Kind.COMMAND, number, wire.encode(number, command), payload)
         if target is not None and target[1]:

@@ -13,8 +13,10 @@ who resumes a session whose worker lives finds its buffers there.
     odd   they are, but it must not touch them: all goes by records
     even  it may, with `Line.COPYING` raised meanwhile
 
-To forbid, a server makes the word odd and waits until COPYING is 0, but not for ever: a worker
-looks at the word again when it has copied, and does what was disturbed once more by records.
+While a redo log is kept (`Line.RECOVERABLE`) the worker writes by records, for the log must hold
+what is written, and tells what it has read by itself (`records.Saw`), which whoever redoes it
+compares. To forbid, a server makes the word odd and waits until COPYING is 0, but not for ever: a
+worker looks at the word again when it has copied, and does what was disturbed once more by records.
 """
 
 from __future__ import annotations

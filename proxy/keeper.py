@@ -17,6 +17,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
+
+from proxy.liveness import LifeLock
+from proxy.paths import ServerPaths, default_root
 
 SERVER = (sys.executable, "-m", "proxy.server")
 PARENT_CHECK_S = 0.5
@@ -33,6 +37,7 @@ def keep(
     One that ends by itself, or was told to, is not started again. What sessions do is kept but by
     the last: nobody would do it again. Their checkpoints go to `store`, or to a folder that goes at
     the end. `tied_to`: stop when this process is gone."""
+    lock = _lock(options)  # who finds no server waits for the next as long as it is held
     keeper = _Keeper(command)
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(signum) != signal.SIG_IGN:  # as nohup has it
@@ -44,6 +49,7 @@ def keep(
     try:
         return keeper.run([*options, "--restarts", "0", *own], restarts)  # of two the last counts
     finally:
+        lock.release()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -74,6 +80,18 @@ class _Keeper:
             sys.stderr.write(f"the server was killed by signal {-code}; {then}\n")
             sys.stderr.flush()
         return 1
+
+
+def _lock(options: Sequence[str]) -> LifeLock:
+    """Raises LocalProtocolError if another keeps this server."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--root", type=Path, default=default_root())
+    parser.add_argument("--device", default="")
+    parser.add_argument("--name")
+    given, _ = parser.parse_known_args(options)
+    paths = ServerPaths.under(given.root, given.name or given.device)
+    paths.create()
+    return LifeLock(paths.keeper)
 
 
 def _watch(keeper: _Keeper, parent: int) -> None:

@@ -79,7 +79,7 @@ class LifeLock:
                 if time.monotonic() > give_up:
                     os.close(self._fd)
                     raise LocalProtocolError(
-                        f"{path} is held: another server serves this device; stop it first"
+                        f"{path} is held: another serves, or keeps, this device; stop it first"
                     ) from None
                 time.sleep(LOCK_RETRY_S)
 

@@ -110,6 +110,8 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"{error.code}: {error}\n")
         return 1
 
+    server.capture_prints()
+
     def stop(signum: int, frame: object) -> None:
         server.stopping = True
 

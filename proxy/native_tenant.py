@@ -366,6 +366,19 @@ class NativeTenant(Tenant):
     def know_clocks(self, clocks: bytes) -> None:
         self.library.tenant_know(self.at, clocks, len(clocks))
 
+    def printed(self, after: int, upto: int) -> bytes | None:
+        if self.words.retired < upto and not self.fault:
+            return None
+        self.library.check(self.library.tenant_printed(self.at, after, upto))
+        return self.library.taken()
+
+    def prints(self) -> bytes:
+        self.library.check(self.library.tenant_prints(self.at))
+        return self.library.taken()
+
+    def know_prints(self, prints: bytes) -> None:
+        self.library.tenant_know_prints(self.at, prints, len(prints))
+
     def clock(self, command: int) -> records.Clock:
         found = (ctypes.c_uint64 * 4)()
         self.library.tenant_clock(self.at, command, found)

@@ -1,6 +1,7 @@
 """Where things lie: the root directory that servers and workers share, and the rules for names.
 
     <root>/servers/<name>/lock       flock held while the server lives
+                         /keeper     flock held while another is started if it is killed
                          /info.json  what it serves; written last, by rename
                          /opencl.records  what an OpenCL device's driver says of it
                          /bell       one page: its doorbell
@@ -69,6 +70,10 @@ class ServerPaths:
     @property
     def lock(self) -> Path:
         return self.home / "lock"
+
+    @property
+    def keeper(self) -> Path:
+        return self.home / "keeper"
 
     @property
     def info(self) -> Path:

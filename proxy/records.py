@@ -264,6 +264,16 @@ class Timed(NamedTuple):
     """The device's clock is read around the next command, for `Times`."""
 
 
+class Saw(NamedTuple):
+    """The worker read these bytes itself, in memory that it shares: their digest, as
+    native/digest.hpp has it. Who does all again compares it."""
+
+    buffer: int
+    offset: int
+    nbytes: int
+    digest: int
+
+
 # calls: not in the ring but in the session's request area, answered in its reply area
 
 
@@ -345,6 +355,13 @@ class Times(NamedTuple):
     command: int
 
 
+class Printed(NamedTuple):
+    """What kernels of launches after `after`, up to `upto`, printed, into the outbox."""
+
+    after: int
+    upto: int
+
+
 # replies
 
 
@@ -418,11 +435,11 @@ Command = (
     Alloc | Free | Unload | Write | WriteInline | Read | Copy | Launch | Signal
     | Fill | CopyRect | WriteRect | ReadRect | CreateImage | WriteImage | ReadImage
     | CopyImage | CopyImageToBuffer | CopyBufferToImage | FillImage | CreateSampler
-    | DropSampler | Timed
+    | DropSampler | Timed | Saw
 )  # fmt: skip
 Call = (
     Append | Fetch | Load | Configure | Halt | GoOn | Peek | SaveState | LoadState | Describe
-    | Kernels | Times | BuildLog
+    | Kernels | Times | BuildLog | Printed
 )  # fmt: skip
 Reply = Done | Failed | Clock
 Description = Home | KernelInfo | ArgInfo | DeviceValue
@@ -454,6 +471,7 @@ OPERATIONS: dict[int, type[Record]] = {
     21: CreateSampler,
     22: DropSampler,
     23: Timed,
+    24: Saw,
     32: Append,
     33: Fetch,
     34: Load,
@@ -467,6 +485,7 @@ OPERATIONS: dict[int, type[Record]] = {
     42: Kernels,
     43: Times,
     44: BuildLog,
+    45: Printed,
     64: Done,
     65: Failed,
     66: Clock,
@@ -475,23 +494,3 @@ OPERATIONS: dict[int, type[Record]] = {
     98: ArgInfo,
     99: DeviceValue,
 }
-
-
-def arena_source(command: Record) -> tuple[int, int] | None:
-    """Offset and size of what a command writes out of the arena, None for one that does not."""
-    match command:
-        case Write() | WriteImage():
-            return command.arena, command.nbytes
-        case WriteRect():
-            return command.arena, command.width * command.height * command.depth
-    return None
-
-
-def arena_target(command: Record) -> tuple[int, int] | None:
-    """Offset and size of what a command reads into the arena, None for one that does not."""
-    match command:
-        case Read() | ReadImage():
-            return command.arena, command.nbytes
-        case ReadRect():
-            return command.arena, command.width * command.height * command.depth
-    return None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from hal.errors import DeviceTimeout, HalError
 from proxy import checkpoint, records, snapshot, wire
+from proxy.arena import arena_source, arena_target
 from proxy.calls import Calls
 from proxy.checkpoint import Checkpoint
 from proxy.desk import Reply
@@ -74,11 +75,12 @@ class Redo:
         if self._begun.nonce != segment[Line.NONCE]:
             raise self._gone("the redo log is of another session of that name")
         self._log = RedoLog.open(self._log_path)
-        if self._log.attempts >= MAX_ATTEMPTS:
+        self.died = self._log.attempts  # servers, while they did this
+        if self.died >= MAX_ATTEMPTS:
             raise self._gone(
-                f"{self._log.attempts} servers were killed while trying, perhaps by its commands"
+                f"{self.died} servers were killed while trying, perhaps by its commands"
             )
-        self._log.attempts += 1
+        self._begun_it = False
         self._steps = self._redo()
         segment[Line.CUT] = 0
         segment[Line.STATE] = State.SUSPENDED  # its clock stands still
@@ -87,7 +89,21 @@ class Redo:
     def is_possible(segment: Segment) -> bool:
         return bool(segment[Line.RECOVERABLE]) and not segment[Line.CLOSED]
 
+    @property
+    def _may_begin(self) -> bool:
+        """Once a server died over some of them, they have their turns one by one, so that only who
+        brings servers down is charged for it: the least suspect first."""
+        others = self._server.redoing.values()
+        if not any(each.died for each in others):
+            return True
+        return self is min(others, key=lambda each: (each.died, each.name))
+
     def poll(self) -> Reply | None:
+        if not self._begun_it:
+            if not self._may_begin:
+                return None
+            self._begun_it = True
+            self._log.attempts += 1
         until = time.monotonic() + SLICE_S
         try:
             while time.monotonic() < until:
@@ -135,7 +151,7 @@ class Redo:
             elif entry.kind == Kind.COMMAND:
                 number += 1
                 command = _command(entry, number)
-                source, target = records.arena_source(command), records.arena_target(command)
+                source, target = arena_source(command), arena_target(command)
                 if source is not None and source[1]:
                     tenant.arena_range(*source)[:] = entry.payload
                 while not put.put(entry.record):
@@ -179,6 +195,7 @@ class Redo:
         scratch = Segment.create(self._scratch, *sizes)
         self._scratch.unlink()
         scratch[Line.HEAD] = scratch[Line.TAIL] = tail
+        scratch[Line.PRINTS] = self._segment[Line.PRINTS]
         self.tenant = self._server.open_tenant(self.name, scratch, half, tail)
         return self.tenant
 
@@ -277,7 +294,7 @@ def _command(entry: Entry, number: int) -> records.Command:
     stated, command = wire.decode(entry.record)
     if stated != number or entry.number != number or not isinstance(command, records.Command):
         raise ReplayDiverged(f"record {number} is missing in the redo log: {entry.number} follows")
-    source = records.arena_source(command)
+    source = arena_source(command)
     if source is not None and source[1] != len(entry.payload):
         raise ReplayDiverged(f"record {number} lacks its bytes in the redo log")
     return command

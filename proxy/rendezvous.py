@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from hal.errors import DeviceLost, UsageError
+from proxy.channel import TICK_S, restart_s
 from proxy.desk import ServerPage
 from proxy.errors import ProxyError, ServerGone
 from proxy.info import PREFIX, ServerInfo, running_servers
@@ -17,12 +19,18 @@ from proxy.segment import Asleep, Line, Segment, State
 
 
 def find_server(device_uri: str, root: Path) -> tuple[ServerPaths, ServerInfo]:
-    """Raises DeviceLost if no server of that name runs."""
+    """Waits for one that its keeper starts. Raises DeviceLost if no server of that name runs."""
     name = device_uri.removeprefix(PREFIX)
-    servers = running_servers(root)
-    for paths, info in servers:
-        if paths.name == name:
-            return paths, info
+    give_up = time.monotonic() + restart_s()
+    while True:
+        is_kept = holder_lives(ServerPaths.under(root, name).keeper)
+        servers = running_servers(root)
+        for paths, info in servers:
+            if paths.name == name:
+                return paths, info
+        if not is_kept or time.monotonic() > give_up:
+            break
+        time.sleep(TICK_S)
     running = ", ".join(paths.name for paths, _ in servers) or "none"
     raise DeviceLost(
         f"no server of {name!r} runs under {root}: start one (haltere proxy); running: {running}"

@@ -30,7 +30,7 @@ from proxy.errors import (
 from proxy.records import Failed, Home, Record, Reply
 
 MAGIC = 0x31455254_4C414821  # "!HALTRE1"
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 
 LINE_BYTES = 64
 ERROR_AT, ERROR_BYTES = 4096, 2048
@@ -83,6 +83,9 @@ class Line(IntEnum):
     HEAP_INODE = 33  # W, once
     COPYING = 34  # W: threads that are copying into or out of the heap
     HEAP = 35  # S, but for the first: 0: its buffers are not there, odd: hands off, even: open
+    PRINTED = 36  # S: the newest launch whose kernel printed something
+    PRINTED_SEEN = 37  # W: the newest whose output the worker has fetched
+    PRINTS = 38  # W, once: 1 if it fetches what kernels print; else that goes to the server's log
 
 
 class State(IntEnum):

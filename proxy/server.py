@@ -144,6 +144,11 @@ class Server:
         """What sessions do is kept for another server."""
         return self._automatic is not None and self._automatic.logs
 
+    def capture_prints(self) -> None:
+        """Of a process that does nothing else: what kernels print goes to their workers."""
+        if self._engine is not None:
+            self._engine.capture()
+
     # ---- the loop
 
     def run(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hal.types import Overlay, Seq
-from proxy import records
+from proxy.arena import arena_source
 from proxy.errors import from_wire, to_wire
 from proxy.pending import Pending
 from proxy.replay import ReplayLog
@@ -57,6 +57,7 @@ class Snapshot:
     outbox: bytes
     error: dict[str, str] | None  # not told to the worker yet
     clocks: bytes = b""  # of commands that a worker had timed
+    prints: bytes = b""  # of kernels, not fetched by it yet
 
 
 def put_back(snapshot: Snapshot, tenant: Tenant) -> None:
@@ -68,6 +69,7 @@ def put_back(snapshot: Snapshot, tenant: Tenant) -> None:
     tenant.objects.hoisted = set(snapshot.position.hoisted)
     tenant.queue_up(snapshot.backlog)
     tenant.know_clocks(snapshot.clocks)
+    tenant.know_prints(snapshot.prints)
     tenant.half.error = None if snapshot.error is None else from_wire(snapshot.error)
 
 
@@ -112,12 +114,13 @@ def take(tenant: Tenant) -> tuple[Snapshot, Piece]:
         payloads=tuple(
             (source[0], item.payload)
             for item in tenant.waiting()[len(tenant.backlog) :]
-            if (source := records.arena_source(item.command)) is not None
+            if (source := arena_source(item.command)) is not None
         ),
         inbox=bytes(tenant.inbox),
         outbox=tenant.outbox,
         error=None if half.error is None else to_wire(half.error),
         clocks=tenant.clocks(),
+        prints=tenant.prints(),
     )
     return snapshot, piece_of(tenant)
 

@@ -28,9 +28,10 @@ from proxy.swap_space import SwappedOut, SwapSpace
 
 STAY_QUANTA = 4  # of the device's slices: who came in stays for so long at least,
 STAY_EXCHANGES = 4  # and for so many times what moving took: a fifth of the time goes to that
-ASKED_S = 1.0  # who does not ask any more for room has gone
+ASKED_S = 1.0  # who does not ask any more for room has gone,
+UNASKED = 3  # if there were chances to: a server that stood still gave none
 AGAIN_S = 1.0  # until what failed is tried again
-PATIENCE_S = 30.0  # for memory that sessions have which are neither here yet nor gone
+PATIENCE_S = 120.0  # for memory that sessions have which are neither here yet nor gone
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +40,7 @@ class Claim:
 
     nbytes: int
     asked_s: float
+    unasked: int = 0  # looks since then
     hopeless: bool = False
 
 
@@ -132,7 +134,7 @@ class Swap:
     def has_room(self, whose: object, nbytes: int) -> bool:
         """For what is made at once if so; else ask again, for others are moved out meanwhile."""
         claim = self._claims.setdefault(whose, Claim(nbytes, 0.0))
-        claim.nbytes, claim.asked_s = nbytes, self._clock()
+        claim.nbytes, claim.asked_s, claim.unasked = nbytes, self._clock(), 0
         if claim not in self._line:
             self._line.append(claim)
             if self._line[0] is claim:
@@ -164,7 +166,8 @@ class Swap:
                 tenant.words.waits = 2
                 self._line.append(tenant)
         for whose, claim in tuple(self._claims.items()):
-            if now - claim.asked_s > ASKED_S:
+            claim.unasked += 1
+            if now - claim.asked_s > ASKED_S and claim.unasked > UNASKED:
                 del self._claims[whose]
                 self._line.remove(claim)
         self._line = [each for each in self._line if isinstance(each, Claim) or each in there]

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from hal.errors import HalError
 from hal.types import Overlay, ProgramImage
 from proxy import records, wire
+from proxy.arena import arena_source
 from proxy.aside import Aside, Errand, at_once
 from proxy.doorbell import fence
 from proxy.errors import AnyError, RemoteProtocolError, StaleEpoch, to_record
@@ -279,6 +280,18 @@ class Tenant(ABC):
     def know_clocks(self, clocks: bytes) -> None:
         """Of commands that were done before it came here. A server without a clock forgets."""
 
+    def printed(self, after: int, upto: int) -> bytes | None:
+        """What kernels of these launches printed; None: not all are done. Where nobody tells whose
+        it is (the Python core) it stays in the server's log."""
+        return b""
+
+    def prints(self) -> bytes:
+        """All that the worker has not fetched, for `know_prints` of wherever it goes."""
+        return b""
+
+    def know_prints(self, prints: bytes) -> None:  # noqa: B027  # nothing to be known there
+        """Of launches that were done before it came here."""
+
     @abstractmethod
     def clock(self, command: int) -> records.Clock:
         """When the device did a timed command. Raises HalError."""
@@ -296,10 +309,10 @@ class Tenant(ABC):
         """Go on with another file, all that was put in this one being done; this one is closed."""
 
     def open_heap(self) -> None:
-        """The worker may touch its buffers by itself, but of a session that is being stored, or
-        whose redo log must tell of everything. In the session's turn, no sooner: a log that goes
-        with a checkpoint begins before that."""
-        if self.heap is not None and not self.draining and (self.redo is None or self.redo.is_void):
+        """The worker may touch its buffers by itself, but of a session that is being stored. In the
+        session's turn, no sooner: a log that goes with a checkpoint begins before that, and the
+        worker must know that there is one."""
+        if self.heap is not None and not self.draining:
             self.heap.open(self.epoch)
 
     # ---- what a new server would need to do it again
@@ -335,6 +348,7 @@ class Tenant(ABC):
                 records.Load()
                 | records.Kernels()
                 | records.BuildLog()
+                | records.Printed()
                 | records.Describe()
                 | records.Configure()
             ):
@@ -405,7 +419,7 @@ class Tenant(ABC):
             if not isinstance(command, records.Command):
                 raise RemoteProtocolError(f"{type(command).__name__} in the ring")
             payload = b""
-            source = records.arena_source(command)
+            source = arena_source(command)
             if source is not None:
                 payload = bytes(self.arena_range(*source))
             found.append(Pending(command, payload))

@@ -2,6 +2,7 @@
 // that can fail return false (or null) and leave the failure for haltere_failure_*.
 #include <new>
 
+#include "digest.hpp"
 #include "engine/commands.hpp"
 #include "engine/serve.hpp"
 
@@ -79,6 +80,12 @@ API void haltere_engine_set(Engine* engine, u64 quantum_us, u64 watchdog_us) {
   engine->watchdog_ns = static_cast<std::int64_t>(watchdog_us) * 1000;
 }
 
+// From now on what kernels print is their sessions'. This process's standard output is nobody else's.
+API bool haltere_engine_capture(Engine* engine) {
+  engine->device.printing.capture();
+  return engine->device.printing.on();
+}
+
 API u64 haltere_engine_switches(Engine* engine) { return engine->slicer.switches; }
 
 API bool haltere_engine_values(Engine* engine) {
@@ -107,13 +114,11 @@ API Tenant* haltere_tenant_open(Engine* engine, const char* name, std::uint8_t* 
 // False: the device is not done with it, and it is abandoned: its memory, and the session's mapping,
 // must stay. Try again later.
 API bool haltere_tenant_close(Tenant* tenant, u64 timeout_us) {
-  unsigned& abandoned = tenant->objects.device.abandoned;
   if (!tenant->drain(static_cast<std::int64_t>(timeout_us) * 1000)) {
-    if (!tenant->abandoned) ++abandoned;
-    tenant->abandoned = true;
+    if (!tenant->abandoned) tenant->abandon();
     return false;
   }
-  if (tenant->abandoned) --abandoned;
+  if (tenant->abandoned) --tenant->objects.device.abandoned;
   delete tenant;
   return true;
 }
@@ -179,6 +184,25 @@ API bool haltere_tenant_clocks(Tenant* tenant) {
 }
 
 API void haltere_tenant_know(Tenant* tenant, const void* clocks, u64 nbytes) { tenant->know({clocks, nbytes}); }
+
+// What kernels of launches after `after`, up to `upto`, printed.
+API bool haltere_tenant_printed(Tenant* tenant, u64 after, u64 upto) {
+  return guarded([&] {
+    g_result = tenant->prints.between(after, upto);
+    return true;
+  });
+}
+
+API bool haltere_tenant_prints(Tenant* tenant) {
+  return guarded([&] {
+    g_result = tenant->prints.pack();
+    return true;
+  });
+}
+
+API void haltere_tenant_know_prints(Tenant* tenant, const void* prints, u64 nbytes) {
+  tenant->prints.unpack(Bytes{prints, nbytes}.text());
+}
 
 // ---- what a session holds
 
@@ -327,7 +351,9 @@ API u64 haltere_live(Tenant* tenant, Live* into, u64 room) {
   return count;
 }
 
-// ---- for tests: a record decoded and encoded again
+// ---- for tests: as a program computes it; a record decoded and encoded again
+
+API u64 haltere_digest(const std::uint8_t* data, u64 nbytes) { return digest_of(data, nbytes); }
 
 API bool haltere_recode(const void* record, u64 nbytes) {
   return guarded([&] {

@@ -10,7 +10,7 @@
 namespace haltere {
 
 inline constexpr std::uint64_t kMagic = 0x314552544c414821ull;
-inline constexpr std::uint64_t kVersion = 0x300000002ull;
+inline constexpr std::uint64_t kVersion = 0x400000002ull;
 inline constexpr std::size_t kLineBytes = 64;
 inline constexpr std::size_t kErrorAt = 4096;
 inline constexpr std::size_t kErrorBytes = 2048;
@@ -26,7 +26,7 @@ inline constexpr std::size_t kRingAt = 81920;
 inline constexpr std::size_t kMaxRecordBytes = 65536;
 inline constexpr std::size_t kInlineBytes = 2048;
 
-enum class Line : std::uint64_t { MAGIC = 0, VERSION = 1, RING_BYTES = 2, ARENA_BYTES = 3, NONCE = 4, CLIENT_PID = 5, CLIENT_START = 6, DURABLE = 7, HEAD = 8, REQUEST = 9, REQUEST_AFTER = 10, ERRORS_SEEN = 11, CLOSED = 12, BELL = 13, CLIENT_ASLEEP = 14, WANTED = 15, SERVER_PID = 16, SERVER_START = 17, EPOCH = 18, STATE = 19, TAIL = 20, ISSUED = 21, RETIRED = 22, COMPLETED = 23, ERRORS = 24, REPLY = 25, EVENT = 26, SERVER_ASLEEP = 27, CUT = 28, RECOVERABLE = 29, HEAP_FD = 31, HEAP_BYTES = 32, HEAP_INODE = 33, COPYING = 34, HEAP = 35 };
+enum class Line : std::uint64_t { MAGIC = 0, VERSION = 1, RING_BYTES = 2, ARENA_BYTES = 3, NONCE = 4, CLIENT_PID = 5, CLIENT_START = 6, DURABLE = 7, HEAD = 8, REQUEST = 9, REQUEST_AFTER = 10, ERRORS_SEEN = 11, CLOSED = 12, BELL = 13, CLIENT_ASLEEP = 14, WANTED = 15, SERVER_PID = 16, SERVER_START = 17, EPOCH = 18, STATE = 19, TAIL = 20, ISSUED = 21, RETIRED = 22, COMPLETED = 23, ERRORS = 24, REPLY = 25, EVENT = 26, SERVER_ASLEEP = 27, CUT = 28, RECOVERABLE = 29, HEAP_FD = 31, HEAP_BYTES = 32, HEAP_INODE = 33, COPYING = 34, HEAP = 35, PRINTED = 36, PRINTED_SEEN = 37, PRINTS = 38 };
 
 enum class State : std::uint64_t { NEW = 0, RUNNING = 1, SUSPENDED = 2, ENDED = 3 };
 
@@ -357,6 +357,18 @@ struct Timed {
   }
 };
 
+struct Saw {
+  static constexpr std::uint16_t operation = 24;
+  std::uint64_t buffer{};
+  std::uint64_t offset{};
+  std::uint64_t nbytes{};
+  std::uint64_t digest{};
+  template <class Self, class Visit>
+  static void fields([[maybe_unused]] Self& self, [[maybe_unused]] Visit&& visit) {
+    visit(self.buffer); visit(self.offset); visit(self.nbytes); visit(self.digest);
+  }
+};
+
 struct Append {
   static constexpr std::uint16_t operation = 32;
   std::uint64_t arena{};
@@ -480,6 +492,16 @@ struct BuildLog {
   }
 };
 
+struct Printed {
+  static constexpr std::uint16_t operation = 45;
+  std::uint64_t after{};
+  std::uint64_t upto{};
+  template <class Self, class Visit>
+  static void fields([[maybe_unused]] Self& self, [[maybe_unused]] Visit&& visit) {
+    visit(self.after); visit(self.upto);
+  }
+};
+
 struct Done {
   static constexpr std::uint16_t operation = 64;
   std::uint64_t nbytes{};
@@ -595,6 +617,7 @@ bool visit_record(Bytes bytes, Then&& then) {
     case CreateSampler::operation: return decode_then<CreateSampler>(*head, bytes, then);
     case DropSampler::operation: return decode_then<DropSampler>(*head, bytes, then);
     case Timed::operation: return decode_then<Timed>(*head, bytes, then);
+    case Saw::operation: return decode_then<Saw>(*head, bytes, then);
     case Append::operation: return decode_then<Append>(*head, bytes, then);
     case Fetch::operation: return decode_then<Fetch>(*head, bytes, then);
     case Load::operation: return decode_then<Load>(*head, bytes, then);
@@ -608,6 +631,7 @@ bool visit_record(Bytes bytes, Then&& then) {
     case Kernels::operation: return decode_then<Kernels>(*head, bytes, then);
     case Times::operation: return decode_then<Times>(*head, bytes, then);
     case BuildLog::operation: return decode_then<BuildLog>(*head, bytes, then);
+    case Printed::operation: return decode_then<Printed>(*head, bytes, then);
     case Done::operation: return decode_then<Done>(*head, bytes, then);
     case Failed::operation: return decode_then<Failed>(*head, bytes, then);
     case Clock::operation: return decode_then<Clock>(*head, bytes, then);

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from opencl_machine import PROGRAMS, Machine, lines_of, start
+from opencl_machine import PROGRAMS, TIMEOUT_S, Machine, lines_of, start
 
 from proxy import programs
 from proxy.launcher import spawn
@@ -45,7 +45,7 @@ def test_three_programs_share_the_memory_of_one_and_a_half(small: Machine, tmp_p
     alone = [lines_of(start((BLENDS, str(seed), STEPS), {})) for seed in range(3)]
     running = [small.under(BLENDS, str(seed), STEPS, name=f"p{seed}") for seed in range(3)]
     halted = ""
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + TIMEOUT_S
     while not halted:
         assert time.monotonic() < give_up, "nobody was swapped out"
         for each in programs.sessions(small.root):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from hal import list_devices, open_device
+from proxy.limits import Limits
 from proxy.loopback import Loopback
 from proxy.paths import SESSION_VARIABLE
 
@@ -65,3 +66,24 @@ def fleet(root: Path) -> Iterator[Fleet]:
     found = Fleet(root)
     yield found
     found.close()
+
+
+@pytest.fixture
+def serve(root: Path) -> Iterator[Callable[..., Loopback]]:
+    """Starts native servers of the OpenCL device with these limits, more than one if named."""
+    if "opencl:0" not in {info.uri for info in list_devices()}:
+        pytest.skip("opencl:0 is not present")
+    found: list[Loopback] = []
+
+    def start(bounds: Limits, name: str = "native:0") -> Loopback:
+        found.append(Loopback(open_device("opencl:0"), root, name, core="native", limits=bounds))
+        return found[-1]
+
+    yield start
+    for loop in found:
+        loop.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"

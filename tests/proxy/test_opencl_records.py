@@ -9,7 +9,8 @@ from opencl_records import Speaker, split
 from hal.errors import HalError, OutOfMemory, ProgramRejected, UsageError
 from hal.types import BufferArg, Handle, ScalarArg
 from proxy import records
-from proxy.errors import RemoteProtocolError
+from proxy.engine import Library
+from proxy.errors import RemoteProtocolError, ReplayDiverged
 from proxy.loopback import Loopback
 from proxy.records import LocalArg, ObjectArg
 
@@ -288,6 +289,27 @@ def test_an_image_larger_than_its_buffer_is_refused(speaker: Speaker) -> None:
     speaker.put(image(picture, IMAGE1D_BUFFER, 1000, buffer=buffer))
     with pytest.raises(HalError):
         speaker.done()
+
+
+# ---- what the worker saw by itself
+
+
+def test_what_was_seen_is_compared_where_it_is_done_again(speaker: Speaker) -> None:
+    data = bytes(range(251)) * 400
+    buffer = speaker.buffer(len(data))
+    for at in range(0, len(data), 4096):
+        speaker.put(records.WriteInline(buffer, at, data[at : at + 4096]))
+    digest = Library().digest(data[5:], len(data) - 5)
+    speaker.put(records.Saw(buffer, 5, len(data) - 5, digest))
+    speaker.done()
+    for at in (5, len(data) // 2, len(data) - 1):
+        speaker.put(records.WriteInline(buffer, at, bytes([data[at] ^ 1])))
+        speaker.put(records.Saw(buffer, 5, len(data) - 5, digest))
+        with pytest.raises(ReplayDiverged, match="do not compute the same"):
+            speaker.done()
+        speaker.put(records.WriteInline(buffer, at, data[at : at + 1]))
+    speaker.put(records.Saw(buffer, 5, len(data) - 5, digest))
+    speaker.done()
 
 
 # ---- profiling, errors, quotas

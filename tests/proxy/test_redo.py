@@ -485,9 +485,10 @@ def another_server(fleet: Fleet, before: int) -> int:
         time.sleep(0.01)
 
 
-def test_a_server_that_is_killed_too_often_stays_dead() -> None:
+def test_a_server_that_is_killed_too_often_stays_dead(tmp_path: Path) -> None:
     dying = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
-    code = f"from proxy.keeper import keep; raise SystemExit(keep([], 2, command={dying!r}))"
+    options = ["--root", str(tmp_path), "--device", "opencl:0"]
+    code = f"from proxy.keeper import keep; raise SystemExit(keep({options}, 2, command={dying}))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=SOON_S, check=False
     )

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../digest.hpp"
+
 namespace haltere {
 namespace {
 
@@ -224,12 +226,35 @@ bool Commands::run(const Fill& asked) {
               "fill");
 }
 
+// Of memory that is shared it is what was read; elsewhere the commands before it are being done again.
+bool Commands::run(const Saw& asked) {
+  Memory& seen = range(asked.buffer, asked.offset, asked.nbytes, "look");
+  if (seen.place) return false;
+  Digest digest;
+  std::vector<std::uint8_t> block(std::min<u64>(asked.nbytes, kDigestBlock));
+  for (u64 at = 0; at < asked.nbytes; at += kDigestBlock) {
+    const u64 size = std::min<u64>(kDigestBlock, asked.nbytes - at);
+    tenant.objects.transfer(asked.buffer, asked.offset + at, size, block.data(), false);
+    digest.add(block.data(), size);
+  }
+  if (digest.value() != asked.digest)
+    throw Refused{"replay_diverged",
+                  text("the program had read other bytes in %llu to %llu of buffer %llu: its kernels do not compute the "
+                       "same each time",
+                       llu(asked.offset), llu(asked.offset + asked.nbytes), llu(asked.buffer)),
+                  0};
+  return false;
+}
+
 // ---- launches
 
 bool Commands::run(const Launch& asked) {
   Program& program = tenant.objects.programs.get(asked.program);
   Kernel& kernel = tenant.objects.kernel(program, asked.entry.text());
   check_grid(asked);
+  Printing& printing = tenant.objects.device.printing;
+  const bool prints = program.prints && printing.on();
+  if (prints && printing.busy()) throw Busy{};
   set_arguments(asked, kernel);
   for (Memory* memory : kernel.touched) changes(*memory);
   const Sizes &grid = asked.global_size, &local = asked.local_size, &offset = asked.global_offset;
@@ -237,10 +262,16 @@ bool Commands::run(const Launch& asked) {
   const auto sizes = [](const Sizes& given) {
     return given.count ? reinterpret_cast<const std::size_t*>(given.value) : nullptr;
   };
+  if (prints) {
+    printing.begin();
+    tenant.bulk_ = true;  // it departs by itself
+  }
   const int status = cl().clEnqueueNDRangeKernel(queue(), kernel.kernel, static_cast<cl_uint>(grid.count),
                                                  sizes(offset), sizes(grid), sizes(local), 0, nullptr, event());
+  if (status != CL_SUCCESS && prints) printing.end();
   if (status != CL_SUCCESS) check(status, "launch '" + std::string(asked.entry.text()) + "'");
   done(status, {});
+  if (prints) tenant.loose_.prints = tenant.words->issued;
   ++tenant.loose_.kernels;
   tenant.loose_.entry = asked.entry.text();
   return true;

@@ -33,6 +33,7 @@ class Commands {
   bool run(const CreateSampler& asked);
   bool run(const DropSampler& asked);
   bool run(const Timed&);
+  bool run(const Saw& asked);
 
  private:
   Tenant& tenant;

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "failure.hpp"
+#include "printing.hpp"
 
 namespace haltere {
 
@@ -26,6 +27,7 @@ struct Device {
   bool images = false;
   bool tells = false;  // it runs functions of ours behind other commands: see bells.hpp
   std::int64_t landed_ns = 0;  // the last time that it was done with something
+  Printing printing{};
   unsigned abandoned = 0;      // sessions that are over while it is still busy with them
 
   // Throws Refused for a handle that has no such table.

@@ -24,6 +24,9 @@ struct NoRoom {
   bool driver = false;  // by all that is counted there is room, and the driver has none
 };
 
+// Another launch that may print is with the device: tried again when that is done. Nothing was done.
+struct Busy {};
+
 [[gnu::format(printf, 1, 2)]] std::string text(const char* format, ...);
 
 // The hal's code for OpenCL's, as hal/backends/opencl/errors.py has it.

@@ -49,6 +49,7 @@ struct Kernel {
 struct Program {
   cl_program program = nullptr;
   std::map<std::string, Kernel, std::less<>> kernels{};
+  bool prints = false;  // or may
 };
 
 struct Sampler {
@@ -117,6 +118,8 @@ class Objects {
   void adopt(u64 handle);
   // From units that are compiled separately. Throws Refused.
   cl_program linked(Bytes payload, const std::string& options, bool compile_only);
+  // Of a program from source; whether it may print is found out.
+  int build_source(cl_program program, std::string_view source, const std::string& options, bool& prints);
   [[noreturn]] void reject(cl_program program, cl_int status);  // with the build log
   std::string build_log(u64 program);
   std::string log_of(cl_program program);

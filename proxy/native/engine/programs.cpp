@@ -104,12 +104,15 @@ void Objects::build(std::string_view format, Bytes payload, const std::string& o
                     CL_INVALID_OPERATION};
     }
     check(status, "load of a program");
-    if (!separate) {
-      const std::string all = options + (format == "opencl-c" ? " -cl-kernel-arg-info" : "");
-      status = device.cl->clBuildProgram(made, 1, &device.id, all.c_str(), nullptr, nullptr);
-      if (status != CL_SUCCESS) reject(made, status);
-    }
-    Program program{.program = made};
+    bool prints = true;  // as far as can be told from a binary
+    if (format == "opencl-c")
+      status = build_source(made, payload.text(), options, prints);
+    else if (!separate)
+      status = device.cl->clBuildProgram(made, 1, &device.id, options.c_str(), nullptr, nullptr);
+    else
+      prints = may_print(payload.text()) || payload.text().find("include") != std::string_view::npos;
+    if (status != CL_SUCCESS) reject(made, status);
+    Program program{.program = made, .prints = prints};
     if (format == "opencl-compile") {
       built_ = std::move(program);
       return;
@@ -133,6 +136,20 @@ void Objects::build(std::string_view format, Bytes payload, const std::string& o
     if (made) device.cl->clReleaseProgram(made);
     throw;
   }
+}
+
+// Files that it includes may print: it is built without a printf, and if that fails, with it.
+int Objects::build_source(cl_program program, std::string_view source, const std::string& options, bool& prints) {
+  const auto build = [&](const char* more) {
+    const std::string all = options + more + " -cl-kernel-arg-info";
+    return device.cl->clBuildProgram(program, 1, &device.id, all.c_str(), nullptr, nullptr);
+  };
+  prints = may_print(source) || may_print(options);
+  if (!prints && device.printing.on() && source.find("include") != std::string_view::npos) {
+    if (build(" -Dprintf=haltere_has_no_printf") == CL_SUCCESS) return CL_SUCCESS;
+    prints = true;
+  }
+  return build("");
 }
 
 void Objects::adopt(u64 handle) {

@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "bells.hpp"
@@ -168,7 +169,7 @@ void Tenant::await_room(NoRoom room) {
   words->driver_full = room.driver;
 }
 
-// False: it must wait for memory, and nothing was done.
+// False: it must wait, for memory or a launch that prints, and nothing was done.
 bool Tenant::do_record() {
   const bool own = !from_backlog_;
   payload_ = own ? nullptr : &backlog_.front().second;
@@ -203,6 +204,9 @@ bool Tenant::do_record() {
     known = true;
     fail(error);
     settled();
+  } catch (const Busy&) {
+    if (own) --words->issued;
+    return false;
   } catch (const NoRoom& room) {
     if (own) --words->issued;
     await_room(room);
@@ -285,6 +289,7 @@ bool Tenant::land() {
       break;
     }
     count_time(flight);
+    end_printing(flight);
     words->retired = flight.upto;
     words->completed = std::max(words->completed, flight.completes);
     words->kernels -= flight.kernels;
@@ -294,6 +299,24 @@ bool Tenant::land() {
   if (any) words->dirty = true;
   words->flights = flights.size();
   return any;
+}
+
+void Tenant::end_printing(const Flight& flight) {
+  Printing& printing = objects.device.printing;
+  if (flight.prints == 0) return;
+  if (abandoned) return printing.recover();
+  std::string text = printing.end();
+  if (segment.get(Line::PRINTS))
+    prints.add(flight.prints, std::move(text));
+  else
+    std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+void Tenant::abandon() {
+  abandoned = true;
+  ++objects.device.abandoned;
+  for (const Flight& flight : flights)
+    if (flight.prints) objects.device.printing.abandon();
 }
 
 bool Tenant::tell() {
@@ -347,6 +370,7 @@ void Tenant::broken(Refused why) {
   for (Flight& flight : flights) {
     words->retired = flight.upto;
     words->completed = std::max(words->completed, flight.completes);
+    end_printing(flight);
     objects.device.cl->clReleaseEvent(flight.event);
     for (auto& held : flight.held) held.release();  // the device may still read it
   }
@@ -406,6 +430,10 @@ bool Tenant::publish() {
     }
   words->used_bytes = objects.used_bytes;
   words->shared_bytes = objects.shared_bytes;
+  if (prints.newest()) {
+    prints.drop(segment.get(Line::PRINTED_SEEN));
+    segment.set(Line::PRINTED, prints.newest());  // who sees that it is done sees this
+  }
   segment.set(Line::ISSUED, issued);
   segment.set(Line::RETIRED, words->retired);
   segment.set(Line::COMPLETED, words->completed);

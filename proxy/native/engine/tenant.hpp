@@ -59,6 +59,7 @@ struct Flight {
   u64 completes = 0;    // the worker's newest seq among them, 0 if none
   u64 first_write = 0;  // the first record among them that reads the arena: its bytes must stay
   u64 kernels = 0;
+  u64 prints = 0;  // the launch in it that may print, 0: none
   u64 records = 0;
   std::string entry{};  // of its last launch
   std::int64_t departed_ns = 0;
@@ -125,6 +126,8 @@ class Tenant {
   void rebind(Segment at);
   // Waits until nothing is on its way; false: time was over.
   bool drain(std::int64_t timeout_ns);
+  // It is over, and the device is not done with it.
+  void abandon();
 
   Words* words;
   Segment segment;
@@ -140,6 +143,7 @@ class Tenant {
   double record_ns = 0;        // of the device, lately
   u64 stride = kFirstWindow;   // records that may be with the device before more is known of them
   bool abandoned = false;      // it is over, but the device is not done with it
+  Prints prints{};             // what its program has not fetched yet
   std::optional<Refused> error{};       // the first that the worker has not been told of
   std::optional<Refused> fault_of{};
   std::string violation{};
@@ -157,6 +161,7 @@ class Tenant {
   void signalled(u64 seq);
   void settled();
   void depart();
+  void end_printing(const Flight& flight);
   void count_time(const Flight& flight);
   void broken(Refused why);
   std::uint8_t* arena(u64 offset, u64 nbytes) const;

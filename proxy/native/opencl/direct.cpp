@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "../digest.hpp"
+
 namespace haltere {
 namespace {
 
@@ -20,6 +22,15 @@ bool is_here(Session& session, const _cl_mem& root) {
 
 void count_write(Session& session, const _cl_mem& root) {
   shared_word(session.heap()->place(root.handle).writes).fetch_add(1, std::memory_order_seq_cst);
+}
+
+// Behind what the program has read by itself; it waits for nothing.
+Number tell_seen(Session& session, const _cl_mem& root, std::size_t at, std::size_t nbytes, std::uint64_t digest) {
+  const Number before = session.sent();
+  const bool calm = session.calm();
+  session.put(Saw{root.handle, at, nbytes, digest});
+  if (calm) session.stay_calm();
+  return before;
 }
 
 }  // namespace
@@ -61,7 +72,7 @@ Number put_bytes(Session& session, cl_mem buffer, bool may, std::size_t at, cons
   const _cl_mem& root = *buffer->root();
   if (may && root.shared) {
     const Touch touch(session);
-    if (touch && is_here(session, root) && is_idle(session, root)) {
+    if (touch && !session.is_logged() && is_here(session, root) && is_idle(session, root)) {
       count_write(session, root);
       std::memcpy(root.shared + at, data, nbytes);
       if (touch.undisturbed()) return session.sent();
@@ -73,27 +84,44 @@ Number put_bytes(Session& session, cl_mem buffer, bool may, std::size_t at, cons
 Number get_bytes(Session& session, cl_mem buffer, bool may, std::size_t at, void* into, std::size_t nbytes) {
   const _cl_mem& root = *buffer->root();
   if (may && root.shared) {
-    const Touch touch(session);
-    if (touch && is_here(session, root) && is_idle(session, root)) {
-      std::memcpy(into, root.shared + at, nbytes);
-      if (touch.undisturbed()) return session.sent();
+    const bool logged = session.is_logged();
+    bool seen = false;
+    std::uint64_t digest = 0;
+    {
+      const Touch touch(session);
+      if (touch && is_here(session, root) && is_idle(session, root)) {
+        auto* bytes = static_cast<std::uint8_t*>(into);
+        if (logged)
+          digest = copied_digest(bytes, root.shared + at, nbytes);
+        else
+          std::memcpy(bytes, root.shared + at, nbytes);
+        seen = touch.undisturbed();
+      }
     }
+    if (seen) return logged ? tell_seen(session, root, at, nbytes, digest) : session.sent();
   }
   return session.read(root.handle, at, into, nbytes);
 }
 
-std::uint8_t* map_in_place(cl_mem buffer, std::size_t at, bool fresh) {
+std::uint8_t* map_in_place(cl_mem buffer, std::size_t at, bool fresh, bool writes) {
   const _cl_mem& root = *buffer->root();
   Session& session = *root.context->session;
   if (!root.shared || root.host_ptr || session.foreign()) return nullptr;
   const Touch touch(session);
+  if (writes && session.is_logged()) return nullptr;  // what it writes there would be in no record until it unmaps
   return touch && is_here(session, root) && (fresh || is_idle(session, root)) ? root.shared + at : nullptr;
+}
+
+Number mapped_in_place(Session& session, cl_mem buffer, std::size_t at, std::size_t nbytes) {
+  const _cl_mem& root = *buffer->root();
+  if (!session.is_logged()) return session.sent();
+  return tell_seen(session, root, at, nbytes, digest_of(root.shared + at, nbytes));
 }
 
 Number unmap_in_place(Session& session, cl_mem buffer, std::size_t at, const void* data, std::size_t nbytes) {
   {
     const Touch touch(session);
-    if (touch) {
+    if (touch && !session.is_logged()) {
       count_write(session, *buffer->root());
       if (touch.undisturbed()) return session.sent();
     }

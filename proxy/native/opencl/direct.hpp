@@ -1,6 +1,7 @@
 // Buffers whose memory the program shares with the device (see heap.hpp): the program copies straight
 // into it and out of it, and maps it in place, when nothing under way can touch it and the server has
-// not forbidden it. Everything else goes by records and the arena, as for any other buffer.
+// not forbidden it. While what the program does is logged it writes by records, and says what it saw by
+// one that nobody waits for. Everything else goes by records and the arena, as for any other buffer.
 #pragma once
 
 #include "order.hpp"
@@ -39,8 +40,10 @@ Number put_bytes(Session& session, cl_mem buffer, bool may, std::size_t at, cons
 Number get_bytes(Session& session, cl_mem buffer, bool may, std::size_t at, void* into, std::size_t nbytes);
 
 // Where the program may have the buffer's bytes from now on until it unmaps them; null: nowhere.
-// Not `fresh`: it will not read what is there.
-std::uint8_t* map_in_place(cl_mem buffer, std::size_t at, bool fresh);
+// `fresh`: it will not read what is there; `writes`: it may write there.
+std::uint8_t* map_in_place(cl_mem buffer, std::size_t at, bool fresh, bool writes);
+// It sees what lies there now. The caller holds order().
+Number mapped_in_place(Session& session, cl_mem buffer, std::size_t at, std::size_t nbytes);
 // What was mapped in place was written to. The caller holds order().
 Number unmap_in_place(Session& session, cl_mem buffer, std::size_t at, const void* data, std::size_t nbytes);
 

@@ -46,6 +46,7 @@ cl_int CL_API_CALL wait_for_all(cl_uint count, const cl_event* events) {
       if (event.settled.load() == _cl_event::kOpen) event.context->session->wait(event.last);
       failed |= event.status() < 0;
     }
+    events[0]->context->session->deliver_prints();
     if (failed) {
       events[0]->context->session->take_error();  // this tells it
       throw Failure(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
@@ -73,7 +74,12 @@ cl_int CL_API_CALL info(cl_event event, cl_event_info query, std::size_t room, v
       case CL_EVENT_COMMAND_QUEUE: answer.value(event->queue.get()); break;
       case CL_EVENT_CONTEXT: answer.value(event->context.get()); break;
       case CL_EVENT_COMMAND_TYPE: answer.value(event->type); break;
-      case CL_EVENT_COMMAND_EXECUTION_STATUS: answer.value(event->status()); break;
+      case CL_EVENT_COMMAND_EXECUTION_STATUS: {
+        const cl_int status = event->status();
+        event->context->session->deliver_prints();
+        answer.value(status);
+        break;
+      }
       case CL_EVENT_REFERENCE_COUNT: answer.value(cl_uint{event->references}); break;
       default: throw Failure(CL_INVALID_VALUE);
     }

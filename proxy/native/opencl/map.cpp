@@ -48,9 +48,12 @@ void* map(Order order, cl_mem memory, const MapRecord& made, Fetch&& fetch) {
     memory->maps.push_back(made);
   }
   try {
-    if (made.in_place || (made.flags & CL_MAP_WRITE_INVALIDATE_REGION)) {
+    if (made.flags & CL_MAP_WRITE_INVALIDATE_REGION) {
       order.has_record = false;
       enqueue(order, {memory}, [](Session& session) { return session.sent(); });
+    } else if (made.in_place) {
+      order.has_record = false;
+      enqueue(order, {memory}, [&](Session& session) { return mapped_in_place(session, memory, made.offset, made.nbytes); });
     } else {
       enqueue(order, {memory}, fetch);
     }
@@ -73,7 +76,7 @@ void* CL_API_CALL map_buffer(cl_command_queue queue, cl_mem buffer, cl_bool bloc
     check_order(order);
     const bool shared = buffer->root()->shared, may = shared && may_be_direct(order, buffer);
     if (shared && order.blocking) wait_to_touch(order);
-    std::uint8_t* host = must_hold(order) ? nullptr : map_in_place(buffer, at, flags & CL_MAP_WRITE_INVALIDATE_REGION);
+    std::uint8_t* host = must_hold(order) ? nullptr : map_in_place(buffer, at, flags & CL_MAP_WRITE_INVALIDATE_REGION, flags & kWrites);
     const bool in_place = host != nullptr;
     if (!in_place) host = host_of(buffer->root()) + at;
     return map(order, buffer, {host, in_place, flags, at, nbytes, {}, {}, 0, 0},

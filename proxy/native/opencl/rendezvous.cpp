@@ -113,9 +113,11 @@ bool holder_lives(const std::string& lock_path) {
   return file && flock(file.fd(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
+bool is_kept(const std::string& home) { return holder_lives(home + "/lock") || holder_lives(home + "/keeper"); }
+
 std::vector<std::string> living_servers(const std::string& root) {
   std::vector<std::string> found = entries(root + "/servers");
-  std::erase_if(found, [&root](const std::string& name) { return !holder_lives(server_home(root, name) + "/lock"); });
+  std::erase_if(found, [&root](const std::string& name) { return !is_kept(server_home(root, name)); });
   return found;
 }
 
@@ -171,6 +173,7 @@ PutDown put_down(const std::string& root, const std::string& server, const std::
   segment.set(Line::ARENA_BYTES, kArenaBytes);
   segment.set(Line::NONCE, std::strtoull(random_word().c_str(), nullptr, 16));
   segment.set(Line::DURABLE, durable);
+  segment.set(Line::PRINTS, 1);
   segment.set(Line::CLIENT_PID, pid);
   segment.set(Line::CLIENT_START, start_ticks(pid));
   if (heap) {

@@ -12,6 +12,8 @@ namespace haltere {
 
 std::string proxy_root();                                    // HALTERE_PROXY_ROOT, or the user's
 std::string server_home(const std::string& root, const std::string& server);
+// A server serves there, or another will: its keeper lives.
+bool is_kept(const std::string& home);
 bool holder_lives(const std::string& lock_path);             // somebody holds the lock
 std::vector<std::string> living_servers(const std::string& root);  // their names, sorted
 std::string read_file(const std::string& path);              // empty if there is none

@@ -1,9 +1,11 @@
 #include "session.hpp"
 
+#include <poll.h>
 #include <sys/mman.h>
 #include <time.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
@@ -36,6 +38,20 @@ std::int64_t restart_ns() {
   return given && end != given && seconds >= 0 && seconds < 1e9 ? static_cast<std::int64_t>(seconds * 1e9) : kRestart;
 }
 
+// Until a server serves there; false if none does, nor will in time.
+bool await_server(const std::string& home) {
+  const std::int64_t give_up = now_ns() + restart_ns();
+  bool told = false;
+  while (!holder_lives(home + "/lock")) {
+    if (!is_kept(home) || now_ns() > give_up) return false;
+    if (!told) tell("the server of " + home + " died; waiting for another");
+    told = true;
+    const timespec pause{0, kTick / 5};
+    nanosleep(&pause, nullptr);
+  }
+  return true;
+}
+
 // The record at `at`, as far as its own length says; empty if that cannot be.
 Bytes record_at(const std::uint8_t* at, std::size_t room) {
   std::uint32_t length;
@@ -50,6 +66,21 @@ std::optional<std::pair<Number, Record>> read_as(Bytes bytes) {
     if constexpr (std::is_same_v<std::decay_t<decltype(record)>, Record>) found.emplace(number, record);
   });
   return found;
+}
+
+// As a driver in this process would: behind the C library's back.
+void write_out(const std::string& text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const ssize_t nbytes = ::write(STDOUT_FILENO, text.data() + at, text.size() - at);
+    if (nbytes > 0) {
+      at += static_cast<std::size_t>(nbytes);
+    } else if (nbytes < 0 && errno == EAGAIN) {
+      pollfd out{STDOUT_FILENO, POLLOUT, 0};
+      poll(&out, 1, -1);
+    } else if (nbytes == 0 || errno != EINTR) {
+      return;
+    }
+  }
 }
 
 }  // namespace
@@ -81,7 +112,7 @@ struct Session::Waiter {
 
 Session::Session(const std::string& root, const std::string& server, const std::string& name, bool durable, std::size_t heap_bytes)
     : root_(root), server_(server), name_(name), heap_(Heap::make(heap_bytes)), generation_(process_generation()) {
-  if (!holder_lives(server_home(root, server) + "/lock"))
+  if (!await_server(server_home(root, server)))
     throw Failure(CL_DEVICE_NOT_AVAILABLE, "no server of " + server + " runs under " + root);
   const PutDown made = put_down(root, server, name, durable, heap_.get());
   segment_ = made.segment;
@@ -298,11 +329,28 @@ bool Session::wait(Number number, std::int64_t timeout_ns) {
   bool done = retired(number);
   if (!done) {
     const Number wanted = signal_after(number).value_or(0);
-    done = block([&] { return retired(number); }, timeout_ns, wanted);
+    const auto ready = [&] {
+      const bool is_retired = retired(number);
+      deliver_prints();
+      return is_retired;
+    };
+    done = block(ready, timeout_ns, wanted);
   }
   stirred_.store(false, std::memory_order_relaxed);
   look();
+  deliver_prints();
   return done;
+}
+
+void Session::deliver_prints() {
+  if (segment_.get(Line::PRINTED) <= printed_.load(std::memory_order_acquire)) return;
+  Dialogue dialogue(*this);  // also so that output is written once, and in order
+  const Number after = printed_.load(), upto = segment_.get(Line::PRINTED);
+  if (upto <= after) return;
+  const std::string text = dialogue.download(done_bytes(dialogue.ask(Printed{after, upto})));
+  printed_.store(upto, std::memory_order_release);
+  segment_.set(Line::PRINTED_SEEN, upto);
+  write_out(text);
 }
 
 // ---- waiting
@@ -349,11 +397,12 @@ void Session::check_alive() {
     lost("ended: " + (found ? std::string(found->second.message.text()) : "no reason given"));
   }
   const std::int64_t now = now_ns();
-  const bool recoverable = segment_.get(Line::RECOVERABLE) && !segment_.get(Line::CLOSED);
+  bool recoverable = segment_.get(Line::RECOVERABLE) && !segment_.get(Line::CLOSED);
   if (state == State::SUSPENDED && !recoverable) return;
   if (now - looked_at_ns_.load(std::memory_order_relaxed) < kTick) return;
   looked_at_ns_.store(now, std::memory_order_relaxed);
   const std::string server = home();
+  recoverable |= state == State::NEW && is_kept(server_home(root_, server));  // the next one takes it up
   if (holder_lives(server_home(root_, server) + "/lock")) {
     if (gone_at_ns_.exchange(0)) tell("session " + name_ + ": another server of " + server + " goes on");
     return;
@@ -450,6 +499,10 @@ void Session::leave() {
 
 void Session::close() {
   if (!foreign()) {
+    try {
+      deliver_prints();
+    } catch (const Failure&) {
+    }
     leave();
     try {  // it ends by ENDED, which throws
       if (segment_.get(Line::STATE) == static_cast<std::uint64_t>(State::RUNNING)) block([] { return false; }, kClose);

@@ -96,6 +96,8 @@ class Session {
 
   void check_alive();  // throws Failure if it is over, or its server is dead
   Heap* heap() const { return heap_.get(); }
+  // What is done is logged: the device must be told of whatever is written, and of what was seen.
+  bool is_logged() const { return segment_.get(Line::RECOVERABLE) != 0; }
   const Segment& segment() const { return segment_; }
   Number launched() const { return launched_.load(std::memory_order_acquire); }  // the newest launch
   Number put_launch(std::string& record) {
@@ -115,6 +117,8 @@ class Session {
   bool wait(Number number, std::int64_t timeout_ns = kAsLongAsItLives);
   bool failed() const { return segment_.get(Line::ERRORS) != 0; }  // anything, ever
   cl_int failure(Number first, Number last);  // of commands first..last, CL_SUCCESS if none is known
+  // What kernels printed goes to this process's output: of all that is known to be done.
+  void deliver_prints();
   cl_int take_error();                        // the first that nobody was told of, CL_SUCCESS
 
   // ---- calls
@@ -177,6 +181,7 @@ class Session {
   std::size_t call_at_ = 0, call_bytes_ = 0, chunk_bytes_ = 0;
 
   std::mutex calls_;
+  std::atomic<Number> printed_{0};  // the newest launch whose output was written
   std::uint64_t call_number_ = 0;
 
   std::mutex order_;

@@ -39,7 +39,7 @@ cl_int CL_API_CALL write(cl_command_queue queue, cl_mem buffer, cl_bool blocking
     const Order order{queue, CL_COMMAND_WRITE_BUFFER, count, waits, out};
     check_order(order);
     const bool may = may_be_direct(order, buffer);
-    if (may && blocking != CL_FALSE && nbytes >= kPatientBytes) wait_to_touch(order);
+    if (may && blocking != CL_FALSE && nbytes >= kPatientBytes && !queue->context->session->is_logged()) wait_to_touch(order);
     const auto issue = [may, buffer, at = buffer->origin + offset, data, nbytes](Session& session) {
       return put_bytes(session, buffer, may, at, data, nbytes);
     };

@@ -45,6 +45,17 @@ std::vector<float> run(const Host& host, cl_program program, const char* name, f
   return found;
 }
 
+// A driver may hold a program's kernels for a moment after commands are done and they are released.
+cl_int built_again(const Host& host, cl_program program, const char* options) {
+  for (int at = 0; at < 1000; ++at) {
+    const cl_int built = clBuildProgram(program, 1, &host.device, options, nullptr, nullptr);
+    if (built != CL_INVALID_OPERATION) return built;
+    const timespec pause = {0, 5'000'000};
+    nanosleep(&pause, nullptr);
+  }
+  return CL_INVALID_OPERATION;
+}
+
 Bytes binary_of(cl_program program) {
   std::size_t size = 0;
   OK(clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, nullptr));
@@ -111,15 +122,15 @@ CASE(a_program_is_built_again_with_other_options) {
   show_build(host, program);
   OK(clBuildProgram(program, 1, &host.device, "-DFACTOR=", nullptr, nullptr));
   show("first", run(host, program, "scale", 3));
-  OK(clBuildProgram(program, 1, &host.device, "-DFACTOR=*2", nullptr, nullptr));
+  OK(built_again(host, program, "-DFACTOR=*2"));
   show("second", run(host, program, "scale", 3));
   show_build(host, program);
   cl_kernel kernel = MADE(clCreateKernel(program, "scale", &error));
   TELL(clBuildProgram(program, 1, &host.device, "-DFACTOR=", nullptr, nullptr));
   OK(clReleaseKernel(kernel));
-  TELL(clBuildProgram(program, 1, &host.device, "-DFACTOR=syntax(", nullptr, nullptr));
+  TELL(built_again(host, program, "-DFACTOR=syntax("));
   show_build(host, program);
-  OK(clBuildProgram(program, 1, &host.device, "-DFACTOR=", nullptr, nullptr));
+  OK(built_again(host, program, "-DFACTOR="));
   show("third", run(host, program, "scale", 3));
   OK(clReleaseProgram(program));
 }

@@ -67,7 +67,7 @@ PARAMS = np.dtype(
                 "look_us",
                 "level_ratio",
                 "halts_a_level",
-                "promised_share_ppm",
+                "reserve_ppm",
                 "saves",
                 "save_cost_us",
                 "mtbf_us",

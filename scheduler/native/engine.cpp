@@ -42,7 +42,7 @@ void check(const Params& params) {
   for (const i64 us : {params.save_cost_us, params.mtbf_us, params.home_us}) within("a time of the policy", us, 0, kLatest);
   within("level_ratio", params.level_ratio, 2, 1'000'000);
   within("halts_a_level", params.halts_a_level, 1, 1'000'000);
-  for (const i64 ppm : {params.promised_share_ppm, params.refill_ppm[0], params.refill_ppm[1],
+  for (const i64 ppm : {params.reserve_ppm, params.refill_ppm[0], params.refill_ppm[1],
                         params.share_ppm[0], params.share_ppm[1]})
     within("a share of the policy", ppm, 0, kFullPpm);
   for (const double share : {params.grow_share, params.spare_share})

@@ -53,6 +53,7 @@ from scheduler.policies.victims import reclaim
 class Elastic:
     def __init__(self, params: ElasticParams | None = None, quotas: Quotas | None = None) -> None:
         self.params = params or ElasticParams()
+        self.quotas = quotas
         self._books = Books(
             self.params.first_level_s, self.params.level_ratio, self.params.first_run_s, quotas
         )

@@ -38,7 +38,8 @@ PROMISES: dict[Tier, Promise] = {
 def promisable_ppm(slices: int, reserve_share: float) -> int:
     """Of so many slices, in millionths: less a reserve of whole ones, to the nearest, since no job
     gets less than one; so a pool of a few keeps none."""
-    return (slices - int(slices * reserve_share + 0.5)) * FULL_PPM
+    kept = (slices * round(reserve_share * FULL_PPM) + FULL_PPM // 2) // FULL_PPM
+    return (slices - kept) * FULL_PPM
 
 
 class Allowance:

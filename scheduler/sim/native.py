@@ -125,6 +125,8 @@ def check(
     """Raises Infeasible if the engine cannot run it."""
     if type(policy) is not Elastic:
         raise Infeasible(f"the native engine has the elastic policy only, not {policy}")
+    if policy.quotas is not None:
+        raise Infeasible("quotas are not in the native engine yet")
     if policy.params.halts_an_hour:
         raise Infeasible("halts_an_hour is not in the native engine yet")
     if faults is not None and any(each.notice_s is not None for each in faults.planned):
@@ -134,7 +136,11 @@ def check(
     if largest > MAX_NODE:
         raise Infeasible(f"{largest} devices on a node; the native engine has at most {MAX_NODE}")
     for spec in jobs:
-        for what, given in (("speeds by part", spec.speeds), ("devices by name", spec.devices)):
+        for what, given in (
+            ("speeds by part", spec.speeds),
+            ("devices by name", spec.devices),
+            ("overlays", spec.overlay),
+        ):
             if given:
                 raise Infeasible(f"job {spec.name!r}: {what} are not in the native engine yet")
         if falls and spec.recovery is not Recovery.CHECKPOINT:
@@ -161,7 +167,7 @@ def packed_params(params: ElasticParams) -> npt.NDArray[Any]:
             packed[name] = seconds * S
     for name in ("saves", "level_ratio", "halts_a_level", "grow_share", "spare_share"):
         packed[name] = getattr(params, name)
-    packed["promised_share_ppm"] = round((1 - params.reserve_share) * FULL_PPM)
+    packed["reserve_ppm"] = round(params.reserve_share * FULL_PPM)
     for tier, promise in PROMISES.items():
         rank = RANKS[tier]
         packed["burst_us"][0, rank] = promise.burst_s * S

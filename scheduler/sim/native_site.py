@@ -13,11 +13,12 @@ from scheduler.errors import Infeasible, UnknownJob
 from scheduler.hierarchy.cluster import Standing
 from scheduler.hierarchy.messages import Ints
 from scheduler.native import cluster as native
+from scheduler.policies.guarantee import promisable_ppm
 from scheduler.policies.quotas import Quotas
 from scheduler.policies.round import ElasticParams
 from scheduler.sim.cluster import Cluster
 from scheduler.sim.costs import Costs
-from scheduler.sim.native import opened, packed_params
+from scheduler.sim.native import opened
 from scheduler.traces.packed import Jobs, curve_of
 
 
@@ -36,7 +37,7 @@ class NativeSite:
             raise Infeasible("the native engine has no quotas within a cluster; Python has")
         self._exponent = exponent
         self._engine = opened(cluster, params, costs)
-        self._promised_share_ppm = int(packed_params(params)["promised_share_ppm"][0])
+        self._reserve_share = params.reserve_share
         self._curves: dict[tuple[int, int], int] = {}
 
     def submit(self, jobs: Jobs) -> None:
@@ -73,7 +74,8 @@ class NativeSite:
         there, idle = int(capacity.sum()), int(free.sum())
         waiting = summary["waiting_slices"]
         promised_ppm = int(summary["promised_ppm"]) + int(waiting[:2].sum()) * FULL_PPM
-        promisable = max(0, there * self._promised_share_ppm - promised_ppm) // FULL_PPM
+        limit_ppm = promisable_ppm(there, self._reserve_share)
+        promisable = max(0, limit_ppm - promised_ppm) // FULL_PPM
         return Standing(there, idle, int(waiting.sum()), there - idle, promisable)
 
     def movable(self, most: int) -> Ints:

@@ -46,7 +46,8 @@ bool Elastic::admit(Job& job) {
   i64 there = 0;
   for (std::size_t part = 0; part < round_.free.parts(); ++part) there += round_.free.capacity(static_cast<i32>(part));
   const i64 need_ppm = books.set_aside_ppm(job);
-  const i64 limit_ppm = there * (books.promised_ppm != 0 ? books.params.promised_share_ppm : kFullPpm);
+  const i64 kept = books.promised_ppm != 0 ? (there * books.params.reserve_ppm + kFullPpm / 2) / kFullPpm : 0;
+  const i64 limit_ppm = (there - kept) * kFullPpm;
   if (books.promised_ppm + need_ppm > limit_ppm) return false;
   round_.admit(job);
   return true;

@@ -172,8 +172,9 @@ class PlanetRun:
         before, self._moves = self._moves, moves
         if self._expects or moves > before or any(len(front.waiting) for front in self.fronts):
             return 1
-        if coming:
-            return 1 if self._waits else IDLE_TICK
+        if coming:  # never so long that the fronts take the last advice for stale
+            believed = self.params.stale_s // self.params.region_tick_s - 1
+            return 1 if self._waits else max(1, min(IDLE_TICK, believed))
         return LONG_TICK
 
     def _hear(self, at_us: int, target: str, message: Message) -> None:

@@ -17,25 +17,20 @@ def give_back(this: Round) -> None:
 
 
 def grow(this: Round) -> None:
-    """To jobs that can use more than they asked for, the least grown first."""
+    """To basic jobs that can use more than they asked for, the least grown first. To others a stop
+    is time that they were promised, and it may soon be followed by another, when they are asked to
+    give back what they got."""
     entries = [this.books.entries[n] for _, n in this.books.running.first_to_last()]
     able = [
         entry
         for entry in entries
-        if entry.spec.count <= entry.slices < entry.spec.most
-        and _ran_us(this, entry) >= this.params.grow_after_s * S
+        if entry.spec.tier is Tier.BASIC
+        and entry.spec.count <= entry.slices < entry.spec.most
+        and entry.ran_us >= this.params.grow_after_s * S
         and this.settled(entry)
     ]
     for entry in sorted(able, key=lambda e: (e.slices / e.spec.count, e.key, e.job.id)):
         this.extend(entry, entry.spec.most, _spare(this, entry.pool))
-
-
-def _ran_us(this: Round, entry: Entry) -> int:
-    """Of a basic job up to when its level last rose, or it was last changed: one that has just
-    shown that it is longer than others is less likely to end soon."""
-    if entry.spec.tier is Tier.BASIC or not entry.slices:
-        return entry.ran_us
-    return entry.ran_us + this.view.now_us - entry.ran_since_us
 
 
 def _spare(this: Round, pool: Pool) -> int:

@@ -104,9 +104,8 @@ void Books::enter(Job& job) {
     if (!job.pinned) when(job, std::max(job.changed_us + params.min_run_us, job.keep_until_us), Due::kRest);
     if (is_shrunk)
       when(job, settled_us, Due::kGiveBack);
-    else if (job.run_slices < job.asked.most)
-      when(job, std::max(settled_us, job.is_guaranteed() ? machine.now_us + params.grow_after_us - job.ran_us : 0),
-           Due::kGrow);
+    else if (job.run_slices < job.asked.most && !job.is_guaranteed())
+      when(job, settled_us, Due::kGrow);
   } else if (job.state == State::kCheckpointing || job.state == State::kResizing) {
     job.leaving = job.slice_count - job.target_count;
     part_of(job).leaving += job.leaving;
@@ -280,8 +279,7 @@ void Books::watch(Job& job) {
 }
 
 void Books::settle(Job& job, Due due) {
-  // of a basic job up to when its level last rose: see idle.py
-  if (due == Due::kGrow && !job.is_guaranteed() && job.ran_us < params.grow_after_us) return;
+  if (due == Due::kGrow && job.ran_us < params.grow_after_us) return;
   if (due == Due::kGrow && job.grow_need != 0) return;  // its level rose at the same moment
   Part& part = part_of(job);
   const i32 upto = due == Due::kGrow ? job.asked.most : job.asked.count;

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_jobs import PATIENCE_S, Training, check_journal, lease_spec, load, until
 
+from hal.registry import list_devices
 from proxy.control import Control
 from proxy.errors import ControlTimeout
 from scheduler.core.values import Slice
@@ -230,6 +231,30 @@ def test_a_rank_that_has_ended_does_not_keep_the_others_from_being_moved(
         done = pool.wait(job, PATIENCE_S)
         assert done.state == JobState.SUCCEEDED, done
         assert Path(done.log).read_text().split() == ["began", *EXPECTED(STEPS, 1)]
+
+
+@pytest.mark.slow
+def test_a_gang_of_fpgas_shares_one_fabric_is_halted_and_grows(root: Path, tmp_path: Path) -> None:
+    """Two ranks, each with its own overlay: in turns on one FPGA, in the middle of kernels."""
+    fpgas = [info.uri for info in list_devices() if info.kind == "fpga-sim"][:2]
+    if len(fpgas) < 2:
+        pytest.skip("needs two FPGAs")
+    gate = tmp_path / "gate"
+    argv = [sys.executable, str(WORKER.with_name("repeated.py")), "40", str(gate)]
+    spec = JobSpec("gang", "ann", "basic", "fpga-sim", argv=argv, count=2, least=1)
+    with Pool(root, fpgas, tmp_path / "state", policy=Elastic(QUICK)) as pool:
+        job = pool.submit(spec)
+        until(settled(pool, job, 2))
+        with pool.lease(lease_spec("premium", "fpga-sim"), PATIENCE_S):
+            assert settled(pool, job, 1)()
+            with pool.lease(lease_spec("premium", "fpga-sim"), PATIENCE_S):
+                assert pool.job(job).state == JobState.PREEMPTED
+        until(settled(pool, job, 2))
+        gate.touch()
+        done = pool.wait(job, PATIENCE_S)
+        assert (done.state, done.preemptions) == (JobState.SUCCEEDED, 1), done
+        logs = sorted((tmp_path / "state/logs").iterdir())
+        assert [log.read_text() for log in logs] == ["right", "right"]
 
 
 def weights_on(pool: Pool, device: str) -> list[int]:

@@ -17,10 +17,9 @@ from live_jobs import (
     train_worker,
     until,
 )
+from repeated import Repeated
 
-from hal.context import Buffer, Device
 from hal.registry import list_devices, self_tests
-from hal.types import Arg, ScalarArg, SelfTest
 from proxy.client import connect
 from proxy.control import Control
 from scheduler.errors import Infeasible, NotALease, PoolClosed, UnknownJob, WaitExpired
@@ -181,34 +180,6 @@ def test_misuse_is_refused_by_name(pool: Pool, root: Path, tmp_path: Path) -> No
     with pytest.raises(PoolClosed):
         pool.submit(lease_spec("basic"))
     assert pool.job(first).state == JobState.SUCCEEDED  # what was is still known
-
-
-class Repeated:
-    """A known-answer program of a device, enqueued many times over in one context."""
-
-    def __init__(self, device: Device, test: SelfTest, times: int) -> None:
-        assert test.overlay is not None
-        device.configure(test.overlay)
-        self.context, self.test = device.open_context(), test
-        args: list[Arg] = []
-        self.outs: list[Buffer] = []
-        for kind, value in test.args:
-            if isinstance(value, bytes) and kind == "scalar":
-                args.append(ScalarArg(value))
-                continue
-            buffer = self.context.alloc(value if isinstance(value, int) else len(value))
-            if isinstance(value, bytes):
-                self.context.write(buffer, value)
-            else:
-                self.outs.append(buffer)
-            args.append(buffer.arg())
-        program = self.context.load(test.image)
-        for _ in range(times):
-            self.context.launch(program, test.entry, args, test.grid)
-        self.context.signal()
-
-    def is_right(self) -> bool:
-        return tuple(self.context.read(out) for out in self.outs) == self.test.expected
 
 
 def test_an_overlay_is_halted_for_another_and_goes_on_on_the_other_fpga(

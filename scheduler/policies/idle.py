@@ -3,8 +3,7 @@ more than they asked for and have run for a while: growing costs a stop, and mos
 
 from __future__ import annotations
 
-from scheduler.core.values import Tier
-from scheduler.policies.books import Entry, Pool, S
+from scheduler.policies.books import Pool, S
 from scheduler.policies.round import Round
 
 
@@ -23,19 +22,11 @@ def grow(this: Round) -> None:
         entry
         for entry in entries
         if entry.spec.count <= entry.slices < entry.spec.most
-        and _ran_us(this, entry) >= this.params.grow_after_s * S
+        and entry.ran_us >= this.params.grow_after_s * S
         and this.settled(entry)
     ]
     for entry in sorted(able, key=lambda e: (e.slices / e.spec.count, e.key, e.job.id)):
         this.extend(entry, entry.spec.most, _spare(this, entry.pool))
-
-
-def _ran_us(this: Round, entry: Entry) -> int:
-    """Of a basic job up to when its level last rose, or it was last changed: one that has just
-    shown that it is longer than others is less likely to end soon."""
-    if entry.spec.tier is Tier.BASIC or not entry.slices:
-        return entry.ran_us
-    return entry.ran_us + this.view.now_us - entry.ran_since_us
 
 
 def _spare(this: Round, pool: Pool) -> int:

@@ -105,8 +105,7 @@ void Books::enter(Job& job) {
     if (is_shrunk)
       when(job, settled_us, Due::kGiveBack);
     else if (job.run_slices < job.asked.most)
-      when(job, std::max(settled_us, job.is_guaranteed() ? machine.now_us + params.grow_after_us - job.ran_us : 0),
-           Due::kGrow);
+      when(job, settled_us, Due::kGrow);
   } else if (job.state == State::kCheckpointing || job.state == State::kResizing) {
     job.leaving = job.slice_count - job.target_count;
     part_of(job).leaving += job.leaving;
@@ -280,8 +279,8 @@ void Books::watch(Job& job) {
 }
 
 void Books::settle(Job& job, Due due) {
-  // of a basic job up to when its level last rose: see idle.py
-  if (due == Due::kGrow && !job.is_guaranteed() && job.ran_us < params.grow_after_us) return;
+  // as far as its level last rose, or it was last changed: see books.py
+  if (due == Due::kGrow && job.ran_us < params.grow_after_us) return;
   if (due == Due::kGrow && job.grow_need != 0) return;  // its level rose at the same moment
   Part& part = part_of(job);
   const i32 upto = due == Due::kGrow ? job.asked.most : job.asked.count;

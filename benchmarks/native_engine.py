@@ -3,12 +3,13 @@
     python benchmarks/native_engine.py [--jobs N] [--devices N ...] [--out FILE]
 
 Made-up jobs (below): gangs of 1 to 64, durations heavy-tailed, a fifth premium, three tenths
-standard, half can be resized; they come at 0.9 of what the cluster can do, so there are as many a
-second as it has devices for, and moments hardly ever coincide. Three parts:
+standard, half can be resized; they come at 0.9 of what the cluster can do, or at 1.2; moments
+hardly ever coincide. Nodes fail every 30 days and stay away for 4 hours, and jobs are saved.
 
-    planet   so many jobs on 102,400 devices in 8 clusters, one after the other
-    sizes    one cluster of so many devices, jobs in proportion; an event is a decision
-    twin     the same small cluster on both engines; their digests must be equal
+    planet   so many jobs on 102,400 devices in 8 clusters, one after the other; twice
+    crowded  the same at 1.2
+    sizes    one cluster of so many devices, 3 jobs for each, without faults
+    twin     the same small cluster on both engines, without faults; their digests must be equal
 
 Each in a process of its own, so that memory is its own.
 """
@@ -21,7 +22,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +34,25 @@ from scheduler.core.values import JobSpec, Tier
 from scheduler.native import cluster as native
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.round import ElasticParams
+from scheduler.sim.breaking import Breaking
 from scheduler.sim.cluster import read_cluster
 from scheduler.sim.costs import Costs
 from scheduler.sim.digest import Digest
-from scheduler.sim.native import packed_costs, packed_params
+from scheduler.sim.faults import read_faults
+from scheduler.sim.native import Broken, drive, opened
 from scheduler.sim.run import simulate
 from scheduler.traces.trace import TraceJob, in_order
 
 S = 1_000_000
 NODE = 8
-LOAD = 0.9
+LOAD, CROWDED = 0.9, 1.2
+FAULTS = "node:mtbf=30d,mttr=4h"
 SIZES, SHARES = (1, 2, 4, 8, 16, 32, 64), (0.70, 0.08, 0.08, 0.09, 0.03, 0.015, 0.005)
 GROWTH, EXPONENT = 2, 0.8
 MEDIAN_S, SPREAD, LONGEST_S = 900.0, 1.8, 7 * 86_400.0
 
 
-def drawn(count: int, devices: int, seed: int) -> npt.NDArray[Any]:
+def drawn(count: int, devices: int, seed: int, load: float) -> npt.NDArray[Any]:
     """Jobs as the engine takes them. Their `curve` is 1 + the index of their size, if they have
     one."""
     draw = np.random.default_rng(seed)
@@ -57,7 +61,7 @@ def drawn(count: int, devices: int, seed: int) -> npt.NDArray[Any]:
     seconds = np.minimum(draw.lognormal(np.log(MEDIAN_S), SPREAD, count), LONGEST_S)
     jobs["count"] = np.array(SIZES)[size]
     jobs["work_us"] = np.maximum(1, seconds * S)
-    apart_s = float((jobs["count"] * seconds).mean()) / (devices * LOAD)
+    apart_s = float((jobs["count"] * seconds).mean()) / (devices * load)
     jobs["submitted_us"] = np.cumsum(draw.exponential(apart_s, count)) * S
     elastic = draw.random(count) < 0.5
     jobs["least"] = np.where(elastic, 1, jobs["count"])
@@ -67,27 +71,30 @@ def drawn(count: int, devices: int, seed: int) -> npt.NDArray[Any]:
     return jobs
 
 
-def opened(devices: int) -> native.Cluster:
-    nodes = devices // NODE
-    params, costs = packed_params(ElasticParams()), packed_costs(Costs())
-    cluster = native.Cluster(params, costs, [0] * nodes, [NODE] * nodes)
-    for size in SIZES:
-        cluster.curve([(size * GROWTH, round(GROWTH**EXPONENT * 1_000_000))])
-    return cluster
-
-
-def run(clusters: int, devices: int, jobs: int) -> dict[str, Any]:
+def run(clusters: int, devices: int, jobs: int, load: float, fails: bool) -> dict[str, Any]:
     """Each of the clusters in turn, with its share of devices and jobs."""
-    made = [drawn(jobs // clusters, devices // clusters, seed) for seed in range(clusters)]
-    began, steps, events, digests, ended, hours = time.process_time(), 0, 0, [], 0, 0.0
-    halts = 0
-    for each in made:
-        with opened(devices // clusters) as cluster:
+    share = devices // clusters
+    made = [drawn(jobs // clusters, share, seed, load) for seed in range(clusters)]
+    fleet = read_cluster(f"{share // NODE}x{NODE}xV100")
+    names = [name for name, _, _ in fleet.each()]
+    sums: dict[str, float] = dict.fromkeys(("steps", "events", "losses", "restarts", "saves"), 0)
+    digests, hours, halts, ended = [], 0.0, 0, 0
+    began = time.process_time()
+    for seed, each in enumerate(made):
+        with opened(fleet, ElasticParams(saves=fails), Costs()) as cluster:
+            for size in SIZES:
+                cluster.curve([(size * GROWTH, round(GROWTH**EXPONENT * 1_000_000))])
             cluster.submit(each)
-            cluster.advance()
+            broken = Broken(cluster, names)
+            if fails:
+                going = partial(_going, broken, len(each))
+                Breaking(read_faults(FAULTS), fleet, broken, seed, going)
+            for _ in drive(cluster, broken):
+                pass
             told, done = cluster.summary(), cluster.done()
-            steps, events = steps + int(told["steps"]), events + int(told["events"])
             digests.append(cluster.digest())
+            for name in sums:
+                sums[name] += int(told[name])
             ended += int((done["state"] == native.SUCCEEDED).sum())
             hours += float((done["ended_us"] - done["submitted_us"]).sum()) / S / 3600
             halts += int(done["preemptions"].sum())
@@ -95,22 +102,26 @@ def run(clusters: int, devices: int, jobs: int) -> dict[str, Any]:
     return {
         "clusters": clusters,
         "devices": devices,
+        "load": load,
         "jobs": ended,
         "cpu_s": round(cpu_s, 3),
         "jobs_per_cpu_s": round(ended / cpu_s),
-        "steps": steps,
-        "events": events,
-        "us_per_event": round(cpu_s / events * 1e6, 3),
+        "us_per_event": round(cpu_s / sums["events"] * 1e6, 3),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        **sums,
         "average_h": round(hours / ended, 3),
-        "halts_per_job": round(halts / ended, 3),
+        "halts_per_job": round(halts / ended, 4),
         "digests": digests,
     }
 
 
+def _going(broken: Broken, jobs: int) -> bool:
+    return broken.over < jobs
+
+
 def twin(devices: int, jobs: int) -> dict[str, Any]:
     """Both engines on the same jobs."""
-    made = drawn(jobs, devices, 0)
+    made = drawn(jobs, devices, 0, LOAD)
     trace = in_order(
         "made up",
         (
@@ -151,14 +162,12 @@ def spec(job: Any) -> JobSpec:
     )
 
 
-def apart(words: Sequence[str]) -> dict[str, Any]:
+def apart(*words: object) -> dict[str, Any]:
     """What this script says when it is asked so, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, __file__, *words], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, __file__, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
-    shown = {key: value for key, value in found.items() if key != "digests"}
-    print(" ".join(words), "->", shown, file=sys.stderr)
+    print(words, {k: v for k, v in found.items() if k != "digests"}, file=sys.stderr)
     return found
 
 
@@ -167,24 +176,25 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1_000_000)
     parser.add_argument("--devices", type=int, nargs="*", default=[10_240, 102_400, 1_024_000])
     parser.add_argument("--out", type=Path, help="JSON; else to the terminal")
-    parser.add_argument("--one", nargs=3, type=int, help="clusters, devices, jobs: that alone")
+    parser.add_argument("--one", nargs=5, type=float, help="clusters, devices, jobs, load, faults")
     parser.add_argument("--twin", nargs=2, type=int, help="devices, jobs: that alone")
     asked = parser.parse_args()
     if asked.one:
-        print(json.dumps(run(*asked.one)))
+        clusters, devices, jobs, load, fails = asked.one
+        print(json.dumps(run(int(clusters), int(devices), int(jobs), load, bool(fails))))
         return
     if asked.twin:
         print(json.dumps(twin(*asked.twin)))
         return
-    planet = apart(["--one", "8", "102400", str(asked.jobs)])
-    again = apart(["--one", "8", "102400", str(asked.jobs)])
+    planet = [apart("--one", 8, 102_400, asked.jobs, LOAD, 1) for _ in range(2)]
     found = {
-        "planet": planet,
-        "same_again": again["digests"] == planet["digests"],
-        "sizes": [apart(["--one", "1", str(n), str(n * 10)]) for n in asked.devices],
-        "twin": apart(["--twin", "1024", "4000"]),
+        "planet": planet[0],
+        "same_again": planet[0]["digests"] == planet[1]["digests"],
+        "crowded": apart("--one", 8, 102_400, asked.jobs, CROWDED, 1),
+        "sizes": [apart("--one", 1, n, n * 3, LOAD, 0) for n in asked.devices],
+        "twin": apart("--twin", 1024, 4000),
     }
-    assumed = {"load": LOAD, "sizes": SIZES, "shares": SHARES, "median_s": MEDIAN_S}
+    assumed = {"sizes": SIZES, "shares": SHARES, "median_s": MEDIAN_S, "faults": FAULTS}
     report({"benchmark": "native_engine", "assumed": assumed, **found}, asked.out)
 
 

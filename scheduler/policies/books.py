@@ -248,7 +248,8 @@ class Books:
         entry.since_us = now_us
 
     def _count_all(self, now_us: int, entry: Entry) -> None:
-        """Also how long it has run, which goes by when its level rises."""
+        """Also how long it has run: as far as its level last rose, or it was last changed. One that
+        has just shown that it is longer than others is less likely to end soon."""
         self.count(now_us, entry)
         entry.ran_us += now_us - entry.ran_since_us if entry.slices else 0
         entry.ran_since_us = now_us

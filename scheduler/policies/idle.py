@@ -4,7 +4,7 @@ more than they asked for and have run for a while: growing costs a stop, and mos
 from __future__ import annotations
 
 from scheduler.core.values import Tier
-from scheduler.policies.books import Entry, Pool, S
+from scheduler.policies.books import Pool, S
 from scheduler.policies.round import Round
 
 

@@ -6,7 +6,7 @@ What the engine does not have is refused by name, never approximated: the Python
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,18 +105,25 @@ def simulate(
         if faults is not None:
             Breaking(faults, cluster, broken, seed, lambda: broken.over < len(jobs))
         found: list[npt.NDArray[Any]] = []
-        ended, there = 0, False
-        while not there:
-            until_us = broken.next_us()
-            there = engine.advance(until_us - 1, CHUNK_STEPS)
-            if there and until_us < native.ALL_US:
-                broken.happen()
-                there = False
+        ended = 0
+        for _ in drive(engine, broken):
             found.append(engine.done())
             ended += len(found[-1])
             progress(ended)
         done = np.concatenate(found)
         return Run(done[np.argsort(done["job"])], engine.summary(), engine.digest())
+
+
+def drive(engine: native.Cluster, broken: Broken) -> Iterator[None]:
+    """To the end, with what goes wrong; comes back now and then."""
+    there = False
+    while not there:
+        until_us = broken.next_us()
+        there = engine.advance(until_us - 1, CHUNK_STEPS)
+        if there and until_us < native.ALL_US:
+            broken.happen()
+            there = False
+        yield
 
 
 def check(

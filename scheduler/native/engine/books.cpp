@@ -279,6 +279,7 @@ void Books::watch(Job& job) {
 }
 
 void Books::settle(Job& job, Due due) {
+  // as far as its level last rose, or it was last changed: see books.py
   if (due == Due::kGrow && job.ran_us < params.grow_after_us) return;
   if (due == Due::kGrow && job.grow_need != 0) return;  // its level rose at the same moment
   Part& part = part_of(job);

@@ -69,13 +69,13 @@ def test_more_models_than_devices_are_refused_at_once(tmp_path: Path) -> None:
     for file in files:
         file.write_bytes(b"")
     done = haltere(
-        "serve", *map(str, files), "--device", "fpga-sim:0", "--device", "cpu:0",
+        "serve", *map(str, files), "--device", "fpga-sim:0", "--device", "opencl:0",
         env={"HALTERE_STATE_DIR": str(tmp_path / "state"), "HALTERE_PORT": "0", "COLUMNS": "400"},
     )  # fmt: skip
     assert done.returncode == 1
     assert (
         "2 models (one, two)" in done.stdout
-        and "1 of the pool's (fpga-sim:0, cpu:0)" in done.stdout
+        and "1 of the pool's (fpga-sim:0, opencl:0)" in done.stdout
     )
     assert not (tmp_path / "state").exists()
 

@@ -20,6 +20,7 @@ from scheduler.hierarchy.cluster import Standing
 from scheduler.hierarchy.messages import Ints
 from scheduler.loop import Loop
 from scheduler.policies.elastic import Elastic
+from scheduler.policies.guarantee import promisable_ppm
 from scheduler.policies.quotas import Quotas
 from scheduler.policies.round import ElasticParams
 from scheduler.sim.cluster import Cluster
@@ -83,8 +84,8 @@ class PythonSite:
         waiting = sum(spec.count for spec in specs)
         promised_ppm = self._policy.promised_ppm(self._kind)
         promised_ppm += sum(s.count * FULL_PPM for s in specs if s.tier is not Tier.BASIC)
-        may_ppm = capacity * round((1 - self._params.reserve_share) * FULL_PPM)
-        promisable = max(0, may_ppm - promised_ppm) // FULL_PPM
+        limit_ppm = promisable_ppm(capacity, self._params.reserve_share)
+        promisable = max(0, limit_ppm - promised_ppm) // FULL_PPM
         return Standing(capacity, free, waiting, capacity - free, promisable)
 
     def movable(self, most: int) -> Ints:

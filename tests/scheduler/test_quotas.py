@@ -118,8 +118,7 @@ def test_use_of_late_counts_half_after_each_half_life() -> None:
 class Watched:
     """The policy, its reasons checked against the cluster after every step."""
 
-    def __init__(self, machine: Machine, quotas: Quotas | None, is_audited: bool) -> None:
-        self.is_audited = is_audited
+    def __init__(self, machine: Machine, quotas: Quotas | None) -> None:
         self.machine, self.policy = machine, Elastic(quotas=quotas)
         params = self.policy.params
         levels = params.first_level_s, params.level_ratio, params.first_run_s
@@ -133,8 +132,7 @@ class Watched:
     def record(self, happened: Sequence, commands: Sequence) -> None:
         view = self.machine.view()
         waiting = self.policy.explain(view)
-        if self.is_audited:
-            assert not audit(view, waiting, self.attained, self.policy.params.reserve_share)
+        assert not audit(view, waiting, self.attained, self.policy.params.reserve_share)
         assert not broken_tables(self.machine)
         for number, blockers in waiting.items():
             self.told.setdefault(number, []).extend(blockers)
@@ -153,9 +151,7 @@ def run(
         for number, (at, _, tenant, count, least, tier) in enumerate(jobs, 1)
     )
     machine = Machine()
-    # Where halting takes time, a level that rises at the very moment its job has let go of its
-    # slices rises later in the policy's books than in the audit's account.
-    watched = Watched(machine, quotas, is_audited=costs is FREE)
+    watched = Watched(machine, quotas)
     loop = Loop(machine, watched, executor, [watched])
     while loop.step():
         alive = machine.view().jobs.values()

@@ -22,7 +22,7 @@ class Owing:
         self.quotas = quotas
         self._debts = Debts(quotas)
         self._usage = Usage(quotas)
-        self._octaves: dict[str, int] = {}
+        self._octaves: dict[str, int] = {}  # of tenants that ever held a slice, at the last look
         self._basic: dict[str, dict[int, int]] = {}  # tenant -> job -> level
         self._specs: dict[int, JobSpec] = {}
         self._promised: dict[tuple[str, str], int] = {}
@@ -54,6 +54,7 @@ class Owing:
         if more:
             self._usage.until(now_us)
             self._usage.holds(tenant, more)
+            self._octaves.setdefault(tenant, 0)
 
     def debt(self, job: int) -> int:
         return self._debts.of(job)
@@ -75,7 +76,7 @@ class Owing:
         if now_us >= self._looked_us + LOOK_US:
             self._looked_us = now_us
             self._usage.until(now_us)
-            for tenant in self._basic:
+            for tenant in tuple(self._octaves):
                 self._look(tenant)
         changed, self._debts.changed = self._debts.changed, {}
         for job in changed:
@@ -84,9 +85,9 @@ class Owing:
 
     def _look(self, tenant: str) -> None:
         octave = self._usage.octave(tenant)
-        if octave == self._octaves.get(tenant, 0):
+        if octave == self._octaves[tenant]:
             return
-        jobs = self._basic[tenant]
+        jobs = self._basic.get(tenant, {})
         for job in jobs:
             self._debts.leave(job)
         self._octaves[tenant] = octave

@@ -132,6 +132,8 @@ def check(
     """Raises Infeasible if the engine cannot run it."""
     if type(policy) is not Elastic:
         raise Infeasible(f"the native engine has the elastic policy only, not {policy}")
+    if getattr(policy._books, "owing", None) is not None:
+        raise Infeasible("quotas are not in the native engine yet")
     if policy.params.halts_an_hour:
         raise Infeasible("halts_an_hour is not in the native engine yet")
     if faults is not None and any(each.notice_s is not None for each in faults.planned):

@@ -17,6 +17,9 @@ kept for those they were meant for. A job that can run on less than it asks for 
 *Idle slices* go to jobs that can use them (`idle.py`); where parts differ in speed, `parts.py` says
 which one a job is to have, and who moves.
 
+*Faults.* Jobs are saved now and then (`saves.py`); what a gang has left after a loss is kept for it
+(`homes.py`); those on a device to be removed move (`drains.py`).
+
 All of it is kept in books that follow the view's changes: a plan costs little more than what
 changed, however many jobs and devices there are.
 """
@@ -155,14 +158,16 @@ class _Serving:
                 this.extend(entry, entry.spec.count)
 
     def serve(self) -> None:
-        stuck = 1 << 30  # the least that somebody needed and could not have: nobody behind can
+        # by kind, the least that somebody needed and could not have: nobody behind can
+        stuck = dict.fromkeys((kind for kind, _ in self.this.free.pools()), 1 << 30)
         for key, number in self.books.waiting.first_to_last():
             entry = self.books.entries[number]
-            if key[0] < RANKS[Tier.BASIC] or entry.spec.least >= stuck or not self._ready(entry):
+            kind, least = entry.spec.device_kind, entry.spec.least
+            if key[0] < RANKS[Tier.BASIC] or least >= stuck.get(kind, 0) or not self._ready(entry):
                 continue
             if not self._serve_one(key, entry):
-                stuck = entry.spec.least
-                if stuck == 1:
+                stuck[kind] = least
+                if max(stuck.values()) == 1:
                     return
 
     def _serve_one(self, key: Key, entry: Entry) -> bool:

@@ -10,6 +10,7 @@ uniform draw alone hardly ever gets as far as a preemption).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ from scheduler.core.values import JobSpec, Recovery, Tier
 from scheduler.journal import Journal, read, replay
 from scheduler.policies.tiered import Tiered
 from scheduler.testing.invariants import broken
-from scheduler.testing.world import ACTIONS, World
+from scheduler.testing.world import ACTIONS, FAULTS, World
 from scheduler.timeline import Timeline
 
 MIN_RUN_US = 1_000_000
@@ -49,7 +50,7 @@ def job(rng: Random, number: int) -> JobSpec:
 
 
 class Cluster(World):
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, actions: Sequence[str] = ACTIONS) -> None:
         self.path = folder / "journal"
         self.journal = Journal(self.path, durable=False)
         self.timeline = Timeline()
@@ -60,6 +61,7 @@ class Cluster(World):
             job,
             lambda: broken(machine, MIN_RUN_US),
             (self.journal, self.timeline),
+            actions=actions,
         )
 
     def check_history(self) -> None:
@@ -90,6 +92,15 @@ class Cluster(World):
 @pytest.mark.parametrize("seed", range(12))
 def test_invariants_hold_through_a_busy_day(seed: int, tmp_path: Path) -> None:
     cluster, rng = Cluster(tmp_path), Random(seed)
+    for _ in range(150):
+        cluster.act(rng)
+    cluster.settle()
+    cluster.check_history()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_invariants_hold_through_drains_and_lost_regions(seed: int, tmp_path: Path) -> None:
+    cluster, rng = Cluster(tmp_path, FAULTS), Random(seed)
     for _ in range(150):
         cluster.act(rng)
     cluster.settle()

@@ -19,7 +19,9 @@ from scheduler.core.machine import Machine
 from scheduler.core.values import JobSpec
 from scheduler.errors import TraceDamaged
 from scheduler.journal import Step, replay
+from scheduler.loop import decide
 from scheduler.policies.elastic import Elastic
+from scheduler.policies.named import POLICIES, policy
 from scheduler.policies.round import ElasticParams
 from scheduler.sim.cluster import read_cluster
 from scheduler.sim.costs import FREE, Costs
@@ -164,12 +166,9 @@ def test_a_drained_node_is_left_in_time_without_loss_when_there_is_room() -> Non
         jobs, "3x4xV100", "drain:nodes=node0-0,at=1000s,notice=10m,lasts=1h", None, Costs()
     )
     assert result.faults.restarts == 0 and result.faults.lost_h == 0
-    machine = Machine(UNLUCKY)
-    policy = Elastic()
-    from scheduler.loop import decide
-
+    machine, again = Machine(UNLUCKY), Elastic()
     for step in watch.steps:
-        decide(machine, policy, step.events)
+        decide(machine, again, step.events)
         if 1000 * S < machine.now_us < 1600 * S:
             on = [lease for item, lease in machine.leases.items() if item.device == "node0-0"]
             assert machine.now_us < 1030 * S or not on  # 20 s to halt it, 20 to let it go
@@ -218,6 +217,24 @@ def test_halts_of_a_job_are_bounded_by_the_hour_outside_guarantees() -> None:
 
     assert worst(jobs, bounded) == 2 < 4 < worst(jobs, ElasticParams())
     assert worst([jobs[0], *premium], bounded) > 2
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_policy_brings_every_job_to_its_end_through_faults(name: str) -> None:
+    jobs = [TraceJob("j", 120 * i, 300 + 700 * (i % 5), 1 + i % 4, "t") for i in range(40)]
+    words = "node:mtbf=2h,mttr=10m;region:count=2,mtbf=5h,mttr=5m;straggler:mtbf=1h,mttr=30m;"
+    words += "drain:nodes=node0-1,at=20m,notice=10m,lasts=20m"
+    result = simulate(
+        in_order("t", jobs),
+        [job(each.count) for each in jobs],
+        read_cluster("3x4xV100"),
+        policy(name),
+        Costs(),
+        lambda machine: [Watch(machine)],
+        faults=read_faults(words),
+    )
+    assert result.failed == 0 and result.faults.anew_after_checkpoint == 0
+    assert result.faults.losses > 3
 
 
 def test_saves_are_off_unless_asked_for() -> None:

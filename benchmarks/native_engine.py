@@ -8,7 +8,8 @@ hardly ever coincide. Nodes fail every 30 days and stay away for 4 hours, and jo
 
     planet   so many jobs on 102,400 devices in 8 clusters, one after the other; twice
     crowded  the same at 1.2
-    sizes    one cluster of so many devices, 3 jobs for each, without faults
+    clusters 1, 8 and 80 clusters of 12,800 devices: what an event costs as the planet grows
+    sizes    one single cluster of so many devices, 3 jobs for each, without faults
     twin     the same small cluster on both engines, without faults; their digests must be equal
 
 Each in a process of its own, so that memory is its own.
@@ -191,6 +192,7 @@ def main() -> None:
         "planet": planet[0],
         "same_again": planet[0]["digests"] == planet[1]["digests"],
         "crowded": apart("--one", 8, 102_400, asked.jobs, CROWDED, 1),
+        "clusters": [apart("--one", n, n * 12_800, n * 50_000, LOAD, 1) for n in (1, 8, 80)],
         "sizes": [apart("--one", 1, n, n * 3, LOAD, 0) for n in asked.devices],
         "twin": apart("--twin", 1024, 4000),
     }

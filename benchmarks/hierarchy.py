@@ -1,9 +1,10 @@
 """A planet on native clusters: a million synthetic jobs, 102,400 devices, 8 clusters, 4 regions.
 
-    python benchmarks/hierarchy.py [--jobs N] [--tick-s S] [--runs N] [--out FILE]
+    python benchmarks/hierarchy.py [--jobs N] [--tick-s S] [--runs N] [--faults WORDS] [--out FILE]
 
-JSON: jobs a CPU second over all (stream, fronts, levels, clusters), the largest memory, the digest
-of each run (they must be the same). Minutes on an idle machine.
+With faults and saves, so many runs, and one without either to compare with. JSON: jobs a CPU second
+over all (stream, fronts, levels, clusters), the largest memory, the digest of each run with faults
+(they must be the same). Minutes on an idle machine.
 """
 
 from __future__ import annotations
@@ -19,17 +20,32 @@ from _machine import report
 from scheduler.hierarchy.params import LevelParams
 from scheduler.policies.round import ElasticParams
 from scheduler.sim.costs import Costs
+from scheduler.sim.faults import read_faults
 from scheduler.sim.native_site import NativeSite
 from scheduler.sim.planet import PlanetRun
+from scheduler.sim.planet_faults import shared_out
 from scheduler.sim.planets import read_planet
 from scheduler.sim.streams import synthetic
 from scheduler.traces.synthetic import Assumed, workload_named
 
 TENANTS = [f"tenant-{number}" for number in range(64)]
+FAULTS = (
+    "node:mtbf=30d,mttr=4h;straggler:mtbf=10d,mttr=2h,speed=0.5;store:mtbf=5d,mttr=30m,slow=5;"
+    "outage:nodes=gpu-1-*/*,at=60h,lasts=6h"  # all of region 1
+)
 
 
-def run(planet_spec: str, jobs: int, load: float, tick_s: int, seed: int) -> dict[str, object]:
+def run(
+    planet_spec: str, jobs: int, load: float, tick_s: int, seed: int, faults: str = ""
+) -> dict[str, object]:
+    """With faults, running jobs are saved."""
     planet = read_planet(planet_spec)
+    each = shared_out(read_faults(faults), planet, seed) if faults else None
+
+    def site(index: int) -> NativeSite:
+        params, its = ElasticParams(saves=each is not None), each[index] if each else None
+        return NativeSite(planet.sites[index].cluster, Costs(), params, 0.8, faults=its)
+
     began = time.process_time()
     assumed = Assumed(premium=0.05, standard=0.1)
     stream = synthetic(planet, workload_named("philly"), assumed, jobs, load, seed)
@@ -38,7 +54,7 @@ def run(planet_spec: str, jobs: int, load: float, tick_s: int, seed: int) -> dic
         planet,
         stream,
         TENANTS,
-        lambda index: NativeSite(planet.sites[index].cluster, Costs(), ElasticParams(), 0.8),
+        site,
         LevelParams(stale_s=max(300, 5 * tick_s), region_tick_s=tick_s),
     ).run()
     hours = result.completion_s / 3600
@@ -52,6 +68,7 @@ def run(planet_spec: str, jobs: int, load: float, tick_s: int, seed: int) -> dic
         "used": result.use,
         "moved": [result.within, result.between],
         "messages": sum(result.messages.values()),
+        **result.fallen._asdict(),
         "digest": result.digest,
     }
 
@@ -64,18 +81,16 @@ def main() -> None:
     parser.add_argument("--tick-s", type=int, default=60)
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", default=FAULTS)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    runs = [
-        run(args.planet, args.jobs, args.load, args.tick_s, args.seed) for _ in range(args.runs)
-    ]
+    asked = (args.planet, args.jobs, args.load, args.tick_s, args.seed)
+    runs = [run(*asked, args.faults) for _ in range(args.runs)]
     digests = {found["digest"] for found in runs}
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     told = {name: value for name, value in vars(args).items() if name != "out"}
-    report(
-        {"told": told, "runs": runs, "same_digest": len(digests) == 1, "most_memory_mib": memory},
-        args.out,
-    )
+    found = {"runs": runs, "same_digest": len(digests) == 1, "most_memory_mib": memory}
+    report({"told": told, **found, "without_faults": run(*asked)}, args.out)
 
 
 if __name__ == "__main__":

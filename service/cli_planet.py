@@ -44,6 +44,16 @@ def simulate_planet(
         list[str] | None,
         typer.Option(help="LEVEL:FROM-TO in hours, e.g. global:2-3 or region-1:5-6; several."),
     ] = None,
+    faults: Annotated[
+        str,
+        typer.Option(
+            help='What goes wrong in clusters, e.g. "node:mtbf=30d,mttr=4h;'
+            'outage:nodes=gpu-1-*/*,at=10h,lasts=6h" (all of region 1); or a TOML file.'
+        ),
+    ] = "",
+    saves: Annotated[
+        bool, typer.Option("--saves", help="Clusters save running jobs now and then.")
+    ] = False,
     lost: Annotated[float, typer.Option(help="Share of messages that are lost.")] = 0.0,
     twice: Annotated[float, typer.Option(help="Share of messages that come twice.")] = 0.0,
     seed: Annotated[int, typer.Option()] = 1,
@@ -54,9 +64,11 @@ def simulate_planet(
     from scheduler.hierarchy.params import LevelParams
     from scheduler.policies.round import ElasticParams
     from scheduler.sim.costs import Costs
+    from scheduler.sim.faults import read_faults
     from scheduler.sim.native_site import NativeSite
     from scheduler.sim.network import Weather
     from scheduler.sim.planet import PlanetRun
+    from scheduler.sim.planet_faults import shared_out
     from scheduler.sim.planets import read_planet
     from scheduler.sim.quotas import read_quotas
     from scheduler.sim.site import PythonSite
@@ -75,12 +87,15 @@ def simulate_planet(
     if engine not in ("native", "python"):
         raise typer.BadParameter(f"--engine {engine!r}: native or python")
 
+    broken = shared_out(read_faults(faults), world, seed) if faults else None
+    params = ElasticParams(saves=saves)
+
     def site(index: int) -> Engine:
-        cluster = world.sites[index].cluster
+        cluster, falls = world.sites[index].cluster, broken[index] if broken else None
         if engine == "native":
-            return NativeSite(cluster, Costs(), ElasticParams(), 0.8)
+            return NativeSite(cluster, Costs(), params, 0.8, faults=falls)
         its = limits.part(cluster.devices / world.devices(cluster.kind)) if limits else None
-        return PythonSite(cluster, Costs(), ElasticParams(), names, 0.8, its)
+        return PythonSite(cluster, Costs(), params, names, 0.8, its, falls)
 
     run = PlanetRun(
         world,
@@ -107,6 +122,8 @@ def simulate_planet(
         "of": trace or f"{workload}, synthetic",
         "engine": engine,
         "assumed": asdict(assumed),
+        "faults": faults,
+        "saves": saves,
         "seed": seed,
     }
     figures = _figures(result, [site.name for site in world.sites])
@@ -141,6 +158,7 @@ def _figures(result: PlanetResult, sites: list[str]) -> dict[str, Any]:
         "messages": result.messages,
         "messages_lost": result.lost,
         "quotas_kept": result.let_in,
+        "faults": result.fallen._asdict(),
         "digest": result.digest,
         "cpu_s": result.cpu_s,
         "jobs_per_cpu_s": len(result.completion_s) / max(result.cpu_s, 1e-9),
@@ -160,6 +178,14 @@ def _table(told: dict[str, Any], figures: dict[str, Any]) -> Table:
         table.add_row(f"{tenant} had its quota when it asked", f"{100 * kept:.1f} %")
     table.add_row("jobs moved within regions", str(figures["moved_within_regions"]))
     table.add_row("between regions", str(figures["moved_between_regions"]))
+    if told["faults"] or told["saves"]:
+        for key, words in (
+            ("losses", "nodes lost"),
+            ("restarts", "attempts of jobs lost with them"),
+            ("saves", "times jobs were saved"),
+            ("lost_h", "device-hours of work lost"),
+        ):
+            table.add_row(words, f"{figures['faults'][key]:.0f}")
     sent = ", ".join(f"{count} {name}" for name, count in figures["messages"].items())
     table.add_row("messages", f"{sent}; {figures['messages_lost']} lost")
     table.add_row("jobs a CPU second", f"{figures['jobs_per_cpu_s']:.0f}")

@@ -41,6 +41,22 @@ class Standing(NamedTuple):
     promisable: int
 
 
+class Fallen(NamedTuple):
+    """What devices that were lost have cost so far: nodes lost; attempts of jobs that ended with
+    them; times that running jobs were saved; slice-hours of work that had to be done again."""
+
+    losses: int
+    restarts: int
+    saves: int
+    lost_h: float
+
+    @staticmethod
+    def of(parts: Iterable[Fallen]) -> Fallen:
+        """All together."""
+        losses, restarts, saves, lost_h = zip(*parts, strict=True)
+        return Fallen(sum(losses), sum(restarts), sum(saves), sum(lost_h))
+
+
 class Engine(Protocol):
     """A machine, its policy and its executor: simulated in Python or natively. Jobs are numbered
     from 1 on, in the order in which they were submitted."""
@@ -64,9 +80,11 @@ class Engine(Protocol):
         ...
 
     def withdraw(self, number: int) -> tuple[int, bool] | None:
-        """Take it out: the work that is left of it, in microseconds at full speed, and whether it
-        has a checkpoint. None if it is not movable any more."""
+        """Take it out: the work that is left from its checkpoint or, if it has none, in all, in
+        microseconds at full speed; and whether it has one. None if it is not movable any more."""
         ...
+
+    def fallen(self) -> Fallen: ...
 
     def digest(self) -> str: ...
 
@@ -113,10 +131,13 @@ class ClusterLevel:
 
     def _move(self, moves: Moves, now_us: int) -> list[Message]:
         leaving: dict[str, list[np.void]] = {}
+        busy_us = now_us + self._params.global_tick_s * S  # then there is new advice
         for offer, to in zip(moves.jobs, moves.to, strict=True):
             number = int(offer["number"])
             if not self._is_here[number] or self._rows[number]["token"] != offer["token"]:
                 continue  # it ended, or went elsewhere, since
+            if self._link_free_us > busy_us:
+                break  # who would stand in line longer than that had better wait here
             found = self.engine.withdraw(number)
             if found is None:
                 continue
@@ -161,8 +182,12 @@ class ClusterLevel:
         """All that happens up to and at that moment, jobs that arrive until then included."""
         if len(self._arriving):
             due = self._arriving["at_us"] <= until_us
-            self._submit(self._arriving[due])
-            self._arriving = self._arriving[~due]
+            if due.all():
+                self._submit(self._arriving)
+                self._arriving = no_jobs()
+            elif due.any():
+                self._submit(self._arriving[due])
+                self._arriving = self._arriving[~due]
         self.engine.advance(until_us)
         self._newest_us = until_us
         numbers, when = self.engine.ended()

@@ -204,7 +204,9 @@ class Region:
         self, now_us: int, table: Ints, wait_s: Floats, by_tenant: Ints, offers: Offers
     ) -> RegionSummary:
         capacity, free, waiting = (self._is @ table[:, column] for column in range(3))
-        weight = self._is * table[:, 0] / np.maximum(1, capacity)[:, None]
+        lost = (capacity == 0)[:, None]  # all of a kind: what waits there says how long one waits
+        weight = self._is * np.where(lost, table[:, 2], table[:, 0])
+        weight = weight / np.maximum(1, weight.sum(axis=1, keepdims=True))
         held = [
             front.held_back
             for front in self._front.of.values()

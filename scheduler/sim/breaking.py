@@ -5,7 +5,9 @@ store is slow. Drawn from a seed, each source by itself, so that one more of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from random import Random
 from typing import Any, Protocol
 
@@ -16,6 +18,7 @@ from scheduler.sim.cluster import Cluster
 from scheduler.sim.faults import Failing, Faults, Planned
 
 S = 1_000_000
+Act = Callable[[list[str], int], None]
 
 
 class Breakable(Protocol):
@@ -40,37 +43,37 @@ class Breaking:
         faults: Faults,
         cluster: Cluster,
         executor: Breakable,
-        seed: int,
+        seed: int | str,
         going: Callable[[], bool],
+        region_seed: int | str | None = None,
     ) -> None:
-        """Raises TraceDamaged: nodes that do not exist."""
+        """`region_seed`: of regions' faults, if others are to have them at the same time. Raises
+        TraceDamaged: nodes that do not exist."""
         self._executor = executor
-        self._going = going
-        self._seed = seed
+        self.going = going
         self._nodes = {uri: (devices, part) for uri, devices, part in cluster.each()}
         self._kind = cluster.kind
         self._down: dict[str, int] = {}  # node -> outages that it is in
         self._leaving: dict[str, int] = {}  # node -> when it is to be removed
         names = list(self._nodes)
+        lose, give_back = self._lose, self._return  # once, for all
+        slow_down = partial(self._straggle, faults.speed_ppm)
+        speed_up = partial(self._straggle, FULL_PPM)
         for name, (devices, _) in self._nodes.items():
-            self._repeat(faults.node, f"node {name}", [name], self._lose, self._return)
+            self._repeat(faults.node, f"{seed} node {name}", [name], lose, give_back)
             for index in range(devices if faults.device else 0):
-                what = f"device {name}/{index}"
-                self._repeat(faults.device, what, [name], self._lose, self._return)
-            self._repeat(
-                faults.straggler,
-                f"straggler {name}",
-                [name],
-                lambda nodes, at: self._straggle(nodes, faults.speed_ppm),
-                lambda nodes, at: self._straggle(nodes, FULL_PPM),
-            )
+                what = f"{seed} device {name}/{index}"
+                self._repeat(faults.device, what, [name], lose, give_back)
+            what = f"{seed} straggler {name}"
+            self._repeat(faults.straggler, what, [name], slow_down, speed_up)
         for index in range(faults.regions if faults.region else 0):
             size = len(names) / faults.regions
             region = names[round(index * size) : round((index + 1) * size)]
-            self._repeat(faults.region, f"region {index}", region, self._lose, self._return)
+            what = f"{seed if region_seed is None else region_seed} region {index}"
+            self._repeat(faults.region, what, region, lose, give_back)
         self._repeat(
             faults.store,
-            "store",
+            f"{seed} store",
             [],
             lambda nodes, at: self._executor.slow_store(faults.slow_ppm),
             lambda nodes, at: self._executor.slow_store(FULL_PPM),
@@ -83,34 +86,22 @@ class Breaking:
     def _repeat(
         self,
         failing: Failing | None,
-        name: str,
+        seed: str,
         nodes: list[str],
-        begin: Callable[[list[str], int], None],
-        end: Callable[[list[str], int], None],
+        begin: Act,
+        end: Act,
     ) -> None:
-        if failing is None:
-            return
-        drawn = Random(f"{self._seed} {name}")
-
-        def fail(at: int) -> None:
-            if self._going():
-                begin(nodes, at)
-                self._after(drawn.expovariate(1 / failing.mttr_s), mend)
-
-        def mend(at: int) -> None:
-            end(nodes, at)
-            self._after(drawn.expovariate(1 / failing.mtbf_s), fail)
-
-        self._after(drawn.expovariate(1 / failing.mtbf_s), fail)
+        if failing is not None:
+            _Source(self, failing, Random(seed), nodes, begin, end).begin()
 
     def _plan(self, planned: Planned, nodes: list[str]) -> None:
         removed_s = planned.at_s + (planned.notice_s or 0.0)
         if planned.notice_s is not None:
-            self._after(planned.at_s, lambda at: self._drain(nodes, at, round(removed_s * S)))
-        self._after(removed_s, lambda at: self._lose(nodes, at))
-        self._after(removed_s + planned.lasts_s, lambda at: self._return(nodes, at))
+            self.after(planned.at_s, lambda at: self._drain(nodes, at, round(removed_s * S)))
+        self.after(removed_s, lambda at: self._lose(nodes, at))
+        self.after(removed_s + planned.lasts_s, lambda at: self._return(nodes, at))
 
-    def _after(self, delay_s: float, then: Callable[[int], None]) -> None:
+    def after(self, delay_s: float, then: Callable[[int], None]) -> None:
         executor = self._executor
         executor.at(executor.now_us + max(1, round(delay_s * S)), then)
 
@@ -139,9 +130,33 @@ class Breaking:
             self._leaving[node] = deadline_us
             self._tell(events.DrainRequested(at, node, max(at, deadline_us)))
 
-    def _straggle(self, nodes: Iterable[str], ppm: int) -> None:
+    def _straggle(self, ppm: int, nodes: Iterable[str], at: int) -> None:
         for node in nodes:
             self._executor.straggle(node, ppm)
+
+
+@dataclass(slots=True)
+class _Source:
+    """Comes and goes. There may be tens of thousands of them, so they are small."""
+
+    _breaking: Breaking
+    _failing: Failing
+    _drawn: Random
+    _nodes: list[str]
+    _break: Act
+    _mend: Act
+
+    def begin(self) -> None:
+        self._breaking.after(self._drawn.expovariate(1 / self._failing.mtbf_s), self._fails)
+
+    def _fails(self, at: int) -> None:
+        if self._breaking.going():
+            self._break(self._nodes, at)
+            self._breaking.after(self._drawn.expovariate(1 / self._failing.mttr_s), self._is_right)
+
+    def _is_right(self, at: int) -> None:
+        self._mend(self._nodes, at)
+        self.begin()
 
 
 def _named(pattern: str, names: Sequence[str]) -> list[str]:

@@ -92,10 +92,15 @@ class SimExecutor:
         since_us = self.now_us - job.since_us
         return self._work_us(number) - job.left_us + since_us * job.ppm // FULL_PPM
 
-    def left_us(self, number: int) -> int | None:
-        """Of a job's work; None if it never began."""
+    def give_up(self, number: int, checkpoint: str) -> int:
+        """The work that is left of a job that waits, and will go on elsewhere from that checkpoint,
+        or begin there if it has none; what it did since then is lost."""
         job = self._jobs.get(number)
-        return None if job is None else job.left_us
+        if job is None:
+            return self._work_us(number)
+        left_us = job.cut_us if checkpoint else self._work_us(number)
+        self.lost_us += (left_us - job.left_us) * job.spec.count
+        return left_us
 
     # ---- the loop's side
 

@@ -80,6 +80,13 @@ class Broken:
         """When something goes wrong next."""
         return self._heap[0][0] if self._heap else native.ALL_US
 
+    def advance(self, until_us: int) -> None:
+        """The engine, with all that goes wrong up to and at that moment."""
+        while self._heap and self._heap[0][0] <= until_us:
+            self._engine.advance(self._heap[0][0] - 1)
+            self.happen()
+        self._engine.advance(until_us)
+
     def happen(self) -> None:
         self.now_us, _, make = heapq.heappop(self._heap)
         make(self.now_us)

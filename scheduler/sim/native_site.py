@@ -10,7 +10,7 @@ import numpy as np
 
 from scheduler.core.speed import FULL_PPM
 from scheduler.errors import Infeasible, UnknownJob
-from scheduler.hierarchy.cluster import Standing
+from scheduler.hierarchy.cluster import Fallen, Standing
 from scheduler.hierarchy.messages import Ints
 from scheduler.native import cluster as native
 from scheduler.policies.guarantee import promisable_ppm
@@ -18,7 +18,8 @@ from scheduler.policies.quotas import Quotas
 from scheduler.policies.round import ElasticParams
 from scheduler.sim.cluster import Cluster
 from scheduler.sim.costs import Costs
-from scheduler.sim.native import opened
+from scheduler.sim.native import Broken, opened
+from scheduler.sim.planet_faults import SiteFaults
 from scheduler.traces.packed import Jobs, curve_of
 
 
@@ -32,11 +33,17 @@ class NativeSite:
         params: ElasticParams,
         exponent: float,
         quotas: Quotas | None = None,
+        faults: SiteFaults | None = None,
     ) -> None:
         if quotas is not None:
             raise Infeasible("the native engine has no quotas within a cluster; Python has")
+        if faults is not None and any(p.notice_s is not None for p in faults.faults.planned):
+            raise Infeasible("drains are not in the native engine yet; Python has them")
         self._exponent = exponent
         self._engine = opened(cluster, params, costs)
+        self._broken = Broken(self._engine, [name for name, _, _ in cluster.each()])
+        if faults is not None:
+            faults.begin(cluster, self._broken)
         self._reserve_share = params.reserve_share
         self._curves: dict[tuple[int, int], int] = {}
 
@@ -61,7 +68,7 @@ class NativeSite:
         return number
 
     def advance(self, until_us: int) -> None:
-        self._engine.advance(until_us)
+        self._broken.advance(until_us)
 
     def ended(self) -> tuple[Ints, Ints]:
         done = self._engine.done()
@@ -86,6 +93,11 @@ class NativeSite:
             return self._engine.withdraw(number)
         except UnknownJob:
             return None
+
+    def fallen(self) -> Fallen:
+        found = self._engine.summary()
+        losses, restarts, saves = (int(found[name]) for name in ("losses", "restarts", "saves"))
+        return Fallen(losses, restarts, saves, float(found["lost_h"]))
 
     def digest(self) -> str:
         return self._engine.digest()

@@ -7,6 +7,7 @@ and every cluster goes on by itself; all events within a cluster happen at their
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scheduler.errors import Infeasible
-from scheduler.hierarchy.cluster import ClusterLevel, Engine
+from scheduler.hierarchy.cluster import ClusterLevel, Engine, Fallen
 from scheduler.hierarchy.front import Front
 from scheduler.hierarchy.globe import Globe
 from scheduler.hierarchy.messages import (
@@ -51,6 +52,7 @@ class PlanetResult:
     messages      sent, by type; `lost`: not delivered
     let_in        by tenant, if there are quotas: the share of ticks at which it had its quota, of
                   those at which it asked for that much
+    fallen        of all clusters
     """
 
     completion_s: Floats
@@ -60,6 +62,7 @@ class PlanetResult:
     messages: dict[str, int]
     lost: int
     let_in: dict[str, float]
+    fallen: Fallen
     span_s: float
     end_s: float
     digest: str
@@ -172,10 +175,11 @@ class PlanetRun:
         before, self._moves = self._moves, moves
         if self._expects or moves > before or any(len(front.waiting) for front in self.fronts):
             return 1
-        if coming:  # never so long that the fronts take the last advice for stale
-            believed = self.params.stale_s // self.params.region_tick_s - 1
-            return 1 if self._waits else max(1, min(IDLE_TICK, believed))
-        return LONG_TICK
+        # never so long that the fronts, or the levels, take what they last heard for stale
+        believed = max(1, min(IDLE_TICK, self.params.stale_s // self.params.region_tick_s - 1))
+        if coming:
+            return 1 if self._waits else believed
+        return believed if self._waits else LONG_TICK
 
     def _hear(self, at_us: int, target: str, message: Message) -> None:
         for answer in self._names[target].hear(message, at_us):
@@ -259,6 +263,13 @@ class PlanetRun:
 
     def run(self, progress: Callable[[int], None] = lambda ended: None) -> PlanetResult:
         began = time.process_time()
+        gc.freeze()  # all these sources of faults need not be looked through again and again
+        try:
+            return self._all(progress, began)
+        finally:
+            gc.unfreeze()
+
+    def _all(self, progress: Callable[[int], None], began: float) -> PlanetResult:
         for tick in range(MOST_TICKS):
             if not self.step():
                 break
@@ -291,6 +302,7 @@ class PlanetRun:
             dict(sorted(self.net.counts.items())),
             self.net.lost,
             kept,
+            Fallen.of(level.engine.fallen() for level in self.clusters),
             span_s,
             float(ended.max()) / S,
             digest.hexdigest(),

@@ -16,7 +16,7 @@ from scheduler.core.jobs import Job
 from scheduler.core.machine import Machine
 from scheduler.core.speed import FULL_PPM
 from scheduler.core.values import Tier
-from scheduler.hierarchy.cluster import Standing
+from scheduler.hierarchy.cluster import Fallen, Standing
 from scheduler.hierarchy.messages import Ints
 from scheduler.loop import Loop
 from scheduler.policies.elastic import Elastic
@@ -27,6 +27,9 @@ from scheduler.sim.cluster import Cluster
 from scheduler.sim.costs import Costs
 from scheduler.sim.digest import Digest
 from scheduler.sim.executor import SimExecutor
+from scheduler.sim.goodput import HOUR_US
+from scheduler.sim.planet_faults import SiteFaults
+from scheduler.sim.run import UNLUCKY
 from scheduler.traces.packed import Jobs, specs_of
 
 
@@ -41,6 +44,7 @@ class PythonSite:
         tenants: Sequence[str],
         exponent: float,
         quotas: Quotas | None = None,
+        faults: SiteFaults | None = None,
     ) -> None:
         self._tenants, self._exponent = tenants, exponent
         self._kind, self._params = cluster.kind, params
@@ -52,7 +56,9 @@ class PythonSite:
         self.executor.feed(
             events.DeviceAdded(0, uri, cluster.kind, part, slices) for uri, slices, part in nodes
         )
-        self.machine = Machine()
+        if faults is not None:
+            faults.begin(cluster, self.executor)
+        self.machine = Machine(UNLUCKY)
         self._seen, self._digest = _Seen(self.machine), Digest()
         self._policy = Elastic(params, quotas)
         self._loop = Loop(self.machine, self._policy, self.executor, [self._digest, self._seen])
@@ -97,9 +103,14 @@ class PythonSite:
         job = self.machine.jobs[number]
         if not _waits(job):
             return None
-        left_us = self.executor.left_us(number) if job.checkpoint else None
+        left_us = self.executor.give_up(number, job.checkpoint)
         self.executor.feed([events.CancelRequested(self._advanced_us, number)])
-        return self._work[number] if left_us is None else left_us, bool(job.checkpoint)
+        return left_us, bool(job.checkpoint)
+
+    def fallen(self) -> Fallen:
+        restarts = sum(job.restarts for job in self.machine.jobs.values())
+        lost_h = self.executor.lost_us / HOUR_US
+        return Fallen(self._seen.losses, restarts, self.executor.saves, lost_h)
 
     def digest(self) -> str:
         return self._digest.hexdigest()
@@ -110,13 +121,15 @@ def _waits(job: Job) -> bool:
 
 
 class _Seen:
-    """Records who ended."""
+    """Records who ended, and how many nodes were lost."""
 
     def __init__(self, machine: Machine) -> None:
         self.ended: list[tuple[int, int]] = []
+        self.losses = 0
         self._machine = machine
 
     def record(self, happened: Sequence[events.Event], commands: Sequence[Command]) -> None:
+        self.losses += sum(isinstance(event, events.DeviceLost) for event in happened)
         for command in commands:
             if isinstance(command, Release) and command.final:
                 ended_us = self._machine.jobs[command.job].ended_us

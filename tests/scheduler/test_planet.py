@@ -16,9 +16,11 @@ from scheduler.hierarchy.params import LevelParams
 from scheduler.policies.quotas import Quota, Quotas
 from scheduler.policies.round import ElasticParams
 from scheduler.sim.costs import Costs
+from scheduler.sim.faults import read_faults
 from scheduler.sim.native_site import NativeSite
 from scheduler.sim.network import Outage, Weather
 from scheduler.sim.planet import PlanetRun
+from scheduler.sim.planet_faults import SiteFaults, shared_out
 from scheduler.sim.planets import Planet, read_planet
 from scheduler.sim.site import PythonSite
 from scheduler.traces.packed import JOB, Jobs
@@ -50,18 +52,24 @@ def planet_run(
     planet: Planet = SMALL,
     params: LevelParams = PARAMS,
     native: bool = False,
+    faults: str = "",
+    seed: int = 1,
 ) -> PlanetRun:
+    """With faults, jobs are saved."""
+    each = shared_out(read_faults(faults), planet, seed) if faults else None
+
     def site(index: int) -> Engine:
-        return engine(planet, index, native)
+        return engine(planet, index, native, each[index] if each else None)
 
     return PlanetRun(planet, jobs, TENANTS, site, params, weather, outages, quotas)
 
 
-def engine(planet: Planet, index: int, native: bool) -> Engine:
+def engine(planet: Planet, index: int, native: bool, faults: SiteFaults | None = None) -> Engine:
     cluster = planet.sites[index].cluster
+    params = ElasticParams(saves=faults is not None)
     if native:
-        return NativeSite(cluster, Costs(), ElasticParams(), 0.8)
-    return PythonSite(cluster, Costs(), ElasticParams(), TENANTS, 0.8)
+        return NativeSite(cluster, Costs(), params, 0.8, faults=faults)
+    return PythonSite(cluster, Costs(), params, TENANTS, 0.8, faults=faults)
 
 
 def finished(run: PlanetRun, most_ticks: int = 3000) -> PlanetRun:
@@ -115,6 +123,72 @@ def test_native_clusters_give_the_digest_of_python_ones() -> None:
     python, native = (planet_run(jobs, native=native).run() for native in (False, True))
     assert python.digest == native.digest
     assert python.within + python.between > 0
+
+
+FAULTS = (
+    "node:mtbf=3h,mttr=20m;region:mtbf=6h,mttr=30m;straggler:mtbf=1h,mttr=30m,speed=0.4;"
+    "store:mtbf=1h,mttr=20m,slow=6;outage:nodes=gpu-0-*-0/*,at=30m,lasts=1h"
+)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 6])  # 2, 6: nodes are lost while a job there grows
+def test_native_clusters_give_the_digest_of_python_ones_when_nodes_and_regions_fall(
+    seed: int,
+) -> None:
+    jobs, drawn = stream(SMALL, 60, every_s=15, seed=seed), seed + 100
+    runs = [planet_run(jobs, native=native, faults=FAULTS, seed=drawn) for native in (False, True)]
+    python, native = (run.run() for run in runs)
+    assert python.digest == native.digest and python.fallen == native.fallen
+    assert python.fallen.restarts > 0 and python.fallen.lost_h > 0
+    assert python.within + python.between > 0
+    other = planet_run(jobs, native=True, faults=FAULTS, seed=drawn + 1).run()
+    assert other.digest != native.digest
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_no_job_is_lost_or_run_twice_when_nodes_and_regions_fall(native: bool) -> None:
+    """With this seed, a job moves after the node failed on which it was about to start."""
+    jobs = stream(SMALL, 80, every_s=20)
+    run = finished(planet_run(jobs, native=native, faults=FAULTS, seed=11))
+    assert run._result(0.0).fallen.losses > 0
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_job_that_lost_its_node_takes_the_work_since_its_checkpoint_up_again_elsewhere(
+    native: bool,
+) -> None:
+    planet = read_planet("1x1x1x4xV100")
+    lost = shared_out(read_faults("outage:nodes=*/*,at=1000s,lasts=9h"), planet, 1)
+    site = engine(planet, 0, native, lost[0])
+    jobs = np.zeros(2, JOB)
+    jobs["job"], jobs["count"], jobs["least"], jobs["most"], jobs["tier"] = [1, 2], 2, 2, 2, 2
+    jobs["at_us"], jobs["work_us"] = [0, 500 * S], 90_000 * S
+    jobs["halted"] = [0, 1]
+    site.submit(jobs)
+    site.advance(1000 * S)
+    assert site.standing()[:3] == (0, 0, 4) and sorted(site.movable(8)) == [1, 2]
+    assert [site.withdraw(number) for number in (1, 2)] == [
+        (90_000 * S, False),  # it had no checkpoint yet
+        (90_000 * S, True),
+    ]
+    began_s, restored_s = 0, 30
+    hours = 2 * (1000 - began_s + 500 - restored_s) / 3600
+    assert site.fallen().restarts == 2 and site.fallen().lost_h == pytest.approx(hours)
+
+
+def test_jobs_of_a_region_that_is_lost_go_on_in_another() -> None:
+    jobs = stream(SMALL, 24, every_s=60, longest_s=1500)
+    jobs["home"] = 0
+    jobs["tier"] = 2
+    jobs["state_bytes"] = jobs["data_bytes"] = 0
+    words = "outage:nodes=gpu-0-*/*,at=10m,lasts=100h"
+    run = planet_run(jobs, faults=words)
+    while run.now_us < 700 * S:
+        run.step()
+    assert [level.engine.standing().capacity for level in run.clusters] == [0, 0, 8, 8]
+    finished(run)
+    assert run.now_us < 50 * 3600 * S
+    assert run._result(0.0).between > 0 and run._result(0.0).fallen.restarts > 0
 
 
 def test_the_global_level_is_lost_for_an_hour_and_regions_go_on() -> None:
@@ -223,6 +297,20 @@ def test_streams_and_outages_that_cannot_be_are_refused() -> None:
         planet_run(stream(SMALL, 5), outages=[Outage("moon", 0, 1)])
     with pytest.raises(Infeasible, match="shares of messages"):
         Weather(lost=1.0)
+
+
+def test_faults_that_cannot_be_are_refused() -> None:
+    for words, found in (
+        ("region:count=4,mtbf=1d,mttr=1h", "its own regions"),
+        ("outage:nodes=*,at=1h,lasts=1h", "no CLUSTER/NODE"),
+        ("outage:nodes=moon/*,at=1h,lasts=1h", "no CLUSTER/NODE"),
+        ("outage:nodes=*/moon,at=1h,lasts=1h", "no node is called 'moon'"),
+    ):
+        with pytest.raises(TraceDamaged, match=found):
+            planet_run(stream(SMALL, 5), faults=words)
+    with pytest.raises(Infeasible, match="drains"):
+        drain = "drain:nodes=*/*,at=1h,notice=1h,lasts=1h"
+        planet_run(stream(SMALL, 5), faults=drain, native=True)
 
 
 PLANET = """

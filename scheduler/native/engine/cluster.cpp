@@ -52,7 +52,8 @@ bool Cluster::withdraw(u32 number, i64& left_us, bool& has_checkpoint) {
   const Job* job = machine.find(number);
   if (job == nullptr || !waits(job->state)) return false;
   has_checkpoint = job->has_checkpoint;
-  left_us = has_checkpoint ? job->left_us : job->asked.work_us;
+  left_us = has_checkpoint ? job->cut_us : job->asked.work_us;
+  if (job->epoch > 0) executor_.lost_us += i128{left_us - job->left_us} * job->asked.count;
   executor_.cancel(number, now_us());
   return true;
 }

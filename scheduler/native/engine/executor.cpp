@@ -207,6 +207,7 @@ void Executor::fall(u32 node) {
       occupy(job, job.before_on);
       if (std::find(job.on.begin(), job.on.end(), node) == job.on.end()) run(job);
     }
+    if (failing == Event::kStartFailed) occupy(job, {});  // no release follows if it is cancelled next
     schedule({now_us_, 0, number, job.epoch, failing, kFailed});
   }
 }

@@ -82,7 +82,7 @@ class Machine {
 
   // transitions.cpp
   void tell(Job& job, u8 trigger, Held* slices, std::vector<Command>& commands, u32 node = 0);
-  void recover(Job& job, std::vector<Command>& commands);
+  void recover(Job& job, const Held& has, std::vector<Command>& commands);
   void resized(Job& job, Held slices);
   void end(Job& job, State state, bool releases, std::vector<Command>& commands);
 

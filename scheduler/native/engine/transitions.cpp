@@ -85,11 +85,8 @@ Held without(const Held& some, const Held& others) {
   return rest;
 }
 
-// Whether one of the nodes that it has now was lost while it was resized.
-bool fell(const Job& job) {
-  return std::any_of(job.slices.begin(), job.slices.end(), [&](const Piece& piece) {
-    return std::find(job.lost.begin(), job.lost.end(), piece.node) != job.lost.end();
-  });
+bool is_lost(const Job& job, const Piece& piece) {
+  return std::find(job.lost.begin(), job.lost.end(), piece.node) != job.lost.end();
 }
 
 }  // namespace
@@ -120,7 +117,7 @@ void Machine::tell(Job& job, u8 trigger, Held* slices, std::vector<Command>& com
       job.state = State::kRunning;
       job.started_us = now_us;
       job.start_failures = 0;
-      if (!job.lost.empty()) recover(job, commands);
+      if (!job.lost.empty()) recover(job, job.slices, commands);
       return;
     case kStartFailed:
       if (++job.start_failures >= kMaxStartFailures) return end(job, State::kFailed, true, commands);
@@ -146,17 +143,21 @@ void Machine::tell(Job& job, u8 trigger, Held* slices, std::vector<Command>& com
       return;
     }
     case kResized:
-    case kResizeFailed:
-      resized(job, std::move(step == kResized ? job.target : job.kept));
+    case kResizeFailed: {
+      Held has = std::move(step == kResized ? job.target : job.kept);
       if (step == kResized) {
         ++job.resizes;
         job.resize_failures = 0;
       } else {
         job.keep_until_us = now_us + backoff(job.resize_failures++);
       }
-      if (fell(job)) return recover(job, commands);
+      // what it has no more, too, is free only when it is released
+      if (std::any_of(has.begin(), has.end(), [&](const Piece& piece) { return is_lost(job, piece); }))
+        return recover(job, has, commands);
+      resized(job, std::move(has));
       job.lost.clear();
       return;
+    }
     case kEvict:
       job.state = State::kCheckpointing;
       commands.push_back({.kind = Command::kCheckpoint, .job = job.id, .epoch = job.epoch});
@@ -176,7 +177,7 @@ void Machine::tell(Job& job, u8 trigger, Held* slices, std::vector<Command>& com
     case kCheckpointFailed:
       job.state = State::kRunning;
       job.keep_until_us = now_us + backoff(job.checkpoint_failures++);
-      if (!job.lost.empty()) recover(job, commands);
+      if (!job.lost.empty()) recover(job, job.slices, commands);
       return;
     case kSave:
       job.saving_us = now_us;
@@ -188,12 +189,12 @@ void Machine::tell(Job& job, u8 trigger, Held* slices, std::vector<Command>& com
       job.save_took_us = now_us - job.saving_us;
       job.saving_us = -1;
       job.save_failures = 0;
-      if (!job.lost.empty()) recover(job, commands);
+      if (!job.lost.empty()) recover(job, job.slices, commands);
       return;
     case kSaveFailed:
       job.saving_us = -1;
       job.save_after_us = now_us + backoff(job.save_failures++);
-      if (!job.lost.empty()) recover(job, commands);
+      if (!job.lost.empty()) recover(job, job.slices, commands);
       return;
     case kExit:
       return end(job, State::kSucceeded, true, commands);
@@ -203,7 +204,7 @@ void Machine::tell(Job& job, u8 trigger, Held* slices, std::vector<Command>& com
       return end(job, State::kCancelled, true, commands);
     case kLost:
       job.lost.push_back(node);
-      if (job.saving_us < 0) recover(job, commands);
+      if (job.saving_us < 0) recover(job, job.slices, commands);
       return;
     case kNoteLoss:
       job.lost.push_back(node);
@@ -225,11 +226,11 @@ void Machine::resized(Job& job, Held slices) {
 }
 
 // Ends an attempt whose node is gone: the job goes back to its checkpoint, or to the beginning. What a
-// gang has left is noted as its home.
-void Machine::recover(Job& job, std::vector<Command>& commands) {
+// gang has left of what it `has` is noted as its home.
+void Machine::recover(Job& job, const Held& has, std::vector<Command>& commands) {
   Held home;
-  for (const Piece& piece : job.slices)
-    if (std::find(job.lost.begin(), job.lost.end(), piece.node) == job.lost.end()) home.push_back(piece);
+  for (const Piece& piece : has)
+    if (!is_lost(job, piece)) home.push_back(piece);
   release(job, false, commands);
   job.home = std::move(home);
   job.lost.clear();

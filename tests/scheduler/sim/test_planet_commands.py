@@ -24,6 +24,19 @@ def test_a_planet_is_simulated_by_either_engine_with_the_same_digest() -> None:
     assert native["digest"] == python["digest"] and native["average_h"] > 0
 
 
+def test_faults_in_words_and_saves_are_in_its_figures() -> None:
+    words = "node:mtbf=2h,mttr=10m;region:mtbf=20h,mttr=1h;outage:nodes=gpu-1-*/*,at=1h,lasts=1h"
+    native, python = (
+        told("--engine", engine, "--faults", words, "--saves")["figures"]
+        for engine in ("native", "python")
+    )
+    assert native["faults"] == python["faults"] and native["digest"] == python["digest"]
+    assert native["faults"]["losses"] > 4 and native["faults"]["restarts"] > 0
+    assert native["faults"]["saves"] > 0 and native["faults"]["lost_h"] > 0
+    done = CliRunner().invoke(app, [*RUN, "--faults", words, "--saves"])
+    assert done.exit_code == 0 and "nodes lost" in done.output
+
+
 def test_a_trace_is_dealt_to_regions(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     rows = [f"j{n},{n * 50},{100 + n},{1 + n % 4}" for n in range(120)]
@@ -36,7 +49,9 @@ def test_a_trace_is_dealt_to_regions(tmp_path: Path) -> None:
     assert told("--workload", str(made))["told"]["of"] == f"{made}, synthetic"
 
 
-@pytest.mark.parametrize("words", [["--out", "global"], ["--engine", "fortran"]])
+@pytest.mark.parametrize(
+    "words", [["--out", "global"], ["--engine", "fortran"], ["--faults", "node"]]
+)
 def test_words_that_cannot_be_are_refused(words: list[str]) -> None:
     found = CliRunner().invoke(app, [*RUN, *words])
     assert found.exit_code != 0

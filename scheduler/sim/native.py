@@ -138,7 +138,9 @@ def check(
 ) -> None:
     """Raises Infeasible if the engine cannot run it."""
     if type(policy) is not Elastic:
-        raise Infeasible(f"the native engine has the elastic policy only, not {policy}")
+        raise Infeasible(
+            f"the native engine has the elastic policy only, not {type(policy).__name__}"
+        )
     if policy.quotas is not None:
         raise Infeasible("quotas are not in the native engine yet")
     if policy.params.halts_an_hour:

@@ -83,7 +83,7 @@ def generate(
 ) -> Jobs:
     """`count` jobs by time, numbered from 1, the first near 0. `rate`: how many times as often as
     in the workload they come. `phase_h`: hours by which the day begins earlier."""
-    if not 0 < count <= MAX_JOBS or rate <= 0 or largest < 1:
+    if not (0 < count <= MAX_JOBS and 0 < rate < np.inf) or largest < 1:
         raise TraceDamaged(f"{count} jobs at rate {rate}: 1 to {MAX_JOBS}, at a rate above 0")
     drawn = np.random.Generator(np.random.PCG64(seed))
     jobs = np.zeros(count, JOB)

@@ -22,7 +22,7 @@ from scheduler.policies.elastic import Elastic
 from scheduler.policies.guarantee import PROMISES
 from scheduler.policies.policy import Policy
 from scheduler.policies.round import ElasticParams
-from scheduler.sim.breaking import Breaking
+from scheduler.sim.breaking import Breaking, Patience
 from scheduler.sim.cluster import Cluster
 from scheduler.sim.costs import Costs
 from scheduler.sim.faults import Faults
@@ -113,10 +113,13 @@ def simulate(
             Breaking(faults, cluster, broken, seed, lambda: broken.over < len(jobs))
         found: list[npt.NDArray[Any]] = []
         ended = 0
+        patience = Patience(len(jobs))
         for _ in drive(engine, broken):
             found.append(engine.done())
             ended += len(found[-1])
             progress(ended)
+            if faults is not None:
+                patience.check(int(engine.summary()["steps"]), ended, broken.now_us)
         done = np.concatenate(found)
         return Run(done[np.argsort(done["job"])], engine.summary(), engine.digest())
 

@@ -81,6 +81,7 @@ def test_a_seed_says_all_that_the_trace_does_not() -> None:
         ("[[nodes]]\nname='a'\ncount='1'\ndevices=1\ntype='x'\n", "nodes 1: count is '1'"),
         ("[[nodes]]\nname='a'\ncount=1\ndevices=1\ntype='x'\nsize=3\n", "unknown size"),
         ("[[nodes]]\nname='a'\ncount=1\ndevices=1\ntype='x'\n" * 2, "a name twice"),
+        ("size = 3\n[[nodes]]\nname='a'\ncount=1\ndevices=1\ntype='x'\n", "unknown size"),
         ("nodes = 3\n", r"no \[\[nodes\]\]"),
         ("= 3", "no TOML"),
     ],

@@ -123,10 +123,19 @@ def simulate(
         sum(group.count * group.devices for group in fleet.nodes if group.type == kind)
         for kind in {group.type for group in fleet.nodes}
     )
+    too_large = sum(job.count > largest for job in chosen.jobs)
+    if too_large:
+        asked = max(job.count for job in chosen.jobs)
+        typer.echo(
+            f"{too_large} jobs ask for more than the {largest} devices of a type that there are "
+            f"(up to {asked}): they ask for {largest} here, for as long",
+            err=True,
+        )
     specs = jobs_of(chosen, fleet.kind, largest, elasticity, tiers, seed)
     assumed: dict[str, Any] = {
         "trace": chosen.name,
         "jobs": len(specs),
+        "jobs_made_smaller": too_large,
         "devices": fleet.devices,
         "offered_load": round(chosen.offered_load(fleet.devices), 3),
         "elasticity": asdict(elasticity),

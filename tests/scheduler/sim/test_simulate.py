@@ -154,3 +154,11 @@ def test_the_native_engine_says_that_it_has_no_figures_of_faults(tmp_path: Path)
     asked = ["simulate", "--trace", str(trace), "--faults", "node:mtbf=1d,mttr=1h"]
     told = CliRunner().invoke(app, [*asked, "--engine", "native"])
     assert told.exit_code == 0 and "--engine python" in told.output
+
+
+def test_jobs_larger_than_the_cluster_are_told(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("job_id,submission_time,duration,num_gpu\na,0,60,9\nb,0,60,1\n")
+    asked = ["simulate", "--trace", str(trace), "--cluster", "1x4xV100,1x2xK80"]
+    told = CliRunner().invoke(app, asked)
+    assert "1 jobs ask for more than the 4 devices" in told.output and "(up to 9)" in told.output

@@ -31,6 +31,7 @@ S = 1_000_000
 GB = 1_000_000_000
 SHIPPED = Path(__file__).parent / "workloads"
 MAX_JOBS = 50_000_000
+LONGEST_S = 1000 * 365 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,10 @@ def generate(
     drawn = np.random.Generator(np.random.PCG64(seed))
     jobs = np.zeros(count, JOB)
     jobs["job"] = np.arange(1, count + 1)
-    jobs["at_us"] = _arrivals(workload, count, drawn, rate, phase_h) * S
+    at_s = _arrivals(workload, count, drawn, rate, phase_h)
+    if at_s[-1] > LONGEST_S:
+        raise TraceDamaged(f"{count} jobs at rate {rate:g} would come for over 1000 years")
+    jobs["at_us"] = at_s * S
     sizes = np.array([size for size, _ in workload.sizes])
     places = np.cumsum([share for _, share in workload.sizes])
     jobs["count"] = sizes[np.minimum(np.searchsorted(places, drawn.random(count)), len(sizes) - 1)]

@@ -360,13 +360,17 @@ def _show_jobs(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Entry point: an error of ours is one red line, anything else a traceback."""
+    """Entry point: an error of ours, and a file that cannot be read or written, is one red line,
+    anything else a traceback."""
     try:
         app()
     except Exception as error:  # the process edge
-        if not hasattr(error, "disposition"):
+        of_a_file = isinstance(error, OSError) and error.filename is not None
+        if not (of_a_file or hasattr(error, "disposition")):
             raise
-        console.print(f"[red]{getattr(error, 'code', 'error')}[/red]: {escape(str(error))}")
+        code = getattr(error, "code", "error")
+        # one line, and as it is: `nod:x:` in words of faults is no emoji
+        console.print(f"[red]{code}[/red]: {escape(str(error))}", emoji=False, soft_wrap=True)
         sys.exit(1)
 
 

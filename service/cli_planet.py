@@ -29,7 +29,7 @@ def simulate_planet(
         str, typer.Option(help="philly, itp04, or a file of haltere calibrate-trace.")
     ] = "philly",
     trace: Annotated[str, typer.Option(help="A trace instead of a synthetic stream.")] = "",
-    jobs: Annotated[int, typer.Option(help="Of the synthetic stream.")] = 20_000,
+    jobs: Annotated[int, typer.Option(min=1, help="Of the synthetic stream.")] = 20_000,
     load: Annotated[float, typer.Option(help="Work that comes, over what all GPUs do.")] = 0.9,
     engine: Annotated[str, typer.Option(help="Of the clusters: native or python.")] = "native",
     premium: Annotated[float, typer.Option(help="Share of premium jobs.")] = 0.0,
@@ -38,8 +38,10 @@ def simulate_planet(
     fpga: Annotated[float, typer.Option(help="Share of jobs for FPGAs (synthesised).")] = 0.0,
     tenants: Annotated[int, typer.Option(help="Of the synthetic stream: tenant-0, ...")] = 64,
     quotas: Annotated[Path | None, typer.Option(help="Quotas of tenants, as TOML.")] = None,
-    tick_s: Annotated[int, typer.Option(help="How often regions decide.")] = 30,
-    global_tick_s: Annotated[int, typer.Option(help="How often the global level does.")] = 300,
+    tick_s: Annotated[int, typer.Option(min=1, help="How often regions decide.")] = 30,
+    global_tick_s: Annotated[
+        int, typer.Option(min=1, help="How often the global level does.")
+    ] = 300,
     out: Annotated[
         list[str] | None,
         typer.Option(help="LEVEL:FROM-TO in hours, e.g. global:2-3 or region-1:5-6; several."),
@@ -56,7 +58,7 @@ def simulate_planet(
     ] = False,
     lost: Annotated[float, typer.Option(help="Share of messages that are lost.")] = 0.0,
     twice: Annotated[float, typer.Option(help="Share of messages that come twice.")] = 0.0,
-    seed: Annotated[int, typer.Option()] = 1,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Figures as JSON.")] = False,
 ) -> None:
     """Simulate regions of clusters with the levels above them, and messages that take time."""
@@ -83,7 +85,8 @@ def simulate_planet(
     else:
         stream = synthetic(world, workload_named(workload), assumed, jobs, load, seed)
         names = [f"tenant-{number}" for number in range(tenants)]
-    limits = read_quotas(quotas) if quotas is not None else None
+    kinds = sorted({site.cluster.kind for site in world.sites})
+    limits = read_quotas(quotas, kinds) if quotas is not None else None
     if engine not in ("native", "python"):
         raise typer.BadParameter(f"--engine {engine!r}: native or python")
 
@@ -137,8 +140,10 @@ def _outage(word: str) -> Outage:
     from scheduler.sim.network import Outage
 
     found = _OUT.fullmatch(word)
-    if found is None:
-        raise typer.BadParameter(f"--out {word!r}: LEVEL:FROM-TO in hours, e.g. global:2-3")
+    if found is None or not float(found[2]) < float(found[3]):
+        raise typer.BadParameter(
+            f"--out {word!r}: LEVEL:FROM-TO in hours, FROM before TO, e.g. global:2-3"
+        )
     return Outage(found[1], float(found[2]) * 3600, float(found[3]) * 3600)
 
 

@@ -30,19 +30,21 @@ def simulate_serving(
     input_per_s: Annotated[float, typer.Option(help="Tokens a slot reads in a second.")] = 8000.0,
     output_s: Annotated[float, typer.Option(help="Seconds a slot needs for a token.")] = 0.03,
     start_s: Annotated[float, typer.Option(help="From a decision until a replica serves.")] = 10.0,
-    step_s: Annotated[float, typer.Option(help="Between two decisions.")] = 10.0,
-    replicas: Annotated[int, typer.Option(help="At the beginning.")] = 12,
-    patience: Annotated[int, typer.Option(help="Steps that must agree to scale down.")] = 1,
+    step_s: Annotated[float, typer.Option(min=0.1, help="Between two decisions.")] = 10.0,
+    replicas: Annotated[int, typer.Option(min=0, help="At the beginning.")] = 12,
+    patience: Annotated[int, typer.Option(min=1, help="Steps that must agree to scale down.")] = 1,
     pool: Annotated[
-        int, typer.Option(help="Devices that the model shares with batch jobs. 0: none.")
+        int, typer.Option(min=0, help="Devices that the model shares with batch jobs. 0: none.")
     ] = 0,
     deadline_s: Annotated[
         float,
         typer.Option(help="Of start-s: a replica has its device by then."),
     ] = 5.0,
-    halt_s: Annotated[float, typer.Option(help="A batch job's checkpoint takes so long.")] = 3.0,
+    halt_s: Annotated[
+        float, typer.Option(min=0, help="A batch job's checkpoint takes so long.")
+    ] = 3.0,
     policy: Annotated[str, typer.Option(help="Of the pool.")] = "elastic",
-    seed: Annotated[int, typer.Option(help="Of the batch jobs.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the batch jobs.")] = 1,
     clairvoyant: Annotated[
         bool, typer.Option(help="Search for the fewest with all requests known; minutes.")
     ] = True,

@@ -38,7 +38,7 @@ def simulate(
     window: Annotated[
         str, typer.Option(help="w1: the part of the Philly trace that others measured.")
     ] = "",
-    jobs: Annotated[int, typer.Option(help="Only the first so many jobs; 0: all.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="Only the first so many jobs; 0: all.")] = 0,
     elastic: Annotated[float, typer.Option(help="Share of jobs that can be resized.")] = 1.0,
     growth: Annotated[int, typer.Option(help="Such a job can use so many times its devices.")] = 2,
     exponent: Annotated[
@@ -66,7 +66,7 @@ def simulate(
         Path | None,
         typer.Option(help="Quotas of tenants for elastic, as TOML (docs/scheduler.md)."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of what the trace does not say.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of what the trace does not say.")] = 1,
     engine: Annotated[
         str,
         typer.Option(help="python, or native: the same steps in C++, for elastic and no --report."),
@@ -93,18 +93,18 @@ def simulate(
 
     wanted = policy or ["elastic"]
     policies = {name: policy_by_name(name) for name in wanted}
-    if quotas is not None:
-        if "elastic" not in policies:
-            raise typer.BadParameter("--quotas: only elastic knows quotas")
-        policies["elastic"] = Elastic(quotas=read_quotas(quotas))
+    if quotas is not None and "elastic" not in policies:
+        raise typer.BadParameter("--quotas: only elastic knows quotas")
+    if saves and "elastic" not in policies:
+        raise typer.BadParameter("--saves: only the elastic policy saves jobs")
+    elasticity = Elasticity(elastic, growth, exponent)
+    tiers = Tiers(premium, standard)
     fleet = read_cluster(cluster)
     chosen = read(trace)
     if window:
         chosen = window_named(window).of(chosen)
     if jobs:
         chosen = Selection(count=min(jobs, len(chosen.jobs))).of(chosen)
-    elasticity = Elasticity(elastic, growth, exponent)
-    tiers = Tiers(premium, standard)
     if free_halting and costs_file is not None:
         raise typer.BadParameter("--free-halting and --costs: one of them")
     if engine not in ("python", "native"):
@@ -114,19 +114,28 @@ def simulate(
     charged = Costs() if costs_file is None else Costs.read(costs_file)
     costs = FREE if free_halting else charged
     broken = read_faults(faults) if faults else None
-    if saves:
-        if "elastic" not in policies:
-            raise typer.BadParameter("--saves: only the elastic policy saves jobs")
+    if saves or quotas is not None:
         save_s = -(-costs.save_us // 1_000_000)
-        policies["elastic"] = Elastic(ElasticParams(saves=True, save_cost_s=save_s))
+        params = ElasticParams(saves=True, save_cost_s=save_s) if saves else None
+        limits = read_quotas(quotas, [fleet.kind]) if quotas is not None else None
+        policies["elastic"] = Elastic(params, limits)
     largest = max(
         sum(group.count * group.devices for group in fleet.nodes if group.type == kind)
         for kind in {group.type for group in fleet.nodes}
     )
+    too_large = sum(job.count > largest for job in chosen.jobs)
+    if too_large:
+        asked = max(job.count for job in chosen.jobs)
+        typer.echo(
+            f"{too_large} jobs ask for more than the {largest} devices of a type that there are "
+            f"(up to {asked}): they ask for {largest} here, for as long",
+            err=True,
+        )
     specs = jobs_of(chosen, fleet.kind, largest, elasticity, tiers, seed)
     assumed: dict[str, Any] = {
         "trace": chosen.name,
         "jobs": len(specs),
+        "jobs_made_smaller": too_large,
         "devices": fleet.devices,
         "offered_load": round(chosen.offered_load(fleet.devices), 3),
         "elasticity": asdict(elasticity),
@@ -169,8 +178,11 @@ def simulate(
         print(json.dumps({"assumed": assumed, "figures": found}, indent=1))
         return
     console.print(_table(assumed, found))
-    if broken:
-        console.print(_faults_table(faults, found))
+    told = {name: row for name, row in found.items() if "faults" in row}
+    if told:
+        console.print(_faults_table(faults, told))
+    elif broken:
+        console.print("what the faults cost is told by --engine python only")
     if report is not None:
         console.print(f"pictures and JSON: {report}/POLICY/report.png, report.json")
 

@@ -13,12 +13,32 @@ from typing import Any, Protocol
 
 from scheduler.core import events
 from scheduler.core.speed import FULL_PPM
-from scheduler.errors import TraceDamaged
+from scheduler.errors import Infeasible, TraceDamaged
 from scheduler.sim.cluster import Cluster
 from scheduler.sim.faults import Failing, Faults, Planned
 
 S = 1_000_000
+STUCK_STEPS = 1_000_000  # a job alone for two years takes half as many
 Act = Callable[[list[str], int], None]
+
+
+class Patience:
+    """Faults may come sooner than any job ends, for ever: so that a run ends nevertheless."""
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._ended = self._since = 0
+
+    def check(self, steps: int, ended: int, now_us: int) -> None:
+        """Raises Infeasible if no job has ended for STUCK_STEPS steps."""
+        if ended != self._ended:
+            self._ended, self._since = ended, steps
+        elif steps - self._since > STUCK_STEPS:
+            raise Infeasible(
+                f"faults: {ended} of {self._jobs} jobs ended, then none in {STUCK_STEPS} steps, up "
+                f"to day {now_us / S / 86_400:.1f}: nodes fail sooner than these jobs end, or stay "
+                "down; save jobs (--saves), or give a longer mtbf and a shorter mttr"
+            )
 
 
 class Breakable(Protocol):
@@ -66,6 +86,10 @@ class Breaking:
                 self._repeat(faults.device, what, [name], lose, give_back)
             what = f"{seed} straggler {name}"
             self._repeat(faults.straggler, what, [name], slow_down, speed_up)
+        if faults.region and faults.regions > len(names):
+            raise TraceDamaged(
+                f"faults: {faults.regions} regions are more than the {len(names)} nodes"
+            )
         for index in range(faults.regions if faults.region else 0):
             size = len(names) / faults.regions
             region = names[round(index * size) : round((index + 1) * size)]

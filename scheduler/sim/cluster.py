@@ -74,6 +74,9 @@ def read_cluster(spec: str) -> Cluster:
         ) from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise TraceDamaged(f"cluster {spec}: no TOML ({error})") from error
+    unknown = sorted(set(table) - {"kind", "nodes"})
+    if unknown:
+        raise TraceDamaged(f"cluster {spec}: unknown {', '.join(unknown)}; known: kind, nodes")
     rows = table.get("nodes")
     if not isinstance(rows, list) or not rows:
         raise TraceDamaged(f"cluster {spec}: no [[nodes]]")

@@ -27,6 +27,7 @@ from scheduler.core.speed import FULL_PPM
 from scheduler.errors import TraceDamaged
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "y": 365 * 86_400}
+MAX_S = 1000 * UNITS_S["y"]
 _TIME = re.compile(r"(\d+(?:\.\d+)?)([smhdy])")
 
 
@@ -77,14 +78,17 @@ _KEYS = {
 def read_faults(spec: str) -> Faults:
     """By words or by a file's path. Raises TraceDamaged, which names what is wrong."""
     if ":" in spec and not Path(spec).exists():
-        return _Reader(spec).faults(_words(word) for word in spec.split(";") if word.strip())
+        return _Reader(spec).faults(_words(spec, word) for word in spec.split(";") if word.strip())
     return _Reader(spec).faults(_file(spec))
 
 
-def _words(text: str) -> tuple[str, Mapping[str, Any]]:
+def _words(spec: str, text: str) -> tuple[str, Mapping[str, Any]]:
     kind, _, rest = text.strip().partition(":")
     pairs = [word.partition("=") for word in rest.split(",") if word]
-    return kind, {key.strip(): value.strip() for key, _, value in pairs}
+    row = {key.strip(): value.strip() for key, _, value in pairs}
+    if len(row) != len(pairs):
+        raise TraceDamaged(f"faults {spec}: {kind} has a setting twice")
+    return kind, row
 
 
 def _file(spec: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -121,7 +125,7 @@ class _Reader:
                 continue
             settings[kind] = Failing(self._time(kind, row, "mtbf"), self._time(kind, row, "mttr"))
             if "count" in row:
-                settings["regions"] = round(self._number(kind, row, "count", 1, 1 << 16))
+                settings["regions"] = self._count(kind, row)
             if "speed" in row:
                 speed = self._number(kind, row, "speed", 1e-6, 1)
                 settings["speed_ppm"] = round(speed * FULL_PPM)
@@ -146,12 +150,19 @@ class _Reader:
 
     def _time(self, kind: str, row: Mapping[str, Any], key: str) -> float:
         match = _TIME.fullmatch(str(row[key]))
-        if not match or (key in ("mtbf", "mttr", "lasts") and not float(match[1])):
+        found_s = float(match[1]) * UNITS_S[match[2]] if match else -1.0
+        if not 0 <= found_s <= MAX_S or (key in ("mtbf", "mttr", "lasts") and not found_s):
             raise TraceDamaged(
-                f"faults {self.spec}: {kind} {key} = {row[key]!r} is no time with a unit of "
-                f"{', '.join(UNITS_S)}"
+                f"faults {self.spec}: {kind} {key} = {row[key]!r} is no time up to 1000y, with a "
+                f"unit of {', '.join(UNITS_S)}"
             )
-        return float(match[1]) * UNITS_S[match[2]]
+        return found_s
+
+    def _count(self, kind: str, row: Mapping[str, Any]) -> int:
+        count = self._number(kind, row, "count", 1, 1 << 16)
+        if not count.is_integer():
+            raise TraceDamaged(f"faults {self.spec}: {kind} count = {count:g} is no whole number")
+        return int(count)
 
     def _number(
         self, kind: str, row: Mapping[str, Any], key: str, least: float, most: float

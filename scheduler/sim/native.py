@@ -22,7 +22,7 @@ from scheduler.policies.elastic import Elastic
 from scheduler.policies.guarantee import PROMISES
 from scheduler.policies.policy import Policy
 from scheduler.policies.round import ElasticParams
-from scheduler.sim.breaking import Breaking
+from scheduler.sim.breaking import Breaking, Patience
 from scheduler.sim.cluster import Cluster
 from scheduler.sim.costs import Costs
 from scheduler.sim.faults import Faults
@@ -113,10 +113,13 @@ def simulate(
             Breaking(faults, cluster, broken, seed, lambda: broken.over < len(jobs))
         found: list[npt.NDArray[Any]] = []
         ended = 0
+        patience = Patience(len(jobs))
         for _ in drive(engine, broken):
             found.append(engine.done())
             ended += len(found[-1])
             progress(ended)
+            if faults is not None:
+                patience.check(int(engine.summary()["steps"]), ended, broken.now_us)
         done = np.concatenate(found)
         return Run(done[np.argsort(done["job"])], engine.summary(), engine.digest())
 
@@ -138,7 +141,9 @@ def check(
 ) -> None:
     """Raises Infeasible if the engine cannot run it."""
     if type(policy) is not Elastic:
-        raise Infeasible(f"the native engine has the elastic policy only, not {policy}")
+        raise Infeasible(
+            f"the native engine has the elastic policy only, not {type(policy).__name__}"
+        )
     if policy.quotas is not None:
         raise Infeasible("quotas are not in the native engine yet")
     if policy.params.halts_an_hour:

@@ -41,7 +41,7 @@ from scheduler.traces.packed import KINDS, Jobs
 
 IDLE_TICK = 4  # ticks at a time while nobody waits: there is nothing to decide but rooms
 LONG_TICK = 64  # when nobody comes any more and nobody moves
-MOST_TICKS = 50_000_000
+STUCK_TICKS = 200_000  # in which no job came or ended: 69 days of 30 s ticks at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,13 +270,19 @@ class PlanetRun:
             gc.unfreeze()
 
     def _all(self, progress: Callable[[int], None], began: float) -> PlanetResult:
-        for tick in range(MOST_TICKS):
-            if not self.step():
-                break
+        moved, since, tick = (0, 0), 0, 0
+        while self.step():
+            tick += 1
             if tick % 256 == 0:
                 progress(self.ended)
-        else:
-            raise Infeasible(f"{len(self.jobs) - self.ended} jobs did not end in {tick} ticks")
+            if (now := (self.ended, sum(self._next))) != moved:
+                moved, since = now, tick
+            elif tick - since > STUCK_TICKS:
+                raise Infeasible(
+                    f"{self.ended} of {len(self.jobs)} jobs ended, then none came or ended in "
+                    f"{STUCK_TICKS} ticks, up to day {self.now_us / S / 86_400:.1f}: if nodes fail "
+                    "sooner than jobs end, or stay down, save jobs or make faults rarer or shorter"
+                )
         progress(self.ended)
         return self._result(time.process_time() - began)
 

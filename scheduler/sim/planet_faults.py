@@ -36,6 +36,11 @@ def shared_out(faults: Faults, planet: Planet, seed: int) -> list[SiteFaults]:
     """Of each site. Raises TraceDamaged: clusters that do not exist, a number of regions."""
     if faults.regions != 1:
         raise TraceDamaged("faults of a planet: it has its own regions, leave out region:count")
+    for failing in (faults.node, faults.device, faults.region, faults.straggler, faults.store):
+        if failing is not None and failing.mtbf_s < 60:
+            raise TraceDamaged(
+                f"faults of a planet: mtbf {failing.mtbf_s:g}s is below 60s, and no job would end"
+            )
     names = [site.name for site in planet.sites]
     planned: dict[str, list[Planned]] = {name: [] for name in names}
     for each in faults.planned:

@@ -101,7 +101,7 @@ def pooled(
         tuple(sorted(shared.recalls)),
         shared.evictions,
         lent_s / serving.span_s,
-        done_us / S / lent_s,
+        done_us / S / lent_s if lent_s else 0.0,
     )
 
 

@@ -15,7 +15,7 @@ from scheduler.loop import Loop, Recorder
 from scheduler.native.cluster import SUCCEEDED
 from scheduler.policies.policy import Policy
 from scheduler.sim import native
-from scheduler.sim.breaking import Breaking
+from scheduler.sim.breaking import Breaking, Patience
 from scheduler.sim.cluster import Cluster
 from scheduler.sim.costs import Costs
 from scheduler.sim.executor import SimExecutor
@@ -55,13 +55,15 @@ def simulate(
 ) -> Result:
     """`jobs`: one for each of the trace's. `progress` is told how many have ended. `seed`: of the
     faults. `engine`: python or native, whose steps are the same; the native one has no recorders,
-    and raises Infeasible for what it does not have, OSError if it is not built."""
+    and raises Infeasible for what it does not have, OSError if it is not built. Both raise
+    Infeasible if faults let no job end any more."""
     if engine == "native":
         return _natively(trace, jobs, cluster, policy, costs, progress, faults, seed)
     began = time.process_time()
     executor = executor_of(trace, jobs, cluster, costs)
     machine = Machine(UNLUCKY if faults else None)
     goodput = Goodput(machine) if faults else None
+    patience = Patience(len(jobs)) if faults else None
     if faults:
         Breaking(faults, cluster, executor, seed, lambda: executor.over < len(jobs))
     watching = [goodput] if goodput else []
@@ -71,6 +73,8 @@ def simulate(
         steps += 1
         if steps % REPORT_STEPS == 0:
             progress(executor.ended)
+            if patience:
+                patience.check(steps, executor.over, executor.now_us)
     progress(executor.ended)
     done = tuple(
         _done(job, trace.jobs[job.id - 1].duration_s)

@@ -11,7 +11,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scheduler.core.values import JobSpec, Tier
+from scheduler.core.values import MAX_COUNT, JobSpec, Tier
+from scheduler.errors import TraceDamaged
 from scheduler.traces.trace import Trace, TraceJob
 
 
@@ -27,6 +28,12 @@ class Elasticity:
     growth: int = 2
     exponent: float = 0.8
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise TraceDamaged(f"elastic: share {self.share} of jobs is not from 0 to 1")
+        if not 1 <= self.growth <= MAX_COUNT:
+            raise TraceDamaged(f"elastic: growth {self.growth} is not from 1 to {MAX_COUNT}")
+
 
 RIGID = Elasticity(share=0.0)
 
@@ -38,6 +45,14 @@ class Tiers:
 
     premium: float = 0.0
     standard: float = 0.0
+
+    def __post_init__(self) -> None:
+        shares = (self.premium, self.standard, 1 - self.premium - self.standard)
+        if not all(-1e-9 <= share <= 1 for share in shares):
+            raise TraceDamaged(
+                f"premium {self.premium}, standard {self.standard}: shares of jobs from 0 to 1, "
+                "and no more than 1 together"
+            )
 
 
 def jobs_of(

@@ -31,6 +31,7 @@ S = 1_000_000
 GB = 1_000_000_000
 SHIPPED = Path(__file__).parent / "workloads"
 MAX_JOBS = 50_000_000
+LONGEST_S = 1000 * 365 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,15 @@ def generate(
 ) -> Jobs:
     """`count` jobs by time, numbered from 1, the first near 0. `rate`: how many times as often as
     in the workload they come. `phase_h`: hours by which the day begins earlier."""
-    if not 0 < count <= MAX_JOBS or rate <= 0 or largest < 1:
+    if not (0 < count <= MAX_JOBS and 0 < rate < np.inf) or largest < 1:
         raise TraceDamaged(f"{count} jobs at rate {rate}: 1 to {MAX_JOBS}, at a rate above 0")
     drawn = np.random.Generator(np.random.PCG64(seed))
     jobs = np.zeros(count, JOB)
     jobs["job"] = np.arange(1, count + 1)
-    jobs["at_us"] = _arrivals(workload, count, drawn, rate, phase_h) * S
+    at_s = _arrivals(workload, count, drawn, rate, phase_h)
+    if at_s[-1] > LONGEST_S:
+        raise TraceDamaged(f"{count} jobs at rate {rate:g} would come for over 1000 years")
+    jobs["at_us"] = at_s * S
     sizes = np.array([size for size, _ in workload.sizes])
     places = np.cumsum([share for _, share in workload.sizes])
     jobs["count"] = sizes[np.minimum(np.searchsorted(places, drawn.random(count)), len(sizes) - 1)]

@@ -191,6 +191,13 @@ def test_jobs_of_a_region_that_is_lost_go_on_in_another() -> None:
     assert run._result(0.0).between > 0 and run._result(0.0).fallen.restarts > 0
 
 
+def test_a_planet_whose_nodes_stay_down_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.sim.planet.STUCK_TICKS", 300)
+    run = planet_run(stream(SMALL, 24), faults="outage:nodes=*/*,at=20m,lasts=900y", native=True)
+    with pytest.raises(Infeasible, match="of 24 jobs ended, then none came or ended in 300 ticks"):
+        run.run()
+
+
 def test_the_global_level_is_lost_for_an_hour_and_regions_go_on() -> None:
     jobs = stream(SMALL, 60, every_s=60)
     calm = finished(planet_run(jobs))
@@ -303,6 +310,7 @@ def test_faults_that_cannot_be_are_refused() -> None:
     for words, found in (
         ("region:count=4,mtbf=1d,mttr=1h", "its own regions"),
         ("outage:nodes=*,at=1h,lasts=1h", "no CLUSTER/NODE"),
+        ("store:mtbf=59s,mttr=1h", "mtbf 59s is below 60s"),
         ("outage:nodes=moon/*,at=1h,lasts=1h", "no CLUSTER/NODE"),
         ("outage:nodes=*/moon,at=1h,lasts=1h", "no node is called 'moon'"),
     ):

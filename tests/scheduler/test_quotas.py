@@ -301,7 +301,7 @@ def test_quotas_are_read_from_a_file(tmp_path: Path) -> None:
     path.write_text(
         'half_life_s = 60\n[[quota]]\nname = "lab"\ngpu = 4\n[[quota]]\nname = "lab/ann"\ngpu = 3\n'
     )
-    quotas = read_quotas(path)
+    quotas = read_quotas(path, ["gpu"])
     assert quotas.own("ann", "gpu") == 3 and quotas.half_life_s == 60
 
 
@@ -311,6 +311,7 @@ def test_quotas_are_read_from_a_file(tmp_path: Path) -> None:
         "",
         "[[quota]]",
         '[[quota]]\nname = "a"\ngpu = "x"',
+        '[[quota]]\nname = "a"\ngpuu = 1',
         '[[quota]]\nname = "a/b"\ngpu = 1',
         'half_life_s = 0\n[[quota]]\nname = "a"',
         'often = 3\n[[quota]]\nname = "a"',
@@ -321,4 +322,4 @@ def test_a_damaged_file_of_quotas_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "q.toml"
     path.write_text(text)
     with pytest.raises(TraceDamaged, match=r"q\.toml"):
-        read_quotas(path)
+        read_quotas(path, ["gpu"])

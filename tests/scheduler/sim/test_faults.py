@@ -17,7 +17,7 @@ from scheduler.core.events import Event
 from scheduler.core.jobs import JobState
 from scheduler.core.machine import Machine
 from scheduler.core.values import JobSpec
-from scheduler.errors import TraceDamaged
+from scheduler.errors import Infeasible, TraceDamaged
 from scheduler.journal import Step, replay
 from scheduler.loop import decide
 from scheduler.policies.elastic import Elastic
@@ -27,6 +27,7 @@ from scheduler.sim.cluster import read_cluster
 from scheduler.sim.costs import FREE, Costs
 from scheduler.sim.faults import Failing, Faults, Planned, read_faults
 from scheduler.sim.run import UNLUCKY, Result, simulate
+from scheduler.sim.workload import RIGID, Tiers, jobs_of
 from scheduler.testing.invariants import History, broken_tables
 from scheduler.traces.trace import Trace, TraceJob, in_order
 from service.cli import app
@@ -296,6 +297,10 @@ def test_whatever_fails_every_job_ends_and_none_begins_anew_after_a_checkpoint(
         ("node:mtbf=0d,mttr=4h", "mtbf = '0d' is no time"),
         ("nodes:mtbf=30d,mttr=4h", "'nodes' is none of node, device"),
         ("node:mtbf=1d,mttr=1h;node:mtbf=1d,mttr=1h", "node comes twice"),
+        ("node:mtbf=1d,mttr=1h,mtbf=2d", "node has a setting twice"),
+        ("node:mtbf=1d,mttr=1001y", "mttr = '1001y' is no time up to 1000y"),
+        ("region:mtbf=1d,mttr=1h,count=1.5", "count = 1.5 is no whole number"),
+        ("region:mtbf=1d,mttr=1h,count=2", "2 regions are more than the 1 nodes"),
         ("straggler:mtbf=1d,mttr=1h,speed=3", "speed = '3' is no number"),
         ("store:mtbf=1d,mttr=1h,slow=x", "slow = 'x' is no number"),
         ("outage:nodes=rack,at=1h,lasts=1h", "no node is called 'rack'"),
@@ -312,6 +317,21 @@ def test_what_is_wrong_with_faults_is_told(tmp_path: Path, text: str, said: str)
         spec = str(tmp_path / "faults.toml")
     with pytest.raises(TraceDamaged, match=said):
         run([(0, 1, job())], "1x1xV100", spec)
+
+
+@pytest.mark.parametrize("engine", ["python", "native"])
+@pytest.mark.parametrize("faults", ["node:mtbf=1h,mttr=1h", "outage:nodes=*,at=1h,lasts=900y"])
+def test_a_run_whose_faults_let_no_job_end_is_ended(
+    faults: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.sim.breaking.STUCK_STEPS", 2000)
+    trace = in_order("t", [TraceJob("j", 0, 400 * 3600, 2, "t"), TraceJob("k", 0, 60, 1, "t")])
+    specs = jobs_of(trace, "gpu", 2, RIGID, Tiers(), 1)
+    with pytest.raises(Infeasible, match="1 of 2 jobs ended, then none in 2000 steps"):
+        simulate(
+            trace, specs, read_cluster("2x1xV100"), Elastic(), FREE,
+            faults=read_faults(faults), engine=engine,
+        )  # fmt: skip
 
 
 def test_words_and_a_file_say_the_same(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def test_a_seed_says_all_that_the_trace_does_not() -> None:
         ("[[nodes]]\nname='a'\ncount='1'\ndevices=1\ntype='x'\n", "nodes 1: count is '1'"),
         ("[[nodes]]\nname='a'\ncount=1\ndevices=1\ntype='x'\nsize=3\n", "unknown size"),
         ("[[nodes]]\nname='a'\ncount=1\ndevices=1\ntype='x'\n" * 2, "a name twice"),
+        ("size = 3\n[[nodes]]\nname='a'\ncount=1\ndevices=1\ntype='x'\n", "unknown size"),
         ("nodes = 3\n", r"no \[\[nodes\]\]"),
         ("= 3", "no TOML"),
     ],
@@ -110,3 +111,54 @@ def test_the_command_writes_a_table_figures_and_a_picture(tmp_path: Path) -> Non
     told = CliRunner().invoke(app, [*asked, "--jobs", "10", "--json"])
     found = json.loads(told.stdout)
     assert found["assumed"]["jobs"] == 10 and found["figures"]["elastic"]["failed"] == 0
+
+
+def test_quotas_hold_with_saves_as_they_do_without(tmp_path: Path) -> None:
+    trace, quotas = tmp_path / "trace.csv", tmp_path / "quotas.toml"
+    rows = [("0:00", 5000, "guest"), ("0:01", 5000, "guest"), ("0:10", 5000, "owner")]
+    trace.write_text(
+        "timestamp,duration,num_gpus,gpu_time,cluster\n"
+        + "".join(f"2017-10-09 0{at}:00,{lasts},4,0,{who}\n" for at, lasts, who in rows)
+    )
+    quotas.write_text('[[quota]]\nname = "owner"\ngpu = 4\n')
+    asked = ["simulate", "--trace", str(trace), "--cluster", "1x4xV100", "--elastic", "0", "--json"]
+    average_h = {}
+    for saves in ([], ["--saves"]):
+        for limits in ([], ["--quotas", str(quotas)]):
+            told = CliRunner().invoke(app, [*asked, *saves, *limits])
+            figures = json.loads(told.stdout)["figures"]["elastic"]
+            average_h[bool(saves), bool(limits)] = figures["average_h"]
+    assert average_h[False, True] != average_h[False, False]  # lent slices were recalled
+    assert average_h[True, True] != average_h[True, False]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--growth", "0"], "growth 0 is not from 1"),
+        (["--elastic", "nan"], "share nan of jobs is not from 0 to 1"),
+        (["--premium", "0.8", "--standard", "0.8"], "no more than 1 together"),
+        (["--premium", "-1"], "shares of jobs from 0 to 1"),
+    ],
+)
+def test_what_no_job_can_be_is_refused(tmp_path: Path, words: list[str], said: str) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("job_id,submission_time,duration,num_gpu\na,0,60,1\n")
+    told = CliRunner().invoke(app, ["simulate", "--trace", str(trace), *words])
+    assert isinstance(told.exception, TraceDamaged) and said in str(told.exception)
+
+
+def test_the_native_engine_says_that_it_has_no_figures_of_faults(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("job_id,submission_time,duration,num_gpu\na,0,60,1\n")
+    asked = ["simulate", "--trace", str(trace), "--faults", "node:mtbf=1d,mttr=1h"]
+    told = CliRunner().invoke(app, [*asked, "--engine", "native"])
+    assert told.exit_code == 0 and "--engine python" in told.output
+
+
+def test_jobs_larger_than_the_cluster_are_told(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("job_id,submission_time,duration,num_gpu\na,0,60,9\nb,0,60,1\n")
+    asked = ["simulate", "--trace", str(trace), "--cluster", "1x4xV100,1x2xK80"]
+    told = CliRunner().invoke(app, asked)
+    assert "1 jobs ask for more than the 4 devices" in told.output and "(up to 9)" in told.output

@@ -143,3 +143,9 @@ def test_a_damaged_file_of_parameters_is_refused(tmp_path: Path, name: str, valu
     path.write_text(json.dumps(raw))
     with pytest.raises(TraceDamaged, match=r"w\.json"):
         read_workload(path)
+
+
+@pytest.mark.parametrize("rate", [0.0, float("nan"), float("inf"), 1e-12])
+def test_a_rate_at_which_no_stream_can_be_is_refused(rate: float) -> None:
+    with pytest.raises(TraceDamaged, match="50 jobs at rate"):
+        generate(workload_named("philly"), Assumed(), 50, 1, rate=rate)

@@ -31,7 +31,15 @@ WORKER = Path(__file__).with_name("gang_worker.py")
 EXPECTED = load(WORKER).expected
 DEVICES = ["cpu:0", "cpu:1"]
 STEPS = 300
-QUICK = ElasticParams(min_run_s=0, settle_s=1, look_s=1, grow_after_s=1, spare_share=0)
+QUICK = ElasticParams(
+    first_level_s=1,
+    first_run_s=0,
+    min_run_s=0,
+    settle_s=1,
+    look_s=1,
+    grow_after_s=1,
+    spare_share=0,
+)
 
 
 class Gang:

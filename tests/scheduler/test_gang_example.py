@@ -32,6 +32,6 @@ def test_a_gang_trains_to_the_same_losses_however_it_is_resized(rounds: int, ste
     found = re.search(r"succeeded; halted (\d+) times, resized (\d+) times", done.stdout)
     assert found is not None, done.stdout
     halts, resizes = map(int, found.groups())
-    assert halts == rounds and resizes >= 2 * rounds
+    assert halts == rounds and resizes >= rounds  # it may be restored on both devices at once
     assert f"{steps // 5 + 1} losses, the same without a pool" in done.stdout
     assert "running on opencl:0/0 opencl:1/0" in done.stdout

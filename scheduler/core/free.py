@@ -214,7 +214,7 @@ class Trial:
         self._taken: dict[Slice, None] = {}
         self.any, self.count, self.pick, self.has = free.any, free.count, free.pick, free.has
         self.capacity, self.pools, self.on, self.of = free.capacity, free.pools, free.on, free.of
-        self.holds, self.parts = free.holds, free.parts
+        self.holds = free.holds
 
     def take(self, slices: Iterable[Slice]) -> None:
         for item in slices:

@@ -29,7 +29,7 @@ class Drains:
         if not this.view.draining:
             return
         entries = (this.books.entries[number] for number in _on_draining(this))
-        chosen = [e for e in entries if (e.key[0] < RANKS[Tier.BASIC]) == guaranteed]
+        chosen = [e for e in entries if (e.key.rank < RANKS[Tier.BASIC]) == guaranteed]
         for entry in sorted(chosen, key=lambda e: (e.key, e.job.id)):
             self._move(this, entry)
 
@@ -77,9 +77,8 @@ class Drains:
     def _go(self, this: Round, entry: Entry, slices: tuple[Slice, ...]) -> None:
         this.free.take(item for item in slices if item not in entry.job.slices)
         same_part = this.view.devices[slices[0].device].part == entry.job.part
-        if (
-            same_part and entry.spec.least < entry.spec.most
-        ):  # who can be resized need not be halted
+        can_resize = entry.spec.least < entry.spec.most
+        if same_part and can_resize:  # then it need not be halted
             self._resize(this, entry, slices)
         else:
             self._halt(this, entry, slices)

@@ -13,7 +13,7 @@ from scheduler.core.jobs import Job, JobState
 from scheduler.core.plan import Blocker, Why
 from scheduler.core.values import Tier
 from scheduler.core.view import View
-from scheduler.policies.guarantee import FULL_PPM, PROMISES
+from scheduler.policies.guarantee import FULL_PPM, PROMISES, promisable_ppm
 from scheduler.policies.quotas import Quotas
 from scheduler.policies.usage import Usage
 
@@ -180,7 +180,7 @@ class _Audit:
             for job in self.view.jobs.values()
             if job.admitted_us is not None and job.spec.device_kind == kind
         ]
-        limit = (slices - int(slices * self.reserve_share + 0.5)) * FULL_PPM
+        limit = promisable_ppm(slices, self.reserve_share)
         return sum(admitted), _share_ppm(self.job), limit
 
     def _promised_on_named(self) -> tuple[int, int, int]:

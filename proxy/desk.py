@@ -16,12 +16,14 @@ from typing import Any
 
 from proxy.doorbell import Bell
 from proxy.errors import AnyError, ControlTimeout, ServerGone, from_wire, to_wire
+from proxy.info import ServerInfo, read_info
 from proxy.liveness import holder_lives
 from proxy.paths import ServerPaths, discard, write_atomically
 
 BELL_AT, ANSWER_AT = 0, 64
 PAGE_BYTES = 4096
 TICK_S = 0.2  # how soon a dead server is noticed
+START_TICK_S = 0.01  # of waiting for one that begins
 _REQUEST = re.compile(r"[0-9a-f]{16}\.request")
 Reply = dict[str, Any]
 
@@ -65,16 +67,16 @@ def reply(paths: ServerPaths, page: ServerPage, request_id: str, answer: Reply |
 
 def ask(paths: ServerPaths, request: Reply, timeout_s: float) -> Reply:
     """The server's answer. Raises what it raised; ServerGone, ControlTimeout."""
-    if not holder_lives(paths.lock):
-        raise ServerGone(f"no server of {paths.name} runs: start one (haltere proxy)")
+    give_up = time.monotonic() + timeout_s
+    asked = _ready(paths, give_up)
     page = ServerPage(paths)
     request_id = os.urandom(8).hex()
     answer = paths.control / f"{request_id}.reply"
     write_atomically(paths.control / f"{request_id}.request", json.dumps(request).encode())
     page.bell.ring()
-    give_up = time.monotonic() + timeout_s
     while True:
         seen = page.answers.value
+        gone = not holder_lives(paths.lock) or read_info(paths.info) != asked
         try:
             raw = answer.read_bytes()
             break
@@ -83,7 +85,7 @@ def ask(paths: ServerPaths, request: Reply, timeout_s: float) -> Reply:
         left = give_up - time.monotonic()
         if left <= 0:
             raise ControlTimeout(f"{paths.name} did not answer {request['do']!r} in {timeout_s} s")
-        if not holder_lives(paths.lock):
+        if gone:
             raise ServerGone(f"server {paths.name} died while it was asked to {request['do']}")
         page.answers.sleep(seen, min(left, TICK_S))
     answer.unlink(missing_ok=True)
@@ -92,3 +94,14 @@ def ask(paths: ServerPaths, request: Reply, timeout_s: float) -> Reply:
         raise from_wire(value["error"])
     ok: Reply = value["ok"]
     return ok
+
+
+def _ready(paths: ServerPaths, give_up: float) -> ServerInfo:
+    """The server that will see what is asked from now on: while it begins, it clears its desk."""
+    while (info := read_info(paths.info)) is None or not holder_lives(paths.lock):
+        if not holder_lives(paths.lock):
+            raise ServerGone(f"no server of {paths.name} runs: start one (haltere proxy)")
+        if time.monotonic() > give_up:
+            raise ControlTimeout(f"{paths.name} holds its lock, but does not serve")
+        time.sleep(START_TICK_S)
+    return info

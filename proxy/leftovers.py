@@ -15,6 +15,7 @@ from proxy.errors import ProxyError, ServerGone
 from proxy.liveness import ProcessId
 from proxy.paths import discard, parked
 from proxy.redo import Redo
+from proxy.rendezvous import is_being_made
 from proxy.segment import Line, Segment, State, refuse
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def sort(server: Server) -> None:
     gone = ServerGone(f"the server of {paths.name} died; this is another")
     for folder in (paths.sessions, paths.incoming):
         for path in folder.iterdir():
+            if is_being_made(path):
+                continue
             with suppress(ProxyError, OSError):  # not a session file, or of another release
                 segment = Segment.open(path)
                 if _redo(server, path, segment) or _is_new(server, path, segment):

@@ -41,7 +41,7 @@ def put_down(
     paths: ServerPaths, name: str, durable: bool, ring_bytes: int, arena_bytes: int
 ) -> Segment:
     """A new session file where the server looks. Raises ServerGone."""
-    temporary = paths.incoming / f".{name}.{os.urandom(6).hex()}"
+    temporary = paths.incoming / f".{name}.{os.urandom(6).hex()}.{os.getpid()}"
     try:
         segment = Segment.create(temporary, ring_bytes, arena_bytes, durable)
         _sign(segment)
@@ -52,6 +52,12 @@ def put_down(
         ) from error
     ServerPage(paths).bell.ring()
     return segment
+
+
+def is_being_made(path: Path) -> bool:
+    """True of a session file that a worker which lives has not put down yet."""
+    pid = path.name.rpartition(".")[2]
+    return path.name.startswith(".") and pid.isdecimal() and ProcessId.of(int(pid)).is_alive()
 
 
 def take_up(path: Path) -> Segment:

@@ -101,6 +101,7 @@ class Server:
         self.paths = ServerPaths.under(root, name)
         self.paths.create()
         self._lock = self._locked()
+        self.paths.info.unlink(missing_ok=True)  # of one that was killed: who asks waits for ours
         self.device = device
         self.fabric = Fabric(device, quantum_cycles)
         self._limits = limits or Limits()

@@ -153,7 +153,8 @@ std::string free_name(const std::string& root, const std::string& name) {
 PutDown put_down(const std::string& root, const std::string& server, const std::string& name, bool durable, const Heap* heap) {
   const std::string incoming = server_home(root, server) + "/incoming/";
   const std::string word = random_word();
-  const std::string temporary = incoming + "." + name + "." + word;
+  // By the process's number a server that begins tells it from what a dead worker left.
+  const std::string temporary = incoming + "." + name + "." + word + "." + std::to_string(getpid());
   const std::size_t size = kRingAt + kRingBytes + kArenaBytes;
   const File file(temporary, O_RDWR | O_CREAT | O_EXCL, 0600);
   if (!file) throw Failure(CL_DEVICE_NOT_AVAILABLE, "no server has ever run at " + server_home(root, server));

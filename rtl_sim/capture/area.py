@@ -31,6 +31,12 @@ _FLOWS: Final[Mapping[Family, str]] = {
     "xilinx": "synth_xilinx -family xc7 -flatten -noiopad",
     "ice40": "synth_ice40",
 }
+# What the Xilinx flow does from label `coarse` on, but for `share`, which asks a solver of each
+# pair of a module's operators whether both are ever wanted at once: without end if it is large.
+_COARSE: Final = (
+    "techmap -map +/cmp2lut.v -map +/cmp2lcu.v -D LUT_WIDTH=6",
+    *("alumacc", "opt", "memory -nomap", "opt_clean"),
+)
 _COUNTS: Final = "stat.json"
 # As two write ports on two clocks for iCE40, or on one with reads elsewhere for any family.
 _UNMAPPED: Final = re.compile(r"no valid mapping found for memory \S+")
@@ -112,15 +118,18 @@ def synthesise(
 ) -> Area:
     """Area of the design that the Yosys commands `load` read in `work`.
 
-    Without `flatten` every module is synthesised once, however often it is there: much sooner for
-    an array of thousands of multipliers, whose pairs Yosys else weighs for sharing, and a little
+    Without `flatten` (Xilinx only) every module is synthesised once, however often it is there,
+    and no operator is shared: much sooner for an array of thousands of multipliers, and a little
     larger, for nothing is simplified across modules.
 
     Remembered under the text of the design: with other options the original is the same.
     Raises ToolError or ElaborationError as `yosys.run` does.
     """
-    synth = _FLOWS[family] if flatten else _FLOWS[family].replace(" -flatten", "")
-    flow = [*load, f"{synth} -top {top}"]
+    if flatten:
+        flow = [*load, f"{_FLOWS[family]} -top {top}"]
+    else:
+        synth = _FLOWS["xilinx"].replace(" -flatten", "") + f" -top {top}"
+        flow = [*load, f"{synth} -run begin:coarse", *_COARSE, f"{synth} -run map_memory:"]
 
     def build(place: Path) -> None:
         counts = [f"tee -q -o {name}.{family}.json stat -json"]

@@ -103,7 +103,7 @@ class Breaking:
             lambda nodes, at: self._executor.slow_store(FULL_PPM),
         )
         for planned in faults.planned:
-            self._plan(planned, _named(planned.nodes, names))
+            self.plan(planned, named(planned.nodes, names))
 
     # ---- when
 
@@ -118,10 +118,12 @@ class Breaking:
         if failing is not None:
             _Source(self, failing, Random(seed), nodes, begin, end).begin()
 
-    def _plan(self, planned: Planned, nodes: list[str]) -> None:
+    def plan(self, planned: Planned, nodes: list[str]) -> None:
+        """From now on."""
         removed_s = planned.at_s + (planned.notice_s or 0.0)
         if planned.notice_s is not None:
-            self.after(planned.at_s, lambda at: self._drain(nodes, at, round(removed_s * S)))
+            notice_us = round(planned.notice_s * S)
+            self.after(planned.at_s, lambda at: self._drain(nodes, at, at + notice_us))
         self.after(removed_s, lambda at: self._lose(nodes, at))
         self.after(removed_s + planned.lasts_s, lambda at: self._return(nodes, at))
 
@@ -183,7 +185,7 @@ class _Source:
         self.begin()
 
 
-def _named(pattern: str, names: Sequence[str]) -> list[str]:
+def named(pattern: str, names: Sequence[str]) -> list[str]:
     found = [name for name in names if fnmatchcase(name, pattern)]
     if not found:
         raise TraceDamaged(

@@ -150,6 +150,8 @@ def check(
         raise Infeasible("halts_an_hour is not in the native engine yet")
     if faults is not None and any(each.notice_s is not None for each in faults.planned):
         raise Infeasible("drains are not in the native engine yet")
+    if faults is not None and faults.windows:
+        raise Infeasible("windows of maintenance are not in the native engine yet")
     falls = faults is not None or policy.params.saves
     largest = max(group.devices for group in cluster.nodes)
     if largest > MAX_NODE:

@@ -13,6 +13,7 @@ from scheduler.core.transitions import Params
 from scheduler.core.values import JobSpec
 from scheduler.loop import Loop, Recorder
 from scheduler.native.cluster import SUCCEEDED
+from scheduler.policies.choices import CP_SAT
 from scheduler.policies.policy import Policy
 from scheduler.sim import native
 from scheduler.sim.breaking import Breaking, Patience
@@ -21,6 +22,7 @@ from scheduler.sim.costs import Costs
 from scheduler.sim.executor import SimExecutor
 from scheduler.sim.faults import Faults
 from scheduler.sim.goodput import FaultFigures, Goodput
+from scheduler.sim.maintenance import Maintenance
 from scheduler.sim.measure import Done, Figures, figures
 from scheduler.traces.trace import Trace
 
@@ -52,11 +54,12 @@ def simulate(
     faults: Faults | None = None,
     seed: int = 1,
     engine: str = "python",
+    solver: str = CP_SAT,
 ) -> Result:
     """`jobs`: one for each of the trace's. `progress` is told how many have ended. `seed`: of the
     faults. `engine`: python or native, whose steps are the same; the native one has no recorders,
     and raises Infeasible for what it does not have, OSError if it is not built. Both raise
-    Infeasible if faults let no job end any more."""
+    Infeasible if faults let no job end any more. `solver`: of windows of maintenance."""
     if engine == "native":
         return _natively(trace, jobs, cluster, policy, costs, progress, faults, seed)
     began = time.process_time()
@@ -65,7 +68,9 @@ def simulate(
     goodput = Goodput(machine) if faults else None
     patience = Patience(len(jobs)) if faults else None
     if faults:
-        Breaking(faults, cluster, executor, seed, lambda: executor.over < len(jobs))
+        breaking = Breaking(faults, cluster, executor, seed, lambda: executor.over < len(jobs))
+        for window in faults.windows:
+            Maintenance(window, cluster, machine, breaking, solver).begin()
     watching = [goodput] if goodput else []
     loop = Loop(machine, policy, executor, [*recorders(machine), *watching])
     steps = 0

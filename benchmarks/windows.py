@@ -3,8 +3,9 @@
     python benchmarks/windows.py --traces /work/shared/traces [--out FILE]
 
 Philly's W1 on 16 nodes of 4 under `elastic`, a fifth premium, three tenths standard; every node is
-out once for 40 minutes, told 20 minutes before, within a window of some hours that begins at several
-hours of the trace. Halting is charged. Halts and resizings are of the whole run.
+out once for 40 minutes, told 20 minutes before, within a window of 12 hours that begins at several
+hours of the trace. Halting is charged. Halts and resizings are of the whole run. Undone: nodes that
+could not go without breaking a promise; whoever goes evenly by name does not ask.
 """
 
 from __future__ import annotations
@@ -59,12 +60,13 @@ def rows(traces: Path) -> list[dict[str, Any]]:
     for name, elasticity in (("can be resized", Elasticity()), ("cannot", RIGID)):
         for how in ("evenly", GREEDY, CP_SAT):
             runs = [run(trace, elasticity, how, at_h) for at_h in STARTS_H]
-            assert all(r.faults and r.faults.losses == NODES and not r.failed for r in runs)
+            assert not any(r.failed for r in runs)
             row = {
                 "jobs": name,
                 "chosen": how,
                 "halts": fmean(sum(d.preemptions for d in r.done) for r in runs),
                 "resizes": fmean(sum(d.resizes for d in r.done) for r in runs),
+                "undone": fmean(NODES - r.faults.losses for r in runs if r.faults),
                 "average_h": fmean(r.figures.average_h for r in runs),
                 "lost_h": fmean(r.faults.lost_h for r in runs if r.faults),
                 "cpu_s": fmean(r.cpu_s for r in runs),

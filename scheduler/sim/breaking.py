@@ -71,7 +71,8 @@ class Breaking:
         TraceDamaged: nodes that do not exist."""
         self._executor = executor
         self.going = going
-        self._nodes = {uri: (devices, part) for uri, devices, part in cluster.each()}
+        hosts = cluster.hosts()
+        self._nodes = {uri: (part, n, *hosts[uri]) for uri, n, part in cluster.each()}
         self._kind = cluster.kind
         self._down: dict[str, int] = {}  # node -> outages that it is in
         self._leaving: dict[str, int] = {}  # node -> when it is to be removed
@@ -79,7 +80,7 @@ class Breaking:
         lose, give_back = self._lose, self._return  # once, for all
         slow_down = partial(self._straggle, faults.speed_ppm)
         speed_up = partial(self._straggle, FULL_PPM)
-        for name, (devices, _) in self._nodes.items():
+        for name, (_, devices, *_) in self._nodes.items():
             self._repeat(faults.node, f"{seed} node {name}", [name], lose, give_back)
             for index in range(devices if faults.device else 0):
                 what = f"{seed} device {name}/{index}"
@@ -146,8 +147,7 @@ class Breaking:
         for node in nodes:
             self._down[node] -= 1
             if not self._down[node]:
-                devices, part = self._nodes[node]
-                self._tell(events.DeviceAdded(at, node, self._kind, part, devices))
+                self._tell(events.DeviceAdded(at, node, self._kind, *self._nodes[node]))
                 if self._leaving.get(node, 0) > at:
                     self._tell(events.DrainRequested(at, node, self._leaving[node]))
 

@@ -161,6 +161,7 @@ def check(
             ("speeds by part", spec.speeds),
             ("devices by name", spec.devices),
             ("overlays", spec.overlay),
+            ("shares of slices, and needs of a host,", spec.needs),
         ):
             if given:
                 raise Infeasible(f"job {spec.name!r}: {what} are not in the native engine yet")

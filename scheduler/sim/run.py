@@ -144,8 +144,10 @@ def executor_of(
         {uri: part for uri, _, part in nodes},
         lambda number: max(1, round(trace.jobs[number - 1].duration_s * S)),
     )
+    hosts = cluster.hosts()
     executor.feed(
-        events.DeviceAdded(0, uri, cluster.kind, part, devices) for uri, devices, part in nodes
+        events.DeviceAdded(0, uri, cluster.kind, part, devices, *hosts[uri])
+        for uri, devices, part in nodes
     )
     executor.feed(
         events.JobSubmitted(round(item.submitted_s * S), number, spec)

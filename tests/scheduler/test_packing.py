@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scheduler.core.values import FULL_MILLI
 from scheduler.errors import Infeasible, InvalidPlan, TraceDamaged
 from scheduler.policies.packing import (
-    FULL_MILLI,
     Balanced,
     BestFit,
     Fragmentation,

@@ -27,14 +27,22 @@ console = Console()
 
 def simulate(
     trace: Annotated[
-        str, typer.Option(help="A trace's file, or FORMAT:FILE (philly, itp, openb).")
+        str, typer.Option(help="A trace's file, or FORMAT:FILE (philly, itp, openb, openb-hosts).")
     ],
     cluster: Annotated[
         str, typer.Option(help="nodes x devices x type, e.g. 16x4xV100,10x2xK80; or a TOML file.")
     ] = "16x4xV100",
     policy: Annotated[
-        list[str] | None, typer.Option(help="elastic, las, ftf, backfill, fifo, tiered; several.")
+        list[str] | None,
+        typer.Option(
+            help="elastic, las, ftf, backfill, fifo, tiered; several. Or sharing: shares of GPUs, "
+            "on nodes with CPU and memory (openb's list of nodes as --cluster)."
+        ),
     ] = None,
+    gather: Annotated[
+        str,
+        typer.Option(help="sharing: how room is made for who fits nowhere: cp-sat, greedy, none."),
+    ] = "none",
     window: Annotated[
         str, typer.Option(help="w1: the part of the Philly trace that others measured.")
     ] = "",
@@ -78,21 +86,28 @@ def simulate(
 ) -> None:
     """Simulate a cluster's scheduler on a trace, with the code that decides on the live pool."""
     from scheduler.policies.elastic import Elastic
+    from scheduler.policies.gather import Gather
     from scheduler.policies.named import policy as policy_by_name
     from scheduler.policies.round import ElasticParams
+    from scheduler.policies.sharing import Sharing
     from scheduler.sim.cluster import read_cluster
     from scheduler.sim.costs import FREE, Costs
     from scheduler.sim.faults import read_faults
     from scheduler.sim.quotas import read_quotas
     from scheduler.sim.run import simulate as run
-    from scheduler.sim.workload import Elasticity, Tiers, jobs_of
+    from scheduler.sim.workload import Elasticity, Tiers, jobs_of, sharing_jobs_of
     from scheduler.timeline import Timeline
     from scheduler.traces.readers import read
     from scheduler.traces.select import Selection, window_named
     from service import sim_report
 
     wanted = policy or ["elastic"]
-    policies = {name: policy_by_name(name) for name in wanted}
+    shares = "sharing" in wanted
+    if shares and len(wanted) > 1:
+        raise typer.BadParameter("--policy sharing: its jobs need shares, which no other knows")
+    if gather not in ("none", "cp-sat", "greedy") or (gather != "none" and not shares):
+        raise typer.BadParameter("--gather is cp-sat, greedy or none, for --policy sharing")
+    policies: dict[str, Policy] = {} if shares else {name: policy_by_name(name) for name in wanted}
     if quotas is not None and "elastic" not in policies:
         raise typer.BadParameter("--quotas: only elastic knows quotas")
     if saves and "elastic" not in policies:
@@ -116,9 +131,9 @@ def simulate(
     broken = read_faults(faults) if faults else None
     if saves or quotas is not None:
         save_s = -(-costs.save_us // 1_000_000)
-        params = ElasticParams(saves=True, save_cost_s=save_s) if saves else None
+        saving = ElasticParams(saves=True, save_cost_s=save_s) if saves else None
         limits = read_quotas(quotas, [fleet.kind]) if quotas is not None else None
-        policies["elastic"] = Elastic(params, limits)
+        policies["elastic"] = Elastic(saving, limits)
     largest = max(
         sum(group.count * group.devices for group in fleet.nodes if group.type == kind)
         for kind in {group.type for group in fleet.nodes}
@@ -132,6 +147,10 @@ def simulate(
             err=True,
         )
     specs = jobs_of(chosen, fleet.kind, largest, elasticity, tiers, seed)
+    if shares:
+        specs = sharing_jobs_of(chosen, fleet.kind)
+        params = None if gather == "none" else Gather(solver=gather)
+        policies = {"sharing": Sharing(specs, params=params)}
     assumed: dict[str, Any] = {
         "trace": chosen.name,
         "jobs": len(specs),
@@ -143,6 +162,7 @@ def simulate(
         "costs": asdict(costs),
         "faults": asdict(broken) if broken else None,
         "saves": saves,
+        "gather": gather,
         "quotas": str(quotas) if quotas is not None else None,
         "seed": seed,
     }

@@ -196,9 +196,9 @@ class BestFit:
     """What is left over of CPU, memory and GPUs, each as a share of the largest node's."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
-        self._cpu = max(node.cpu_milli for node in nodes)
-        self._memory = max(node.memory_mib for node in nodes)
-        self._gpu = max(len(node.free) for node in nodes) * FULL_MILLI
+        self._cpu = max(1, *(node.cpu_milli for node in nodes))
+        self._memory = max(1, *(node.memory_mib for node in nodes))
+        self._gpu = max(1, *(len(node.free) for node in nodes)) * FULL_MILLI
 
     def of(self, node: Node, pod: Pod) -> tuple[float, tuple[int, ...]]:
         left = (

@@ -49,6 +49,7 @@ class Sharing:
         self._under_way: Gathered | None = None
         self._devices = 0  # version of the view's fleet
         self._looked_us = 0
+        self._again_us: dict[int, int] = {}  # not to be gathered for sooner
 
     def plan(self, view: View) -> Plan:
         room = self._fleet.follow(view)
@@ -67,7 +68,8 @@ class Sharing:
         wakes += (view.jobs[number].idle_until_us for number in self._resting)
         if self.params is not None and self._queue:
             self._look(view, self.params, decisions)
-            wakes.append(view.now_us + self.params.look_s * S)
+            if self._fleet.seated:  # or nothing will ever change
+                wakes.append(view.now_us + self.params.look_s * S)
         return Plan(tuple(decisions), (), min(wakes, default=None))
 
     def _follow(self, view: View) -> set[tuple[int, int]]:
@@ -86,12 +88,14 @@ class Sharing:
             else:
                 del self._queue[bisect_left(self._queue, self._orders.pop(number))]
                 self._resting.discard(number)
+                self._again_us.pop(number, None)
         ready = [n for n in self._resting if view.jobs[n].idle_until_us <= view.now_us]
         self._resting.difference_update(ready)
         return fresh.union(self._orders[number] for number in ready)
 
     def _serve(self, view: View, job: Job, decisions: list[Decision]) -> None:
-        if self._under_way is not None and job.id in self._under_way.places:
+        meant = self._under_way is not None and job.id in self._under_way.places
+        if meant or job.id in self._fleet.seated:
             return
         if job.idle_until_us > view.now_us:
             self._resting.add(job.id)
@@ -115,9 +119,14 @@ class Sharing:
         for _, number in self._queue:
             job = view.jobs[number]
             pod = pod_of(job.spec, job.part)
-            if pod in tried or pod not in self._barren:
+            placed = number in self._fleet.seated
+            if placed or pod in tried or pod not in self._barren:
+                continue
+            if self._again_us.get(number, 0) > view.now_us:
                 continue
             tried.add(pod)
+            waited_us = view.now_us - max(job.submitted_us, job.saved_us)
+            self._again_us[number] = view.now_us + waited_us // 4
             found = gather(view, self._fleet, job, params)
             if found is not None:
                 self._under_way = found

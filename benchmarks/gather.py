@@ -2,8 +2,10 @@
 
     python benchmarks/gather.py --traces /work/shared/traces [--nodes 64] [--out FILE]
 
-Jobs are drawn from openb's pods (share, CPU, memory, accepted types), on every so many-th of openb's nodes; they come
-at random moments, so that they ask for a given part of the GPUs, and last an exponential time.
+Jobs are drawn from openb's pods (share, CPU, memory, accepted types) that fit some of the nodes,
+which are openb's, every so many-th; they come at random moments, so that they ask for a given part
+of the GPUs, and last an exponential time, two hours on average. Waits are all that a job was late,
+moves included. Sooner, later: jobs by more than a minute.
 Moves are charged: 20 s to halt, 30 s to restore. The same jobs for all three.
 """
 

@@ -105,6 +105,8 @@ def simulate(
     shares = "sharing" in wanted
     if shares and len(wanted) > 1:
         raise typer.BadParameter("--policy sharing: its jobs need shares, which no other knows")
+    if shares and report is not None:
+        raise typer.BadParameter("--policy sharing writes no --report: its pictures count slices")
     if gather not in ("none", "cp-sat", "greedy") or (gather != "none" and not shares):
         raise typer.BadParameter("--gather is cp-sat, greedy or none, for --policy sharing")
     policies: dict[str, Policy] = {} if shares else {name: policy_by_name(name) for name in wanted}

@@ -87,6 +87,9 @@ class Fleet:
         found = self.packer.place(pod) if self.packer is not None else None
         return None if found is None else self._seat(view, job, pod, *found)
 
+    def has_room(self, pod: Pod) -> bool:
+        return self.packer is not None and bool(self.packer.best(pod, 1))
+
     def put(self, view: View, job: Job, uri: str, gpus: tuple[int, ...]) -> Place | None:
         """There, if it fits still."""
         pod, index = pod_of(job.spec, job.part), self.index.get(uri)

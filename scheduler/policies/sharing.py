@@ -6,12 +6,15 @@ fits nowhere waits, and those behind it go first. What a kind of job found no ro
 for again before something is let go. Jobs are not halted for each other; but a few can be moved so
 that one fits that waits only since what is free is scattered (`gather`).
 
+Those on a device to be removed move before that.
+
 For fleets whose devices have hosts, and jobs with `JobSpec.needs`; others wait for ever.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Sequence
 
 from scheduler.core.jobs import Job, JobState
@@ -22,6 +25,9 @@ from scheduler.policies.books import S
 from scheduler.policies.fleet import Fleet, ScoreOf, pod_of
 from scheduler.policies.gather import Gather, Gathered, gather
 from scheduler.policies.packing import Balanced, Node, Pod, Score, Workload
+
+GATHERED = 10_000  # the last ones that are kept for readers
+LEAD_S = 120  # before a device is removed, those that are still there are halted
 
 
 def balanced(nodes: Sequence[Node], expected: Sequence[Pod]) -> Score:
@@ -39,7 +45,7 @@ class Sharing:
         params: Gather | None = None,
     ) -> None:
         self.params = params
-        self.gathered: list[Gathered] = []
+        self.gathered: deque[Gathered] = deque(maxlen=GATHERED)
         pods = [pod_of(spec) for spec in expected if spec.needs is not None]
         self._fleet = Fleet(score_of, pods)
         self._queue: list[tuple[int, int]] = []
@@ -66,6 +72,8 @@ class Sharing:
         for _, number in tuple(self._queue) if room else sorted(fresh):
             self._serve(view, view.jobs[number], decisions)
         wakes += (view.jobs[number].idle_until_us for number in self._resting)
+        if view.draining:
+            decisions += self._leave(view, wakes)
         if self.params is not None and self._queue:
             self._look(view, self.params, decisions)
             if self._fleet.seated:  # or nothing will ever change
@@ -108,6 +116,32 @@ class Sharing:
             self._barren.add(pod)
         else:
             decisions.append(place)
+
+    def _leave(self, view: View, wakes: list[int]) -> list[Decision]:
+        """Those on devices to be removed, one after the other while there is room elsewhere;
+        whoever is left shortly before that at once. They keep their places in the queue."""
+        decisions: list[Decision] = []
+        going = False
+        for number, seated in sorted(self._fleet.seated.items()):
+            if seated.uri not in view.draining:
+                continue
+            job = view.jobs[number]
+            last_us = view.draining[seated.uri] - LEAD_S * S
+            late = last_us <= view.now_us
+            if not late:
+                wakes.append(last_us)
+            if job.state is JobState.CHECKPOINTING:
+                going = True
+            able = job.state is JobState.RUNNING and not job.pinned and job.saving_us is None
+            if not able or (going and not late):
+                continue
+            if job.keep_until_us > view.now_us:
+                wakes.append(job.keep_until_us)
+                continue
+            if late or self._fleet.has_room(pod_of(job.spec, job.part)):
+                decisions.append(Evict(number, number))
+                going = True
+        return decisions
 
     # ---- gathering
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from scheduler.core import events
 from scheduler.core.machine import Machine
@@ -24,12 +26,14 @@ from scheduler.policies.sharing import Sharing
 from scheduler.sim.cluster import Cluster, Nodes
 from scheduler.sim.costs import Costs
 from scheduler.sim.digest import Digest
+from scheduler.sim.faults import read_faults
 from scheduler.sim.native import check
 from scheduler.sim.run import simulate
 from scheduler.sim.workload import sharing_jobs_of
 from scheduler.testing.invariants import broken_tables
 from scheduler.testing.world import FAULTS, World
 from scheduler.traces.trace import TraceJob, in_order
+from service.cli import app
 
 S = 1_000_000
 SOLVERS = [
@@ -247,3 +251,39 @@ def test_one_move_makes_room_for_who_waits_since_what_is_free_is_scattered(solve
     assert waited_s < 300
     assert scattered(None)[:2] == (34_000.0, 0)
     assert scattered(solver)[2].hexdigest() == digest.hexdigest()
+
+
+def test_a_drained_node_is_left_in_time_without_loss_when_there_is_room() -> None:
+    jobs = [TraceJob(f"j{n}", 10.0 * n, 20_000.0, 1, "ann", 400, cpu_milli=500) for n in range(8)]
+    trace = in_order("made", jobs)
+    cluster = Cluster("c", (Nodes("n", 3, 2, "T4", 8000, 100),))
+    faults = read_faults("drain:nodes=n-0,at=1h,notice=10m,lasts=1h")
+    found = simulate(
+        trace, sharing_jobs_of(trace, "gpu"), cluster, Sharing(), Costs(), faults=faults
+    )
+    assert found.faults is not None
+    assert (found.faults.losses, found.faults.lost_h, found.faults.restarts) == (1, 0, 0)
+    assert sum(done.preemptions for done in found.done) > 0
+    assert found.failed == 0
+
+
+def test_the_command_runs_openb_with_shares_on_its_own_nodes(tmp_path: Path) -> None:
+    pods, nodes = tmp_path / "pods.csv", tmp_path / "nodes.csv"
+    nodes.write_text("sn,cpu_milli,memory_mib,gpu,model\na,4000,100,1,T4\nb,4000,100,0,\n")
+    columns = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos"
+    times = "creation_time,deletion_time,scheduled_time"
+    rows = (
+        "p,1000,10,1,500,T4,BE,0,3600,0\nq,1000,10,1,500,,LS,0,3600,0\nr,1000,10,0,0,,BE,0,3600,0"
+    )
+    pods.write_text(f"{columns},{times}\n{rows}\n")
+    asked = ["simulate", "--cluster", str(nodes), "--json", "--free-halting", "--trace"]
+    shared = CliRunner().invoke(app, [*asked, f"openb-hosts:{pods}", "--policy", "sharing"])
+    assert shared.exit_code == 0, shared.output
+    figures = json.loads(shared.stdout)["figures"]["sharing"]
+    assert (figures["jobs"], figures["makespan_h"]) == (3, 1)  # all three at once on one GPU
+    alone = CliRunner().invoke(app, [*asked, f"openb:{pods}", "--elastic", "0"])
+    figures = json.loads(alone.stdout)["figures"]["elastic"]
+    assert (figures["jobs"], figures["makespan_h"]) == (2, 2)  # each has the whole GPU
+    for more in (["--policy", "elastic"], ["--report", str(tmp_path)], ["--gather", "x"]):
+        told = CliRunner().invoke(app, [*asked, str(pods), "--policy", "sharing", *more])
+        assert told.exit_code == 2

@@ -5,7 +5,9 @@
 Jobs are drawn from openb's pods (share, CPU, memory, accepted types) that fit some of the nodes,
 which are openb's, every so many-th; they come at random moments, so that they ask for a given part
 of the GPUs, and last an exponential time, two hours on average. Waits are all that a job was late,
-moves included. Sooner, later: jobs by more than a minute.
+moves included. Sooner, later: jobs by more than a minute. `alike` sets both beside each other on
+the same problems, those that CP-SAT was asked: how many each could do, and what they cost where
+both could.
 Moves are charged: 20 s to halt, 30 s to restore. The same jobs for all three.
 """
 
@@ -19,11 +21,13 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+from unittest.mock import patch
 
 from _machine import report
 
 from scheduler.core.values import FULL_MILLI
-from scheduler.policies.choices import CP_SAT, GREEDY
+from scheduler.policies import gather
+from scheduler.policies.choices import CP_SAT, GREEDY, Chosen, Problem, choose, greedy
 from scheduler.policies.gather import Gather
 from scheduler.policies.packing import Node
 from scheduler.policies.sharing import Sharing
@@ -69,14 +73,46 @@ def run(trace: Trace, nodes: Sequence[Node], solver: str) -> tuple[Result, Shari
     return simulate(trace, specs, of_nodes("openb", nodes), policy, Costs()), policy
 
 
+class Alike:
+    """In place of `gather.choose`: CP-SAT's answer, and greedy's noted beside it."""
+
+    def __init__(self) -> None:
+        self.asked = self.by_cp_sat = self.by_greedy = self.both = self.cheaper = self.proven = 0
+        self.cost_cp_sat = self.cost_greedy = 0
+
+    def choose(self, problem: Problem, solver: str) -> Chosen | None:
+        found, known = choose(problem, solver), greedy(problem)
+        self.asked += 1
+        self.by_cp_sat += found is not None
+        self.by_greedy += known is not None
+        self.proven += found is not None and found.best
+        if found is not None and known is not None:
+            self.both += 1
+            self.cost_cp_sat += found.cost
+            self.cost_greedy += known.cost
+            self.cheaper += found.cost < known.cost
+        return found
+
+
+def alike(trace: Trace, nodes: Sequence[Node]) -> dict[str, Any]:
+    seen = Alike()
+    with patch.object(gather, "choose", seen.choose):
+        run(trace, nodes, CP_SAT)
+    print(vars(seen), file=sys.stderr, flush=True)
+    return vars(seen)
+
+
 def wait_s(done: Done) -> float:
     return max(0.0, done.completion_s - done.duration_s)
 
 
-def rows(traces: Path, most: int, count: int, loads: Sequence[float]) -> list[dict[str, Any]]:
+def prepared(traces: Path, most: int) -> tuple[list[Node], Trace]:
     fleet = openb_nodes(traces / "openb/openb_node_list_gpu_node.csv")
     nodes = fleet[:: max(1, len(fleet) // most)]
-    known = openb_hosts(traces / "openb/openb_pod_list_default.csv")
+    return nodes, openb_hosts(traces / "openb/openb_pod_list_default.csv")
+
+
+def rows(known: Trace, nodes: list[Node], count: int, loads: Sequence[float]) -> list[Any]:
     found = []
     for load in loads:
         trace = drawn(known, nodes, count, load, 1)
@@ -111,8 +147,10 @@ if __name__ == "__main__":
     parser.add_argument("--traces", type=Path, required=True)
     parser.add_argument("--nodes", type=int, default=64)
     parser.add_argument("--jobs", type=int, default=6000)
-    parser.add_argument("--loads", type=float, nargs="+", default=[0.7, 0.8, 0.9])
+    parser.add_argument("--loads", type=float, nargs="*", default=[0.8, 0.85, 0.9, 0.95])
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    found = rows(args.traces, args.nodes, args.jobs, args.loads)
-    report({"benchmark": "gather", "found": found}, args.out)
+    nodes, known = prepared(args.traces, args.nodes)
+    both = alike(drawn(known, nodes, args.jobs // 2, 0.95, 2), nodes)
+    found = rows(known, nodes, args.jobs, args.loads)
+    report({"benchmark": "gather", "found": found, "alike": both}, args.out)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from scheduler.core.values import JobSpec
     from scheduler.loop import Recorder
     from scheduler.policies.policy import Policy
+    from scheduler.policies.sharing import Sharing
     from scheduler.sim.cluster import Cluster
     from scheduler.sim.faults import Faults
 
@@ -189,6 +191,10 @@ def simulate(
             found[name] = {**asdict(result.figures), "cpu_s": result.cpu_s, "failed": result.failed}
             found[name]["engine"] = "python" if result.machine is not None else "native"
             found[name]["digest"] = result.digest
+            if isinstance(by, Sharing):
+                found[name]["gathered"] = _gathered(by)
+            if result.schedules:
+                found[name]["windows"] = [asdict(schedule) for schedule in result.schedules]
             if result.faults is not None:
                 found[name]["faults"] = asdict(result.faults)
             if report is not None:
@@ -205,6 +211,9 @@ def simulate(
         console.print(_faults_table(faults, told))
     elif broken:
         console.print("what the faults cost is told by --engine python only")
+    for name, row in found.items():
+        for what in _chosen(row):
+            console.print(f"{name}: {what}")
     if report is not None:
         console.print(f"pictures and JSON: {report}/POLICY/report.png, report.json")
 
@@ -225,6 +234,22 @@ def _able(
             typer.echo(f"{error}; the Python engine runs it", err=True)
             return "python"
     return engine
+
+
+def _gathered(by: Sharing) -> dict[str, Any]:
+    moves = sum(len(each.movers) for each in by.gathered)
+    return {"by": dict(Counter(each.by for each in by.gathered)), "moves": moves}
+
+
+def _chosen(row: dict[str, Any]) -> Iterator[str]:
+    """By whom, since CP-SAT may not be there."""
+    gathered, windows = row.get("gathered", {}), row.get("windows", [])
+    for by, count in gathered.get("by", {}).items():
+        yield f"room was made {count} times by {by}; {gathered['moves']} moves in all"
+    for by, turns in Counter(turn["by"] for turn in windows).items():
+        yield f"who is drained was chosen by {by} in {turns} turns"
+    if windows and (left := set(windows[-1]["left"])):
+        yield f"not drained, promises stood against it: {', '.join(sorted(left))}"
 
 
 def _watch(use: list[Any], timeline: Any, machine: Machine) -> tuple[Recorder, ...]:

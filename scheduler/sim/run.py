@@ -14,6 +14,7 @@ from scheduler.core.values import JobSpec
 from scheduler.loop import Loop, Recorder
 from scheduler.native.cluster import SUCCEEDED
 from scheduler.policies.choices import CP_SAT
+from scheduler.policies.maintenance import Schedule
 from scheduler.policies.policy import Policy
 from scheduler.sim import native
 from scheduler.sim.breaking import Breaking, Patience
@@ -40,6 +41,7 @@ class Result:
     cpu_s: float
     machine: Machine | None  # None if the native engine ran it
     faults: FaultFigures | None = None
+    schedules: tuple[Schedule, ...] = ()  # of windows of maintenance, one a turn
     digest: str = ""  # of every step (sim/digest.py); the Python engine has it for the asking
 
 
@@ -67,10 +69,12 @@ def simulate(
     machine = Machine(UNLUCKY if faults else None)
     goodput = Goodput(machine) if faults else None
     patience = Patience(len(jobs)) if faults else None
+    kept: list[Maintenance] = []
     if faults:
         breaking = Breaking(faults, cluster, executor, seed, lambda: executor.over < len(jobs))
         for window in faults.windows:
-            Maintenance(window, cluster, machine, breaking, solver).begin()
+            kept.append(Maintenance(window, cluster, machine, breaking, solver))
+            kept[-1].begin()
     watching = [goodput] if goodput else []
     loop = Loop(machine, policy, executor, [*recorders(machine), *watching])
     steps = 0
@@ -94,6 +98,7 @@ def simulate(
         time.process_time() - began,
         machine,
         goodput.figures(done, executor) if goodput else None,
+        tuple(schedule for each in kept for schedule in each.schedules),
     )
 
 
@@ -129,8 +134,7 @@ def _natively(
         int(found.summary["steps"]),
         time.process_time() - began,
         None,
-        None,
-        found.digest,
+        digest=found.digest,
     )
 
 

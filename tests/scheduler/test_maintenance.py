@@ -104,6 +104,7 @@ def test_in_a_simulated_window_every_node_is_out_once_and_no_work_is_lost(solver
     found = simulate(trace, specs, cluster, Elastic(), Costs(), faults=faults, solver=solver)
     assert found.faults is not None
     assert found.faults.losses == 4
+    assert solver in {schedule.by for schedule in found.schedules}
     assert found.faults.lost_h == 0
     assert found.faults.restarts == 0
     assert found.failed == 0

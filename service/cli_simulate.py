@@ -43,7 +43,10 @@ def simulate(
     ] = None,
     gather: Annotated[
         str,
-        typer.Option(help="sharing: how room is made for who fits nowhere: cp-sat, greedy, none."),
+        typer.Option(
+            help="sharing, elastic: jobs are moved so that one fits for which what is free is "
+            "scattered, chosen by cp-sat or greedy; or none."
+        ),
     ] = "none",
     window: Annotated[
         str, typer.Option(help="w1: the part of the Philly trace that others measured.")
@@ -109,8 +112,10 @@ def simulate(
         raise typer.BadParameter("--policy sharing: its jobs need shares, which no other knows")
     if shares and report is not None:
         raise typer.BadParameter("--policy sharing writes no --report: its pictures count slices")
-    if gather not in ("none", "cp-sat", "greedy") or (gather != "none" and not shares):
-        raise typer.BadParameter("--gather is cp-sat, greedy or none, for --policy sharing")
+    if gather not in ("none", "cp-sat", "greedy"):
+        raise typer.BadParameter(f"--gather {gather} is none of cp-sat, greedy, none")
+    if gather != "none" and not {"sharing", "elastic"}.intersection(wanted):
+        raise typer.BadParameter("--gather: only sharing and elastic gather")
     policies: dict[str, Policy] = {} if shares else {name: policy_by_name(name) for name in wanted}
     if quotas is not None and "elastic" not in policies:
         raise typer.BadParameter("--quotas: only elastic knows quotas")
@@ -133,9 +138,10 @@ def simulate(
     charged = Costs() if costs_file is None else Costs.read(costs_file)
     costs = FREE if free_halting else charged
     broken = read_faults(faults) if faults else None
-    if saves or quotas is not None:
+    if not shares and (saves or quotas is not None or gather != "none"):
         save_s = -(-costs.save_us // 1_000_000)
-        saving = ElasticParams(saves=True, save_cost_s=save_s) if saves else None
+        chosen_by = "" if gather == "none" else gather
+        saving = ElasticParams(saves=saves, save_cost_s=save_s, gather=chosen_by)
         limits = read_quotas(quotas, [fleet.kind]) if quotas is not None else None
         policies["elastic"] = Elastic(saving, limits)
     largest = max(

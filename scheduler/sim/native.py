@@ -146,6 +146,8 @@ def check(
         )
     if policy.quotas is not None:
         raise Infeasible("quotas are not in the native engine yet")
+    if policy.params.gather:
+        raise Infeasible("gathering onto fewer parts is not in the native engine yet")
     if policy.params.halts_an_hour:
         raise Infeasible("halts_an_hour is not in the native engine yet")
     if faults is not None and any(each.notice_s is not None for each in faults.planned):

@@ -258,6 +258,9 @@ def test_what_the_engine_does_not_have_is_refused_by_name() -> None:
     with pytest.raises(Infeasible, match="drains"):
         simulate(trace, [plain], CLUSTER, Elastic(), Costs(), faults=drains, engine="native")
     windows = read_faults("window:nodes=*,at=1h,within=4h,notice=10m,lasts=1h")
+    by = Elastic(ElasticParams(gather="greedy"))
+    with pytest.raises(Infeasible, match="fewer parts"):
+        simulate(trace, [plain], CLUSTER, by, Costs(), engine="native")
     with pytest.raises(Infeasible, match="windows of maintenance"):
         simulate(trace, [plain], CLUSTER, Elastic(), Costs(), faults=windows, engine="native")
 

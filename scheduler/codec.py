@@ -13,11 +13,11 @@ from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from scheduler.core import commands, events
-from scheduler.core.values import JobSpec, Slice
+from scheduler.core.values import JobSpec, Needs, Slice
 
 JsonValue = Any  # what json.loads returns; checked field by field below
 
-_NESTED: tuple[type, ...] = (JobSpec, Slice)
+_NESTED: tuple[type, ...] = (JobSpec, Needs, Slice)
 
 
 @cache
@@ -76,6 +76,8 @@ def _value(hint: Any, value: JsonValue) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"{hint.__name__} must be an object, not {value!r}")
         return _build(hint, value)
+    if isinstance(value, dict):
+        return _build(next(kind for kind in get_args(hint) if kind in _NESTED), value)
     if isinstance(value, list):
         args = get_args(hint)
         inner = args[0] if args else None

@@ -30,7 +30,7 @@ def simulate_packing(
     as_json: Annotated[bool, typer.Option("--json", help="Figures as JSON.")] = False,
 ) -> None:
     """Place pods in a drawn order until a cluster is full, by ours, by FGD and by best fit."""
-    from scheduler.policies.packing import FULL_MILLI
+    from scheduler.core.values import FULL_MILLI
     from scheduler.sim.packing import SCORES, inflated, pack
     from scheduler.traces.readers import openb_nodes, openb_pods
 
@@ -41,7 +41,7 @@ def simulate_packing(
     for run in track(range(runs), "packing", console=quiet, transient=True):
         order = inflated(known, capacity, ratio, seed + run)
         for name, score in SCORES.items():
-            found[name].append(pack(fleet, order, score(fleet, known)))
+            found[name].append(pack(fleet, order, score, known))
     assumed = {"nodes": nodes.name, "pods": pods.name, "gpus": capacity // FULL_MILLI}
     assumed |= {"ratio": ratio, "seeds": list(range(seed, seed + runs))}
     figures: dict[str, Any] = {

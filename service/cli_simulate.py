@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from scheduler.core.values import JobSpec
     from scheduler.loop import Recorder
     from scheduler.policies.policy import Policy
+    from scheduler.policies.sharing import Sharing
     from scheduler.sim.cluster import Cluster
     from scheduler.sim.faults import Faults
 
@@ -27,14 +29,25 @@ console = Console()
 
 def simulate(
     trace: Annotated[
-        str, typer.Option(help="A trace's file, or FORMAT:FILE (philly, itp, openb).")
+        str, typer.Option(help="A trace's file, or FORMAT:FILE (philly, itp, openb, openb-hosts).")
     ],
     cluster: Annotated[
         str, typer.Option(help="nodes x devices x type, e.g. 16x4xV100,10x2xK80; or a TOML file.")
     ] = "16x4xV100",
     policy: Annotated[
-        list[str] | None, typer.Option(help="elastic, las, ftf, backfill, fifo, tiered; several.")
+        list[str] | None,
+        typer.Option(
+            help="elastic, las, ftf, backfill, fifo, tiered; several. Or sharing: shares of GPUs, "
+            "on nodes with CPU and memory (openb's list of nodes as --cluster)."
+        ),
     ] = None,
+    gather: Annotated[
+        str,
+        typer.Option(
+            help="sharing, elastic: jobs are moved so that one fits for which what is free is "
+            "scattered, chosen by cp-sat or greedy; or none."
+        ),
+    ] = "none",
     window: Annotated[
         str, typer.Option(help="w1: the part of the Philly trace that others measured.")
     ] = "",
@@ -78,21 +91,32 @@ def simulate(
 ) -> None:
     """Simulate a cluster's scheduler on a trace, with the code that decides on the live pool."""
     from scheduler.policies.elastic import Elastic
+    from scheduler.policies.gather import Gather
     from scheduler.policies.named import policy as policy_by_name
     from scheduler.policies.round import ElasticParams
+    from scheduler.policies.sharing import Sharing
     from scheduler.sim.cluster import read_cluster
     from scheduler.sim.costs import FREE, Costs
     from scheduler.sim.faults import read_faults
     from scheduler.sim.quotas import read_quotas
     from scheduler.sim.run import simulate as run
-    from scheduler.sim.workload import Elasticity, Tiers, jobs_of
+    from scheduler.sim.workload import Elasticity, Tiers, jobs_of, sharing_jobs_of
     from scheduler.timeline import Timeline
     from scheduler.traces.readers import read
     from scheduler.traces.select import Selection, window_named
     from service import sim_report
 
     wanted = policy or ["elastic"]
-    policies = {name: policy_by_name(name) for name in wanted}
+    shares = "sharing" in wanted
+    if shares and len(wanted) > 1:
+        raise typer.BadParameter("--policy sharing: its jobs need shares, which no other knows")
+    if shares and report is not None:
+        raise typer.BadParameter("--policy sharing writes no --report: its pictures count slices")
+    if gather not in ("none", "cp-sat", "greedy"):
+        raise typer.BadParameter(f"--gather {gather} is none of cp-sat, greedy, none")
+    if gather != "none" and not {"sharing", "elastic"}.intersection(wanted):
+        raise typer.BadParameter("--gather: only sharing and elastic gather")
+    policies: dict[str, Policy] = {} if shares else {name: policy_by_name(name) for name in wanted}
     if quotas is not None and "elastic" not in policies:
         raise typer.BadParameter("--quotas: only elastic knows quotas")
     if saves and "elastic" not in policies:
@@ -114,11 +138,12 @@ def simulate(
     charged = Costs() if costs_file is None else Costs.read(costs_file)
     costs = FREE if free_halting else charged
     broken = read_faults(faults) if faults else None
-    if saves or quotas is not None:
+    if not shares and (saves or quotas is not None or gather != "none"):
         save_s = -(-costs.save_us // 1_000_000)
-        params = ElasticParams(saves=True, save_cost_s=save_s) if saves else None
+        chosen_by = "" if gather == "none" else gather
+        saving = ElasticParams(saves=saves, save_cost_s=save_s, gather=chosen_by)
         limits = read_quotas(quotas, [fleet.kind]) if quotas is not None else None
-        policies["elastic"] = Elastic(params, limits)
+        policies["elastic"] = Elastic(saving, limits)
     largest = max(
         sum(group.count * group.devices for group in fleet.nodes if group.type == kind)
         for kind in {group.type for group in fleet.nodes}
@@ -132,6 +157,10 @@ def simulate(
             err=True,
         )
     specs = jobs_of(chosen, fleet.kind, largest, elasticity, tiers, seed)
+    if shares:
+        specs = sharing_jobs_of(chosen, fleet.kind)
+        params = None if gather == "none" else Gather(solver=gather)
+        policies = {"sharing": Sharing(specs, params=params)}
     assumed: dict[str, Any] = {
         "trace": chosen.name,
         "jobs": len(specs),
@@ -143,6 +172,7 @@ def simulate(
         "costs": asdict(costs),
         "faults": asdict(broken) if broken else None,
         "saves": saves,
+        "gather": gather,
         "quotas": str(quotas) if quotas is not None else None,
         "seed": seed,
     }
@@ -167,6 +197,10 @@ def simulate(
             found[name] = {**asdict(result.figures), "cpu_s": result.cpu_s, "failed": result.failed}
             found[name]["engine"] = "python" if result.machine is not None else "native"
             found[name]["digest"] = result.digest
+            if isinstance(by, Sharing):
+                found[name]["gathered"] = _gathered(by)
+            if result.schedules:
+                found[name]["windows"] = [asdict(schedule) for schedule in result.schedules]
             if result.faults is not None:
                 found[name]["faults"] = asdict(result.faults)
             if report is not None:
@@ -183,6 +217,9 @@ def simulate(
         console.print(_faults_table(faults, told))
     elif broken:
         console.print("what the faults cost is told by --engine python only")
+    for name, row in found.items():
+        for what in _chosen(row):
+            console.print(f"{name}: {what}")
     if report is not None:
         console.print(f"pictures and JSON: {report}/POLICY/report.png, report.json")
 
@@ -203,6 +240,22 @@ def _able(
             typer.echo(f"{error}; the Python engine runs it", err=True)
             return "python"
     return engine
+
+
+def _gathered(by: Sharing) -> dict[str, Any]:
+    moves = sum(len(each.movers) for each in by.gathered)
+    return {"by": dict(Counter(each.by for each in by.gathered)), "moves": moves}
+
+
+def _chosen(row: dict[str, Any]) -> Iterator[str]:
+    """By whom, since CP-SAT may not be there."""
+    gathered, windows = row.get("gathered", {}), row.get("windows", [])
+    for by, count in gathered.get("by", {}).items():
+        yield f"room was made {count} times by {by}; {gathered['moves']} moves in all"
+    for by, turns in Counter(turn["by"] for turn in windows).items():
+        yield f"who is drained was chosen by {by} in {turns} turns"
+    if windows and (left := set(windows[-1]["left"])):
+        yield f"not drained, promises stood against it: {', '.join(sorted(left))}"
 
 
 def _watch(use: list[Any], timeline: Any, machine: Machine) -> tuple[Recorder, ...]:

@@ -14,13 +14,16 @@ from scheduler.core.values import JobSpec
 
 @dataclass(frozen=True, slots=True)
 class DeviceAdded:
-    """A device came up: for the first time, or again after it was lost."""
+    """A device came up: for the first time, or again after it was lost. `cpu_milli`, `memory_mib`:
+    of its host, if jobs may need some."""
 
     at_us: int
     device: str
     kind: str
     part: str
     slice_count: int = 1
+    cpu_milli: int = 0
+    memory_mib: int = 0
 
 
 @dataclass(frozen=True, slots=True)

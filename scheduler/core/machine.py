@@ -38,8 +38,9 @@ from scheduler.core.failures import Failures
 from scheduler.core.free import Free
 from scheduler.core.jobs import Job, JobState, Lease
 from scheduler.core.plan import Admit, Blocker, Decision, Place, Plan, Resize
+from scheduler.core.shares import Shares
 from scheduler.core.transitions import TRANSITIONS, Params, Surroundings
-from scheduler.core.values import MAX_COUNT, Device, Slice
+from scheduler.core.values import MAX_COUNT, Device, Needs, Slice
 from scheduler.core.view import View, suits
 from scheduler.errors import (
     InvalidEvent,
@@ -66,6 +67,8 @@ class Machine:
         self._draining: dict[str, int] = {}  # device -> when it is to be removed
         self._owed: set[tuple[int, int]] = set()  # attempts of which a final Release is to follow
         self._free = Free()
+        self._shares = Shares()
+        self._fleet = 0
         self._failures = Failures()
         self._newest = 0  # job
         self._changed: dict[int, None] = {}  # jobs, since the last plan
@@ -101,6 +104,8 @@ class Machine:
             self._failures,
             tuple(self._changed),
             self._waiting_count,
+            self._shares,
+            self._fleet,
         )
 
     # ---- events
@@ -170,27 +175,39 @@ class Machine:
             raise InvalidEvent(
                 f"{event.device} was added with {event.slice_count} slices, not 1 to {MAX_COUNT}"
             )
-        device = Device(event.device, event.kind, event.part, event.slice_count)
+        device = Device(
+            event.device,
+            event.kind,
+            event.part,
+            event.slice_count,
+            cpu_milli=event.cpu_milli,
+            memory_mib=event.memory_mib,
+        )
         self._devices[event.device] = device
+        self._fleet += 1
         self._free.add(device, self._held(device) if known else ())
         self._failures.added(device.kind, self.now_us)
         return ()
 
     def _held(self, device: Device) -> set[int]:
-        return {item.index for item in device.slices if item in self._leases}
+        return {
+            item.index
+            for item in device.slices
+            if item in self._leases or self._shares.is_shared(item)
+        }
 
     def _lose_device(self, event: DeviceLost) -> tuple[Command, ...]:
         device = self._device(event)
         if not device.up:
             return ()
-        self._devices[event.device] = Device(
-            device.uri, device.kind, device.part, device.slice_count, up=False
-        )
+        self._devices[event.device] = replace(device, up=False, overlay="")
+        self._fleet += 1
         drained = self._draining.pop(event.device, None) is not None
         if not drained:
             self._free.remove(device)
         self._failures.lost(device.kind, self.now_us, planned=drained)
-        leases = (self._leases[item] for item in device.slices if item in self._leases)
+        items = (*device.slices, *self._shares.on(device.uri))
+        leases = (self._leases[item] for item in items if item in self._leases)
         holders = {lease.job for lease in leases if not lease.releasing}
         return tuple(c for number in sorted(holders) for c in self._tell(self._jobs[number], event))
 
@@ -203,12 +220,14 @@ class Machine:
         if event.device not in self._draining:
             self._free.remove(device)
         self._draining[event.device] = event.deadline_us
+        self._fleet += 1
         return ()
 
     def _keep_device(self, event: DrainCancelled) -> tuple[Command, ...]:
         device = self._device(event)
         if self._draining.pop(event.device, None) is not None:
             self._free.add(device, self._held(device))
+            self._fleet += 1
         return ()
 
     def _released(self, event: LeaseReleased) -> tuple[Command, ...]:
@@ -280,6 +299,18 @@ class Machine:
             self._check_free(job, item, wanted)
         if len({self._devices[item.device].part for item in place.slices}) != 1:
             raise InvalidPlan(f"{wanted}: slices of several parts")
+        if job.spec.needs is not None:
+            self._check_needs(job.spec.needs, place.slices, wanted)
+
+    def _check_needs(self, needs: Needs, slices: tuple[Slice, ...], wanted: str) -> None:
+        one_each = len({item.index for item in slices}) == len(slices)
+        seated = one_each and all(item.seat for item in slices)
+        if not seated or len({item.device for item in slices}) != 1:
+            raise InvalidPlan(f"{wanted}: what it needs is a seat on each slice, of one device")
+        left = self._shares.left(self._devices[slices[0].device], self._leases)
+        short = [i for i in slices if left.share_milli[i.index] < needs.share_milli]
+        if short or needs.cpu_milli > left.cpu_milli or needs.memory_mib > left.memory_mib:
+            raise InvalidPlan(f"{wanted}: it needs {needs}, of {slices[0].device} is left {left}")
 
     def _check_resize(self, job: Job, resize: Resize) -> None:
         wanted = f"{resize} for job {job.id}, which has {len(job.slices)}"
@@ -308,6 +339,8 @@ class Machine:
             raise InvalidPlan(f"{wanted}: {item} is of a device that is being drained")
         if item in self._leases:
             raise InvalidPlan(f"{wanted}: {item} is held, {self._leases[item]}")
+        if job.spec.needs is None and (item.seat or self._shares.is_shared(item)):
+            raise InvalidPlan(f"{wanted}: {item} is shared, and it asks for whole slices")
         if not (suits(job.spec, device) and job.spec.goes_on(job.part, device.part)):
             raise InvalidPlan(f"{wanted}: {item} is of another kind, name or part")
 
@@ -353,14 +386,18 @@ class Machine:
         lease = Lease(after.id, after.epoch, after.slices)
         for let_go in set(before.slices).difference(after.slices):
             self._let_go(let_go)
+        needs = after.spec.needs
         for taken in after.slices:
-            if taken not in self._leases:
+            if taken not in self._leases and (
+                needs is None or self._shares.take(taken, needs, first=taken == after.slices[0])
+            ):
                 self._free.take(taken)
             self._leases[taken] = lease
 
     def _let_go(self, item: Slice) -> None:
         del self._leases[item]
-        self._free.give(item)
+        if not self._shares.has(item) or self._shares.give(item):
+            self._free.give(item)
 
     def _put(self, job: Job) -> None:
         before = self._jobs.get(job.id)

@@ -16,6 +16,7 @@ from itertools import pairwise
 from scheduler.errors import Infeasible
 
 MAX_COUNT = 65_536  # slices of one gang; a typing error must not become a million-entry plan
+FULL_MILLI = 1000  # thousandths of a slice
 MAX_NAME = 200  # characters of a name or tenant: they end up in paths, tables and pictures
 
 
@@ -37,6 +38,29 @@ class Recovery(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Needs:
+    """What a job needs of the one device that has all of its slices.
+
+    share_milli  thousandths of each slice; the rest of a slice may be others'. 0: it needs the
+                 device's host only
+    cpu_milli, memory_mib  of that host, in all
+    parts        that it accepts; empty accepts all
+    """
+
+    share_milli: int = FULL_MILLI
+    cpu_milli: int = 0
+    memory_mib: int = 0
+    parts: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.parts))
+        if not 0 <= self.share_milli <= FULL_MILLI or min(self.cpu_milli, self.memory_mib) < 0:
+            raise Infeasible(
+                f"{self}: a share is 0 to {FULL_MILLI} thousandths; CPU and memory are not below 0"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     """What a tenant asks for.
 
@@ -51,6 +75,7 @@ class JobSpec:
     devices      accept these devices only; empty accepts every device of the kind
     overlay      that its program loads on an FPGA; it is placed where that is loaded already, if
                  it can be
+    needs        None: whole slices, on as many devices as it takes
     recovery     default: RESTART for a process, FAIL for a lease
     """
 
@@ -70,6 +95,7 @@ class JobSpec:
     devices: Sequence[str] = ()
     overlay: str = ""
     recovery: str = ""
+    needs: Needs | None = None
 
     def __post_init__(self) -> None:
         # Callers may write "basic" and lists; the record itself holds one form only: a Tier, a
@@ -159,6 +185,15 @@ class JobSpec:
             )
         if not all(isinstance(part, str) and 0 < speed <= 1e6 for part, speed in self.speeds):
             raise Infeasible(f"job {self.name!r}: speeds are pairs of a part and a number above 0")
+        if self.needs is not None and (
+            self.least != self.most
+            or self.portable
+            or (self.count > 1 and self.needs.share_milli < FULL_MILLI)
+        ):
+            raise Infeasible(
+                f"job {self.name!r}: one with {self.needs} has a share of one slice, or several "
+                "whole ones; it can neither be resized nor go on on another part"
+            )
         if self.argv is not None and not self.argv:
             raise Infeasible(f"job {self.name!r}: argv is empty; None asks for a lease")
         if self.argv is None and self.recovery is not Recovery.FAIL:
@@ -182,19 +217,22 @@ def _encodes(word: str) -> bool:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Slice:
-    """The schedulable share of a device."""
+    """The schedulable share of a device. `seat`: of those that share the slice, who; 0
+    is who has it alone."""
 
     device: str
     index: int
+    seat: int = 0
 
     def __str__(self) -> str:
-        return f"{self.device}/{self.index}"
+        return f"{self.device}/{self.index}" + (f".{self.seat}" if self.seat else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
     """One device of the fleet. `part`: a checkpoint can go on only on a device of its own part.
-    `overlay`: that was loaded last, of those that jobs named."""
+    `overlay`: that was loaded last, of those that jobs named. `cpu_milli`, `memory_mib`: of its
+    host, for jobs that need some; each device has a host of its own."""
 
     uri: str
     kind: str
@@ -202,6 +240,8 @@ class Device:
     slice_count: int = 1
     up: bool = True
     overlay: str = ""
+    cpu_milli: int = 0
+    memory_mib: int = 0
 
     @property
     def slices(self) -> tuple[Slice, ...]:

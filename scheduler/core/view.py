@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from scheduler.core.failures import Failures
 from scheduler.core.free import Free
 from scheduler.core.jobs import Job, Lease
+from scheduler.core.shares import Shares
 from scheduler.core.values import Device, JobSpec, Slice
 
 
@@ -15,12 +16,13 @@ from scheduler.core.values import Device, JobSpec, Slice
 class View:
     """devices  by URI, in the order they were first seen
     jobs      those that have not ended, by id
-    leases    by slice; a slice without an entry is free
+    leases    by slice; a slice without an entry is free, unless it is shared (`shares`)
     draining  devices that are to be removed -> when; nothing may be placed on them
     free      free slices, by kind and part, of devices that are not draining
     failures  how often devices were lost
     changed   jobs that changed since the plan before; those that ended are no longer in `jobs`
-    waiting_count  how many jobs wait for slices"""
+    waiting_count  how many jobs wait for slices
+    fleet     grows when a device comes, goes, or is to go or stay after all"""
 
     now_us: int
     devices: Mapping[str, Device]
@@ -31,6 +33,8 @@ class View:
     failures: Failures
     changed: tuple[int, ...]
     waiting_count: int
+    shares: Shares
+    fleet: int
 
     @property
     def waiting(self) -> tuple[Job, ...]:
@@ -63,4 +67,6 @@ class View:
 
 
 def suits(spec: JobSpec, device: Device) -> bool:
+    if spec.needs is not None and spec.needs.parts and device.part not in spec.needs.parts:
+        return False
     return spec.device_kind == device.kind and (not spec.devices or device.uri in spec.devices)

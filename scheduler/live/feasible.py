@@ -33,6 +33,11 @@ def check_feasible(spec: JobSpec, slices: Mapping[str, int], shrinks: bool) -> N
         raise Infeasible(
             f"{name} is portable; a live checkpoint goes on on devices of its own part only"
         )
+    if spec.needs is not None:
+        raise Infeasible(
+            f"{name} needs {spec.needs}: shares of slices and of hosts are in simulations only; on "
+            "a live pool give a device several slices, which its server weighs"
+        )
     if world_size(spec) > MAX_RANKS:
         raise Infeasible(
             f"{name} can make use of {spec.most} slices, so it has {spec.most} ranks, each of them "

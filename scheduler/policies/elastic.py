@@ -36,7 +36,7 @@ from scheduler.core.plan import Admit, Blocker, Plan
 from scheduler.core.speed import FULL_PPM
 from scheduler.core.values import RANKS, Tier
 from scheduler.core.view import View
-from scheduler.policies import idle, reach
+from scheduler.policies import idle, reach, scattered
 from scheduler.policies.books import Books, Entry, Key, Pool, S, set_aside_ppm
 from scheduler.policies.drains import Drains
 from scheduler.policies.elastic_reasons import ElasticReasons
@@ -81,6 +81,8 @@ class Elastic:
             if view.now_us >= self._looked_us + self.params.look_s * S:
                 self._looked_us = view.now_us
                 self._parts.look(this)
+                if self.params.gather:
+                    scattered.gather(this, self._parts)
                 if free.any():
                     idle.give_back(this)
                     if not self._books.waiting.keys:

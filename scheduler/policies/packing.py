@@ -7,7 +7,8 @@ that are too full for it. That looks one pod ahead; `Workload.starved` adds the 
 left without CPU if the pods to come want as much for a GPU as they do on average.
 
 `Fragmentation` (theirs) puts a pod where fragments grow least, `Balanced` (ours) where both
-together do, `BestFit` where least is left over. Nothing moves once placed.
+together do, `BestFit` where least is left over. `policies/sharing` places jobs
+of the machine by them.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
 
+from scheduler.core.values import FULL_MILLI
 from scheduler.errors import Infeasible, InvalidPlan
-
-FULL_MILLI = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,19 @@ class Pod:
 
 @dataclass(slots=True)
 class Node:
-    """`free`: of each GPU, in thousandths."""
+    """`free`: of each GPU, in thousandths. `closed`: nobody is placed there for now."""
 
     name: str
     model: str
     cpu_milli: int
     memory_mib: int
     free: list[int]
+    closed: bool = False
 
     def fits(self, pod: Pod) -> bool:
         return (
-            pod.cpu_milli <= self.cpu_milli
+            not self.closed
+            and pod.cpu_milli <= self.cpu_milli
             and pod.memory_mib <= self.memory_mib
             and (not pod.types or self.model in pod.types)
             and sum(f >= pod.share_milli for f in self.free) >= pod.gpus
@@ -92,6 +94,13 @@ class Node:
         self.memory_mib -= pod.memory_mib
         for gpu in gpus:
             self.free[gpu] -= pod.share_milli
+
+    def remove(self, pod: Pod, gpus: Sequence[int]) -> None:
+        """What was placed."""
+        self.cpu_milli += pod.cpu_milli
+        self.memory_mib += pod.memory_mib
+        for gpu in gpus:
+            self.free[gpu] += pod.share_milli
 
 
 class Score(Protocol):
@@ -187,9 +196,9 @@ class BestFit:
     """What is left over of CPU, memory and GPUs, each as a share of the largest node's."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
-        self._cpu = max(node.cpu_milli for node in nodes)
-        self._memory = max(node.memory_mib for node in nodes)
-        self._gpu = max(len(node.free) for node in nodes) * FULL_MILLI
+        self._cpu = max(1, *(node.cpu_milli for node in nodes))
+        self._memory = max(1, *(node.memory_mib for node in nodes))
+        self._gpu = max(1, *(len(node.free) for node in nodes)) * FULL_MILLI
 
     def of(self, node: Node, pod: Pod) -> tuple[float, tuple[int, ...]]:
         left = (
@@ -211,28 +220,54 @@ class Packer:
             raise Infeasible("no nodes to place pods on")
         self.nodes, self._score = nodes, score
         self._version = [0] * len(nodes)
-        self._changes: list[int] = []  # nodes, in the order of placements
+        self._changes: list[int] = []  # nodes, in the order of their changes
         self._heaps: dict[Pod, list[tuple[float, int, int, tuple[int, ...]]]] = {}
         self._seen: dict[Pod, int] = {}
 
     def place(self, pod: Pod) -> tuple[int, tuple[int, ...]] | None:
         """The node's index and its GPUs; None where nothing has enough."""
+        heap = self._scored(pod)
+        while heap:
+            _, index, version, gpus = heap[0]
+            if version != self._version[index]:
+                heapq.heappop(heap)
+                continue
+            self.put(pod, index, gpus)
+            return index, gpus
+        return None
+
+    def best(self, pod: Pod, most: int) -> list[tuple[int, tuple[int, ...]]]:
+        """Up to so many nodes on which it fits, and its GPUs there, the best first."""
+        heap = self._scored(pod)
+        valid = sorted(each for each in heap if each[2] == self._version[each[1]])
+        return [(index, gpus) for _, index, _, gpus in valid[:most]]
+
+    def _scored(self, pod: Pod) -> list[tuple[float, int, int, tuple[int, ...]]]:
         heap = self._heaps.setdefault(pod, [])
         for index in self._stale(pod):
             node = self.nodes[index]
             if node.fits(pod):
                 bad, gpus = self._score.of(node, pod)
                 heapq.heappush(heap, (bad, index, self._version[index], gpus))
-        while heap:
-            _, index, version, gpus = heap[0]
-            if version != self._version[index]:
-                heapq.heappop(heap)
-                continue
-            self.nodes[index].place(pod, gpus)
-            self._version[index] += 1
-            self._changes.append(index)
-            return index, gpus
-        return None
+        return heap
+
+    def put(self, pod: Pod, index: int, gpus: Sequence[int]) -> None:
+        """There and nowhere else. Raises InvalidPlan if there is not enough."""
+        self.nodes[index].place(pod, gpus)
+        self._changed(index)
+
+    def remove(self, pod: Pod, index: int, gpus: Sequence[int]) -> None:
+        """What was placed."""
+        self.nodes[index].remove(pod, gpus)
+        self._changed(index)
+
+    def close(self, index: int, closed: bool) -> None:
+        self.nodes[index].closed = closed
+        self._changed(index)
+
+    def _changed(self, index: int) -> None:
+        self._version[index] += 1
+        self._changes.append(index)
 
     def _stale(self, pod: Pod) -> Iterable[int]:
         """Nodes that have changed since this kind of pod was last placed: each once."""

@@ -48,6 +48,14 @@ class Parts:
 
     # ---- moves
 
+    def is_moving(self, number: int) -> bool:
+        return number in self._moving
+
+    def send(self, this: Round, entry: Entry, pool: Pool, for_job: int) -> None:
+        """There, as soon as it is halted; slices are to be kept for it now."""
+        self._moving[entry.job.id] = pool
+        this.evict(entry, for_job)
+
     def carry_on(self, this: Round) -> set[int]:
         """Place those that move, or keep slices for them. Returns those that wait for that."""
         waiting: set[int] = set()
@@ -127,7 +135,7 @@ class Parts:
     ) -> None:
         """Move it where it is better off, and those whose slices it needs out of there."""
         pool, need = better[entry.job.id], entry.spec.count
-        if budget[pool] <= 0 or not self._may_move(this, entry):
+        if budget[pool] <= 0 or not self.may_move(this, entry):
             return
         out: list[Entry] = []
         short = need - this.free.count(*pool)
@@ -136,7 +144,7 @@ class Parts:
             others = sorted(
                 (self._now(other) - self.worth(other, better[other.job.id]), other.job.id)
                 for other in map(this.books.entries.__getitem__, better)
-                if other.pool == pool and other.slices <= short and self._may_move(this, other)
+                if other.pool == pool and other.slices <= short and self.may_move(this, other)
             )
             for loss, number in others:
                 other = this.books.entries[number]
@@ -147,7 +155,7 @@ class Parts:
             if short > 0:
                 return
         moved = [entry, *out]
-        horizon_s = min(self._left_s(this, each) for each in moved)
+        horizon_s = min(self.left_s(this, each) for each in moved)
         cost = this.params.move_s * sum(each.slices * self._now(each) for each in moved)
         if gain * horizon_s < this.params.move_gain * cost:
             return
@@ -162,9 +170,9 @@ class Parts:
         this.evict(entry, entry.job.id)
         this.keep(entry, pool, need)
 
-    def _may_move(self, this: Round, entry: Entry) -> bool:
+    def may_move(self, this: Round, entry: Entry) -> bool:
         free_to = entry.spec.portable and not entry.spec.devices
         return free_to and this.rested(entry) and this.settled(entry)
 
-    def _left_s(self, this: Round, entry: Entry) -> float:
+    def left_s(self, this: Round, entry: Entry) -> float:
         return self._expected.left_us(this.view, entry) / S / self._now(entry)

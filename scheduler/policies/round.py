@@ -34,6 +34,9 @@ class ElasticParams:
     look_s         how often idle slices are looked at
     move_s         what a move to another part costs a job
     move_gain      how much more than that it must be expected to save
+    gather         jobs move to other parts so that one fits that waits since free slices are
+                   scattered over parts (`scattered.py`): by whose choice, "cp-sat" or "greedy"; "":
+                   they do not
     type_aware     False: all parts are taken to be alike (to compare with)
     halts_an_hour  a job is halted or resized at most so often in an hour, unless a guarantee or a
                    device to be removed needs it; 0: no bound
@@ -60,6 +63,7 @@ class ElasticParams:
     halts_a_level: int = 2
     move_s: int = 50
     move_gain: float = 4.0
+    gather: str = ""
     type_aware: bool = True
     halts_an_hour: int = 0
     saves: bool = False

@@ -71,7 +71,8 @@ class Breaking:
         TraceDamaged: nodes that do not exist."""
         self._executor = executor
         self.going = going
-        self._nodes = {uri: (devices, part) for uri, devices, part in cluster.each()}
+        hosts = cluster.hosts()
+        self._nodes = {uri: (part, n, *hosts[uri]) for uri, n, part in cluster.each()}
         self._kind = cluster.kind
         self._down: dict[str, int] = {}  # node -> outages that it is in
         self._leaving: dict[str, int] = {}  # node -> when it is to be removed
@@ -79,7 +80,7 @@ class Breaking:
         lose, give_back = self._lose, self._return  # once, for all
         slow_down = partial(self._straggle, faults.speed_ppm)
         speed_up = partial(self._straggle, FULL_PPM)
-        for name, (devices, _) in self._nodes.items():
+        for name, (_, devices, *_) in self._nodes.items():
             self._repeat(faults.node, f"{seed} node {name}", [name], lose, give_back)
             for index in range(devices if faults.device else 0):
                 what = f"{seed} device {name}/{index}"
@@ -103,7 +104,7 @@ class Breaking:
             lambda nodes, at: self._executor.slow_store(FULL_PPM),
         )
         for planned in faults.planned:
-            self._plan(planned, _named(planned.nodes, names))
+            self.plan(planned, named(planned.nodes, names))
 
     # ---- when
 
@@ -118,10 +119,12 @@ class Breaking:
         if failing is not None:
             _Source(self, failing, Random(seed), nodes, begin, end).begin()
 
-    def _plan(self, planned: Planned, nodes: list[str]) -> None:
+    def plan(self, planned: Planned, nodes: list[str]) -> None:
+        """From now on."""
         removed_s = planned.at_s + (planned.notice_s or 0.0)
         if planned.notice_s is not None:
-            self.after(planned.at_s, lambda at: self._drain(nodes, at, round(removed_s * S)))
+            notice_us = round(planned.notice_s * S)
+            self.after(planned.at_s, lambda at: self._drain(nodes, at, at + notice_us))
         self.after(removed_s, lambda at: self._lose(nodes, at))
         self.after(removed_s + planned.lasts_s, lambda at: self._return(nodes, at))
 
@@ -144,8 +147,7 @@ class Breaking:
         for node in nodes:
             self._down[node] -= 1
             if not self._down[node]:
-                devices, part = self._nodes[node]
-                self._tell(events.DeviceAdded(at, node, self._kind, part, devices))
+                self._tell(events.DeviceAdded(at, node, self._kind, *self._nodes[node]))
                 if self._leaving.get(node, 0) > at:
                     self._tell(events.DrainRequested(at, node, self._leaving[node]))
 
@@ -183,7 +185,7 @@ class _Source:
         self.begin()
 
 
-def _named(pattern: str, names: Sequence[str]) -> list[str]:
+def named(pattern: str, names: Sequence[str]) -> list[str]:
     found = [name for name in names if fnmatchcase(name, pattern)]
     if not found:
         raise TraceDamaged(

@@ -9,19 +9,23 @@ A word: `16x4xV100,10x2xK80`, so many nodes of so many devices of a type. A TOML
     devices = 4
     type = "V100"
 
-A node is one device of the machine's, with a slice for each accelerator in it.
+Or openb's list of nodes (.csv), with the CPU and memory of each. A node is one device of the
+machine's, with a slice for each accelerator in it.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scheduler.core.values import MAX_COUNT
 from scheduler.errors import TraceDamaged
+from scheduler.policies.packing import Node
+from scheduler.traces.readers import openb_nodes
 
 MAX_NODES = 1 << 21
 _WORD = re.compile(r"(\d+)x(\d+)x([A-Za-z0-9_.-]+)")
@@ -33,6 +37,8 @@ class Nodes:
     count: int
     devices: int
     type: str
+    cpu_milli: int = 0
+    memory_mib: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,26 @@ class Cluster:
             for index in range(group.count)
         ]
 
+    def hosts(self) -> dict[str, tuple[int, int]]:
+        """CPU in thousandths and memory in MiB of every node."""
+        return {
+            f"{group.name}-{index}": (group.cpu_milli, group.memory_mib)
+            for group in self.nodes
+            for index in range(group.count)
+        }
+
+
+def of_nodes(name: str, nodes: Iterable[Node]) -> Cluster:
+    """Those that have accelerators."""
+    return Cluster(
+        name,
+        tuple(
+            Nodes(node.name, 1, len(node.free), node.model, node.cpu_milli, node.memory_mib)
+            for node in nodes
+            if node.free
+        ),
+    )
+
 
 def read_cluster(spec: str) -> Cluster:
     """A cluster by word or by a file's path. Raises TraceDamaged, which names what is wrong."""
@@ -65,6 +91,8 @@ def read_cluster(spec: str) -> Cluster:
         ]
         return _checked(spec, Cluster(spec, tuple(groups)))
     path = Path(spec)
+    if path.suffix == ".csv":
+        return _checked(spec, of_nodes(path.stem, openb_nodes(path)))
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -13,7 +13,7 @@ them. The form: signed words of 64 bits, little-endian, under XXH64 with seed 0.
                 Start        job, epoch, whether from a checkpoint, slices      WakeAt      at_us
                 Resize       job, epoch, slices      Checkpoint, Save           job, epoch
                 Release      job, epoch, whether final
-    slices    how many; then each, rising, as node * 2^16 + index
+    slices    how many; then each, rising, as seat * 2^48 + node * 2^16 + index
 
 Nodes and parts are numbered in the order in which they were first added. What is said in words only
 (names, reasons, a checkpoint's name) is left out.
@@ -116,5 +116,7 @@ class Digest:
                 return (command.at_us,)
 
     def _slices(self, slices: Iterable[Slice]) -> tuple[int, ...]:
-        found = sorted(self._nodes[item.device] << 16 | item.index for item in slices)
+        found = sorted(
+            item.seat << 48 | self._nodes[item.device] << 16 | item.index for item in slices
+        )
         return len(found), *found

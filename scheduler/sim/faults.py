@@ -9,9 +9,12 @@ Words, separated by `;`, each with its settings; times have a unit (s, m, h, d):
     store:mtbf=5d,mttr=30m,slow=5              saving, halting and restoring take so much longer
     outage:nodes=node0-*,at=10h,lasts=2h       nodes by name, once
     drain:nodes=node0-1,at=5h,notice=30m,lasts=2h    removed after that notice
+    window:nodes=node0-*,at=5h,within=12h,notice=30m,lasts=2h    each of them within that time, when
+                                               it is best (`policies/maintenance.py`)
 
 Both times between faults and until they are mended are drawn from exponential distributions. A TOML
-file has the same as tables (`[node]`, `mtbf = "30d"`; `[[outage]]` and `[[drain]]` any number).
+file has the same as tables (`[node]`, `mtbf = "30d"`; `[[outage]]`, `[[drain]]` and `[[window]]`
+any number).
 """
 
 from __future__ import annotations
@@ -50,6 +53,17 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class Maintained:
+    """Of the nodes whose names match: each is out for `lasts_s`, told `notice_s` before."""
+
+    nodes: str
+    at_s: float
+    within_s: float
+    notice_s: float
+    lasts_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Faults:
     """speed  of a straggler, in millionths; `slow`: of the store, how much longer things take"""
 
@@ -62,6 +76,7 @@ class Faults:
     store: Failing | None = None
     slow_ppm: int = 5 * FULL_PPM
     planned: tuple[Planned, ...] = ()
+    windows: tuple[Maintained, ...] = ()
 
 
 _KEYS = {
@@ -72,6 +87,7 @@ _KEYS = {
     "store": ("mtbf", "mttr", "slow"),
     "outage": ("nodes", "at", "lasts"),
     "drain": ("nodes", "at", "notice", "lasts"),
+    "window": ("nodes", "at", "within", "notice", "lasts"),
 }
 
 
@@ -116,12 +132,17 @@ class _Reader:
     def faults(self, found: Iterable[tuple[str, Mapping[str, Any]]]) -> Faults:
         settings: dict[str, Any] = {}
         planned: list[Planned] = []
+        windows: list[Maintained] = []
         for kind, row in found:
             self._check(kind, row)
             if kind in ("outage", "drain"):
                 notice_s = self._time(kind, row, "notice") if kind == "drain" else None
                 at_s, lasts_s = self._time(kind, row, "at"), self._time(kind, row, "lasts")
                 planned.append(Planned(str(row["nodes"]), at_s, lasts_s, notice_s))
+                continue
+            if kind == "window":
+                times = (self._time(kind, row, key) for key in _KEYS[kind][1:])
+                windows.append(Maintained(str(row["nodes"]), *times))
                 continue
             settings[kind] = Failing(self._time(kind, row, "mtbf"), self._time(kind, row, "mttr"))
             if "count" in row:
@@ -131,12 +152,12 @@ class _Reader:
                 settings["speed_ppm"] = round(speed * FULL_PPM)
             if "slow" in row:
                 settings["slow_ppm"] = round(self._number(kind, row, "slow", 1, 1e6) * FULL_PPM)
-        return Faults(**settings, planned=tuple(planned))
+        return Faults(**settings, planned=tuple(planned), windows=tuple(windows))
 
     def _check(self, kind: str, row: Mapping[str, Any]) -> None:
         if kind not in _KEYS:
             raise TraceDamaged(f"faults {self.spec}: {kind!r} is none of {', '.join(_KEYS)}")
-        if kind in self._seen and kind not in ("outage", "drain"):
+        if kind in self._seen and kind not in ("outage", "drain", "window"):
             raise TraceDamaged(f"faults {self.spec}: {kind} comes twice")
         self._seen.add(kind)
         unknown = [key for key in row if key not in _KEYS[kind]]
@@ -151,7 +172,9 @@ class _Reader:
     def _time(self, kind: str, row: Mapping[str, Any], key: str) -> float:
         match = _TIME.fullmatch(str(row[key]))
         found_s = float(match[1]) * UNITS_S[match[2]] if match else -1.0
-        if not 0 <= found_s <= MAX_S or (key in ("mtbf", "mttr", "lasts") and not found_s):
+        if not 0 <= found_s <= MAX_S or (
+            key in ("mtbf", "mttr", "lasts", "within") and not found_s
+        ):
             raise TraceDamaged(
                 f"faults {self.spec}: {kind} {key} = {row[key]!r} is no time up to 1000y, with a "
                 f"unit of {', '.join(UNITS_S)}"

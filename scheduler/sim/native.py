@@ -146,10 +146,14 @@ def check(
         )
     if policy.quotas is not None:
         raise Infeasible("quotas are not in the native engine yet")
+    if policy.params.gather:
+        raise Infeasible("gathering onto fewer parts is not in the native engine yet")
     if policy.params.halts_an_hour:
         raise Infeasible("halts_an_hour is not in the native engine yet")
     if faults is not None and any(each.notice_s is not None for each in faults.planned):
         raise Infeasible("drains are not in the native engine yet")
+    if faults is not None and faults.windows:
+        raise Infeasible("windows of maintenance are not in the native engine yet")
     falls = faults is not None or policy.params.saves
     largest = max(group.devices for group in cluster.nodes)
     if largest > MAX_NODE:
@@ -159,6 +163,7 @@ def check(
             ("speeds by part", spec.speeds),
             ("devices by name", spec.devices),
             ("overlays", spec.overlay),
+            ("shares of slices, and needs of a host,", spec.needs),
         ):
             if given:
                 raise Infeasible(f"job {spec.name!r}: {what} are not in the native engine yet")

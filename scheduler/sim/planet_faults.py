@@ -36,6 +36,8 @@ def shared_out(faults: Faults, planet: Planet, seed: int) -> list[SiteFaults]:
     """Of each site. Raises TraceDamaged: clusters that do not exist, a number of regions."""
     if faults.regions != 1:
         raise TraceDamaged("faults of a planet: it has its own regions, leave out region:count")
+    if faults.windows:
+        raise TraceDamaged("faults of a planet: it has no windows of maintenance yet, only drains")
     for failing in (faults.node, faults.device, faults.region, faults.straggler, faults.store):
         if failing is not None and failing.mtbf_s < 60:
             raise TraceDamaged(

@@ -13,6 +13,8 @@ from scheduler.core.transitions import Params
 from scheduler.core.values import JobSpec
 from scheduler.loop import Loop, Recorder
 from scheduler.native.cluster import SUCCEEDED
+from scheduler.policies.choices import CP_SAT
+from scheduler.policies.maintenance import Schedule
 from scheduler.policies.policy import Policy
 from scheduler.sim import native
 from scheduler.sim.breaking import Breaking, Patience
@@ -21,6 +23,7 @@ from scheduler.sim.costs import Costs
 from scheduler.sim.executor import SimExecutor
 from scheduler.sim.faults import Faults
 from scheduler.sim.goodput import FaultFigures, Goodput
+from scheduler.sim.maintenance import Maintenance
 from scheduler.sim.measure import Done, Figures, figures
 from scheduler.traces.trace import Trace
 
@@ -38,6 +41,7 @@ class Result:
     cpu_s: float
     machine: Machine | None  # None if the native engine ran it
     faults: FaultFigures | None = None
+    schedules: tuple[Schedule, ...] = ()  # of windows of maintenance, one a turn
     digest: str = ""  # of every step (sim/digest.py); the Python engine has it for the asking
 
 
@@ -52,11 +56,12 @@ def simulate(
     faults: Faults | None = None,
     seed: int = 1,
     engine: str = "python",
+    solver: str = CP_SAT,
 ) -> Result:
     """`jobs`: one for each of the trace's. `progress` is told how many have ended. `seed`: of the
     faults. `engine`: python or native, whose steps are the same; the native one has no recorders,
     and raises Infeasible for what it does not have, OSError if it is not built. Both raise
-    Infeasible if faults let no job end any more."""
+    Infeasible if faults let no job end any more. `solver`: of windows of maintenance."""
     if engine == "native":
         return _natively(trace, jobs, cluster, policy, costs, progress, faults, seed)
     began = time.process_time()
@@ -64,8 +69,12 @@ def simulate(
     machine = Machine(UNLUCKY if faults else None)
     goodput = Goodput(machine) if faults else None
     patience = Patience(len(jobs)) if faults else None
+    kept: list[Maintenance] = []
     if faults:
-        Breaking(faults, cluster, executor, seed, lambda: executor.over < len(jobs))
+        breaking = Breaking(faults, cluster, executor, seed, lambda: executor.over < len(jobs))
+        for window in faults.windows:
+            kept.append(Maintenance(window, cluster, machine, breaking, solver))
+            kept[-1].begin()
     watching = [goodput] if goodput else []
     loop = Loop(machine, policy, executor, [*recorders(machine), *watching])
     steps = 0
@@ -89,6 +98,7 @@ def simulate(
         time.process_time() - began,
         machine,
         goodput.figures(done, executor) if goodput else None,
+        tuple(schedule for each in kept for schedule in each.schedules),
     )
 
 
@@ -124,8 +134,7 @@ def _natively(
         int(found.summary["steps"]),
         time.process_time() - began,
         None,
-        None,
-        found.digest,
+        digest=found.digest,
     )
 
 
@@ -139,8 +148,10 @@ def executor_of(
         {uri: part for uri, _, part in nodes},
         lambda number: max(1, round(trace.jobs[number - 1].duration_s * S)),
     )
+    hosts = cluster.hosts()
     executor.feed(
-        events.DeviceAdded(0, uri, cluster.kind, part, devices) for uri, devices, part in nodes
+        events.DeviceAdded(0, uri, cluster.kind, part, devices, *hosts[uri])
+        for uri, devices, part in nodes
     )
     executor.feed(
         events.JobSubmitted(round(item.submitted_s * S), number, spec)

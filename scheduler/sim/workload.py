@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scheduler.core.values import MAX_COUNT, JobSpec, Tier
+from scheduler.core.values import MAX_COUNT, JobSpec, Needs, Tier
 from scheduler.errors import TraceDamaged
 from scheduler.traces.trace import Trace, TraceJob
 
@@ -53,6 +53,23 @@ class Tiers:
                 f"premium {self.premium}, standard {self.standard}: shares of jobs from 0 to 1, "
                 "and no more than 1 together"
             )
+
+
+def sharing_jobs_of(trace: Trace, kind: str) -> list[JobSpec]:
+    """One job for each of the trace, that needs the share, the CPU and the memory it asked for."""
+    return [
+        JobSpec(
+            job.name,
+            job.tenant,
+            job.tier or Tier.BASIC,
+            kind,
+            argv=("simulated",),
+            count=job.count,
+            recovery="checkpoint",
+            needs=Needs(job.share_milli, job.cpu_milli, job.memory_mib, job.types),
+        )
+        for job in trace.jobs
+    ]
 
 
 def jobs_of(

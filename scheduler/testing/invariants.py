@@ -13,7 +13,7 @@ from scheduler.core.commands import Command
 from scheduler.core.events import Event
 from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
-from scheduler.core.values import Recovery, Slice, Tier
+from scheduler.core.values import FULL_MILLI, Recovery, Slice, Tier
 from scheduler.core.view import View
 from scheduler.policies.explain import audit
 from scheduler.policies.ledger import protected_until_us
@@ -29,7 +29,7 @@ HOLDING = (
 
 def broken_tables(machine: Machine) -> list[str]:
     """What must hold whatever the policy."""
-    return [*_leases(machine), *_free(machine), *_gangs(machine)]
+    return [*_leases(machine), *_free(machine), *_shares(machine), *_gangs(machine)]
 
 
 def broken(machine: Machine, min_run_us: int) -> list[str]:
@@ -110,7 +110,10 @@ def _free(machine: Machine) -> Iterator[str]:
         key = (device.kind, device.part)
         counts.setdefault(key, 0)
         if view.stays(device):
-            counts[key] += sum(item not in machine.leases for item in device.slices)
+            counts[key] += sum(
+                item not in machine.leases and not view.shares.is_shared(item)
+                for item in device.slices
+            )
     for (kind, part), count in counts.items():
         picked = free.pick(kind, part, count + 1)
         if free.count(kind, part) != count or len(set(picked)) != count:
@@ -119,6 +122,28 @@ def _free(machine: Machine) -> Iterator[str]:
             yield f"the index offers {picked}, of which some are held"
         if any(item.device in view.draining for item in picked):
             yield f"the index offers {picked}, of which some are to be removed"
+
+
+def _shares(machine: Machine) -> Iterator[str]:
+    """Of no slice and no host more is given out than there is: counted from the leases alone."""
+    taken: dict[tuple[str, object], int] = {}
+    for item, lease in machine.leases.items():
+        needs = machine.jobs[lease.job].spec.needs
+        if (needs is None) != (item.seat == 0):
+            yield f"{item} is held by {lease.job}, which needs {needs}"
+        shares: list[tuple[object, int]] = [
+            (item.index, needs.share_milli if needs else FULL_MILLI)
+        ]
+        if needs is not None and item == lease.slices[0]:
+            shares += [("cpu", needs.cpu_milli), ("memory", needs.memory_mib)]
+        for what, much in shares:
+            key = item.device, what
+            taken[key] = taken.get(key, 0) + much
+    for (uri, what), much in taken.items():
+        device = machine.devices[uri]
+        hosts = {"cpu": device.cpu_milli, "memory": device.memory_mib}
+        if much > hosts.get(str(what), FULL_MILLI):
+            yield f"{much} of {what} is given out of {device}"
 
 
 def _gangs(machine: Machine) -> Iterator[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from scheduler.core.values import MAX_COUNT, Tier
+from scheduler.core.values import FULL_MILLI, MAX_COUNT, Tier
 from scheduler.errors import TraceDamaged
-from scheduler.policies.packing import FULL_MILLI, Node, Pod
+from scheduler.policies.packing import Node, Pod
 from scheduler.traces.rows import read_rows
 from scheduler.traces.trace import Request, Trace, TraceJob, in_order
 
@@ -62,12 +62,21 @@ def openb(path: Path) -> Trace:
     """Alibaba openb pods (Weng et al., ATC'23) that ask for GPUs. A pod below one GPU asks for a
     share; its class of service seeds the tier. Pods that were never scheduled lasted from their
     creation to their deletion."""
-    columns = ("name", "num_gpu", "gpu_milli", "gpu_spec", "qos")
+    return in_order(path.name, _openb(path, hosts=False))
+
+
+def openb_hosts(path: Path) -> Trace:
+    """All of them: those without a GPU, too, which need CPU and memory of a node."""
+    return in_order(path.name, _openb(path, hosts=True))
+
+
+def _openb(path: Path, *, hosts: bool) -> list[TraceJob]:
+    columns = ("name", "num_gpu", "gpu_milli", "gpu_spec", "qos", "cpu_milli", "memory_mib")
     times = ("creation_time", "deletion_time", "scheduled_time")
     jobs = []
     for row in read_rows(path, (*columns, *times)):
         count = row.whole("num_gpu", 0, MAX_COUNT)
-        if count == 0:
+        if count == 0 and not hosts:
             continue
         if row.text("qos") not in OPENB_TIERS:
             raise row.damaged("qos", f"one of {', '.join(OPENB_TIERS)}")
@@ -78,14 +87,16 @@ def openb(path: Path) -> Trace:
                 row.text("name"),
                 created,
                 row.number("deletion_time", began, LONGEST_S) - began,
-                count,
+                max(count, 1),
                 "openb",
-                row.whole("gpu_milli", 1, 1000),
+                row.whole("gpu_milli", 1, FULL_MILLI) if count else 0,
                 tuple(dict.fromkeys(filter(None, row.text("gpu_spec").split("|")))),
                 OPENB_TIERS[row.text("qos")],
+                row.whole("cpu_milli", 0, 1 << 40),
+                row.whole("memory_mib", 0, 1 << 40),
             )
         )
-    return in_order(path.name, jobs)
+    return jobs
 
 
 def azure(path: Path) -> tuple[Request, ...]:
@@ -138,7 +149,12 @@ def openb_pods(path: Path) -> list[Pod]:
     ]
 
 
-READERS: dict[str, Callable[[Path], Trace]] = {"philly": philly, "itp": itp, "openb": openb}
+READERS: dict[str, Callable[[Path], Trace]] = {
+    "philly": philly,
+    "itp": itp,
+    "openb": openb,
+    "openb-hosts": openb_hosts,
+}
 
 
 def read(spec: str) -> Trace:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scheduler.core.values import Tier
 from scheduler.errors import TraceDamaged
@@ -19,6 +19,7 @@ class TraceJob:
     share_milli  of each device, in thousandths
     types        device types it accepts; empty accepts all
     tier         None where the trace has none: `assign` gives one
+    cpu_milli, memory_mib  of its node
     """
 
     name: str
@@ -29,6 +30,8 @@ class TraceJob:
     share_milli: int = 1000
     types: tuple[str, ...] = ()
     tier: Tier | None = None
+    cpu_milli: int = 0
+    memory_mib: int = 0
 
     @property
     def work_s(self) -> float:
@@ -65,19 +68,7 @@ def in_order(name: str, jobs: Iterable[TraceJob]) -> Trace:
     begin = by_time[0].submitted_s
     return Trace(
         name,
-        tuple(
-            TraceJob(
-                job.name,
-                job.submitted_s - begin,
-                job.duration_s,
-                job.count,
-                job.tenant,
-                job.share_milli,
-                job.types,
-                job.tier,
-            )
-            for job in by_time
-        ),
+        tuple(replace(job, submitted_s=job.submitted_s - begin) for job in by_time),
     )
 
 

@@ -257,6 +257,12 @@ def test_what_the_engine_does_not_have_is_refused_by_name() -> None:
     drains = read_faults("drain:nodes=*,at=1h,notice=10m,lasts=1h")
     with pytest.raises(Infeasible, match="drains"):
         simulate(trace, [plain], CLUSTER, Elastic(), Costs(), faults=drains, engine="native")
+    windows = read_faults("window:nodes=*,at=1h,within=4h,notice=10m,lasts=1h")
+    by = Elastic(ElasticParams(gather="greedy"))
+    with pytest.raises(Infeasible, match="fewer parts"):
+        simulate(trace, [plain], CLUSTER, by, Costs(), engine="native")
+    with pytest.raises(Infeasible, match="windows of maintenance"):
+        simulate(trace, [plain], CLUSTER, Elastic(), Costs(), faults=windows, engine="native")
 
 
 def test_the_command_line_runs_it_and_says_when_python_does(tmp_path: Path) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scheduler.core.values import FULL_MILLI
 from scheduler.errors import Infeasible, InvalidPlan, TraceDamaged
 from scheduler.policies.packing import (
-    FULL_MILLI,
     Balanced,
     BestFit,
     Fragmentation,
@@ -123,13 +124,27 @@ def test_impossible_shares_are_refused(gpus: int, share: int) -> None:
 
 def test_a_run_is_drawn_from_its_seed() -> None:
     known = [Pod(100, 10, 1, 300), Pod(2000, 50, 1, 1000), Pod(500, 10)]
-    fleet = [node(*[1000] * 4) for _ in range(5)]
+    fleet = [replace(node(*[1000] * 4), name=f"n{i}") for i in range(5)]
     order = inflated(known, 20_000, 1.3, 7)
     assert order == inflated(known, 20_000, 1.3, 7) != inflated(known, 20_000, 1.3, 8)
     assert 1.3 * 20_000 <= sum(p.gpu_milli for p in order) < 1.3 * 20_000 + 1000
-    runs = [pack(fleet, order, SCORES["balanced"](fleet, known)) for _ in range(2)]
+    runs = [pack(fleet, order, SCORES["balanced"], known) for _ in range(2)]
     assert runs[0] == runs[1] and 0 < runs[0].allocated[-1] <= 1
     assert fleet[0].free == [1000] * 4  # the caller's are left alone
+
+
+@settings(max_examples=25, deadline=None)
+@given(nodes(), st.lists(pods(), min_size=1, max_size=25), st.sampled_from(sorted(SCORES)))
+def test_through_the_machine_the_same_pods_are_placed_as_by_the_packer_alone(
+    fleet: list[Node], order: list[Pod], name: str
+) -> None:
+    fleet = [replace(n, name=f"n{i}") for i, n in enumerate(fleet) if n.free] or [node(1000)]
+    packed = pack(fleet, order, SCORES[name], order)
+    packer = Packer(fleet, SCORES[name](fleet, order))
+    given_to = [pod.gpu_milli for pod in order if packer.place(pod) is not None]
+    assert packed.placed == len(given_to)
+    total = sum(len(n.free) for n in fleet) * FULL_MILLI
+    assert packed.allocated[-1] == pytest.approx(sum(given_to) / total)
 
 
 def test_openb_is_read_and_its_damage_told(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -309,6 +309,7 @@ def test_streams_and_outages_that_cannot_be_are_refused() -> None:
 def test_faults_that_cannot_be_are_refused() -> None:
     for words, found in (
         ("region:count=4,mtbf=1d,mttr=1h", "its own regions"),
+        ("window:nodes=*,at=1h,within=4h,notice=0s,lasts=1h", "no windows of maintenance"),
         ("outage:nodes=*,at=1h,lasts=1h", "no CLUSTER/NODE"),
         ("store:mtbf=59s,mttr=1h", "mtbf 59s is below 60s"),
         ("outage:nodes=moon/*,at=1h,lasts=1h", "no CLUSTER/NODE"),

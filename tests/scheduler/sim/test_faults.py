@@ -25,7 +25,7 @@ from scheduler.policies.named import POLICIES, policy
 from scheduler.policies.round import ElasticParams
 from scheduler.sim.cluster import read_cluster
 from scheduler.sim.costs import FREE, Costs
-from scheduler.sim.faults import Failing, Faults, Planned, read_faults
+from scheduler.sim.faults import Failing, Faults, Maintained, Planned, read_faults
 from scheduler.sim.run import UNLUCKY, Result, simulate
 from scheduler.sim.workload import RIGID, Tiers, jobs_of
 from scheduler.testing.invariants import History, broken_tables
@@ -340,13 +340,16 @@ def test_words_and_a_file_say_the_same(tmp_path: Path) -> None:
         "[node]\nmtbf = '30d'\nmttr = '4h'\n[region]\ncount = 3\nmtbf = '1y'\nmttr = '6h'\n"
         "[[outage]]\nnodes = 'a*'\nat = '1h'\nlasts = '2h'\n"
         "[[drain]]\nnodes = 'b'\nat = '1h'\nnotice = '30m'\nlasts = '2h'\n"
+        "[[window]]\nnodes = 'b*'\nat = '1h'\nwithin = '1d'\nnotice = '30m'\nlasts = '2h'\n"
     )
     words = (
         "node:mtbf=30d,mttr=4h;region:count=3,mtbf=1y,mttr=6h;outage:nodes=a*,at=1h,lasts=2h;"
-        "drain:nodes=b,at=1h,notice=30m,lasts=2h"
+        "drain:nodes=b,at=1h,notice=30m,lasts=2h;"
+        "window:nodes=b*,at=1h,within=1d,notice=30m,lasts=2h"
     )
     assert read_faults(str(path)) == read_faults(words)
     assert read_faults(words).planned[1] == Planned("b", 3600, 7200, 1800)
+    assert read_faults(words).windows == (Maintained("b*", 3600, 86_400, 1800, 7200),)
 
 
 def test_the_command_tells_what_faults_cost(tmp_path: Path) -> None:

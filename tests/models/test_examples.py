@@ -34,8 +34,18 @@ def test_an_unknown_net_is_refused_with_those_that_there_are(example) -> None:
         example("train.py", "rnn")
 
 
-@needs_fpga
-@pytest.mark.parametrize("devices", ["fpga-sim:0 cpu:0", "cpu:1 fpga-sim:1"])
+# On a fabric it takes the large overlay, which is long in building; of the small one see e2e.
+ON_FABRIC = (needs_fpga, pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [
+        "cpu:0 cpu:1",
+        pytest.param("fpga-sim:0 cpu:0", marks=ON_FABRIC),
+        pytest.param("cpu:1 fpga-sim:1", marks=ON_FABRIC),
+    ],
+)
 @pytest.mark.parametrize("net", ["lstm", "gru"])
 def test_a_session_goes_on_elsewhere_with_the_same_bits(
     trained, example, monkeypatch: pytest.MonkeyPatch, devices: str, net: str
@@ -48,7 +58,7 @@ def test_a_session_goes_on_elsewhere_with_the_same_bits(
     assert re.search(rf"^\d+ bytes: {net}\d\.h", said, re.M)
 
 
-@pytest.mark.parametrize("device", ["cpu:0", pytest.param("fpga-sim:0", marks=needs_fpga)])
+@pytest.mark.parametrize("device", ["cpu:0", pytest.param("fpga-sim:0", marks=ON_FABRIC)])
 def test_a_crowd_talks_to_one_device(
     trained, example, monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:

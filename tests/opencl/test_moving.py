@@ -20,7 +20,7 @@ from proxy import programs
 TRAIN = HERE.parents[1] / "examples" / "train_tinygrad.py"
 PIPELINE = HERE / "applications" / "pipeline.cpp"
 COLD_S = 550.0  # with compiled kernels in the cache a tenth of it
-LAST_S = 5.0
+LAST_S = 60.0
 
 
 def compare_moved(

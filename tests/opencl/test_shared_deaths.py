@@ -27,6 +27,7 @@ from proxy.info import running_servers
 from proxy.launcher import spawn
 from proxy.segment import Line
 from proxy.store import Store
+from tests.waiting import until
 
 # ---- workers that may not be believed, or die
 
@@ -53,24 +54,22 @@ def test_a_worker_that_never_stops_copying_holds_up_a_halt_for_a_time_only(
 
 
 def test_a_worker_killed_while_it_copies_holds_up_nobody(machine: Machine, tmp_path: Path) -> None:
-    program = Program(machine, "killed")
-    program.does("make", "a", LARGE)
-    program.does("read", "a")
-    program.begin("storm", "a", 100_000)
-    segment = header(machine, "killed")
-    time.sleep(0.2)
-    while not segment[Line.COPYING]:
-        pass
-    program.process.send_signal(signal.SIGKILL)
-    program.process.wait(TIMEOUT_S)
-    segment[Line.COPYING] = 1  # it may have been lowered just in time
-    begun = time.monotonic()
-    Control(machine.root, "first").suspend("killed", tmp_path)
-    assert time.monotonic() - begun < 4
-    other = Program(machine, "another")
-    other.does("make", "a", 1000)
-    assert other.does("read", "a") == "0"
-    other.ends()
+    with fragile(machine.root, "never"):
+        fragile_only = Machine(machine.root, ("fragile",))
+        program = Program(fragile_only, "killed")
+        program.does("make", "a", LARGE)
+        program.does("read", "a")
+        program.begin("storm", "a", 100_000)
+        segment = header(machine, "killed")
+        until(lambda: segment[Line.COPYING])
+        program.process.send_signal(signal.SIGKILL)
+        program.process.wait(TIMEOUT_S)
+        segment[Line.COPYING] = 1  # it may have been lowered just in time
+        Control(machine.root, "fragile").suspend("killed", tmp_path)
+        other = Program(fragile_only, "another")
+        other.does("make", "a", 1000)
+        assert other.does("read", "a") == "0"
+        other.ends()
 
 
 def test_a_heap_cannot_be_shrunk_and_rubbish_in_it_harms_its_own_session_only(
@@ -118,7 +117,10 @@ FRAGILE = """
 import os, signal, sys
 from pathlib import Path
 from hal import open_device
+from proxy import heap
 from proxy.server import Server
+
+heap.PATIENCE_S = 1000.0
 
 def step(name):
     if name == sys.argv[2]:
@@ -130,13 +132,13 @@ Server(Path(sys.argv[1]), "fragile", open_device("opencl:0"), store_step=step).r
 
 @contextmanager
 def fragile(root: Path, fatal: str) -> Iterator[None]:
-    """A server that is killed at the durable step `fatal`."""
+    """A server that is killed at the durable step `fatal`, and waits long for who is copying."""
     process = subprocess.Popen([sys.executable, "-c", FRAGILE, str(root), fatal])
     try:
-        give_up = time.monotonic() + TIMEOUT_S
-        while "fragile" not in [paths.name for paths, _ in running_servers(root)]:
-            assert process.poll() is None and time.monotonic() < give_up, "it did not start"
-            time.sleep(0.02)
+        until(
+            lambda: "fragile" in [paths.name for paths, _ in running_servers(root)],
+            "it did not start",
+        )
         yield
     finally:
         process.kill()
@@ -212,10 +214,7 @@ def test_what_was_mapped_before_the_redo_log_began_is_redone(logged: Path, tmp_p
         assert programs.resume(logged, "redone", "logged") == [("redone", "logged")]
         machine = Machine(logged, ("logged",))
         segment = header(machine, "redone")
-        give_up = time.monotonic() + TIMEOUT_S
-        while not segment[Line.RECOVERABLE]:
-            assert time.monotonic() < give_up
-            time.sleep(0.01)
+        until(lambda: segment[Line.RECOVERABLE])
         settles(machine, "redone")
         assert is_open(segment)
         program.does("set", "a", 500)

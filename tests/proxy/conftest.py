@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from hal import list_devices, open_device
 from proxy.limits import Limits
 from proxy.loopback import Loopback
 from proxy.paths import SESSION_VARIABLE
+from proxy.store import Address
 
 sys.path.insert(0, str(Path(__file__).parent))  # for mix_worker and proxy_fleet
 from proxy_fleet import Fleet
@@ -87,3 +90,14 @@ def serve(root: Path) -> Iterator[Callable[..., Loopback]]:
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
+
+
+@pytest.fixture(params=["disk", "memory"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Address]:
+    """Of a store: a folder, or a file system behind a URL."""
+    if request.param == "disk":
+        yield tmp_path / "store"
+        return
+    url = f"memory://{tmp_path.name}-{os.getpid()}/store"
+    yield url
+    fsspec.filesystem("memory").rm(url.removeprefix("memory:/"), recursive=True)

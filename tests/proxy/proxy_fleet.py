@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from proxy.control import Control
 from proxy.info import running_servers
 from proxy.launcher import ServerProcess, spawn
+from proxy.paths import ServerPaths
+from proxy.segment import Line, Segment
+from tests.waiting import until
 
 WORKER = Path(__file__).with_name("mix_worker.py")
 CRASHING_SERVER = """
@@ -52,10 +56,7 @@ class Fleet:
         process = subprocess.Popen(
             [sys.executable, "-c", CRASHING_SERVER, str(self.root), str(fatal)]
         )
-        give_up = time.monotonic() + 30
-        while "fragile" not in [paths.name for paths, _ in running_servers(self.root)]:
-            assert process.poll() is None and time.monotonic() < give_up, "it did not start"
-            time.sleep(0.02)
+        until(lambda: self.pids("fragile"), "it did not start")
         return process
 
     def control(self, name: str) -> Control:
@@ -75,6 +76,23 @@ class Fleet:
         )
         self._workers.append(process)
         return process
+
+    def pids(self, name: str) -> list[int]:
+        """Of the server of that name, if one is running."""
+        return [info.pid for paths, info in running_servers(self.root) if paths.name == name]
+
+    def kill_kept(self, name: str) -> None:
+        """The server, which its keeper replaces. Waits for the next one."""
+        (pid,) = self.pids(name)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: self.pids(name) not in ([], [pid]), "no other server came")
+
+    def redo_log(self, name: str, session: str) -> Path:
+        """The session's log on that server, once there is one from which it could go on."""
+        paths = ServerPaths.under(self.root, name)
+        log, home = paths.redo / session, paths.sessions / session
+        until(lambda: log.exists() and Segment.open(home)[Line.RECOVERABLE], "no log")
+        return log
 
     def close(self) -> None:
         for worker in self._workers:

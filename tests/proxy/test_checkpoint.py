@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import resource
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from proxy.loopback import Loopback
 from proxy.reattach import reattach
 from proxy.store import Store
 from proxy.store.garbage import collect, usage, verify
+from tests.waiting import until
 
 MAX_LOOKS = 5000
 BUFFER_BYTES = 2 * CHUNK_BYTES + PIECE_BYTES + 77
@@ -358,10 +358,7 @@ def test_what_a_server_that_was_killed_had_checkpointed_by_itself_goes_on_elsewh
         buffer = context.alloc(5000)
         context.write(buffer, b"kept " * 1000)
         context.finish()
-        give_up = time.monotonic() + 30
-        while not Store(tmp_path / "store").records():
-            assert time.monotonic() < give_up
-            time.sleep(0.02)
+        until(Store(tmp_path / "store").records)
         server.kill()
         with pytest.raises(ServerGone):
             context.finish()

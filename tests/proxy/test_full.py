@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,8 +21,8 @@ from proxy.move import move
 from proxy.paths import ServerPaths
 from proxy.segment import Line, Segment
 from proxy.store import Store
+from tests.waiting import until
 
-SOON_S = 20.0
 SMALL_BYTES = 24 << 20
 DEVICES = [uri for uri in ("cpu:0", "opencl:0") if uri in {info.uri for info in list_devices()}]
 
@@ -42,12 +41,9 @@ def small(tmp_path: Path) -> Iterator[Fleet]:
     subprocess.run(["umount", "--lazy", str(root)], check=True)
 
 
-def until(fleet: Fleet, device: str, session: str, recoverable: int) -> None:
+def settles(fleet: Fleet, device: str, session: str, recoverable: int) -> None:
     segment = Segment.open(ServerPaths.under(fleet.root, device).sessions / session)
-    give_up = time.monotonic() + SOON_S
-    while segment[Line.RECOVERABLE] != recoverable:
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    until(lambda: segment[Line.RECOVERABLE] == recoverable)
     segment.close()
 
 
@@ -63,7 +59,7 @@ def test_a_session_whose_log_finds_no_memory_goes_on_and_has_a_checkpoint_instea
     for turn in range(8):
         context.write(buffer, bytes([turn]) * (4 << 20))
         context.finish()
-    until(small, device, "job", 1)  # by the checkpoint, which begins another log
+    settles(small, device, "job", 1)  # by the checkpoint, which begins another log
     assert Store(store).records() != []
     assert context.read(buffer, 1) == b"\7"
     context.close()
@@ -82,7 +78,7 @@ def test_a_session_for_whose_log_there_is_no_memory_is_served_without(
     buffer = context.alloc(4 << 20)
     context.write(buffer, b"a" * (4 << 20))
     assert context.read(buffer) == b"a" * (4 << 20)
-    until(small, "cpu:0", "job", 0)
+    settles(small, "cpu:0", "job", 0)
     with pytest.raises(LocalProtocolError, match="no room for a session"):
         connect("cpu:0", small.root, "other").open_context()
     filler.unlink()

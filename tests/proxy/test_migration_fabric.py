@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from proxy.errors import CheckpointRefused
 from proxy.info import running_servers
 from proxy.launcher import spawn
 from proxy.store import Store
+from tests.waiting import until
 
 QUEUED_KERNELS = 100  # about a second of them, so that one is running when the suspension comes
 MAX_LOOKS = 2000
@@ -125,20 +125,18 @@ def test_sessions_with_different_overlays_that_share_a_killed_server_s_fabric_go
             assert work.read() == work.test.expected
 
 
-SOON_S = 30.0
-
-
 def await_flight(fleet: Fleet, store: Path) -> None:
     """Until a checkpoint was taken in mid-kernel."""
-    give_up = time.monotonic() + SOON_S
-    while True:
+
+    def was_taken() -> bool:
         fleet.control("fpga-sim:0").status()  # it looks around for this, so for the time, too
         for record in Store(store).records():
             with suppress(CheckpointRefused):  # it has just been replaced
                 if checkpoint.read(record, Store(store)).snapshot.flights:
-                    return
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+                    return True
+        return False
+
+    until(was_taken)
 
 
 @FPGA

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from mix_worker import WORDS, expected, image
 from proxy_fleet import Fleet, read_until, result_of
 
@@ -20,17 +15,16 @@ from hal import Context, Grid, ScalarArg, list_devices
 from hal.context import Buffer
 from hal.errors import HalError
 from proxy.client import connect
-from proxy.errors import CheckpointRefused, ReplayDiverged, ServerGone
-from proxy.info import running_servers
+from proxy.errors import ReplayDiverged, ServerGone
 from proxy.launcher import spawn
 from proxy.move import move
 from proxy.paths import ServerPaths
-from proxy.redo_log import PAGE_BYTES, VOID, Begun, Kind, RedoLog, half_at, read
+from proxy.redo_log import PAGE_BYTES, VOID, Kind, half_at, read
 from proxy.rendezvous import put_down
 from proxy.segment import Line, Segment, State
 from proxy.store import Store
+from tests.waiting import PATIENCE_S, until
 
-SOON_S = 20.0
 STEPS = 3000
 PRESENT = {info.uri for info in list_devices()}
 CORES = [
@@ -53,17 +47,6 @@ def start(fleet: Fleet, device: str, core: str | None, store: Path, every_s: flo
     )
 
 
-def until_kept(fleet: Fleet, device: str, session: str) -> Path:
-    """The session's redo log, once there is one."""
-    path = ServerPaths.under(fleet.root, device).redo / session
-    give_up = time.monotonic() + SOON_S
-    home = ServerPaths.under(fleet.root, device).sessions / session
-    while not (path.exists() and Segment.open(home)[Line.RECOVERABLE]):
-        assert time.monotonic() < give_up, (path.parent.parent / "log").read_text()
-        time.sleep(0.01)
-    return path
-
-
 @pytest.mark.parametrize(("device", "core"), CORES)
 @pytest.mark.parametrize("every_s", [0.05, 1000.0])
 def test_a_worker_whose_server_is_killed_ends_as_if_it_were_not(
@@ -72,7 +55,7 @@ def test_a_worker_whose_server_is_killed_ends_as_if_it_were_not(
     """With frequent checkpoints kills fall into some; with one only, much is redone, repeatedly."""
     start(fleet, device, core, tmp_path / "store", 0.05)
     worker = fleet.worker(device, "job", STEPS)
-    until_kept(fleet, device, "job")
+    fleet.redo_log(device, "job")
     for kill in range(4):
         read_until(worker, f"step {(kill + 2) * 150}")
         for _ in range(1 + kill % 2):  # the second time perhaps while it redoes
@@ -89,7 +72,7 @@ def opened(fleet: Fleet, store: Path) -> tuple[Context, Buffer, Path]:
     buffer = context.alloc(4096)
     context.write(buffer, b"a" * 4096)
     context.finish()
-    log = until_kept(fleet, "cpu:0", "job")
+    log = fleet.redo_log("cpu:0", "job")
     restart(fleet, store)
     context.finish()
     return context, buffer, log
@@ -193,7 +176,9 @@ def test_a_log_that_does_not_fit_is_an_error(
 
 
 @pytest.mark.parametrize("why", ["full", "an error"])
-def test_what_cannot_be_redone_is_an_error_at_once(fleet: Fleet, tmp_path: Path, why: str) -> None:
+def test_what_cannot_be_redone_is_an_error_at_once(
+    fleet: Fleet, tmp_path: Path, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Until the next checkpoint, which does not come here: its store is none."""
     context, buffer, log = opened(fleet, tmp_path / "store")
     (tmp_path / "file").touch()
@@ -212,24 +197,9 @@ def test_what_cannot_be_redone_is_an_error_at_once(fleet: Fleet, tmp_path: Path,
         file.seek(half_at(int.from_bytes(file.read(8), "little")))
         assert int.from_bytes(file.read(8), "little") == VOID
     fleet.servers["cpu:0"].kill()
-    begun = time.monotonic()
+    monkeypatch.setenv("HALTERE_RESTART_S", "1000")  # nobody waits for a server to come
     with pytest.raises(ServerGone, match="died"):
-        context.finish()
-    assert time.monotonic() - begun < SOON_S
-
-
-def kill(fleet: Fleet, device: str) -> None:
-    """The server, which its keeper replaces. Waits for the next one."""
-    (pid,) = pids_of(fleet, device)
-    os.kill(pid, signal.SIGKILL)
-    give_up = time.monotonic() + SOON_S
-    while pids_of(fleet, device) in ([], [pid]):
-        assert time.monotonic() < give_up, "no other server came"
-        time.sleep(0.01)
-
-
-def pids_of(fleet: Fleet, device: str) -> list[int]:
-    return [info.pid for paths, info in running_servers(fleet.root) if paths.name == device]
+        context.finish(PATIENCE_S)
 
 
 @pytest.mark.parametrize(("device", "core"), CORES)
@@ -240,7 +210,7 @@ def test_a_session_that_has_no_checkpoint_is_redone_from_its_beginning(
     worker = fleet.worker(device, "job", STEPS)
     for count in range(3):
         read_until(worker, f"step {(count + 1) * 150}")
-        kill(fleet, device)
+        fleet.kill_kept(device)
     assert result_of(worker) == expected(STEPS)
     fleet.servers[device].stop()
     log = (ServerPaths.under(fleet.root, device).home / "log").read_text()
@@ -261,7 +231,7 @@ def test_a_session_without_a_name_goes_on_too_and_a_long_log_is_cut_by_a_checkpo
             context.finish()
             if turn in (2, 11):
                 until_recoverable(server.paths)
-                kill(fleet, device)
+                fleet.kill_kept(device)
             assert context.read(buffer) == bytes([turn]) * (8 << 20)
         assert list((tmp_path / "records").iterdir()) != []
     server.stop()
@@ -281,7 +251,7 @@ def test_a_session_that_was_moved_is_redone_from_where_it_came(
     read_until(worker, "step 150")
     move(fleet.root, "job", "a", "b", tmp_path / "store")
     read_until(worker, "step 300")
-    kill(fleet, "b")
+    fleet.kill_kept("b")
     assert result_of(worker) == expected(STEPS)
 
 
@@ -295,7 +265,7 @@ def test_a_checkpoint_that_somebody_asked_for_outlives_the_log_that_began_with_i
     control = fleet.control("cpu:0")
     cut = control.suspend("job", tmp_path)
     control.resume("job", cut, tmp_path)
-    kill(fleet, "cpu:0")
+    fleet.kill_kept("cpu:0")
     seen = {cut}
     for turn in range(2):
         while set(Store(tmp_path).records()) <= seen:  # until the log has become long
@@ -312,30 +282,8 @@ def test_a_checkpoint_that_somebody_asked_for_outlives_the_log_that_began_with_i
 def until_recoverable(paths: ServerPaths) -> None:
     (home,) = paths.sessions.iterdir()
     segment = Segment.open(home)
-    give_up = time.monotonic() + SOON_S
-    while not segment[Line.RECOVERABLE]:
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    until(lambda: segment[Line.RECOVERABLE])
     segment.close()
-
-
-def test_when_no_other_server_will_come_its_death_is_an_error_at_once(fleet: Fleet) -> None:
-    fleet.servers["cpu:0"] = spawn("cpu:0", fleet.root, tied=True, restarts=1)
-    context = connect("cpu:0", fleet.root, "job").open_context()
-    buffer = context.alloc(64)
-    context.write(buffer, b"a" * 64)
-    kill(fleet, "cpu:0")
-    assert context.read(buffer) == b"a" * 64
-    (info,) = [info for _, info in running_servers(fleet.root)]
-    os.kill(info.pid, signal.SIGKILL)
-    begun = time.monotonic()
-    with pytest.raises(ServerGone, match="died"):
-        context.finish()
-    assert time.monotonic() - begun < SOON_S
-    give_up = time.monotonic() + SOON_S
-    while fleet.servers["cpu:0"].is_alive():
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
 
 
 def test_a_session_put_down_while_no_server_lives_is_served_by_the_next(fleet: Fleet) -> None:
@@ -345,27 +293,9 @@ def test_a_session_put_down_while_no_server_lives_is_served_by_the_next(fleet: F
     fleet.servers["cpu:0"].kill()
     other = put_down(paths, "late", False, 4096, 4096)
     fleet.servers["cpu:0"] = spawn("cpu:0", fleet.root, tied=True)
-    give_up = time.monotonic() + SOON_S
-    while State.NEW in (segment[Line.STATE], other[Line.STATE]):
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    until(lambda: State.NEW not in (segment[Line.STATE], other[Line.STATE]))
     assert other[Line.STATE] == State.RUNNING
     assert segment[Line.STATE] in (State.RUNNING, State.ENDED)  # the first may have had it
-
-
-def test_memory_of_a_log_is_had_again_after_two_checkpoints(tmp_path: Path) -> None:
-    log = RedoLog.create(tmp_path / "job", Begun(7))
-    for turn in range(4):
-        assert log.append(Kind.COMMAND, turn, b"r" * 16, bytes([turn]) * (3 << 20))
-        found = read(log.path)
-        assert found is not None
-        assert found[0] == Begun(7, f"id {turn}" if turn else "", "store" if turn else "")
-        assert [(entry.number, entry.payload[:1]) for entry in found[1]] == [(turn, bytes([turn]))]
-        if turn:
-            assert log.path.stat().st_blocks * 512 < 4 * (3 << 20)
-        log.begin(f"id {turn + 1}", "store")
-    assert read(log.path) == (Begun(7, "id 4", "store"), [])
-    log.close()
 
 
 def test_nobody_waits_longer_than_was_asked_for(
@@ -404,94 +334,8 @@ def test_a_server_killed_while_it_stores_a_checkpoint_is_replaced(
 ) -> None:
     arguments = [str(fleet.root), str(tmp_path / "store"), str(fatal)]
     process = subprocess.Popen([sys.executable, "-c", CRASHING, *arguments])
-    give_up = time.monotonic() + SOON_S
-    while not running_servers(fleet.root):
-        assert process.poll() is None and time.monotonic() < give_up
-        time.sleep(0.01)
+    until(lambda: fleet.pids("cpu:0"), "it did not start")
     worker = fleet.worker("cpu:0", "job", 5000)
-    process.wait(SOON_S)
+    process.wait(PATIENCE_S)
     start(fleet, "cpu:0", None, tmp_path / "store", 0.05)
     assert result_of(worker) == expected(5000)
-
-
-@given(
-    entries=st.lists(
-        st.tuples(
-            st.sampled_from(Kind), st.integers(0, 2**64 - 1), st.binary(max_size=40), st.binary()
-        ),
-        max_size=20,
-    ),
-    cut=st.integers(0, 4096),
-)
-def test_a_log_gives_back_what_was_kept_and_of_a_torn_one_nothing(
-    tmp_path_factory: pytest.TempPathFactory,
-    entries: list[tuple[Kind, int, bytes, bytes]],
-    cut: int,
-) -> None:
-    path = tmp_path_factory.mktemp("log") / "redo" / "job"
-    begun = Begun(7, "id", "store")
-    log = RedoLog.create(path, begun, 4096)
-    kept = [entry for entry in entries if log.append(*entry)]
-    used = log.used_bytes
-    found = read(path)
-    if kept != entries:
-        assert log.is_void
-        assert found is None
-    else:
-        assert found == (begun, kept)
-    log.close()
-    os.truncate(path, half_at(0) + PAGE_BYTES + cut)
-    if found is not None and cut < used:
-        with pytest.raises(CheckpointRefused, match="damaged"):
-            read(path)
-
-
-def test_a_kept_server_is_started_again_when_it_is_killed_and_its_worker_goes_on(
-    fleet: Fleet, tmp_path: Path
-) -> None:
-    options = ["--root", str(fleet.root), "--device", "cpu:0", "--restarts", "2"]
-    options += ["--checkpoint-every", "0.05", "--store", str(tmp_path)]
-    keeper = subprocess.Popen(
-        [sys.executable, "-m", "proxy.server", *options], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        pid = 0
-        for restart in range(3):
-            pid = another_server(fleet, pid)
-            if restart == 0:
-                worker = fleet.worker("cpu:0", "job", STEPS)
-                until_kept(fleet, "cpu:0", "job")
-            if restart < 2:
-                os.kill(pid, signal.SIGKILL)
-        assert result_of(worker) == expected(STEPS)
-        keeper.terminate()  # a stop is no crash
-        _, err = keeper.communicate(timeout=SOON_S)
-        assert keeper.returncode == 0
-        assert err.count("killed by signal 9; starting another") == 2
-        assert not running_servers(fleet.root)
-    finally:
-        keeper.kill()
-        keeper.wait()
-
-
-def another_server(fleet: Fleet, before: int) -> int:
-    """The process that serves, once it is another than `before`."""
-    give_up = time.monotonic() + SOON_S
-    while True:
-        for _, info in running_servers(fleet.root):
-            if info.pid != before:
-                return info.pid
-        assert time.monotonic() < give_up, "no other server came"
-        time.sleep(0.01)
-
-
-def test_a_server_that_is_killed_too_often_stays_dead(tmp_path: Path) -> None:
-    dying = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
-    options = ["--root", str(tmp_path), "--device", "opencl:0"]
-    code = f"from proxy.keeper import keep; raise SystemExit(keep({options}, 2, command={dying}))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=SOON_S, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr.count("killed by signal 9") == 3
-    assert "that was the last" in done.stderr

@@ -6,10 +6,7 @@ import hashlib
 import json
 import os
 import random
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,41 +14,13 @@ import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored import names, noise, put
 
 from hal.errors import UsageError
 from proxy.errors import CheckpointRefused, StoreBusy
 from proxy.store import Address, Store, address_of
 from proxy.store.blobs import HEADER, RAW, Packed, digest_of, mark_of, pack, unpack
 from proxy.store.garbage import collect, usage, verify
-
-PLACES = ("disk", "memory")
-
-
-@pytest.fixture(params=PLACES)
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Address]:
-    if request.param == "disk":
-        yield tmp_path / "store"
-        return
-    url = f"memory://{tmp_path.name}-{os.getpid()}/store"
-    yield url
-    fsspec.filesystem("memory").rm(url.removeprefix("memory:/"), recursive=True)
-
-
-def put(store: Store, *contents: bytes) -> list[str]:
-    """Made durable, and named by a record."""
-    with store.writing() as batch:
-        digests = [batch.put(data) for data in contents]
-        batch.commit("\n".join(digests).encode())
-    return digests
-
-
-def names(body: bytes) -> list[str]:
-    return body.decode().split()
-
-
-def noise(nbytes: int, seed: int = 0) -> bytes:
-    return random.Random(seed).randbytes(nbytes)
-
 
 contents = st.one_of(
     st.binary(max_size=2000),
@@ -260,117 +229,6 @@ def test_a_file_url_is_its_folder_also_where_pathlib_has_folded_its_slashes(
         assert address_of(address) == str(tmp_path / "kept")
         put(Store(address), b"x")
         assert [path.name for path in tmp_path.iterdir()] == ["kept"]
-
-
-# ---- crashes and full disks
-
-
-class Crash(BaseException):
-    """Stands for the process's death: nothing handles it."""
-
-
-def test_a_crash_at_any_step_leaves_all_of_a_record_or_none_of_it(
-    address: Address, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Kill at step 0, 1, 2, ... until one run survives; look at what each death left."""
-    monkeypatch.setattr("proxy.store.store.PACK_BYTES", 500)
-    old = Store(address)
-    with old.writing() as batch:
-        before = batch.commit(batch.put(b"old").encode())
-    outcomes = set()
-    for fatal in range(100):
-        steps = 0
-
-        def step(name: str, fatal: int = fatal) -> None:
-            nonlocal steps
-            steps += 1
-            if steps > fatal:
-                raise Crash
-
-        with suppress(Crash):
-            put(Store(address, step), b"%d" % fatal, b"more %d" % fatal, noise(600, fatal))
-        found = Store(address)
-        assert found.load(before) == digest_of(b"old").encode()
-        new = [record for record in found.records() if record != before]
-        outcomes.add(len(new))
-        for record in new:
-            for digest in names(found.load(record)):
-                found.get(digest)
-            found.forget(record)
-        collect(found, names)
-        assert usage(found, names).stored_bytes < 200
-        if steps <= fatal:
-            break
-    assert outcomes == {0, 1}
-
-
-def test_a_crash_while_garbage_is_collected_loses_nothing(address: Address) -> None:
-    for fatal in range(100):
-        steps = 0
-
-        def step(name: str, fatal: int = fatal) -> None:
-            nonlocal steps
-            steps += 1
-            if steps > fatal:
-                raise Crash
-
-        store = Store(address)
-        with store.writing() as batch:
-            kept = [batch.put(noise(1000, seed)) for seed in (fatal, 1000 + fatal)]
-            batch.put(noise(5000, 2000 + fatal))
-            record = batch.commit("\n".join(kept).encode())
-        with suppress(Crash):
-            collect(Store(address, step), names)
-        left = Store(address)
-        assert [left.get(name) for name in names(left.load(record))] == [
-            noise(1000, fatal), noise(1000, 1000 + fatal),
-        ]  # fmt: skip
-        if steps <= fatal:
-            break
-        left.forget(record)
-    assert usage(Store(address), names).stored_bytes < 2400
-
-
-SMALL = 4 << 20
-FILL = """
-import sys
-from pathlib import Path
-from proxy.store import Store
-from proxy.store.garbage import collect
-store = Store(Path(sys.argv[1]))
-with store.writing() as batch:
-    kept = batch.put(b"kept" * 1000)
-    record = batch.commit(kept.encode())
-for attempt in range(3):
-    try:
-        with store.writing() as batch:
-            for number in range(100):
-                batch.put(number.to_bytes(4, "little") + bytes.fromhex(sys.argv[2]) * 4096)
-                batch.put(__import__("random").Random(number).randbytes(1 << 20))
-            batch.commit(b"never")
-        raise SystemExit("it fitted")
-    except OSError as error:
-        print(error.strerror)
-assert store.records() == [record] == Store(Path(sys.argv[1])).records()
-assert store.get(kept) == b"kept" * 1000
-assert len(list(Path(sys.argv[1]).glob("packs/*"))) == 1
-assert not list(Path(sys.argv[1]).glob("packs/.*"))
-collect(store, lambda body: [body.decode()])
-"""
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
-def test_a_full_disk_leaves_no_half_record_and_nothing_that_takes_room(tmp_path: Path) -> None:
-    mounted = subprocess.run(
-        ["unshare", "-m", "sh", "-c",
-         f'mount -t tmpfs -o size={SMALL} none "$1" && shift && exec "$@"', "sh", str(tmp_path),
-         sys.executable, "-c", FILL, str(tmp_path), "00ff"],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    if "mount" in mounted.stderr and "denied" in mounted.stderr:
-        pytest.skip("no right to mount")
-    assert mounted.returncode == 0, mounted.stderr
-    assert mounted.stdout.split("\n")[:3] == ["No space left on device"] * 3
 
 
 # ---- garbage

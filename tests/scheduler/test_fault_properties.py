@@ -8,12 +8,9 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from random_days import days
 
 from scheduler.core.commands import Checkpoint, Command, Start
 from scheduler.core.events import Event
@@ -126,7 +123,7 @@ class Cluster(World):
             if job.id in entries
         )
 
-    def check_replay(self) -> None:
+    def check_history(self) -> None:
         self.journal.close()
         again = Machine(PARAMS)
         replay(read(self.path).steps, again, Elastic(SAVING))
@@ -140,7 +137,7 @@ def test_invariants_hold_through_bad_days(seed: int, tmp_path: Path) -> None:
     for _ in range(300):
         cluster.act(rng)
     cluster.settle()
-    cluster.check_replay()
+    cluster.check_history()
 
 
 def test_bad_days_are_bad() -> None:
@@ -200,39 +197,4 @@ def test_a_journal_of_a_bad_day_torn_at_any_byte_replays_up_to_there(tmp_path: P
     assert len(counts) == len(whole)
 
 
-class Days(RuleBasedStateMachine):
-    """Single actions (small failing examples), and busy stretches from a seed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = TemporaryDirectory()
-        self.cluster = Cluster(Path(self.folder.name), most=30)
-
-    @rule(action=st.sampled_from(sorted(set(FAULTS))), seed=st.integers(0, 99))
-    def act_once(self, action: str, seed: int) -> None:
-        self.cluster.do(action, Random(seed))
-
-    @rule(seed=st.integers(0, 1 << 20), actions=st.integers(1, 40))
-    def act_a_while(self, seed: int, actions: int) -> None:
-        rng = Random(seed)
-        for _ in range(actions):
-            self.cluster.act(rng)
-
-    def teardown(self) -> None:
-        try:
-            self.cluster.settle()
-            self.cluster.check_replay()
-        finally:
-            self.cluster.journal.close()
-            self.folder.cleanup()
-
-
-TestDays = Days.TestCase
-TestDays.settings = settings(
-    max_examples=20,
-    stateful_step_count=10,
-    deadline=None,
-    derandomize=True,
-    phases=(Phase.explicit, Phase.generate),  # shrinking takes minutes, a seed says it all
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestDays = days(lambda folder: Cluster(folder, most=30), FAULTS, examples=20, steps=10)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from scheduler.live.inbox import MAX_BATCH, Inbox
 from scheduler.live.sessions import members
 from scheduler.live.watch import Watcher
 from scheduler.live.worker import Worker
+from tests.waiting import until
 
 PATIENCE_S = 30.0
 
@@ -87,16 +87,14 @@ def test_a_worker_that_ignores_the_request_is_killed_with_what_it_started(tmp_pa
     worker = Worker.start(spec, 1, {}, tmp_path / "log", tmp_path / "record")
     ready = threading.Event()
     watcher.watch(worker.runner_pid, lambda: (worker.reap(), ready.set()))  # type: ignore[func-returns-value]
-    while not worker.tail():
-        assert not ready.is_set()
+    until(worker.tail)
+    assert not ready.is_set()
     child = int(worker.tail())
     worker.end()
     assert ready.wait(PATIENCE_S) and worker.exit_code == -9
     worker.end()
     watcher.close()
-    give_up = time.monotonic() + PATIENCE_S
-    while is_running(child):
-        assert time.monotonic() < give_up
+    until(lambda: not is_running(child))
 
 
 def is_running(pid: int) -> bool:

@@ -2,9 +2,6 @@
 
 At the end everything is allowed to finish, nothing may be left waiting that could run, and the
 journal must replay to the same commands and tables.
-
-Hypothesis draws single actions (small failing examples) and busy stretches from a seed (a
-uniform draw alone hardly ever gets as far as a preemption).
 """
 
 from __future__ import annotations
@@ -13,12 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from random_days import days
 
 from scheduler.core.commands import Start
 from scheduler.core.jobs import JobState
@@ -118,37 +112,4 @@ def test_busy_days_are_busy(tmp_path: Path) -> None:
         assert counts[what], (what, counts)
 
 
-class SchedulerMachine(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = TemporaryDirectory()
-        self.cluster = Cluster(Path(self.folder.name))
-
-    @rule(action=st.sampled_from(sorted(set(ACTIONS))), seed=st.integers(0, 99))
-    def act_once(self, action: str, seed: int) -> None:
-        self.cluster.do(action, Random(seed))
-
-    @rule(seed=st.integers(0, 1 << 20), actions=st.integers(1, 40))
-    def act_a_while(self, seed: int, actions: int) -> None:
-        rng = Random(seed)
-        for _ in range(actions):
-            self.cluster.act(rng)
-
-    def teardown(self) -> None:
-        try:
-            self.cluster.settle()
-            self.cluster.check_history()
-        finally:
-            self.cluster.journal.close()
-            self.folder.cleanup()
-
-
-TestScheduler = SchedulerMachine.TestCase
-TestScheduler.settings = settings(
-    max_examples=25,
-    stateful_step_count=12,
-    deadline=None,
-    derandomize=True,
-    phases=(Phase.explicit, Phase.generate),  # shrinking takes minutes, a seed says it all
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestDays = days(Cluster, ACTIONS, examples=25, steps=12)

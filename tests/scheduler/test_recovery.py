@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from live_jobs import load
 
-from proxy.info import running_servers
 from proxy.launcher import find, spawn
 from scheduler.core.machine import Machine
 from scheduler.errors import StateDamaged, StateDiffers, StateInUse
@@ -25,17 +20,6 @@ from scheduler.live.worker import Record
 from scheduler.policies.tiered import Tiered
 
 PROGRAM = Path(__file__).with_name("crash_pool.py")
-
-
-def load(path: Path) -> ModuleType:
-    """A program as a module: what it does is written there once."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 crash_pool = load(PROGRAM)
 play, until = crash_pool.play, crash_pool.until
 DEVICE, PATIENCE_S = crash_pool.DEVICE, crash_pool.PATIENCE_S
@@ -60,16 +44,6 @@ SLOW = (
     ("before", "JobExited", 2),
     ("after", "JobExited", 2),
 )
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="haltere-test-", dir="/dev/shm"))
-    yield folder
-    for paths, _ in running_servers(folder):
-        if server := find(folder, paths.name):
-            server.kill()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def begin_and_kill(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from hal.backends.fpga import overlays
 from hal.backends.fpga.driver import FpgaDriver
@@ -51,11 +52,9 @@ class FpgaSimBackend:
 
     def self_tests(self, info: DeviceInfo) -> Sequence[SelfTest]:
         """Those of every overlay that ships; the first call builds them."""
-        return tuple(
-            test
-            for name in overlays.names()
-            for test in overlays.self_tests(overlays.overlay(name))
-        )
+        with ThreadPoolExecutor() as pool:  # which other processes do, a minute for the largest
+            built = list(pool.map(overlays.overlay, overlays.names()))
+        return tuple(test for overlay in built for test in overlays.self_tests(overlay))
 
 
 def _number(variable: str, default: int, low: int, high: int) -> int:

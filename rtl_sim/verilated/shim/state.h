@@ -2,13 +2,12 @@
 // width: it goes into the `shell` segment of a snapshot, so that freezing drains nothing and a
 // restored run goes on with the same beats in the same cycles. Change the layout: raise VERSION.
 #pragma once
-#include <bit>
 #include <cstdint>
 #include <type_traits>
 
 namespace haltere {
 
-static_assert(std::endian::native == std::endian::little, "snapshots are little-endian");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "snapshots are little-endian");
 
 constexpr std::uint32_t SHELL_VERSION = 1;
 constexpr std::uint32_t QUEUE_DEPTH = 8;  // bursts in flight each way; more than any overlay issues

@@ -22,7 +22,7 @@ from hal.serving import AsyncModel, Model, State
 from hal.serving.async_model import Opening
 from hal.serving.seam import Outcome, StateSpec, TensorSpec
 
-BOUND_S = 20.0  # of everything that is waited for
+BOUND_S = 60.0  # of everything that is waited for
 
 
 class Adder:

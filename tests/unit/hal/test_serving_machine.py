@@ -20,7 +20,7 @@ from hal.serving import AsyncModel
 from hal.serving.seam import Outcome, StateSpec, TensorSpec
 
 LIMIT = 3
-BOUND_S = 20.0
+BOUND_S = 60.0
 
 
 class Stepped:

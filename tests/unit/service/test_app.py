@@ -6,13 +6,13 @@ import asyncio
 import gzip
 import json
 import threading
-import time
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from service.gateway import Gateway
+from tests.waiting import until
 
 X = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}
 INFER = "/v2/models/twice/infer"
@@ -113,9 +113,7 @@ def test_a_full_queue_answers_429_and_loses_nothing(client: TestClient, doubler)
     ]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 30
-    while not answers and time.monotonic() < deadline:
-        threading.Event().wait(0.01)
+    until(lambda: answers)
     doubler.go.set()
     for thread in threads:
         thread.join(30)
@@ -132,11 +130,10 @@ def test_work_past_its_deadline_never_starts(client: TestClient, doubler) -> Non
             client.post(INFER, json=X | {"parameters": {"timeout": 1}}).status_code
         )
     )
-    while not client.app.state.gateway.pending("twice"):  # type: ignore[attr-defined]
-        threading.Event().wait(0.001)
+    gateway = client.app.state.gateway  # type: ignore[attr-defined]
+    until(lambda: gateway.pending("twice"))
     second.start()
-    while client.app.state.gateway.pending("twice") < 2:  # type: ignore[attr-defined]
-        threading.Event().wait(0.001)
+    until(lambda: gateway.pending("twice") == 2)
     doubler.go.set()
     first.join(30)
     second.join(30)

@@ -20,10 +20,3 @@ def polled(
         assert time.monotonic() < give_up, "it does not end"
         meanwhile()
     return answer
-
-
-def until(is_so: Callable[[], object]) -> None:
-    give_up = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < give_up, "it does not come"
-        time.sleep(0.005)

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from polling import until
 
 from hal import open_device
 from proxy import desk
@@ -19,6 +18,7 @@ from proxy.info import ServerInfo
 from proxy.liveness import LifeLock
 from proxy.loopback import Loopback
 from proxy.paths import ServerPaths, write_atomically
+from tests.waiting import until
 
 
 def test_what_is_asked_of_one_that_still_begins_is_seen_by_it(root: Path) -> None:

@@ -89,6 +89,11 @@ class Machine:
         """Attempts whose Release has not been answered yet."""
         return MappingProxyType(self._releasing)
 
+    @property
+    def draining(self) -> Mapping[str, int]:
+        """Devices that are to be removed -> when."""
+        return MappingProxyType(self._draining)
+
     def view(self) -> View:
         """The cluster now. It looks into the machine's own tables: use it before the next event."""
         return View(
@@ -96,7 +101,7 @@ class Machine:
             self.devices,
             MappingProxyType(self._alive),
             MappingProxyType(self._leases),
-            MappingProxyType(self._draining),
+            self.draining,
             self._free,
             self._failures,
             tuple(self._changed),

@@ -97,7 +97,7 @@ class LiveExecutor:
                 case Checkpoint():
                     self._operations.checkpoint(run, command)
                 case Save():
-                    self._operations.refuse_to_save(command)
+                    self._operations.save(run, command)
                 case Resize():
                     self._operations.resize(run, command)
                 case Release():

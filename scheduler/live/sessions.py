@@ -56,15 +56,7 @@ class Sessions:
         suspending raised, with everything running as before; or HalfSuspended, when that could
         not be achieved."""
         done = self._parked(places)
-        running: dict[str, str] = {}
-        for rank, device in places.items():
-            found = connected(self.control(device), rank)
-            if not found and not any(_is_of(rank, session) for session in done):
-                raise NotConnected(
-                    f"session {rank!r} is not connected to its device; try again later"
-                )
-            running.update(dict.fromkeys(found, device))
-
+        running = self._running(places, done)
         with Barrier.under(self.root, len(running)) as barrier:
 
             def halt(session: str) -> str:
@@ -91,6 +83,49 @@ class Sessions:
             self._go_on(places, done, failed[0])
             raise _cause(failed)
         return written(name, done)
+
+    def _running(self, places: Places, parked: Iterable[str] = ()) -> dict[str, str]:
+        """Sessions that are served, and where. Raises NotConnected for a rank without any."""
+        running: dict[str, str] = {}
+        for rank, device in places.items():
+            found = connected(self.control(device), rank)
+            if not found and not any(_is_of(rank, session) for session in parked):
+                raise NotConnected(
+                    f"session {rank!r} is not connected to its device; try again later"
+                )
+            running.update(dict.fromkeys(found, device))
+        return running
+
+    # ---- saving
+
+    def save(self, name: str, places: Places) -> str:
+        """A checkpoint of sessions that go on, all as they were at one moment; `name`: of rank 0.
+        Raises what storing raised; then none of it is left, and all go on."""
+        running = self._running(places)
+        with Barrier.under(self.root, len(running)) as barrier:
+            together = barrier if len(running) > 1 else None
+
+            def store(session: str) -> str:
+                try:
+                    control = self.control(running[session])
+                    return control.snapshot(session, self.store, barrier=together)
+                except ERRORS as error:
+                    barrier.call_off()
+                    if self.where(session) is None:
+                        raise NotConnected(f"session {session!r} has ended: {error}") from error
+                    raise
+
+            answers = _each(store, running, max(len(running), 1))
+        failed = [answer for answer in answers.values() if isinstance(answer, Exception)]
+        done = {s: answer for s, answer in answers.items() if isinstance(answer, str)}
+        if failed:
+            for record in done.values():
+                with suppress(*ERRORS):
+                    Store(self.store).forget(record)
+            raise _cause(failed)
+        return written(name, done)
+
+    # ---- going on after a suspension that failed
 
     def _go_on(self, places: Places, done: Mapping[str, str], cause: Exception) -> None:
         try:

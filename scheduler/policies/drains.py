@@ -37,12 +37,16 @@ class Drains:
         job, view = entry.job, this.view
         if job.state is not JobState.RUNNING or job.pinned or job.saving_us is not None:
             return
+        if job.id in this.touched:
+            return
         leaves_us = min(
             view.draining[item.device] for item in job.slices if item.device in view.draining
         )
         last_us = leaves_us - this.params.drain_lead_s * S
         is_late = last_us <= view.now_us
-        if job.keep_until_us > view.now_us or not (is_late or this.rested(entry, entry)):
+        rests_us = job.keep_until_us if is_late else this.rests_until_us(entry, entry)
+        if rests_us > view.now_us:
+            this.wakes.append(rests_us if is_late else min(rests_us, last_us))
             return
         stay = tuple(item for item in job.slices if item.device not in view.draining)
         missing = entry.spec.count - len(stay)
@@ -76,9 +80,7 @@ class Drains:
 
     def _go(self, this: Round, entry: Entry, slices: tuple[Slice, ...]) -> None:
         this.free.take(item for item in slices if item not in entry.job.slices)
-        same_part = this.view.devices[slices[0].device].part == entry.job.part
-        can_resize = entry.spec.least < entry.spec.most
-        if same_part and can_resize:  # then it need not be halted
+        if this.view.devices[slices[0].device].part == entry.job.part:  # it need not be halted
             self._resize(this, entry, slices)
         else:
             self._halt(this, entry, slices)

@@ -63,7 +63,7 @@ class ElasticParams:
     type_aware: bool = True
     halts_an_hour: int = 0
     saves: bool = False
-    save_cost_s: int = 20
+    save_cost_s: float = 20
     mtbf_s: int = 30 * 24 * 3600
     home_s: int = 600
     drain_lead_s: int = 120

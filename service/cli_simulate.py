@@ -62,6 +62,12 @@ def simulate(
     saves: Annotated[
         bool, typer.Option("--saves", help="The elastic policy saves running jobs now and then.")
     ] = False,
+    stragglers: Annotated[
+        bool,
+        typer.Option(
+            "--stragglers", help="The elastic policy notices slow nodes, and avoids them."
+        ),
+    ] = False,
     quotas: Annotated[
         Path | None,
         typer.Option(help="Quotas of tenants for elastic, as TOML (docs/scheduler.md)."),
@@ -97,6 +103,8 @@ def simulate(
         raise typer.BadParameter("--quotas: only elastic knows quotas")
     if saves and "elastic" not in policies:
         raise typer.BadParameter("--saves: only the elastic policy saves jobs")
+    if stragglers and "elastic" not in policies:
+        raise typer.BadParameter("--stragglers: only the elastic policy notices any")
     elasticity = Elasticity(elastic, growth, exponent)
     tiers = Tiers(premium, standard)
     fleet = read_cluster(cluster)
@@ -114,9 +122,9 @@ def simulate(
     charged = Costs() if costs_file is None else Costs.read(costs_file)
     costs = FREE if free_halting else charged
     broken = read_faults(faults) if faults else None
-    if saves or quotas is not None:
+    if saves or stragglers or quotas is not None:
         save_s = -(-costs.save_us // 1_000_000)
-        params = ElasticParams(saves=True, save_cost_s=save_s) if saves else None
+        params = ElasticParams(saves=saves, save_cost_s=save_s, stragglers=stragglers)
         limits = read_quotas(quotas, [fleet.kind]) if quotas is not None else None
         policies["elastic"] = Elastic(params, limits)
     largest = max(
@@ -143,6 +151,7 @@ def simulate(
         "costs": asdict(costs),
         "faults": asdict(broken) if broken else None,
         "saves": saves,
+        "stragglers_noticed": stragglers,
         "quotas": str(quotas) if quotas is not None else None,
         "seed": seed,
     }

@@ -31,6 +31,7 @@ from scheduler.core.events import (
     JobSaved,
     JobSubmitted,
     LeaseReleased,
+    PaceMeasured,
     SaveFailed,
     TimePassed,
 )
@@ -329,10 +330,11 @@ class Machine:
         if isinstance(trigger, Place):
             part = self._devices[trigger.slices[0].device].part
         after, commands = transition(job, trigger, Surroundings(self.now_us, self.params, part))
-        after = after.told(
-            f"{self.now_us}us {type(trigger).__name__}: {job.state} -> {after.state}, "
-            f"epoch {after.epoch}"
-        )
+        if not isinstance(trigger, PaceMeasured):  # of which there are many
+            after = after.told(
+                f"{self.now_us}us {type(trigger).__name__}: {job.state} -> {after.state}, "
+                f"epoch {after.epoch}"
+            )
         self._put(after)
         if any(isinstance(command, Release) for command in commands):
             return commands if self._release(job) else ()

@@ -13,6 +13,7 @@ from scheduler.core.transitions import Params
 from scheduler.core.values import JobSpec
 from scheduler.loop import Loop, Recorder
 from scheduler.native.cluster import SUCCEEDED
+from scheduler.policies.elastic import Elastic
 from scheduler.policies.policy import Policy
 from scheduler.sim import native
 from scheduler.sim.breaking import Breaking, Patience
@@ -25,6 +26,7 @@ from scheduler.sim.measure import Done, Figures, figures
 from scheduler.traces.trace import Trace
 
 S = 1_000_000
+REPORT_US = 300 * S  # between two measurements of a job's pace, if the policy goes by them
 REPORT_STEPS = 512  # between two calls of `progress`
 UNLUCKY = Params(max_restarts=1 << 30)  # no simulated job is the cause of its device's loss
 
@@ -60,7 +62,8 @@ def simulate(
     if engine == "native":
         return _natively(trace, jobs, cluster, policy, costs, progress, faults, seed)
     began = time.process_time()
-    executor = executor_of(trace, jobs, cluster, costs)
+    notices = isinstance(policy, Elastic) and policy.params.stragglers
+    executor = executor_of(trace, jobs, cluster, costs, REPORT_US if notices else 0)
     machine = Machine(UNLUCKY if faults else None)
     goodput = Goodput(machine) if faults else None
     patience = Patience(len(jobs)) if faults else None
@@ -130,7 +133,7 @@ def _natively(
 
 
 def executor_of(
-    trace: Trace, jobs: Sequence[JobSpec], cluster: Cluster, costs: Costs
+    trace: Trace, jobs: Sequence[JobSpec], cluster: Cluster, costs: Costs, report_us: int = 0
 ) -> SimExecutor:
     """Devices are there from the beginning; jobs come when the trace says."""
     nodes = cluster.each()
@@ -138,6 +141,7 @@ def executor_of(
         costs,
         {uri: part for uri, _, part in nodes},
         lambda number: max(1, round(trace.jobs[number - 1].duration_s * S)),
+        report_us,
     )
     executor.feed(
         events.DeviceAdded(0, uri, cluster.kind, part, devices) for uri, devices, part in nodes

@@ -155,6 +155,8 @@ class Pool:
             target=self._run, args=(loop,), name="scheduler", daemon=True
         )
         self._thread.start()
+        if isinstance(self._policy, Elastic) and self._policy.params.stragglers:
+            self._executor.paces.start()
         self._await(lambda: len(self._board.devices()) >= len(self._fleet.infos), ACCEPT_S)
 
     def _begin(self) -> Journal:
@@ -207,6 +209,7 @@ class Pool:
         self._executor.inbox.wake()
         self._thread.join()
         self._removals.close()
+        self._executor.paces.close()
         self._executor.end_workers()
         self._fleet.close()
         self._executor.close()

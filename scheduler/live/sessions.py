@@ -89,7 +89,7 @@ class Sessions:
         running: dict[str, str] = {}
         for rank, device in places.items():
             found = connected(self.control(device), rank)
-            if not found and not any(_is_of(rank, session) for session in parked):
+            if not found and not any(is_of(rank, session) for session in parked):
                 raise NotConnected(
                     f"session {rank!r} is not connected to its device; try again later"
                 )
@@ -143,7 +143,7 @@ class Sessions:
         return {
             session: Store(self.store).find(cut)
             for session, cut in self._cuts().items()
-            if any(_is_of(name, session) for name in names)
+            if any(is_of(name, session) for name in names)
         }
 
     # ---- going on
@@ -258,7 +258,7 @@ class Sessions:
         return self.control("any").parked()  # of all servers under this root
 
     def _parked_names(self, names: tuple[str, ...]) -> set[str]:
-        return {session for session in self._cuts() if any(_is_of(name, session) for name in names)}
+        return {session for session in self._cuts() if any(is_of(name, session) for name in names)}
 
     def strays(self, names: Iterable[str]) -> list[str]:
         """All checkpoints of sessions of these ranks: those of moves that were interrupted, too."""
@@ -267,7 +267,7 @@ class Sessions:
         for record in store.records():
             with suppress(*ERRORS):
                 session = checkpoints.read(record, store).snapshot.position.session
-                if any(_is_of(name, session) for name in names):
+                if any(is_of(name, session) for name in names):
                     found.append(record)
         return found
 
@@ -275,7 +275,7 @@ class Sessions:
 def connected(control: Control, name: str) -> list[str]:
     """The sessions of the rank that the server serves now."""
     served = [session.name for session in control.status().sessions]
-    return [session for session in served if _is_of(name, session)]
+    return [session for session in served if is_of(name, session)]
 
 
 def connected_files(root: Path, device: str, name: str) -> list[str]:
@@ -284,7 +284,7 @@ def connected_files(root: Path, device: str, name: str) -> list[str]:
         found = [path.name for path in ServerPaths.under(root, device).sessions.iterdir()]
     except OSError:
         return []
-    return [session for session in found if _is_of(name, session)]
+    return [session for session in found if is_of(name, session)]
 
 
 def written(name: str, done: Mapping[str, str]) -> str:
@@ -305,13 +305,13 @@ def members(name: str, checkpoint: str) -> dict[str, str]:
     return found
 
 
-def _is_of(name: str, session: str) -> bool:
+def is_of(name: str, session: str) -> bool:
     return session == name or session.startswith(f"{name}.")
 
 
 def rank_of(session: str, places: Iterable[str]) -> str:
     """Whose session it is; empty: of none of these."""
-    return next((name for name in places if _is_of(name, session)), "")
+    return next((name for name in places if is_of(name, session)), "")
 
 
 def _each(

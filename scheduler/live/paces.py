@@ -1,6 +1,6 @@
 """How fast live jobs work on each of their devices: commands done by the time that the device was
-at them, as its server counts both. A rank that waits for others, or for another session's turn, costs
-its device no time, so ranks that do the same work tell which of their devices is slow.
+at them, as its server counts both. A rank that waits for others, or for another session's turn,
+costs its device no time, so ranks that do the same work tell which of their devices is slow.
 
 Servers of OpenCL devices count time, those of others do not yet: jobs there are not measured.
 """

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from live_jobs import PATIENCE_S, RESUMABLE, STEPS, load, output, resumable_worker, until
 
+from hal.registry import list_devices
 from proxy.control import Control
 from scheduler.core.machine import Machine
 from scheduler.errors import Infeasible
@@ -193,3 +194,29 @@ def test_a_pool_that_is_to_save_begins_with_what_saves_have_cost_it(
     for given in ("tiered", None, Elastic(OFTEN)):
         with pytest.raises(Infeasible, match="saves no jobs"):
             Pool(root, ["cpu:0"], tmp_path, policy=given, saves=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["opencl", "fpga-sim"])
+def test_a_gang_of_other_devices_is_saved_again_and_again_and_computes_what_it_would_have(
+    root: Path, tmp_path: Path, kind: str
+) -> None:
+    """Three ranks on two devices; on FPGAs each with its own overlay, in the middle of kernels."""
+    devices = [info.uri for info in list_devices() if info.kind == kind][:2]
+    if len(devices) < 2:
+        pytest.skip(f"needs two devices of kind {kind}")
+    gate, folder = tmp_path / "gate", Path(__file__).parent
+    words = ["repeated.py", "40"] if kind == "fpga-sim" else ["pacing_worker.py"]
+    argv = [sys.executable, str(folder / words[0]), *words[1:], str(gate)]
+    spec = JobSpec("gang", "ann", "basic", kind, argv=argv, count=2, most=3, recovery="checkpoint")
+    with Pool(root, devices, tmp_path / "state", policy=Elastic(OFTEN)) as pool:
+        job = pool.submit(spec)
+        (path,) = (pool.state_dir / "journal").iterdir()
+        until(lambda: path.read_text().count("JobSaved") >= 4)
+        assert len(pool.job(job).checkpoint.split(",")) == 3
+        gate.touch()
+        done = pool.wait(job, PATIENCE_S)
+        assert (done.state, done.epoch, done.preemptions) == (JobState.SUCCEEDED, 1, 0), done
+        logs = {log.read_text() for log in (tmp_path / "state/logs").iterdir()}
+        assert logs == {"right" if kind == "fpga-sim" else ""}
+    assert "SaveFailed" not in saves_in(tmp_path / "state")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from scheduler.core import events
 from scheduler.core.commands import Command
 from scheduler.core.machine import Machine
-from scheduler.errors import CannotDrain
+from scheduler.errors import Busy, CannotDrain
 from scheduler.journal import Step
 from scheduler.live.board import Board, DeviceStatus, follow_drains
 from scheduler.live.fleet import Fleet
@@ -52,9 +52,13 @@ class Removals:
             if _leaves(found):
                 how = "being drained already" if found.state == "draining" else found.state
                 raise CannotDrain(f"{uri} is {how}; to have it stay, or come back, cancel that")
-            self._fleet.let_go(uri)
             after_us = round(deadline_s * 1e6)
-            self._inbox.post_bounded(lambda at: events.DrainRequested(at, uri, at + after_us))
+            self._fleet.let_go(uri)  # before the loop has it removed
+            try:
+                self._inbox.post_bounded(lambda at: events.DrainRequested(at, uri, at + after_us))
+            except Busy:
+                self._fleet.keep(uri)
+                raise
             until(lambda: _leaves(self._board.device(uri)))
 
     def cancel(self, uri: str, until: Await) -> None:

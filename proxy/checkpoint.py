@@ -10,6 +10,7 @@ restores fills a fresh context with them, and claims the session after the last 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -47,6 +48,8 @@ def write(snapshot: Snapshot, pieces: Mapping[int, list[str]], batch: Batch) -> 
     """Commit it, by one last step; its id. `pieces`: its buffers', put already. Raises OSError."""
     put = batch.put
     body = {
+        # who asked for a checkpoint may remove it: so none is another's, though nothing has changed
+        "mark": os.urandom(8).hex(),
         "version": VERSION,
         "wire": records.VERSION,
         "position": asdict(snapshot.position),

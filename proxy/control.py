@@ -132,10 +132,17 @@ class Control:
         records nothing."""
         return from_rows(self._ask(ANSWER_S, do="timeline")["spans"])
 
-    def snapshot(self, session: str, store: Address, timeout_s: float = TIMEOUT_S) -> str:
+    def snapshot(
+        self,
+        session: str,
+        store: Address,
+        timeout_s: float = TIMEOUT_S,
+        barrier: Barrier | None = None,
+    ) -> str:
         """Store a checkpoint of the session, which goes on; the checkpoint's id. Most of it is
-        read while the session runs."""
-        return self.store("snapshot", session, store, timeout_s).checkpoint
+        read while the session runs. `barrier`: all that meet there are stored as they were at one
+        moment, at which they stood still."""
+        return self.store("snapshot", session, store, timeout_s, barrier).checkpoint
 
     def suspend(
         self,

@@ -87,6 +87,11 @@ class StoreBusy(ProxyError, StateError):
     disposition: ClassVar[str] = "retry"
 
 
+class StoreFailed(ProxyError, StateError):
+    code: ClassVar[str] = "store_failed"
+    disposition: ClassVar[str] = "retry"
+
+
 class ControlTimeout(ProxyError):
     code: ClassVar[str] = "control_timeout"
     disposition: ClassVar[str] = "retry"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 from hal.errors import DeviceTimeout, StateError, UsageError
 from proxy import checkpoint, snapshot
 from proxy.aside import Errand
-from proxy.barrier import Barrier
+from proxy.barrier import Barrier, Step
 from proxy.desk import Reply
-from proxy.errors import StoreBusy
+from proxy.errors import StoreBusy, StoreFailed
 from proxy.gather import gather
 from proxy.paths import parked
 from proxy.segment import Line, State
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STORES = 8  # whose indexes one server remembers
+READY_S = 600.0  # for others at a barrier to read ahead what they can
 
 
 def store_of(server: Server, request: Reply) -> Store:
@@ -78,12 +79,15 @@ class Suspend:
         self._batch: Batch | None = None
         self._sweep: Sweep | None = None
         self._storing: Errand[Reply] | None = None
+        self._stored: Reply | None = None
+        self._waited: set[Step] = set()  # at the barrier, so far
+        self._passed: set[Step] = set()
         self._halted_at: float | None = None  # it was told to stand still; this system's clock
 
     def poll(self) -> Reply | None:
         if self._sweep is not None and self._sweep.is_with_a_thread:
             return None
-        if self._storing is not None and not self._storing.done:
+        if self._storing is not None and self._stored is None and not self._storing.done:
             return None
         served = self._server.served.get(self._name)
         try:
@@ -93,7 +97,7 @@ class Suspend:
                 served.tenant.go_on()
             self._held.close()
             if isinstance(error, OSError):
-                raise StateError(
+                raise StoreFailed(
                     f"checkpoint could not be stored in {self._store.files.where}: {error}; the "
                     "session goes on. Make room there (haltere store gc), or name another store"
                 ) from error
@@ -114,7 +118,9 @@ class Suspend:
         if self._sweep.tenant is not tenant:
             raise UsageError(f"session {self._name!r} was begun anew while it was being stored")
         if self._storing is not None:
-            return self._stored(served, self._storing)
+            return self._complete(served, self._storing, in_time)
+        if self._sweep.done and not self._release and not self._all(Step.READY, in_time):
+            return None
         stands = self._sweep.poll() if not self._sweep.done else self._halt(tenant)
         if not stands and not in_time:
             raise DeviceTimeout(
@@ -125,21 +131,28 @@ class Suspend:
             if stands:
                 self._deadline = time.monotonic() + self._timeout_s
             return None
-        if self._halted_at is None or not stands or not self._all_stand(in_time):
+        if self._halted_at is None or not stands or not self._all(Step.STILL, in_time):
             return None
         self._storing = self._begin_to_store(tenant, self._batch, self._sweep)
         if self._storing is None or not self._storing.done:
             return None
-        return self._stored(served, self._storing)
+        return self._complete(served, self._storing, in_time)
 
-    def _all_stand(self, in_time: bool) -> bool:
-        if self._barrier is None or self._barrier.reached(self._name):
-            self._barrier = None  # not to be looked at again
+    def _all(self, step: Step, in_time: bool) -> bool:
+        """Whether all that are to be stored with it have got there."""
+        if self._barrier is None or step in self._passed:
+            return True
+        if step is Step.READY and step not in self._waited:
+            self._deadline, in_time = time.monotonic() + READY_S, True
+        self._waited.add(step)
+        if self._barrier.reached(self._name, step):
+            self._passed.add(step)  # not to be looked at again
+            self._deadline = time.monotonic() + self._timeout_s
             return True
         if not in_time:
             raise DeviceTimeout(
-                f"session {self._name!r} stood still, but of the {self._barrier.parties} to be "
-                f"stored with it not all did in {self._timeout_s} s; it goes on"
+                f"session {self._name!r} was {step}, but of the {self._barrier.parties} to be "
+                "stored with it not all were in time; it goes on"
             )
         return False
 
@@ -150,6 +163,8 @@ class Suspend:
     def _begin_to_store(self, tenant: Tenant, batch: Batch, sweep: Sweep) -> Errand[Reply] | None:
         tenant.publish()
         shot, piece = snapshot.take(tenant)
+        if self._barrier is not None and not self._release:
+            self._barrier.reached(self._name, Step.CUT)
         sizes = dict(shot.log.contents())
 
         def store() -> Reply:
@@ -169,14 +184,24 @@ class Suspend:
 
         return tenant.lend(self._server.storing, store, still=True)
 
-    def _stored(self, served: Served, storing: Errand[Reply]) -> Reply:
+    def _complete(self, served: Served, storing: Errand[Reply], in_time: bool) -> Reply | None:
         tenant = served.tenant
-        tenant.take_back()
-        answer = storing.result()
+        if self._stored is None:
+            tenant.take_back()
+            self._stored = storing.result()
         if self._release:
-            self._park(served, answer["checkpoint"])
+            self._park(served, self._stored["checkpoint"])
+        elif not self._others_are_cut(in_time):
+            return None
         tenant.go_on()
-        return answer
+        return self._stored
+
+    def _others_are_cut(self, in_time: bool) -> bool:
+        """What it does from then on is in no checkpoint of theirs."""
+        try:
+            return self._all(Step.CUT, in_time)
+        except StateError:  # called off: one of the others failed, and nobody waits for it
+            return True
 
     def _park(self, served: Served, record: str) -> None:
         tenant = served.tenant

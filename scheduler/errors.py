@@ -5,6 +5,7 @@ SchedulerError
  |- UnknownJob          caller   a job id that was never given out
  |- UnknownDevice       caller   a device that was never added
  |- InvalidEvent        caller   an event that cannot be: its time goes back, a job comes twice, ...
+ |- CannotDrain         caller   the device is drained already or not at all, or nobody would move
  |- NotALease           caller   a lease was asked of a job that runs a process, or of none
  |- PoolClosed          caller   the pool was never started, or has been closed
  |- StateInUse          caller   another pool runs on this state_dir
@@ -49,6 +50,11 @@ class UnknownDevice(SchedulerError):
 
 class InvalidEvent(SchedulerError):
     code = "invalid_event"
+    disposition = "caller"
+
+
+class CannotDrain(SchedulerError):
+    code = "cannot_drain"
     disposition = "caller"
 
 

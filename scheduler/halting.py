@@ -15,8 +15,10 @@ named only when it was measured `live`, where a job is resized once it runs agai
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -123,6 +125,14 @@ class HaltingCosts:
             if name not in self._not_charged
         }
         return {"format": FORMAT, "version": VERSION, "costs": costs, "measured": measured}
+
+
+def measured_save_s(path: Path) -> float | None:
+    """Seconds that a save took, by such a file; None: it says nothing of that, or is not there."""
+    try:
+        return float(json.loads(path.read_bytes())["costs"]["save_us"]) / 1e6
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _summary(durations: Iterable[int]) -> dict[str, int]:

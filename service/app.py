@@ -152,6 +152,15 @@ def _add_control(app: FastAPI, settings: Settings, control: Control) -> None:
     async def devices() -> Response:
         return _json(control.devices())
 
+    @app.post("/v1/devices/{uri}/drain")
+    async def drain(uri: str, request: Request) -> Response:
+        body = await _body(request, settings.max_body_bytes)
+        return _json(control.drain(uri, body), 202)
+
+    @app.post("/v1/devices/{uri}/drain/cancel")
+    async def cancel_drain(uri: str) -> Response:
+        return _json(control.cancel_drain(uri), 202)
+
     @app.get("/v1/jobs")
     async def jobs() -> Response:
         return _json(control.jobs())

@@ -5,7 +5,6 @@ Heavy imports stand inside the commands, so that `haltere --help` answers at onc
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from service import (
+    cli_drain,
     cli_overlays,
     cli_packing,
     cli_planet,
@@ -24,6 +24,7 @@ from service import (
     cli_simulate,
     cli_store,
 )
+from service.cli_service import DEFAULT_URL, Url, answers, call
 
 app = typer.Typer(
     name="haltere",
@@ -35,6 +36,7 @@ bundle = typer.Typer(no_args_is_help=True, help="Overlay bundles: make, verify, 
 app.add_typer(bundle, name="bundle")
 app.add_typer(cli_store.app, name="store")
 cli_program.add_to(app)
+app.command()(cli_drain.drain)
 app.command()(cli_simulate.simulate)
 app.command("simulate-planet")(cli_planet.simulate_planet)
 app.command("calibrate-trace")(cli_planet.calibrate_trace)
@@ -43,9 +45,6 @@ app.command("simulate-packing")(cli_packing.simulate_packing)
 app.command("simulate-serving")(cli_serving.simulate_serving)
 
 console = Console()
-
-Url = Annotated[str, typer.Option(help="The service to talk to.", envvar="HALTERE_URL")]
-DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 @app.command()
@@ -144,7 +143,7 @@ def submit(
         "name": name,
         "parameters": dict(_parameter(text) for text in parameter or []),
     }
-    _show_jobs([_call(url, "POST", "/v1/jobs", body)])
+    _show_jobs([call(url, "POST", "/v1/jobs", body)])
 
 
 @app.command()
@@ -157,17 +156,17 @@ def jobs(
     if cancel:
         if job is None:
             raise typer.BadParameter("--cancel needs the job's number")
-        _show_jobs([_call(url, "POST", f"/v1/jobs/{job}/cancel", {})])
+        _show_jobs([call(url, "POST", f"/v1/jobs/{job}/cancel", {})])
     elif job:
-        answer = _call(url, "GET", f"/v1/jobs/{job}")
+        answer = call(url, "GET", f"/v1/jobs/{job}")
         _show_jobs([answer])
         console.print(
             f"halted: {answer['preemptions']}   resized: {answer['resizes']}   log: {answer['log']}"
         )
     else:
         cli_program.show_programs()
-        if url != DEFAULT_URL or _answers(url):
-            _show_jobs(_call(url, "GET", "/v1/jobs"))
+        if url != DEFAULT_URL or answers(url):
+            _show_jobs(call(url, "GET", "/v1/jobs"))
 
 
 @app.command()
@@ -178,7 +177,7 @@ def why(
     """Say why a job waits, was halted or has failed."""
     from service.why import words
 
-    for line in words(_call(url, "GET", f"/v1/jobs/{job}")):
+    for line in words(call(url, "GET", f"/v1/jobs/{job}")):
         console.print(line, markup=False, highlight=False)
 
 
@@ -319,34 +318,6 @@ def _parameter(text: str) -> tuple[str, Any]:
     if not (name and equals):
         raise typer.BadParameter(f"{text!r} is not NAME=VALUE")
     return name, int(value) if value.lstrip("-").isdecimal() else value
-
-
-def _call(url: str, method: str, path: str, body: object = None) -> Any:
-    """One request to the service; its error, or that nobody answers, ends the command."""
-    from urllib.error import HTTPError, URLError
-    from urllib.request import Request, urlopen
-
-    data = None if body is None else json.dumps(body).encode()
-    try:
-        with urlopen(Request(url + path, data, method=method), timeout=30) as answer:
-            return json.load(answer)
-    except HTTPError as error:
-        text = error.read().decode(errors="replace")
-        console.print(f"[red]{error.code}[/red] {escape(text)}")
-    except URLError as error:
-        console.print(f"[red]no service at {url}[/red]: {error.reason}; start one: haltere serve")
-    raise typer.Exit(1)
-
-
-def _answers(url: str) -> bool:
-    from urllib.error import URLError
-    from urllib.request import urlopen
-
-    try:
-        with urlopen(url + "/v1/jobs", timeout=2):
-            return True
-    except (URLError, TimeoutError):
-        return False
 
 
 def _show_jobs(rows: list[dict[str, Any]]) -> None:

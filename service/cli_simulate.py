@@ -75,6 +75,12 @@ def simulate(
     saves: Annotated[
         bool, typer.Option("--saves", help="The elastic policy saves running jobs now and then.")
     ] = False,
+    stragglers: Annotated[
+        bool,
+        typer.Option(
+            "--stragglers", help="The elastic policy notices slow nodes, and avoids them."
+        ),
+    ] = False,
     quotas: Annotated[
         Path | None,
         typer.Option(help="Quotas of tenants for elastic, as TOML (docs/scheduler.md)."),
@@ -121,6 +127,8 @@ def simulate(
         raise typer.BadParameter("--quotas: only elastic knows quotas")
     if saves and "elastic" not in policies:
         raise typer.BadParameter("--saves: only the elastic policy saves jobs")
+    if stragglers and "elastic" not in policies:
+        raise typer.BadParameter("--stragglers: only the elastic policy notices any")
     elasticity = Elasticity(elastic, growth, exponent)
     tiers = Tiers(premium, standard)
     fleet = read_cluster(cluster)
@@ -138,10 +146,12 @@ def simulate(
     charged = Costs() if costs_file is None else Costs.read(costs_file)
     costs = FREE if free_halting else charged
     broken = read_faults(faults) if faults else None
-    if not shares and (saves or quotas is not None or gather != "none"):
+    if not shares and (saves or stragglers or quotas is not None or gather != "none"):
         save_s = -(-costs.save_us // 1_000_000)
         chosen_by = "" if gather == "none" else gather
-        saving = ElasticParams(saves=saves, save_cost_s=save_s, gather=chosen_by)
+        saving = ElasticParams(
+            saves=saves, save_cost_s=save_s, gather=chosen_by, stragglers=stragglers
+        )
         limits = read_quotas(quotas, [fleet.kind]) if quotas is not None else None
         policies["elastic"] = Elastic(saving, limits)
     largest = max(
@@ -173,6 +183,7 @@ def simulate(
         "faults": asdict(broken) if broken else None,
         "saves": saves,
         "gather": gather,
+        "stragglers_noticed": stragglers,
         "quotas": str(quotas) if quotas is not None else None,
         "seed": seed,
     }

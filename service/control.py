@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from scheduler.live.pool import JobSpec, JobStatus, Pool, Tier
+from scheduler.live.pool import DRAIN_S, DeviceStatus, JobSpec, JobStatus, Pool, Tier
 from service.errors import BadRequest, NotFound
 
 NAME_LIMIT = 100  # characters of a job's or tenant's name
@@ -90,6 +90,10 @@ class _Submission(msgspec.Struct, forbid_unknown_fields=True):
     parameters: dict[str, Any] = {}
 
 
+class _Drain(msgspec.Struct, forbid_unknown_fields=True):
+    deadline_s: float = DRAIN_S
+
+
 class Control:
     """`results`: each job runs in a folder of its own below it."""
 
@@ -101,7 +105,18 @@ class Control:
         self._templates = templates
 
     def devices(self) -> list[dict[str, Any]]:
-        return [msgspec.to_builtins(device) for device in self._pool.devices()]
+        return [self._device(device) for device in self._pool.devices()]
+
+    def drain(self, uri: str, body: bytes) -> dict[str, Any]:
+        """A JSON object: optionally deadline_s."""
+        try:
+            asked = msgspec.json.decode(body or b"{}", type=_Drain)
+        except msgspec.DecodeError as error:
+            raise BadRequest(f"the body is not a drain: {error}") from error
+        return self._device(self._pool.drain(uri, asked.deadline_s))
+
+    def cancel_drain(self, uri: str) -> dict[str, Any]:
+        return self._device(self._pool.cancel_drain(uri))
 
     def jobs(self) -> list[dict[str, Any]]:
         return [self._shown(status) for status in self._pool.jobs()]
@@ -147,6 +162,11 @@ class Control:
         shown = self.job(job_id)
         self._pool.cancel(shown["id"])
         return self.job(job_id)
+
+    @staticmethod
+    def _device(status: DeviceStatus) -> dict[str, Any]:
+        shown: dict[str, Any] = msgspec.to_builtins(status)
+        return shown
 
     @staticmethod
     def _shown(status: JobStatus) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class DeadlineExceeded(ServiceError):
 # A code that is named here has a status of its own; all others go by disposition.
 _STATUS_BY_CODE = {
     "not_found": 404,
+    "unknown_device": 404,
+    "cannot_drain": 409,
     "too_large": 413,
     "busy": 429,
     "backpressure": 429,

@@ -144,6 +144,17 @@ class SaveFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class PaceMeasured:
+    """How fast the running job has worked of late on each of its devices, waiting for others not
+    counted: (device, pace), in a measure of the job's own, by which its devices compare."""
+
+    at_us: int
+    job: int
+    epoch: int
+    paces: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class JobResized:
     """The job runs on the slices that it was told; the others are released."""
 
@@ -193,6 +204,7 @@ JobEvent = (
     | CheckpointFailed
     | JobSaved
     | SaveFailed
+    | PaceMeasured
     | JobExited
 )
 Event = (

@@ -31,6 +31,7 @@ from scheduler.core.events import (
     JobSaved,
     JobSubmitted,
     LeaseReleased,
+    PaceMeasured,
     SaveFailed,
     TimePassed,
 )
@@ -92,6 +93,11 @@ class Machine:
         """Attempts whose Release has not been answered yet."""
         return MappingProxyType(self._releasing)
 
+    @property
+    def draining(self) -> Mapping[str, int]:
+        """Devices that are to be removed -> when."""
+        return MappingProxyType(self._draining)
+
     def view(self) -> View:
         """The cluster now. It looks into the machine's own tables: use it before the next event."""
         return View(
@@ -99,7 +105,7 @@ class Machine:
             self.devices,
             MappingProxyType(self._alive),
             MappingProxyType(self._leases),
-            MappingProxyType(self._draining),
+            self.draining,
             self._free,
             self._failures,
             tuple(self._changed),
@@ -357,10 +363,11 @@ class Machine:
         if isinstance(trigger, Place):
             part = self._devices[trigger.slices[0].device].part
         after, commands = transition(job, trigger, Surroundings(self.now_us, self.params, part))
-        after = after.told(
-            f"{self.now_us}us {type(trigger).__name__}: {job.state} -> {after.state}, "
-            f"epoch {after.epoch}"
-        )
+        if not isinstance(trigger, PaceMeasured):  # of which there are many
+            after = after.told(
+                f"{self.now_us}us {type(trigger).__name__}: {job.state} -> {after.state}, "
+                f"epoch {after.epoch}"
+            )
         self._put(after)
         if any(isinstance(command, Release) for command in commands):
             return commands if self._release(job) else ()

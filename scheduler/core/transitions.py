@@ -41,6 +41,7 @@ from scheduler.core.events import (
     JobResized,
     JobSaved,
     JobStarted,
+    PaceMeasured,
     ResizeFailed,
     SaveFailed,
     StartFailed,
@@ -226,6 +227,10 @@ def _save_failed(job: Job, event: SaveFailed, around: Surroundings) -> Outcome:
     return _recover(job, around) if job.lost else (job, ())
 
 
+def _paced(job: Job, event: PaceMeasured, around: Surroundings) -> Outcome:
+    return job.but(paces=event.paces, paced_us=around.now_us), ()
+
+
 def _exited(job: Job, event: JobExited, around: Surroundings) -> Outcome:
     if event.exit_code == 0:
         return _end(job, JobState.SUCCEEDED, "", around)
@@ -322,6 +327,7 @@ TRANSITIONS: dict[tuple[JobState, type], Transition] = {
     (_S.QUEUED, CancelRequested): _cancel_waiting,
     (_S.STARTING, JobStarted): _started,
     (_S.STARTING, StartFailed): _start_failed,
+    (_S.STARTING, PaceMeasured): _stay,
     (_S.STARTING, JobExited): _exited,
     (_S.STARTING, CancelRequested): _cancel,
     (_S.STARTING, DeviceLost): _note_loss,
@@ -333,21 +339,26 @@ TRANSITIONS: dict[tuple[JobState, type], Transition] = {
     (_S.RUNNING, Save): _save,
     (_S.RUNNING, JobSaved): _saved,
     (_S.RUNNING, SaveFailed): _save_failed,
+    (_S.RUNNING, PaceMeasured): _paced,
     (_S.RESIZING, JobResized): _resized,
     (_S.RESIZING, ResizeFailed): _resize_failed,
+    (_S.RESIZING, PaceMeasured): _stay,
     (_S.RESIZING, JobExited): _exited,
     (_S.RESIZING, CancelRequested): _cancel,
     (_S.RESIZING, DeviceLost): _note_loss,
     (_S.CHECKPOINTING, JobCheckpointed): _checkpointed,
     (_S.CHECKPOINTING, CheckpointFailed): _checkpoint_failed,
+    (_S.CHECKPOINTING, PaceMeasured): _stay,
     (_S.CHECKPOINTING, JobExited): _exited,
     (_S.CHECKPOINTING, CancelRequested): _cancel,
     (_S.CHECKPOINTING, DeviceLost): _note_loss,
     (_S.PREEMPTED, Place): _place,
+    (_S.PREEMPTED, PaceMeasured): _stay,
     (_S.PREEMPTED, JobExited): _exited,
     (_S.PREEMPTED, CancelRequested): _cancel,
     (_S.MIGRATING, JobStarted): _started,
     (_S.MIGRATING, StartFailed): _start_failed,
+    (_S.MIGRATING, PaceMeasured): _stay,
     (_S.MIGRATING, JobExited): _exited,
     (_S.MIGRATING, CancelRequested): _cancel,
     (_S.MIGRATING, DeviceLost): _note_loss,

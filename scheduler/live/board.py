@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scheduler.core.commands import Command
-from scheduler.core.events import Event
+from scheduler.core.events import DeviceAdded, DrainCancelled, DrainRequested, Event
 from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
 from scheduler.core.plan import Blocker
-from scheduler.errors import UnknownJob
+from scheduler.core.values import Device
+from scheduler.errors import UnknownDevice, UnknownJob
 from scheduler.journal import Step
 from scheduler.live.gang import world_size
 from scheduler.timeline import Span, Timeline
@@ -74,6 +75,17 @@ class DeviceStatus:
     up: bool
     slices: int
     jobs: tuple[int, ...]  # that hold a slice of it
+    state: str  # "up", "draining", "removed" (it was drained), "down"
+    leaves_s: float | None  # draining: when it is removed, in seconds since the pool started
+
+
+def follow_drains(leaving: set[str], events: Iterable[Event]) -> None:
+    """Devices that are drained, or were and are gone."""
+    for event in events:
+        if isinstance(event, DrainRequested):
+            leaving.add(event.device)
+        elif isinstance(event, DrainCancelled | DeviceAdded):
+            leaving.discard(event.device)
 
 
 class Board:
@@ -94,9 +106,11 @@ class Board:
         self._jobs: Mapping[int, Job] = {}
         self._waiting: Mapping[int, tuple[Blocker, ...]] = {}
         self._devices: tuple[DeviceStatus, ...] = ()
+        self._leaving: set[str] = set()
 
     def record(self, events: Sequence[Event], commands: Sequence[Command]) -> None:
         with self.changed:
+            follow_drains(self._leaving, events)
             self._timeline.record(events, commands)
             self.publish()
 
@@ -104,11 +118,13 @@ class Board:
         """Steps that were taken before; the machine is as it was after them."""
         with self.changed:
             for step in steps:
+                follow_drains(self._leaving, step.events)
                 self._timeline.record(step.events, step.commands)
             self.publish()
 
     def publish(self) -> None:
         machine = self._machine
+        draining = machine.draining
         with self.changed:
             self._jobs = dict(machine.jobs)
             self._waiting = dict(self._reasons())
@@ -120,10 +136,19 @@ class Board:
                     device.up,
                     device.slice_count,
                     tuple(machine.leases[s].job for s in device.slices if s in machine.leases),
+                    self._state(device),
+                    draining[device.uri] / 1e6 if device.uri in draining else None,
                 )
                 for device in machine.devices.values()
             )
             self.changed.notify_all()
+
+    def _state(self, device: Device) -> str:
+        if device.uri in self._machine.draining:
+            return "draining"
+        if device.up:
+            return "up"
+        return "removed" if device.uri in self._leaving else "down"
 
     def has(self, job_id: int) -> bool:
         with self.changed:
@@ -148,6 +173,14 @@ class Board:
     def devices(self) -> tuple[DeviceStatus, ...]:
         with self.changed:
             return self._devices
+
+    def device(self, uri: str) -> DeviceStatus:
+        """Raises UnknownDevice."""
+        found = self.devices()
+        for device in found:
+            if device.uri == uri:
+                return device
+        raise UnknownDevice(f"no device {uri!r}; there are {', '.join(d.uri for d in found)}")
 
     def spans(self, now_us: int) -> tuple[Span, ...]:
         with self.changed:

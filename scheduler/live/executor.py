@@ -21,6 +21,7 @@ from scheduler.live.fleet import Fleet
 from scheduler.live.gang import Run
 from scheduler.live.inbox import Inbox
 from scheduler.live.operations import Operations
+from scheduler.live.paces import Paces
 from scheduler.live.sessions import Sessions
 from scheduler.live.shares import Shares
 
@@ -40,6 +41,7 @@ class LiveExecutor:
             self.crew, self._sessions, self._shares, self.inbox, tag, lambda: self._fleet.up()
         )
         self._runs: dict[int, Run] = {}
+        self.paces = Paces(root, self.inbox, lambda: (*self._runs.values(),), self._up)
         self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="executor")
 
     # ---- devices
@@ -97,7 +99,7 @@ class LiveExecutor:
                 case Checkpoint():
                     self._operations.checkpoint(run, command)
                 case Save():
-                    self._operations.refuse_to_save(command)
+                    self._operations.save(run, command)
                 case Resize():
                     self._operations.resize(run, command)
                 case Release():
@@ -138,6 +140,9 @@ class LiveExecutor:
         self.crew.watcher.close()
 
     # ---- for the pool
+
+    def _up(self) -> list[str]:
+        return self._fleet.up()
 
     @property
     def _fleet(self) -> Fleet:

@@ -1,13 +1,13 @@
 """The servers: one proxy process per device, started together, noticed when they die.
 
-A server that dies by itself is started again, a bounded number of times. Knows nothing of jobs:
-it tells a `FleetListener` what happened to devices.
+A server that dies by itself is started again, a bounded number of times, unless its device is to be
+removed. Knows nothing of jobs: it tells a `FleetListener` what happened to devices.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -52,6 +52,7 @@ class Fleet:
         self._servers: dict[str, ServerProcess] = {}
         self._respawns: dict[str, int] = {}
         self._lost: set[str] = set()
+        self._leaving: set[str] = set()  # devices that are to be removed, or have been
         self._lock = threading.RLock()
         self._closing = False
 
@@ -67,9 +68,9 @@ class Fleet:
         for uri in self.devices:  # in the order given, whichever was up first
             self._announce(uri)
 
-    def take_over(self, up_since_ns: Mapping[str, int]) -> None:
+    def take_over(self, up_since_ns: Mapping[str, int], leaving: Set[str] = frozenset()) -> None:
         """Go on with the servers of an earlier pool, and start those that are not there. One that
-        does not start is lost, and the rest goes on.
+        does not start is lost, and the rest goes on. Those that are `leaving` are not started.
 
         up_since_ns  devices that count as up, and since when by this system's monotonic clock: a
                      server whose process began later is not the one that they were up by"""
@@ -78,9 +79,12 @@ class Fleet:
             if stranger := find(self.root, uri):
                 stranger.stop()
         known: set[str] = set()
+        self._leaving |= leaving
 
         def take(uri: str) -> str:
             server = find(self.root, uri)
+            if server is None and uri in leaving:
+                return "it was removed"
             if server is None:
                 try:
                     self._spawn(uri)
@@ -104,6 +108,30 @@ class Fleet:
                 self._listener.device_lost(uri, reason or "its server died while no pool ran")
             if not reason:
                 self._announce(uri)
+
+    # ---- devices that are to be removed
+
+    def let_go(self, uri: str) -> None:
+        """From now on its server is not started again, whoever ends it."""
+        with self._lock:
+            self._leaving.add(uri)
+
+    def remove(self, uri: str) -> None:
+        """Stop its server, if it is still to be removed."""
+        with self._lock:
+            server = self._servers.get(uri) if uri in self._leaving else None
+        if server is not None:
+            server.stop()
+            self.look()
+
+    def keep(self, uri: str) -> None:
+        """It stays after all, or comes back."""
+        with self._lock:
+            self._leaving.discard(uri)
+            gone = uri in self._lost or uri not in self._servers
+            self._respawns.pop(uri, None)
+        if gone:
+            self._background(lambda: self._respawn(uri))
 
     @property
     def slices(self) -> dict[str, int]:
@@ -161,6 +189,9 @@ class Fleet:
 
     def _report_loss(self, uri: str) -> None:
         if self._closing:
+            return
+        if uri in self._leaving:
+            self._listener.device_lost(uri, "it was removed")
             return
         log = self._servers[uri].paths.log
         self._listener.device_lost(uri, f"its server died; see {log}")

@@ -41,6 +41,7 @@ class Run:
     released_epoch: int = 0  # of the newest Release: whoever waits for older ones may stop
     session: str = ""  # of rank 0; those of the others begin so
     checkpoint: str = ""
+    outdated: tuple[str, ...] = ()  # those before it, until it is certain that it is known
     littered: bool = False  # its moves, or a pool that was killed, may have left more in the store
     todo: deque[Command] = field(default_factory=deque)
     busy: bool = False  # a thread works `todo` off

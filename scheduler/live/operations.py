@@ -1,14 +1,18 @@
 """What the commands of a job do: slow, each on a thread of its own, answered by one event.
 
-Start, Checkpoint, Resize and Release work on all ranks of a job at once: they succeed as a whole,
-or leave everything as it was. A job is *started* when its workers are connected to their devices:
-only then can it be halted. A lease has no worker process: its holder connects when it likes.
+Start, Checkpoint, Save, Resize and Release work on all ranks of a job at once: they succeed as a
+whole, or leave everything as it was. A job is *started* when its workers are connected to their
+devices: only then can it be halted. A lease has no worker process: its holder connects when it
+likes.
+
+A checkpoint is removed when the job's next command comes, not when a newer one is complete: before
+the newer one is in the journal, a pool that is killed knows of the older one only.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from hal.errors import HalError
@@ -53,7 +57,7 @@ class Operations:
         self._up = up
 
     def _failed(
-        self, failure: Failure, command: Start | Checkpoint | Resize, error: BaseException
+        self, failure: Failure, command: Start | Checkpoint | Save | Resize, error: BaseException
     ) -> None:
         code, disposition = _kind(error)
         text, job, epoch = str(error), command.job, command.epoch
@@ -119,6 +123,7 @@ class Operations:
     # ---- halting
 
     def checkpoint(self, run: Run, command: Checkpoint) -> None:
+        self._forget_outdated(run)
         try:
             found = self._sessions.suspend(run.session, run.places())
         except HalfSuspended as error:
@@ -127,20 +132,26 @@ class Operations:
             self._failed(events.CheckpointFailed, command, error)
         else:
             self._shares.leave(run)
-            if run.checkpoint != found:
-                self._forget(run)
-            run.checkpoint = found
+            self._replace(run, found)
             self._inbox.post(
                 lambda at: events.JobCheckpointed(at, command.job, command.epoch, found)
             )
 
-    def refuse_to_save(self, command: Save) -> None:
-        """No policy of the pool asks for it (`ElasticParams.saves`)."""
-        words = "live jobs are checkpointed when they are halted, and not meanwhile"
-        job, epoch = command.job, command.epoch
-        self._inbox.post(
-            lambda at: events.SaveFailed(at, job, epoch, "unsupported", "fatal", words)
-        )
+    def save(self, run: Run, command: Save) -> None:
+        self._forget_outdated(run)
+        try:
+            found = self._sessions.save(run.session, run.places())
+        except ERRORS as error:
+            run.littered = True  # one that was stored when others failed, perhaps
+            self._failed(events.SaveFailed, command, error)
+        else:
+            self._replace(run, found)
+            self._inbox.post(lambda at: events.JobSaved(at, command.job, command.epoch, found))
+
+    def _replace(self, run: Run, found: str) -> None:
+        if run.checkpoint and run.checkpoint != found:
+            run.outdated = (*run.outdated, run.checkpoint)
+        run.checkpoint = found
 
     # ---- resizing
 
@@ -180,8 +191,9 @@ class Operations:
         self._drop(run)
         self._crew.forget(run)
         self._shares.leave(run)
+        self._forget_outdated(run)
         if command.final:
-            self._forget(run, also_strays=run.littered)
+            self._forget_all(run)
         self._inbox.post(lambda at: events.LeaseReleased(at, command.job, command.epoch))
 
     def _names(self, run: Run) -> list[str]:
@@ -193,17 +205,30 @@ class Operations:
             names = self._names(run)
             self._sessions.drop(run.session, names, run.checkpoint, list(devices))
 
-    def _forget(self, run: Run, also_strays: bool = False) -> None:
-        """Remove the job's checkpoint, and blobs that nobody has needed for a while."""
-        if not run.checkpoint and not also_strays:
-            return
-        store = Store(self._sessions.store)
-        found = members(run.session, run.checkpoint).values() if run.checkpoint else ()
-        strays = self._sessions.strays(self._names(run)) if also_strays else ()
-        for record in (*found, *strays):
-            store.forget(record)
+    def _forget_outdated(self, run: Run) -> None:
+        """Whoever gives the job another command has heard of the newer ones."""
+        if run.outdated:
+            self._forget(run, [r for each in run.outdated for r in members("", each).values()])
+            run.outdated = ()
+
+    def _forget_all(self, run: Run) -> None:
+        found = [*members("", run.checkpoint).values()] if run.checkpoint else []
+        if run.littered:
+            found += self._sessions.strays(self._names(run))
         run.checkpoint = ""
-        with suppress(*ERRORS):  # a damaged record of another job: garbage stays
+        if found or run.littered:
+            self._forget(run, found)
+
+    def _forget(self, run: Run, records: Iterable[str]) -> None:
+        """Remove them, and blobs that nobody has needed for a while. What the store does not let
+        go of, or garbage beside another job's damaged record, stays."""
+        store = Store(self._sessions.store)
+        try:
+            for record in records:
+                store.forget(record)
+        except ERRORS:
+            run.littered = True
+        with suppress(*ERRORS):
             collect(store, checkpoint.blobs_of)
 
 

@@ -33,12 +33,14 @@ from scheduler.core.transitions import Params
 from scheduler.core.values import JobSpec, Recovery, Tier
 from scheduler.errors import (
     Busy,
+    CannotDrain,
+    Infeasible,
     NotALease,
     PoolClosed,
     SchedulerError,
     WaitExpired,
 )
-from scheduler.halting import HaltingCosts
+from scheduler.halting import HaltingCosts, measured_save_s
 from scheduler.journal import Journal, read, replay
 from scheduler.live.board import Board, DeviceStatus, JobStatus
 from scheduler.live.executor import LiveExecutor
@@ -54,10 +56,12 @@ from scheduler.live.recover import (
     unanswered,
     up_since,
 )
+from scheduler.live.removals import Removals, leaving
 from scheduler.loop import Loop
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.named import policy as named_policy
 from scheduler.policies.policy import Policy
+from scheduler.policies.round import ElasticParams
 from scheduler.policies.tiered import Tiered
 from scheduler.timeline import Span
 
@@ -65,6 +69,8 @@ __all__ = ["DeviceStatus", "JobSpec", "JobState", "JobStatus", "Pool", "Recovery
 
 MAX_JOBS = 10_000  # not yet ended; beyond it, submitters are told to come back
 ACCEPT_S = 30.0  # for the loop to take a submission up; it takes milliseconds
+FIRST_SAVE_S = 1.0  # what a save is taken to cost, until one was measured
+DRAIN_S = 600.0  # from the request until the device is removed
 LEASE_S = 3600.0  # how long `lease` waits for its device, if not told otherwise
 TERMINAL = tuple(state for state in JobState if state.terminal)
 
@@ -72,7 +78,10 @@ TERMINAL = tuple(state for state in JobState if state.terminal)
 class Pool:
     """slices    jobs that may share a device, by device URI or kind; 1 where it says nothing
     policy    a policy, or the name of one (policies.named); default: Tiered(min_run_s)
-    min_run_s  a started job is left alone this long by the default policy"""
+    min_run_s  a started job is left alone this long by the default policy
+    saves     with "elastic": running jobs are saved now and then, if their `recovery` is
+              "checkpoint"; at first by what saves cost an earlier pool on this state_dir. Who
+              brings a policy says it there (ElasticParams)"""
 
     def __init__(
         self,
@@ -83,11 +92,13 @@ class Pool:
         slices: Mapping[str, int] | None = None,
         policy: Policy | str | None = None,
         min_run_s: float = 0.0,
+        saves: bool = False,
         params: Params | None = None,
     ) -> None:
+        """Raises Infeasible."""
         self.root = root
         self.state_dir = state_dir
-        self._policy = _policy(policy, min_run_s)
+        self._policy = _saving(policy, state_dir) if saves else _policy(policy, min_run_s)
         self._about = _about(self._policy, params or Params())
         self._machine = Machine(params)
         self._executor = LiveExecutor(root, state_dir, tag=f"p{os.urandom(4).hex()}")
@@ -108,6 +119,13 @@ class Pool:
             self._reasons,
         )
         self._costs = HaltingCosts(live=True)
+        self._removals = Removals(
+            self._machine,
+            self._board,
+            self._fleet,
+            self._executor.inbox,
+            self._executor.background,
+        )
         self._journal: Journal | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -131,12 +149,14 @@ class Pool:
             self._lock.release()
             raise
         self._journal = journal
-        recorders = (journal, self._costs, self._board)
+        recorders = (journal, self._costs, self._board, self._removals)
         loop = Loop(self._machine, self._policy, self._executor, recorders)
         self._thread = threading.Thread(
             target=self._run, args=(loop,), name="scheduler", daemon=True
         )
         self._thread.start()
+        if isinstance(self._policy, Elastic) and self._policy.params.stragglers:
+            self._executor.paces.start()
         self._await(lambda: len(self._board.devices()) >= len(self._fleet.infos), ACCEPT_S)
 
     def _begin(self) -> Journal:
@@ -171,7 +191,8 @@ class Pool:
         for step in contents.steps:
             self._costs.record(step.events, step.commands)
         up = up_since(contents.steps)
-        self._fleet.take_over({uri: began_ns + 1000 * at_us for uri, at_us in up.items()})
+        since_ns = {uri: began_ns + 1000 * at_us for uri, at_us in up.items()}
+        self._fleet.take_over(since_ns, leaving(contents.steps))
         ended = executor.recall(alive_of(machine, runs_of(contents.steps, before.tag)), machine)
         for command in unanswered(machine):
             if isinstance(command, Release) or command.job not in ended:
@@ -187,6 +208,8 @@ class Pool:
             return
         self._executor.inbox.wake()
         self._thread.join()
+        self._removals.close()
+        self._executor.paces.close()
         self._executor.end_workers()
         self._fleet.close()
         self._executor.close()
@@ -301,6 +324,26 @@ class Pool:
     def devices(self) -> tuple[DeviceStatus, ...]:
         return self._board.devices()
 
+    def drain(self, device: str, deadline_s: float = DRAIN_S) -> DeviceStatus:
+        """The device is to be removed: nothing new is placed there, what runs there moves, and its
+        server is stopped once that is done; at the latest after `deadline_s`, when whoever is
+        still there is lost with it. Returns at once. Raises UnknownDevice, CannotDrain."""
+        self._check_open()
+        if not isinstance(self._policy, Elastic):
+            raise CannotDrain(
+                f"{device} cannot be drained: this pool's policy, {type(self._policy).__name__}, "
+                "moves nobody; give the pool the policy elastic"
+            )
+        self._removals.drain(device, deadline_s, lambda done: self._await(done, ACCEPT_S))
+        return self._board.device(device)
+
+    def cancel_drain(self, device: str) -> DeviceStatus:
+        """The device stays; if its server was stopped already, it is started again. Raises
+        UnknownDevice, CannotDrain."""
+        self._check_open()
+        self._removals.cancel(device, lambda done: self._await(done, ACCEPT_S))
+        return self._board.device(device)
+
     def server_pid(self, device: str) -> int:
         """Process id of a device's server."""
         return self._fleet.pid(device)
@@ -347,6 +390,14 @@ def _policy(given: Policy | str | None, min_run_s: float) -> Policy:
     if isinstance(given, str):
         return named_policy(given)
     return given or Tiered(int(min_run_s * 1e6))
+
+
+def _saving(given: Policy | str | None, state_dir: Path) -> Policy:
+    if given != "elastic":
+        raise Infeasible(f"policy {given!r} saves no jobs, only 'elastic' does: leave saves away")
+    measured_s = measured_save_s(state_dir / "costs.json")
+    first_s = FIRST_SAVE_S if measured_s is None else measured_s
+    return Elastic(ElasticParams(saves=True, save_cost_s=first_s))
 
 
 def _about(policy: Policy, params: Params) -> str:

@@ -29,7 +29,13 @@ from typing import Any
 from proxy.info import running_servers
 from proxy.paths import write_atomically
 from scheduler.core.commands import Checkpoint, Release, Resize, Save, Start
-from scheduler.core.events import DeviceAdded, DeviceLost, JobCheckpointed, JobResized
+from scheduler.core.events import (
+    DeviceAdded,
+    DeviceLost,
+    JobCheckpointed,
+    JobResized,
+    JobSaved,
+)
 from scheduler.core.jobs import JobState
 from scheduler.core.machine import Machine
 from scheduler.core.values import Slice
@@ -156,7 +162,7 @@ def runs_of(steps: Sequence[Step], tag: str) -> dict[int, Run]:
                 continue
             if isinstance(event, JobResized):
                 run.place(spread(len(run.ranks), going_to[run.job], run.slices))
-            elif isinstance(event, JobCheckpointed):
+            elif isinstance(event, JobCheckpointed | JobSaved):
                 run.checkpoint = event.checkpoint
         for command in step.commands:
             match command:

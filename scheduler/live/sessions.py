@@ -56,15 +56,7 @@ class Sessions:
         suspending raised, with everything running as before; or HalfSuspended, when that could
         not be achieved."""
         done = self._parked(places)
-        running: dict[str, str] = {}
-        for rank, device in places.items():
-            found = connected(self.control(device), rank)
-            if not found and not any(_is_of(rank, session) for session in done):
-                raise NotConnected(
-                    f"session {rank!r} is not connected to its device; try again later"
-                )
-            running.update(dict.fromkeys(found, device))
-
+        running = self._running(places, done)
         with Barrier.under(self.root, len(running)) as barrier:
 
             def halt(session: str) -> str:
@@ -92,6 +84,49 @@ class Sessions:
             raise _cause(failed)
         return written(name, done)
 
+    def _running(self, places: Places, parked: Iterable[str] = ()) -> dict[str, str]:
+        """Sessions that are served, and where. Raises NotConnected for a rank without any."""
+        running: dict[str, str] = {}
+        for rank, device in places.items():
+            found = connected(self.control(device), rank)
+            if not found and not any(is_of(rank, session) for session in parked):
+                raise NotConnected(
+                    f"session {rank!r} is not connected to its device; try again later"
+                )
+            running.update(dict.fromkeys(found, device))
+        return running
+
+    # ---- saving
+
+    def save(self, name: str, places: Places) -> str:
+        """A checkpoint of sessions that go on, all as they were at one moment; `name`: of rank 0.
+        Raises what storing raised; then none of it is left, and all go on."""
+        running = self._running(places)
+        with Barrier.under(self.root, len(running)) as barrier:
+            together = barrier if len(running) > 1 else None
+
+            def store(session: str) -> str:
+                try:
+                    control = self.control(running[session])
+                    return control.snapshot(session, self.store, barrier=together)
+                except ERRORS as error:
+                    barrier.call_off()
+                    if self.where(session) is None:
+                        raise NotConnected(f"session {session!r} has ended: {error}") from error
+                    raise
+
+            answers = _each(store, running, max(len(running), 1))
+        failed = [answer for answer in answers.values() if isinstance(answer, Exception)]
+        done = {s: answer for s, answer in answers.items() if isinstance(answer, str)}
+        if failed:
+            for record in done.values():
+                with suppress(*ERRORS):
+                    Store(self.store).forget(record)
+            raise _cause(failed)
+        return written(name, done)
+
+    # ---- going on after a suspension that failed
+
     def _go_on(self, places: Places, done: Mapping[str, str], cause: Exception) -> None:
         try:
             for session, found in done.items():
@@ -108,7 +143,7 @@ class Sessions:
         return {
             session: Store(self.store).find(cut)
             for session, cut in self._cuts().items()
-            if any(_is_of(name, session) for name in names)
+            if any(is_of(name, session) for name in names)
         }
 
     # ---- going on
@@ -223,7 +258,7 @@ class Sessions:
         return self.control("any").parked()  # of all servers under this root
 
     def _parked_names(self, names: tuple[str, ...]) -> set[str]:
-        return {session for session in self._cuts() if any(_is_of(name, session) for name in names)}
+        return {session for session in self._cuts() if any(is_of(name, session) for name in names)}
 
     def strays(self, names: Iterable[str]) -> list[str]:
         """All checkpoints of sessions of these ranks: those of moves that were interrupted, too."""
@@ -232,7 +267,7 @@ class Sessions:
         for record in store.records():
             with suppress(*ERRORS):
                 session = checkpoints.read(record, store).snapshot.position.session
-                if any(_is_of(name, session) for name in names):
+                if any(is_of(name, session) for name in names):
                     found.append(record)
         return found
 
@@ -240,7 +275,7 @@ class Sessions:
 def connected(control: Control, name: str) -> list[str]:
     """The sessions of the rank that the server serves now."""
     served = [session.name for session in control.status().sessions]
-    return [session for session in served if _is_of(name, session)]
+    return [session for session in served if is_of(name, session)]
 
 
 def connected_files(root: Path, device: str, name: str) -> list[str]:
@@ -249,7 +284,7 @@ def connected_files(root: Path, device: str, name: str) -> list[str]:
         found = [path.name for path in ServerPaths.under(root, device).sessions.iterdir()]
     except OSError:
         return []
-    return [session for session in found if _is_of(name, session)]
+    return [session for session in found if is_of(name, session)]
 
 
 def written(name: str, done: Mapping[str, str]) -> str:
@@ -270,13 +305,13 @@ def members(name: str, checkpoint: str) -> dict[str, str]:
     return found
 
 
-def _is_of(name: str, session: str) -> bool:
+def is_of(name: str, session: str) -> bool:
     return session == name or session.startswith(f"{name}.")
 
 
 def rank_of(session: str, places: Iterable[str]) -> str:
     """Whose session it is; empty: of none of these."""
-    return next((name for name in places if _is_of(name, session)), "")
+    return next((name for name in places if is_of(name, session)), "")
 
 
 def _each(

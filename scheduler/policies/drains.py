@@ -5,18 +5,26 @@ is what lies there; else it moves, once there is room for it elsewhere: made by 
 behind it, if need be. A gang moves only those of its slices that lie there. Shortly before the
 deadline whoever is left shrinks to what stays, or is halted, and waits with its checkpoint at its
 place in the queue.
+
+Devices that run slower than their peers (`stragglers`) are left as well, but nobody is halted for
+that, and nothing kept: a job moves if there is room, or shrinks to the rest of its devices if it is
+faster on those alone.
 """
 
 from __future__ import annotations
 
 from scheduler.core.jobs import JobState
 from scheduler.core.plan import Evict, Resize
+from scheduler.core.speed import FULL_PPM
+from scheduler.core.transitions import NEVER_US
 from scheduler.core.values import RANKS, Slice, Tier
 from scheduler.policies.books import Entry, Pool, S
 from scheduler.policies.homes import Homes
 from scheduler.policies.parts import Parts
 from scheduler.policies.round import Round
 from scheduler.policies.victims import reclaim
+
+WORTH = 1.1  # times faster must a gang be without its slow devices to shrink to the others
 
 
 class Drains:
@@ -26,7 +34,7 @@ class Drains:
 
     def move_away(self, this: Round, *, guaranteed: bool) -> None:
         """Jobs of the guaranteed tiers, or the basic ones."""
-        if not this.view.draining:
+        if not this.leaving:
             return
         entries = (this.books.entries[number] for number in _on_draining(this))
         chosen = [e for e in entries if (e.key.rank < RANKS[Tier.BASIC]) == guaranteed]
@@ -37,17 +45,22 @@ class Drains:
         job, view = entry.job, this.view
         if job.state is not JobState.RUNNING or job.pinned or job.saving_us is not None:
             return
-        leaves_us = min(
-            view.draining[item.device] for item in job.slices if item.device in view.draining
-        )
+        if job.id in this.touched:
+            return
+        leaving = [item.device for item in job.slices if item.device in this.leaving]
+        leaves_us = min(this.leaving[uri] for uri in leaving)
         last_us = leaves_us - this.params.drain_lead_s * S
         is_late = last_us <= view.now_us
-        if job.keep_until_us > view.now_us or not (is_late or this.rested(entry, entry)):
+        rests_us = job.keep_until_us if is_late else this.rests_until_us(entry, entry)
+        if rests_us > view.now_us:
+            this.wakes.append(rests_us if is_late else min(rests_us, last_us))
             return
-        stay = tuple(item for item in job.slices if item.device not in view.draining)
+        stay = tuple(item for item in job.slices if item.device not in this.leaving)
         missing = entry.spec.count - len(stay)
         if missing <= 0:
             self._resize(this, entry, stay)
+        elif leaves_us == NEVER_US:
+            self._leave_slow(this, entry, stay, min(this.slow[uri] for uri in leaving))
         elif self._has_room(this, entry, entry.pool, missing):
             self._go(this, entry, (*stay, *this.pick(entry, entry.pool, missing)))
         elif (pool := self._elsewhere(this, entry)) is not None:
@@ -59,6 +72,16 @@ class Drains:
             self._resize(this, entry, stay)
         else:
             self._halt(this, entry, stay)
+
+    def _leave_slow(
+        self, this: Round, entry: Entry, stay: tuple[Slice, ...], slowest_ppm: int
+    ) -> None:
+        """A gang is as slow as the slowest of its devices."""
+        spec, missing = entry.spec, entry.spec.count - len(stay)
+        if this.room(entry, entry.pool) >= missing:
+            self._go(this, entry, (*stay, *this.pick(entry, entry.pool, missing)))
+        elif len(stay) >= spec.least and len(stay) * FULL_PPM > spec.count * slowest_ppm * WORTH:
+            self._resize(this, entry, stay)
 
     def _has_room(self, this: Round, entry: Entry, pool: Pool, missing: int) -> bool:
         short = missing - this.room(entry, pool) - this.soon(entry, pool)
@@ -76,9 +99,7 @@ class Drains:
 
     def _go(self, this: Round, entry: Entry, slices: tuple[Slice, ...]) -> None:
         this.free.take(item for item in slices if item not in entry.job.slices)
-        same_part = this.view.devices[slices[0].device].part == entry.job.part
-        can_resize = entry.spec.least < entry.spec.most
-        if same_part and can_resize:  # then it need not be halted
+        if this.view.devices[slices[0].device].part == entry.job.part:  # it need not be halted
             self._resize(this, entry, slices)
         else:
             self._halt(this, entry, slices)
@@ -97,6 +118,6 @@ class Drains:
 def _on_draining(this: Round) -> set[int]:
     view = this.view
     leases = (
-        view.leases.get(item) for device in view.draining for item in view.devices[device].slices
+        view.leases.get(item) for device in this.leaving for item in view.devices[device].slices
     )
     return {lease.job for lease in leases if lease is not None and not lease.releasing}

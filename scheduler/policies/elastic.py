@@ -22,7 +22,8 @@ kept for those they were meant for. A job that can run on less than it asks for 
 which one a job is to have, and who moves.
 
 *Faults.* Jobs are saved now and then (`saves.py`); what a gang has left after a loss is kept for it
-(`homes.py`); those on a device to be removed move (`drains.py`).
+(`homes.py`); those on a device to be removed move (`drains.py`), and so do those on one that is
+found to be slower than its peers (`stragglers.py`).
 
 All of it is kept in books that follow the view's changes: a plan costs little more than what
 changed, however many jobs and devices there are.
@@ -47,6 +48,7 @@ from scheduler.policies.parts import Parts
 from scheduler.policies.quotas import Quotas
 from scheduler.policies.round import ElasticParams, Kept, Round
 from scheduler.policies.saves import Saves
+from scheduler.policies.stragglers import Stragglers
 from scheduler.policies.victims import reclaim
 
 
@@ -62,6 +64,7 @@ class Elastic:
         self._homes = Homes(self.params.home_s)
         self._drains = Drains(self._homes, self._parts)
         self._saves = Saves(self.params)
+        self._stragglers = Stragglers(self.params)
         self._looked_us = 0  # at idle slices, and at who might be better off elsewhere
 
     def plan(self, view: View) -> Plan:
@@ -69,9 +72,11 @@ class Elastic:
         self._books.follow(view)
         self._homes.follow(view)
         self._saves.follow(view)
+        slow = self._stragglers.follow(view)
         with view.free.trial() as free:
-            this = Round(self._books, self.params, view, free)
+            this = Round(self._books, self.params, view, free, slow)
             self._homes.keep(this)
+            self._stragglers.avoid(this)
             serving = _Serving(this, self._parts)
             self._drains.move_away(this, guaranteed=True)
             serving.serve_guaranteed()
@@ -102,8 +107,9 @@ class Elastic:
     def explain(self, view: View) -> dict[int, tuple[Blocker, ...]]:
         """What each waiting job waits for, after the last plan was carried out."""
         with view.free.trial() as free:
-            this = Round(self._books, self.params, view, free)
+            this = Round(self._books, self.params, view, free, self._stragglers.slow)
             self._homes.keep(this)
+            self._stragglers.avoid(this)
             return ElasticReasons(view, this).all()
 
     def _wake(self, view: View, wakes: list[int]) -> int | None:

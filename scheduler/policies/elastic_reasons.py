@@ -58,7 +58,8 @@ class ElasticReasons:
         ahead = self._first_before(entry)
         groups: dict[tuple[Why, int | None], list[int]] = {}
         for slices in parts.values():
-            enough = sum(item not in self.view.leases for item in slices) >= job.spec.least
+            free = (item for item in slices if item not in self.view.leases)
+            enough = sum(not self._is_avoided(item) for item in free) >= job.spec.least
             for item in slices:
                 why, named, until_us = self._why(entry, item, ahead, enough)
                 groups.setdefault((why, until_us), []).append(named)
@@ -112,6 +113,8 @@ class ElasticReasons:
         owner = self._owners.get(item, 0)
         if owner and (self._books.entries[owner].key, owner) < (entry.key, entry.job.id):
             return Why.AHEAD, owner, None
+        if lease is None and self._is_avoided(item):
+            return Why.SLOW, 0, None
         if lease is None and ahead:
             return Why.AHEAD, ahead, None
         if lease is None:
@@ -119,6 +122,10 @@ class ElasticReasons:
         if lease.releasing:
             return Why.RELEASING, lease.job, None
         return self._standing(entry, self.view.jobs[lease.job], item)
+
+    def _is_avoided(self, item: Slice) -> bool:
+        """Free, and taken out of what others can have; whoever owns it was asked before."""
+        return item.device in self._this.slow and not self._this.free.has(item)
 
     def _standing(self, entry: Entry, job: Job, item: Slice) -> Found:
         """Of the holder of a slice against the one who waits for it."""

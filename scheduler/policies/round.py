@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from scheduler.core.free import Trial
 from scheduler.core.plan import Decision, Evict, Place, Resize
+from scheduler.core.transitions import NEVER_US
 from scheduler.core.values import Slice
 from scheduler.core.view import View
 from scheduler.policies import reach
@@ -45,6 +48,9 @@ class ElasticParams:
     mtbf_s         mean time between failures of a device, counted as one failure seen in that time
     home_s         how long slices are kept for a job that is on its way back to them (`homes.py`)
     drain_lead_s   so long before a device is removed, those that are still there are halted
+    stragglers     devices that jobs find slower than their peers are avoided (`stragglers.py`)
+    slow_share     that is: at less than this share of their pace
+    avoid_s        for so long at first
     """
 
     first_level_s: int = 480
@@ -67,10 +73,13 @@ class ElasticParams:
     type_aware: bool = True
     halts_an_hour: int = 0
     saves: bool = False
-    save_cost_s: int = 20
+    save_cost_s: float = 20
     mtbf_s: int = 30 * 24 * 3600
     home_s: int = 600
     drain_lead_s: int = 120
+    stragglers: bool = False
+    slow_share: float = 0.8
+    avoid_s: int = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +95,20 @@ class Kept:
 class Round:
     """`coming`: slices about to be free that are not yet spoken for, by pool. `touched`: running
     jobs that are halted, resized or saved by this plan; `let_go`: what they hold and will not.
-    `homes`: slices kept, by job; `yielded`: those for whom they are kept no longer."""
+    `homes`: slices kept, by job; `yielded`: those for whom they are kept no longer. `slow`: devices
+    that are avoided -> millionths of their peers' pace. `leaving`: devices that jobs are to move
+    off -> until when; slow ones for ever."""
 
-    def __init__(self, books: Books, params: ElasticParams, view: View, free: Trial) -> None:
+    def __init__(
+        self,
+        books: Books,
+        params: ElasticParams,
+        view: View,
+        free: Trial,
+        slow: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self.slow = slow
+        self.leaving = {**dict.fromkeys(slow, NEVER_US), **view.draining} if slow else view.draining
         self.books = books
         self.params = params
         self.view = view
@@ -102,9 +122,9 @@ class Round:
         self.coming: dict[Pool, int] = {}
         for number, slices in books.leaving.items():
             entry = books.entries[number]
-            if view.draining:
+            if self.leaving:
                 let_go = set(entry.job.slices).difference(entry.job.target)
-                slices = sum(item.device not in view.draining for item in let_go)
+                slices = sum(item.device not in self.leaving for item in let_go)
             self.coming[entry.pool] = self.coming.get(entry.pool, 0) + slices
 
     # ---- what may be done
@@ -131,8 +151,8 @@ class Round:
 
     def leaves(self, entry: Entry) -> bool:
         """Whether it is to be moved off a device, so that what it holds is no good to others."""
-        draining = self.view.draining
-        return bool(draining) and any(item.device in draining for item in entry.job.slices)
+        leaving = self.leaving
+        return bool(leaving) and any(item.device in leaving for item in entry.job.slices)
 
     def settled(self, entry: Entry) -> bool:
         settled_us = entry.changed_us + self.params.settle_s * S

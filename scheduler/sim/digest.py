@@ -48,6 +48,7 @@ EVENTS: dict[type, int] = {
     e.SaveFailed: 15,
     e.DrainRequested: 16,
     e.DrainCancelled: 17,
+    e.PaceMeasured: 18,
 }
 COMMANDS: dict[type, int] = {
     c.Start: 33,
@@ -98,6 +99,9 @@ class Digest:
                 return ()
             case e.JobExited():
                 return event.job, event.epoch, event.exit_code
+            case e.PaceMeasured():
+                paces = (word for uri, pace in event.paces for word in (self._nodes[uri], pace))
+                return event.job, event.epoch, *paces
             case _:
                 return event.job, event.epoch
 

@@ -14,7 +14,7 @@ from functools import partial
 
 from scheduler.core import events
 from scheduler.core.commands import Checkpoint, Command, Release, Resize, Save, Start, WakeAt
-from scheduler.core.speed import FULL_PPM, speed_ppm
+from scheduler.core.speed import FULL_PPM, relative, speed_ppm
 from scheduler.core.values import JobSpec, Slice
 from scheduler.sim.costs import Costs
 
@@ -55,8 +55,16 @@ class SimExecutor:
     loads      overlays that were loaded
     """
 
-    def __init__(self, costs: Costs, parts: dict[str, str], work_us: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        costs: Costs,
+        parts: dict[str, str],
+        work_us: Callable[[int], int],
+        report_us: int = 0,
+    ) -> None:
+        """`report_us`: running jobs tell their pace on each device so often; 0: never."""
         self.costs = costs
+        self._report_us = report_us
         self.now_us = 0
         self.ended = 0
         self.over = 0
@@ -197,6 +205,8 @@ class SimExecutor:
         job.failing = partial(self._says, events.StartFailed, number, job)
         cost = self._stored(self.costs.restore_us) if start.checkpoint else self.costs.start_us
         self._after(number, cost + self._loading_us(job), events.JobStarted)
+        if self._report_us:
+            self._report(number, job)
 
     def _loading_us(self, job: Running) -> int:
         """The devices are reconfigured at the same time."""
@@ -279,6 +289,30 @@ class SimExecutor:
             return events.JobExited(at, number, epoch, 0)
 
         self.at(job.since_us + -(-job.left_us * FULL_PPM // ppm), end)
+
+    def _report(self, number: int, job: Running) -> None:
+        """While the attempt lasts. A pace is that of the device, for a rank's own steps do not wait
+        for others'; in steps of the job, whose length is nobody else's affair."""
+        epoch = job.epoch
+
+        def told(at: int) -> events.Event | None:
+            if job.epoch != epoch or not job.devices:
+                return None
+            self.at(at + self._report_us, told)
+            if not job.ppm:
+                return None
+            of_part = round(relative(job.spec, job.part) * FULL_PPM)
+            return events.PaceMeasured(
+                at,
+                number,
+                epoch,
+                tuple(
+                    (uri, of_part * self._straggling.get(uri, FULL_PPM) // FULL_PPM)
+                    for uri in job.devices
+                ),
+            )
+
+        self.at(self.now_us + self._report_us, told)
 
     def _stand(self, job: Running) -> None:
         """Count its progress up to now; from now on there is none."""

@@ -14,6 +14,7 @@ from scheduler.core.values import JobSpec
 from scheduler.loop import Loop, Recorder
 from scheduler.native.cluster import SUCCEEDED
 from scheduler.policies.choices import CP_SAT
+from scheduler.policies.elastic import Elastic
 from scheduler.policies.maintenance import Schedule
 from scheduler.policies.policy import Policy
 from scheduler.sim import native
@@ -28,6 +29,7 @@ from scheduler.sim.measure import Done, Figures, figures
 from scheduler.traces.trace import Trace
 
 S = 1_000_000
+REPORT_US = 300 * S  # between two measurements of a job's pace, if the policy goes by them
 REPORT_STEPS = 512  # between two calls of `progress`
 UNLUCKY = Params(max_restarts=1 << 30)  # no simulated job is the cause of its device's loss
 
@@ -65,7 +67,8 @@ def simulate(
     if engine == "native":
         return _natively(trace, jobs, cluster, policy, costs, progress, faults, seed)
     began = time.process_time()
-    executor = executor_of(trace, jobs, cluster, costs)
+    notices = isinstance(policy, Elastic) and policy.params.stragglers
+    executor = executor_of(trace, jobs, cluster, costs, REPORT_US if notices else 0)
     machine = Machine(UNLUCKY if faults else None)
     goodput = Goodput(machine) if faults else None
     patience = Patience(len(jobs)) if faults else None
@@ -139,7 +142,7 @@ def _natively(
 
 
 def executor_of(
-    trace: Trace, jobs: Sequence[JobSpec], cluster: Cluster, costs: Costs
+    trace: Trace, jobs: Sequence[JobSpec], cluster: Cluster, costs: Costs, report_us: int = 0
 ) -> SimExecutor:
     """Devices are there from the beginning; jobs come when the trace says."""
     nodes = cluster.each()
@@ -147,6 +150,7 @@ def executor_of(
         costs,
         {uri: part for uri, _, part in nodes},
         lambda number: max(1, round(trace.jobs[number - 1].duration_s * S)),
+        report_us,
     )
     hosts = cluster.hosts()
     executor.feed(

@@ -12,7 +12,7 @@ import pytest
 from proxy_fleet import Fleet
 
 from hal.errors import DeviceTimeout, StateError
-from proxy.barrier import Barrier
+from proxy.barrier import Barrier, Step
 from proxy.client import connect
 from proxy.store import Store
 
@@ -49,7 +49,7 @@ def test_nothing_is_stored_before_all_stand_still(fleet: Fleet, store: Path) -> 
         one.finish()
         suspend = fleet.control("a").suspend
         waits = threads.submit(suspend, "job", store, barrier=barrier)
-        until(lambda: (barrier.folder / "job").exists())
+        until(lambda: (barrier.folder / "job~still").exists())
         buffer = one.alloc(8)
         assert not one.wait(one.signal(), 0.3)  # it stands,
         assert not waits.done() and records(store) == 0  # and is not stored,
@@ -78,7 +78,7 @@ def test_who_waited_in_vain_goes_on(fleet: Fleet, store: Path, how: str) -> None
             fleet.control("a").suspend, "job", store, timeout_s, barrier
         )
         if how == "called off":
-            until(lambda: (barrier.folder / "job").exists())
+            until(lambda: (barrier.folder / "job~still").exists())
             barrier.call_off()
             barrier.call_off()
         error = StateError if how == "called off" else DeviceTimeout
@@ -92,3 +92,32 @@ def test_who_waited_in_vain_goes_on(fleet: Fleet, store: Path, how: str) -> None
             0.1, fleet.control("a").resume, ("job", Store(store).records()[0], store)
         ).start()
         context.finish()
+
+
+def test_who_goes_on_afterwards_waits_until_all_are_cut(fleet: Fleet, store: Path) -> None:
+    """The other one is played by this test."""
+    fleet.start("cpu:0", "a")
+    with (
+        ThreadPoolExecutor(1) as threads,
+        connect("a", fleet.root, "job") as device,
+        device.open_context() as context,
+        Barrier.under(fleet.root, 2) as barrier,
+    ):
+        buffer = context.alloc(8)
+        context.finish()
+
+        def wait_for(step: Step) -> None:
+            until(lambda: (barrier.folder / f"job~{step}").exists())
+
+        cut = threads.submit(fleet.control("a").snapshot, "job", store, barrier=barrier)
+        wait_for(Step.READY)
+        context.finish()  # it stands still for nobody who is not ready
+        assert not barrier.reached("other", Step.STILL)
+        barrier.reached("other", Step.READY)
+        wait_for(Step.CUT)
+        until(lambda: records(store) == 1)
+        context.write(buffer, b"too late")
+        assert not context.wait(context.signal(), 0.3) and not cut.done()
+        barrier.reached("other", Step.CUT)
+        assert cut.result(30) and context.read(buffer) == b"too late"
+        assert fleet.control("a").suspend("job", store) != cut.result()

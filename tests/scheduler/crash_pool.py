@@ -1,12 +1,13 @@
 """A pool in a process of its own, for tests that kill it.
 
-    python crash_pool.py ROOT STATE FOLDER MOMENT NAME COUNT [gang]
+    python crash_pool.py ROOT STATE FOLDER MOMENT NAME COUNT [gang | saves | drain]
 
-Plays `play` on a pool of one device (or `play_gang` on two), and kills itself (SIGKILL) at a step:
-MOMENT is "before" (its record is not written), "torn" (half of it is) or "after" (it is written,
-and not carried out); the step is the COUNT-th with an event or command named NAME. "inside": when
-the COUNT-th session of a gang was suspended, by a halt (NAME is "halt") or a move ("move"). "never"
-never does; it then says READY when the first job is at work, and waits to be killed.
+Plays `play` on a pool of one device (or `play_gang`, say, on two), and kills itself (SIGKILL) at a
+step: MOMENT is "before" (its record is not written), "torn" (half of it is) or "after" (it is
+written, and not carried out); the step is the COUNT-th with an event or command named NAME.
+"inside": when the COUNT-th session of a gang was suspended, by a halt (NAME is "halt") or a move
+("move"). "never" never does; it then says READY when the first job is at work, and waits to be
+killed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from scheduler.policies.round import ElasticParams
 
 WORKER = Path(__file__).with_name("train_worker.py")
 GANG_WORKER = Path(__file__).with_name("gang_worker.py")
+RESUMABLE = Path(__file__).with_name("resumable_worker.py")
 DEVICE, DEVICES = "cpu:0", ["cpu:0", "cpu:1"]
 RANKS = 4
 HOLD = """
@@ -41,6 +44,7 @@ with open_device(os.environ["HALTERE_DEVICE"]) as device, device.open_context():
         time.sleep(0.02)
 """
 QUICK = ElasticParams(min_run_s=0, settle_s=1, look_s=1, spare_share=0)
+SAVING = replace(QUICK, saves=True, save_cost_s=0.02, mtbf_s=2)
 STEPS = 400
 PATIENCE_S = 60.0
 
@@ -114,6 +118,37 @@ def play_gang(pool: Pool, folder: Path) -> int:
     return gang
 
 
+def play_saves(pool: Pool, folder: Path) -> int:
+    """A job that is saved until it has been often enough, by whichever pool; taken up again behind
+    its gate, it ends before."""
+    known = {status.name: status.id for status in pool.jobs()}
+    words = map(str, (RESUMABLE, STEPS, folder / "low.progress", folder / "low.gate"))
+    asked = JobSpec("low", "ann", "basic", "cpu", [sys.executable, *words], recovery="checkpoint")
+    job = known.get("low") or pool.submit(asked)
+    until(lambda: at_work(pool, folder, job))
+    (path,) = (pool.state_dir / "journal").iterdir()
+    until(lambda: pool.job(job).terminal or path.read_text().count("JobSaved") >= 4)
+    (folder / "low.gate").touch()
+    assert pool.wait(job, PATIENCE_S).terminal
+    return job
+
+
+def play_drain(pool: Pool, folder: Path) -> int:
+    """A job moves off the device that it began on, which is then removed."""
+    job = begin(pool, folder, "low", "basic")
+    until(lambda: at_work(pool, folder, job))
+
+    def is_now(state: str) -> bool:
+        return {device.uri: device.state for device in pool.devices()}[DEVICE] == state
+
+    if is_now("up"):
+        pool.drain(DEVICE)
+    until(lambda: is_now("removed"))
+    (folder / "low.gate").touch()
+    assert pool.wait(job, PATIENCE_S).terminal
+    return job
+
+
 def die_inside(name: str, count: int) -> None:
     left = [count]
 
@@ -165,6 +200,14 @@ def main() -> None:
     if sys.argv[7:] == ["gang"]:
         with Pool(root, DEVICES, state, policy=Elastic(QUICK)) as pool:
             play_gang(pool, folder)
+        return
+    if sys.argv[7:] == ["saves"]:
+        with Pool(root, DEVICES, state, policy=Elastic(SAVING)) as pool:
+            play_saves(pool, folder)
+        return
+    if sys.argv[7:] == ["drain"]:
+        with Pool(root, DEVICES, state, policy=Elastic(QUICK)) as pool:
+            play_drain(pool, folder)
         return
     with Pool(root, [DEVICE], state) as pool:
         if Crashing.moment == "never":

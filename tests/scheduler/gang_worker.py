@@ -50,13 +50,21 @@ class Peers:
 
     def sum(self, step: int, mine: int) -> int:
         """Of what all have; a rank's file of the step before the last is read by nobody."""
+        self._tell(str(step), mine)
+        (self._folder / f"{step - 2}-{self.rank}").unlink(missing_ok=True)
+        return sum(self._of(str(step), rank) for rank in range(self.world)) % 2**32
+
+    def agree(self, mine: int) -> int:
+        """Once, on the least that any has."""
+        self._tell("least", mine)
+        return min(self._of("least", rank) for rank in range(self.world))
+
+    def _tell(self, step: str, mine: int) -> None:
         temporary = self._folder / f".{step}-{self.rank}"
         temporary.write_text(str(mine))
         temporary.rename(self._folder / f"{step}-{self.rank}")
-        (self._folder / f"{step - 2}-{self.rank}").unlink(missing_ok=True)
-        return sum(self._of(step, rank) for rank in range(self.world)) % 2**32
 
-    def _of(self, step: int, rank: int) -> int:
+    def _of(self, step: str, rank: int) -> int:
         give_up = time.monotonic() + MEET_S
         while True:
             try:

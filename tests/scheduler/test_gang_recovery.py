@@ -45,8 +45,10 @@ SLOW = (
 )
 
 
-def begin_and_kill(root: Path, folder: Path, moment: str, name: str, count: int) -> None:
-    words = [root, folder / "state", folder, moment, name, count, "gang"]
+def begin_and_kill(
+    root: Path, folder: Path, moment: str, name: str, count: int, play: str = "gang"
+) -> None:
+    words = [root, folder / "state", folder, moment, name, count, play]
     process = subprocess.Popen([sys.executable, str(PROGRAM), *map(str, words)])
     try:
         assert process.wait(2 * crash_pool.PATIENCE_S) == -signal.SIGKILL

@@ -172,8 +172,8 @@ def test_a_drained_node_is_left_in_time_without_loss_when_there_is_room() -> Non
         decide(machine, again, step.events)
         if 1000 * S < machine.now_us < 1600 * S:
             on = [lease for item, lease in machine.leases.items() if item.device == "node0-0"]
-            assert machine.now_us < 1030 * S or not on  # 20 s to halt it, 20 to let it go
-    assert any(isinstance(c, Checkpoint) for _, c in watch.given(Checkpoint))
+            assert machine.now_us < 1030 * S or not on  # 20 s until its state is elsewhere
+    assert watch.given(Resize) and not watch.given(Checkpoint)  # rigid jobs move, too
 
 
 def test_two_nodes_to_be_removed_leave_no_room_and_jobs_wait_with_their_checkpoints() -> None:
@@ -275,11 +275,17 @@ workloads = st.lists(
 
 
 @settings(max_examples=40, deadline=None)
-@given(workloads, faults, st.integers(0, 99), st.booleans())
+@given(workloads, faults, st.integers(0, 99), st.booleans(), st.booleans())
 def test_whatever_fails_every_job_ends_and_none_begins_anew_after_a_checkpoint(
-    jobs: list[tuple[float, float, JobSpec]], faults: Faults, seed: int, saves: bool
+    jobs: list[tuple[float, float, JobSpec]],
+    faults: Faults,
+    seed: int,
+    saves: bool,
+    notices: bool,
 ) -> None:
-    params = ElasticParams(saves=saves, mtbf_s=10_000, halts_an_hour=seed % 3)
+    params = ElasticParams(
+        saves=saves, mtbf_s=10_000, halts_an_hour=seed % 3, stragglers=notices, avoid_s=900
+    )
     result, watch = run(jobs, "3x4xV100", faults, params, Costs(), seed)
     assert result.failed == 0 and result.faults.anew_after_checkpoint == 0
     for done in result.done:

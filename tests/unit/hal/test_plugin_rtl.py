@@ -367,6 +367,16 @@ def test_a_waveform_that_cannot_be_made_hides_nothing(
     result.stdout.fnmatch_lines(["*AssertionError*", "no waveform: *"])
 
 
+def test_a_folder_that_cannot_hold_waveforms_hides_nothing(
+    pytester: pytest.Pytester, run_pytest: RunPytest
+) -> None:
+    pytester.makepyfile(test_it=FAILING.format(rtl=RTL))
+    (pytester.path / "file").touch()
+    result = run_pytest("--haltere-runs=0", "--haltere-waves=file/waves")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*AssertionError*", "no waveform: *file*"])
+
+
 # ---- two clocks
 
 

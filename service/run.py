@@ -47,6 +47,13 @@ def serve_models(
         raise BadRequest(f"no such file: {', '.join(missing)}")
     kinds = _kinds(models, devices)
     dims_of = _dims_of(models, dims)
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadRequest(
+            f"cannot make the folder {settings.state_dir} for journal, logs and checkpoints: "
+            f"{error.strerror}; name another by HALTERE_STATE_DIR"
+        ) from error
     gateway = Gateway(settings.max_pending, settings.max_sessions, settings.session_idle_s)
     listener = listen(settings.host, settings.port)
     signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C

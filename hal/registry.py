@@ -45,7 +45,7 @@ def absent_backends() -> tuple[Absent, ...]:
         if isinstance(found, Absent):
             absent.append(found)
         elif not found.probe():
-            absent.append(Absent(entry.name, "no device found"))
+            absent.append(Absent(entry.name, f"no device found{_advice(found)}"))
     return tuple(absent)
 
 
@@ -101,7 +101,9 @@ def _find(uri: str) -> tuple[Backend, DeviceInfo]:
         if info.uri == uri:
             return backend, info
     present = ", ".join(info.uri for info in infos) or "none"
-    raise DeviceLost(f"device {uri!r} is not present; of that kind there are: {present}")
+    raise DeviceLost(
+        f"device {uri!r} is not present; of that kind there are: {present}{_advice(backend)}"
+    )
 
 
 def _entries() -> list[EntryPoint]:
@@ -141,6 +143,12 @@ def _load(entry: EntryPoint) -> Backend | Absent:
 def _preference(backend: Backend) -> int:
     """Optional attribute `preference` of a backend: higher is chosen first by default_device."""
     return int(getattr(backend, "preference", 0))
+
+
+def _advice(backend: Backend) -> str:
+    """Optional method `advice` of a backend: what to do for a device that is not there."""
+    tell = getattr(backend, "advice", None)
+    return f"; {tell()}" if tell else ""
 
 
 def _absences() -> str:

@@ -20,6 +20,9 @@ class ProxyBackend:
     def probe(self) -> Sequence[DeviceInfo]:
         return [info.proxied(paths.name) for paths, info in running_servers(default_root())]
 
+    def advice(self) -> str:
+        return f"`haltere proxy DEVICE` starts one; looked for under {default_root()}"
+
     def open(self, info: DeviceInfo) -> Driver:
         import os
 

@@ -7,6 +7,7 @@ nothing that looks finished. Entries are never changed; deleting the directory i
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -16,7 +17,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rtl_sim.errors import CacheUnusable
+
 CACHE_VARIABLE = "HALTERE_CACHE"
+_ANY: frozenset[int] = frozenset()
+_WRITING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 def cache_root() -> Path:
@@ -36,16 +41,21 @@ def digest_of(*parts: bytes | str) -> str:
 
 
 def entry(kind: str, key: str, build: Callable[[Path], None], root: Path | None = None) -> Path:
-    """The directory of entry `key`; `build(directory)` fills it when it is not there yet."""
+    """The directory of entry `key`; `build(directory)` fills it when it is not there yet. Raises
+    CacheUnusable, and what `build` raises."""
     folder = (root or cache_root()) / kind
     place = folder / key
-    if place.is_dir():
-        return place
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / f".{key}.lock"):
+    with _telling(folder, _ANY):
+        if place.is_dir():
+            return place
+        folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / f".{key}.lock"), _telling(folder, _WRITING):
         if place.is_dir():  # another process built it while we waited
             return place
-        workspace = Path(tempfile.mkdtemp(prefix=f".{key[:12]}-", dir=folder))
+        started = f".{key[:12]}-"
+        for left in folder.glob(f"{started}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        workspace = Path(tempfile.mkdtemp(prefix=started, dir=folder))
         try:
             build(workspace)
             workspace.chmod(0o755)
@@ -63,7 +73,23 @@ def find(kind: str, key: str, root: Path | None = None) -> Path | None:
 
 
 @contextmanager
+def _telling(folder: Path, errors: frozenset[int]) -> Iterator[None]:
+    """That the cache cannot be written, and what to do, where that is what an error says."""
+    try:
+        yield
+    except OSError as error:
+        if errors and error.errno not in errors:
+            raise
+        raise CacheUnusable(
+            f"cannot write to the cache at {folder}: {error.strerror or error}; make room or give "
+            f"the right to, or name another folder by {CACHE_VARIABLE}"
+        ) from error
+
+
+@contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
+    with _telling(path.parent, _ANY):
+        file = path.open("w")
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -3,6 +3,7 @@
 SimError
  |- ToolMissing        caller   Verilator or a C++ compiler is not installed
  |- BuildFailed        caller   the RTL does not build; the message ends with the tool's log
+ |   `- CacheUnusable  caller   what is built cannot be kept: no room, or no right to write
  |- PortError          caller   no such port, or a value or rows that do not fit it
  |- ModelFault         migrate  the model reports a fault: bus error, assertion, no answer
  |- DesignError        caller   the description of a design (design.toml, .f) cannot be used
@@ -30,6 +31,11 @@ class ToolMissing(SimError):
 
 class BuildFailed(SimError):
     code = "build_failed"
+    disposition = "caller"
+
+
+class CacheUnusable(BuildFailed):
+    code = "cache_unusable"
     disposition = "caller"
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import orjson
 from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from service import oip
@@ -58,6 +59,14 @@ def create_app(settings: Settings, gateway: Gateway, control: Control | None = N
             status = status_of(error)
             body = {"error": str(error), "code": getattr(error, "code", "error")}
             return _json(body, status, headers_of(status))
+
+    @app.exception_handler(HTTPException)
+    async def answer_no_route(request: Request, error: HTTPException) -> Response:
+        """Clients of the protocol read `error` whatever the status is."""
+        text = f"{error.detail}: {request.method} {request.url.path}; what there is: GET /"
+        codes = {404: "not_found", 405: "method_not_allowed"}
+        body = {"error": text, "code": codes.get(error.status_code, "bad_request")}
+        return _json(body, error.status_code, dict(error.headers or {}))
 
     _add_inference(app, settings, gateway)
     _add_sessions(app, settings, gateway)

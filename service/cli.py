@@ -113,9 +113,9 @@ def serve(
     """Compile ONNX models for the NPU and serve them over HTTP (Open Inference Protocol v2)."""
     from compiler.frontend import parse_dim
     from service.run import serve_models
-    from service.settings import Settings
+    from service.settings import from_environment
 
-    settings = Settings()
+    settings = from_environment()
     settings.host = host or settings.host
     settings.port = settings.port if port is None else port
     settings.policy = policy or settings.policy

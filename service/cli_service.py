@@ -17,7 +17,8 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 def call(url: str, method: str, path: str, body: object = None) -> Any:
     """One request to the service; its error, or that nobody answers, ends the command."""
-    from urllib.error import HTTPError, URLError
+    from http.client import HTTPException
+    from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
     data = None if body is None else json.dumps(body).encode()
@@ -27,17 +28,21 @@ def call(url: str, method: str, path: str, body: object = None) -> Any:
     except HTTPError as error:
         text = error.read().decode(errors="replace")
         console.print(f"[red]{error.code}[/red] {escape(text)}")
-    except URLError as error:
-        console.print(f"[red]no service at {url}[/red]: {error.reason}; start one: haltere serve")
+    except (OSError, HTTPException) as error:
+        why = escape(str(getattr(error, "reason", "") or error))
+        console.print(f"[red]no service at {escape(url)}[/red]: {why}; start one: haltere serve")
+    except ValueError as error:  # of the URL, or what answers there speaks no JSON
+        console.print(f"[red]{escape(url)} is no service of haltere[/red]: {escape(str(error))}")
     raise typer.Exit(1)
 
 
 def answers(url: str) -> bool:
-    from urllib.error import URLError
+    """Whether a service of haltere is there: on its port may be somebody else's."""
+    from http.client import HTTPException
     from urllib.request import urlopen
 
     try:
-        with urlopen(url + "/v1/jobs", timeout=2):
-            return True
-    except (URLError, TimeoutError):
+        with urlopen(url + "/v1/jobs", timeout=2) as answer:
+            return isinstance(json.load(answer), list)
+    except (OSError, HTTPException, ValueError):
         return False

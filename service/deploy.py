@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from compiler.serving import Servable
+from hal.errors import DeviceFault, DeviceLost
 from hal.serving import State
 from proxy.client import connect
-from scheduler.live.pool import JobSpec, Pool, Tier
+from scheduler.errors import WaitExpired
+from scheduler.live.pool import JobSpec, JobState, Pool, Tier
+from service.errors import NotFound
 from service.gateway import Gateway
-from service.npu_model import RunnerSession, npu_model
+from service.npu_model import RunnerModel, RunnerSession, npu_model
 from service.tensors import Answer, Tensors, TensorSpec
 
 LEASE_TIMEOUT_S = 600.0  # for a device to become free
+NOTICE_S = 5.0  # for the pool to notice that a device is lost; it takes milliseconds
 MODEL_DEVICES = ("fpga-sim", "cpu")  # kinds of devices that models are served on
 
 
 class LeasedModel:
-    """An NPU model on a device that the pool leases to it, and may halt and move meanwhile."""
+    """An NPU model on a device that the pool leases to it, and may halt and move meanwhile.
+
+    Where the device is lost, as when its server was killed, the model is leased another and the
+    call is made once more: what sessions remember is here, not there, so nothing is lost."""
 
     def __init__(self, pool: Pool, spec: JobSpec, model: Servable, timeout_s: float) -> None:
-        with ExitStack() as stack:
-            lease = stack.enter_context(pool.lease(spec, LEASE_TIMEOUT_S))
-            device = connect(lease.device, root=pool.root, session=lease.session)
-            self._model = npu_model(device, model, timeout_s)
-            stack.callback(self._model.close)
-            self.job = lease.id
-            self._stack = stack.pop_all()
+        self._pool, self._spec, self._made, self._timeout_s = pool, spec, model, timeout_s
+        self._stack = ExitStack()  # what holds the device
+        self._lost = False
+        self._load(LEASE_TIMEOUT_S)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -42,14 +46,65 @@ class LeasedModel:
     def platform(self) -> str:
         return self._model.platform
 
-    def infer(self, inputs: Tensors) -> Answer:
-        return self._model.infer(inputs)
+    @property
+    def withdrawn(self) -> str:
+        if self._pool.job(self.job).state != JobState.CANCELLED:
+            return ""
+        return f"its job {self.job} was cancelled"
 
-    def session(self, state: State | None) -> RunnerSession:
-        return self._model.session(state)
+    def infer(self, inputs: Tensors) -> Answer:
+        return self.call(lambda model: model.infer(inputs))
+
+    def session(self, state: State | None) -> LeasedSession:
+        return LeasedSession(self, self._model.session(state))
+
+    def call(self, work: Callable[[RunnerModel], Answer]) -> Answer:
+        """`work`, on the device that the model has then. Raises what it raises, NotFound."""
+        if not self._lost:
+            try:
+                return work(self._model)
+            except (DeviceLost, DeviceFault):
+                self._lost = True
+                with suppress(WaitExpired):  # else the pool might lease the dead one again
+                    self._pool.wait(self.job, NOTICE_S)
+        if self.withdrawn:
+            raise NotFound(f"model {self._spec.name!r} is served no more: {self.withdrawn}")
+        with suppress(Exception):  # of a device that is gone
+            self._stack.close()
+        self._load(self._timeout_s)
+        return work(self._model)
 
     def close(self) -> None:
         self._stack.close()
+
+    def _load(self, wait_s: float) -> None:
+        with ExitStack() as stack:
+            lease = stack.enter_context(self._pool.lease(self._spec, wait_s))
+            device = connect(lease.device, root=self._pool.root, session=lease.session)
+            self._model = npu_model(device, self._made, self._timeout_s)
+            stack.callback(self._model.close)
+            self.job = lease.id
+            self._stack = stack.pop_all()
+            self._lost = False
+
+
+class LeasedSession:
+    """A session of such a model; it goes on wherever the model is loaded anew."""
+
+    def __init__(self, leased: LeasedModel, session: RunnerSession) -> None:
+        self._leased, self._session = leased, session
+        self.inputs = session.inputs
+
+    def infer(self, inputs: Tensors) -> Answer:
+        def work(model: RunnerModel) -> Answer:
+            if self._session.model is not model:
+                self._session = model.session(self._session.state())
+            return self._session.infer(inputs)
+
+        return self._leased.call(work)
+
+    def state(self) -> State:
+        return self._session.state()
 
 
 def deploy(

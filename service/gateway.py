@@ -33,6 +33,11 @@ class ServedModel(Protocol):
     @property
     def platform(self) -> str: ...
 
+    @property
+    def withdrawn(self) -> str:
+        """Why it will not answer any more; "" while it does."""
+        ...
+
     def infer(self, inputs: Tensors) -> Answer: ...
 
     def session(self, state: State | None) -> ServedSession:
@@ -98,10 +103,11 @@ class Gateway:
         replica.close()
 
     def names(self) -> tuple[str, ...]:
-        return tuple(self._replicas)
+        """Of the models that answer."""
+        return tuple(name for name, held in self._replicas.items() if not held.model.withdrawn)
 
     def model(self, name: str, version: str = "") -> ServedModel:
-        return self._replica(name, version).model
+        return self._answering(name, version).model
 
     def pending(self, name: str) -> int:
         """Requests accepted for a model and not yet answered."""
@@ -110,16 +116,22 @@ class Gateway:
     def _replica(self, name: str, version: str) -> Replica:
         replica = self._replicas.get(name)
         if replica is None:
-            raise NotFound(f"no model {name!r}; served are {', '.join(self._replicas) or 'none'}")
+            raise NotFound(f"no model {name!r}; served are {', '.join(self.names()) or 'none'}")
         if version not in ("", self.version):
             raise NotFound(f"model {name!r} has no version {version!r}, only {self.version!r}")
+        return replica
+
+    def _answering(self, name: str, version: str) -> Replica:
+        replica = self._replica(name, version)
+        if why := replica.model.withdrawn:
+            raise NotFound(f"model {name!r} is served no more: {why}; start `haltere serve` anew")
         return replica
 
     async def infer(
         self, name: str, version: str, inputs: Tensors, timeout_us: int | None = None
     ) -> Answer:
         """Raises NotFound, BadRequest (tensors that do not fit), Busy, DeadlineExceeded."""
-        replica = self._replica(name, version)
+        replica = self._answering(name, version)
         return await replica.infer(replica.model, inputs, timeout_us)
 
     # ---- sessions
@@ -127,7 +139,7 @@ class Gateway:
     def open_session(self, name: str, version: str, state: bytes) -> tuple[str, int]:
         """Its id, and how many inferences it stands behind. `state`: the bytes of another
         session's, or none. Raises NotFound, Busy, StateError, Unsupported."""
-        model = self._replica(name, version).model
+        model = self._answering(name, version).model
         session = model.session(State.from_bytes(state) if state else None)
         return self._sessions.open(name, session), session.state().calls
 
@@ -141,7 +153,7 @@ class Gateway:
     ) -> Answer:
         """The next inference of a session, in the order of requests. Raises as `infer`; the
         session then stands where it stood."""
-        replica = self._replica(name, version)
+        replica = self._answering(name, version)
         with self._sessions.using(name, key) as session:
             return await replica.infer(session, inputs, timeout_us)
 

@@ -11,15 +11,18 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from service.errors import AddressInUse
+from service.errors import AddressInUse, BadRequest
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 60.0
 LOOK_S = 0.01
+MAX_PORT = 65535
 
 
 def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
     """A bound socket (0: any free port), so that a taken port is known before any work."""
+    if not 0 <= port <= MAX_PORT:
+        raise BadRequest(f"port {port}: 0 to {MAX_PORT} there are, and 0 takes any that is free")
     try:
         listener = socket.create_server((host, port))
     except OSError as error:

@@ -19,6 +19,8 @@ FP32 = np.dtype("<f4")
 class RunnerModel:
     """What `hal.serve` runs, as a replica."""
 
+    withdrawn = ""
+
     def __init__(self, runner: Runner, platform: str, timeout_s: float) -> None:
         self._model = Model(runner, timeout_s)
         self.platform = platform
@@ -46,11 +48,11 @@ class RunnerSession:
     """One of its sessions: what goes in is every input that is no state."""
 
     def __init__(self, model: RunnerModel, session: Session, states: set[str]) -> None:
-        self._model, self._session = model, session
+        self.model, self._session = model, session
         self.inputs = tuple(spec for spec in model.inputs if spec.name not in states)
 
     def infer(self, inputs: Tensors) -> Answer:
-        return self._model.answer(self._session, inputs)
+        return self.model.answer(self._session, inputs)
 
     def state(self) -> State:
         return self._session.state()

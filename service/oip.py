@@ -75,6 +75,8 @@ _decoder = msgspec.json.Decoder(_Request)
 
 def parse_request(body: bytes, header_length: int | None) -> InferRequest:
     """Raises BadRequest, naming the tensor and what does not fit."""
+    if not body:
+        raise BadRequest('the body is empty; an inference request is {"inputs": [...]}')
     json_length = len(body) if header_length is None else header_length
     if not 0 < json_length <= len(body):
         raise BadRequest(
@@ -133,7 +135,8 @@ def _tensor(tensor: _Input, raw: memoryview) -> tuple[np.ndarray[Any, Any], memo
             raise ValueError(f"{array.size} values of kind {array.dtype.kind!r}")
         if dtype.kind in "iu" and array.dtype.kind == "f":
             raise ValueError("fractions for an integer tensor")
-        return array.astype(dtype, casting="unsafe").reshape(tensor.shape), raw
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+            return array.astype(dtype, casting="unsafe").reshape(tensor.shape), raw
     except (orjson.JSONDecodeError, ValueError, OverflowError, RecursionError) as error:
         raise BadRequest(
             f"input {tensor.name!r}: data does not make {tensor.shape} of {tensor.datatype}: "

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.markup import escape
@@ -35,11 +36,24 @@ def serve_models(
     console: Console,
 ) -> None:
     """Serve until interrupted. `dims`: each model is given those that it has."""
+    names = [path.stem for path in models]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise BadRequest(
+            f"more than one model is called {', '.join(twice)}: a model is served by its file's "
+            "name without the ending, so name each file otherwise"
+        )
     missing = [str(path) for path in models if not path.is_file()]
     if missing:
         raise BadRequest(f"no such file: {', '.join(missing)}")
     kinds = _kinds(models, devices)
     dims_of = _dims_of(models, dims)
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadRequest(
+            f"cannot make the folder {settings.state_dir} for journal, logs and checkpoints: "
+            f"{error.strerror}; name another by HALTERE_STATE_DIR"
+        ) from error
     gateway = Gateway(settings.max_pending, settings.max_sessions, settings.session_idle_s)
     listener = listen(settings.host, settings.port)
     signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C
@@ -62,7 +76,8 @@ def serve_models(
         app = create_app(settings, gateway, Control(pool, settings.state_dir / "results"))
         with hosting(app, listener) as port:
             for name in gateway.names():
-                console.print(f"http://{settings.host}:{port}/v2/models/{escape(name)}/infer")
+                where = f"http://{settings.host}:{port}/v2/models/{quote(name)}/infer"
+                console.print(escape(where), soft_wrap=True)
             console.print(f"jobs: http://{settings.host}:{port}/v1/jobs    Ctrl-C ends it")
             try:
                 threading.Event().wait()

@@ -85,8 +85,9 @@ class Sessions:
         entry = self._entries.get(key)
         if entry is None or entry.model != model:
             raise NotFound(
-                f"model {model!r} has no session {key[:40]!r}: it was deleted, or idle for more "
-                f"than {self._idle_s:g} s; begin one from the state that you kept"
+                f"model {model!r} has no session {key[:40]!r}: it was deleted, idle for more than "
+                f"{self._idle_s:g} s, or of a service before this one; begin one from the state "
+                "that you kept"
             )
         return entry
 

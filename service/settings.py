@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import BadRequest
+
+PREFIX = "HALTERE_"
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="HALTERE_")
+    model_config = SettingsConfigDict(env_prefix=PREFIX)
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -19,3 +24,15 @@ class Settings(BaseSettings):
     session_idle_s: float = 3600.0  # a session that nobody uses for so long is forgotten
     max_body_bytes: int = 16 << 20  # a request body larger than this is answered 413
     infer_timeout_s: float = 120.0  # bound on one inference, a halt and a move included
+
+
+def from_environment() -> Settings:
+    """Raises BadRequest, naming the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = (
+            f"{PREFIX}{'.'.join(map(str, each['loc'])).upper()}={each['input']!r}: {each['msg']}"
+            for each in error.errors()
+        )
+        raise BadRequest("; ".join(wrong)) from error

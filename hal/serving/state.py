@@ -33,7 +33,7 @@ class State:
 
     model, digest  which model it is of: its name, for people; its weights' digest
     kind           where it was made: on devices of this kind a session goes on bit for bit
-    arrays         float32, by name of the state
+    arrays         float32, by name of the state; read-only, for sessions share them
     """
 
     model: str
@@ -41,6 +41,11 @@ class State:
     kind: str
     calls: int
     arrays: Mapping[str, Floats] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.arrays, Mapping):  # anything else is refused where it is used
+            kept = {name: _read_only(array) for name, array in self.arrays.items()}
+            object.__setattr__(self, "arrays", kept)
 
     def to_bytes(self) -> bytes:
         arrays = {name: np.asarray(array, "<f4") for name, array in self.arrays.items()}
@@ -68,6 +73,14 @@ class State:
             return _state(json.loads(text), content)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise StateError(f"the recurrent state's header is damaged: {error!r}") from error
+
+
+def _read_only(array: Any) -> Any:
+    if not isinstance(array, np.ndarray):
+        return array
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def check_state(runner: Runner, state: State) -> None:

@@ -13,6 +13,7 @@ undefined is the same on both sides.
 from __future__ import annotations
 
 import difflib
+import operator
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class Bench:
             raise UsageError(f"{name} is an output of {self.name}: read it")
         if name in self.clocks:
             raise UsageError(f"{name} is a clock of {self.name}: step() moves it")
-        number = int(value)
+        number = _whole(value, f"{name} = {value!r}: a whole number")
         if not -(1 << (port.width - 1)) <= number < 1 << port.width:
             raise UsageError(f"{name} = {value}: the port has {port.width} bits")
         self._inputs[name] = number % (1 << port.width)
@@ -109,8 +110,10 @@ class Bench:
     def step(self, count: int, clock: str | None = None) -> None:
         """Let time pass until `clock` (the first, if none is named) rose `count` times."""
         period = self._period(clock)
+        wrong = f"step({count!r}): a number of cycles, 0 or more"
+        count = _whole(count, wrong)
         if count < 0:
-            raise UsageError(f"step({count}): a number of cycles, 0 or more")
+            raise UsageError(wrong)
         end = (self.time // period + count) * period
         self._settle()
         while self.time < end:
@@ -185,6 +188,8 @@ class Bench:
         return Saved(self._player.save(), dict(self._inputs), self.time)
 
     def load(self, saved: Saved) -> None:
+        if not isinstance(saved, Saved):
+            raise UsageError(f"load({type(saved).__name__}): give what save() returned")
         for name, value in saved.inputs.items():
             if name not in self.clocks:
                 self.set(name, value)
@@ -294,3 +299,11 @@ class Bench:
 
 def _value(words: NDArray[np.uint32], port: Port) -> int:
     return int.from_bytes(words[port.first : port.first + port.words].tobytes(), "little")
+
+
+def _whole(value: object, wrong: str) -> int:
+    """An integer of any kind, NumPy's too; what has a fraction is refused, not cut."""
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(wrong) from None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,10 +19,14 @@ from rtl_sim import cache
 from rtl_sim.capture import capture
 from rtl_sim.capture.options import Options
 from rtl_sim.design import Design
+from rtl_sim.errors import BuildFailed
 from rtl_sim.statemap import StateMap
+from rtl_sim.verilated import toolchain
 from rtl_sim.verilated.halting import HaltablePlayer, build_haltable
 from rtl_sim.verilated.player import Player, build_player
+from rtl_sim.verilated.player_build import arguments_of, data_files, preprocessed
 
+_NAMES_FILES = re.compile(rb"`include|\$readmem")
 VERILOG, STATE_MAP, REPORT = "design.v", "state.json", "report.json"
 
 
@@ -82,9 +88,27 @@ def _key(design: Design) -> str:
     parts: list[bytes | str] = [version("pyosys"), repr(settings)]
     for path in (*design.sources, *_files_of(design.include)):
         parts += [path.name, path.read_bytes()]
+    parts += _read_by_name(design)
     for path in sorted((Path(rtl_sim.__file__).parent / "capture").rglob("*.py")):
         parts += [path.name, path.read_bytes()]
     return cache.digest_of(*parts)
+
+
+def _read_by_name(design: Design) -> list[bytes | str]:
+    """What is found beside the sources because they name it: headers, contents of memories."""
+    if not any(_NAMES_FILES.search(path.read_bytes()) for path in design.sources):
+        return []
+    arguments = arguments_of(
+        design.sources, design.top, design.params, design.include, design.defines
+    )
+    try:
+        text = preprocessed(toolchain.find(), arguments)
+    except BuildFailed:  # capture will say why; should it know better, it is not kept
+        return [os.urandom(16)]
+    parts: list[bytes | str] = [text]
+    for name, content in data_files(text, design.sources, design.params):
+        parts += [name, content]
+    return parts
 
 
 def _files_of(folders: tuple[Path, ...]) -> Iterator[Path]:

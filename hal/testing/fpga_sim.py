@@ -77,7 +77,7 @@ class FpgaSim:
         Raises SimError: capture refused the design, or it does not build. The first call builds,
         which takes seconds; then the cache has it.
         """
-        clocks, resets = _clocks(clock), dict([reset] if isinstance(reset, tuple) else reset or {})
+        clocks, resets = _clocks(clock), _resets(reset)
         design = Design(
             sources=self._paths(sources), top=top, params=dict(params or {}),
             include=self._paths(include), defines=dict(defines or {}),
@@ -150,6 +150,8 @@ class FpgaSim:
         return self._name.partition("[")[0]
 
     def _paths(self, given: Sequence[str | Path]) -> tuple[Path, ...]:
+        if wrong := [each for each in given if not isinstance(each, str | Path)]:
+            raise UsageError(f"fpga_sim: {wrong[0]!r} is no file: give names or paths")
         paths = tuple(self._folder / path for path in given)
         for path in paths:
             if not path.exists():
@@ -164,3 +166,13 @@ def _clocks(given: Clocks) -> dict[str, int]:
     if not clocks or any(not isinstance(p, int) or p < 1 for p in clocks.values()):
         raise UsageError(f"clock={given!r}: at least one name, periods from 1")
     return clocks
+
+
+def _resets(given: Resets) -> dict[str, int]:
+    resets = [given] if isinstance(given, tuple) else given or {}
+    try:
+        return dict(resets)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f'reset={given!r}: a port and its active level, e.g. ("rst_n", 0), or a mapping'
+        ) from None

@@ -170,7 +170,8 @@ def pytest_runtest_makereport(
         lines = sim.story()
         try:
             lines += sim.write_waves(_waves_folder(item.config))
-        except pytest.fail.Exception as error:  # a time limit's; from here it would end the session
+        except (pytest.fail.Exception, OSError) as error:
+            # A time limit's, or there is no room or right; from here it would end the session.
             lines.append(f"no waveform: {error}")
         if sim.plan is not None:
             lines.append(f"again: pytest '{item.nodeid}' --haltere-seed={sim.plan.seed}")

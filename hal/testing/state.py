@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from rtl_sim.snapshot import FLOPS, MEMORY_PREFIX, Snapshot
 from rtl_sim.statemap import StateMap
 
 NAMED: Final = 8  # signals or registers in a message
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,20 @@ class State:
         return found
 
 
+class Named(dict[str, T]):
+    """By hierarchical name; for one that there is not, KeyError says which there are."""
+
+    def __missing__(self, name: str) -> T:
+        close = difflib.get_close_matches(str(name), self, NAMED, 0.4) or sorted(self)[:NAMED]
+        raise KeyError(f"there is no {name!r}; there are {', '.join(close) or 'none'}")
+
+
 def decoded(snapshot: Snapshot, state_map: StateMap) -> State:
     bits = np.unpackbits(np.frombuffer(snapshot.segments[FLOPS], np.uint8), bitorder="little")
-    registers: dict[str, int] = {}
+    registers: Named[int] = Named()
     for (name, bit), value in zip(state_map.bits, bits.tolist(), strict=False):  # padded to bytes
         registers[name] = registers.get(name, 0) | value << bit
-    memories = {}
+    memories: Named[tuple[int, ...]] = Named()
     for memory in state_map.memories:
         data = snapshot.segments[MEMORY_PREFIX + memory.name]
         size = memory.word_bytes

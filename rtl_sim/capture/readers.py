@@ -95,7 +95,10 @@ def read(design: Design, staged: Staged, work: Path, assertions: bool = True) ->
             mistaken = [replace(each, why=f"{each.why} ({said})") for each in mistaken]
         raise CaptureRefused(top, [*mistaken, *(refused[0].refusals if refused else ())])
     # The words that name a line; slang's before Yosys's, since they name all that is wrong.
-    if all(_NO_TOP.search(str(error)) for error in failed.values()):
+    # If that it lacks the top is all slang says, what Yosys's reader cannot read is not to blame.
+    said = str(failed[_by_slang])
+    lacking = _NO_TOP.search(said) and not _PLACE.search(said)
+    if lacking or all(_NO_TOP.search(str(error)) for error in failed.values()):
         held = ", ".join(_tops(design, staged, work)) or "none"
         raise ElaborationError(f"the sources hold no module {top}; modules nobody uses: {held}")
     words = [failed[_by_slang], failed[_by_yosys]]

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, Final
 
 from rtl_sim.capture import CaptureResult, capture
 from rtl_sim.design import Design
-from rtl_sim.errors import HaltTooLong, NotMoved
+from rtl_sim.errors import DesignError, HaltTooLong, NotMoved
 from rtl_sim.prove.builds import OPTIONS, options_for
 from rtl_sim.prove.wrapper import Seen, wrapper
 from rtl_sim.statemap import StateMap
@@ -106,9 +108,10 @@ def prove_bench(
     moves  at most, over all tests: fewer when the tests are short
     waves  folder for waveforms of a failure (None: none)
     hierarchy  as an option of capture
-    Raises CaptureError and BuildFailed, HaltTooLong, NotMoved, and runner.BenchFailed when a
-    simulation ended without results; a failing test is no exception but in the report.
+    Raises CaptureError, DesignError and BuildFailed, HaltTooLong, NotMoved, and runner.BenchFailed
+    when a simulation ended without results; a failing test is no exception but in the report.
     """
+    _check_there(bench)
     with tempfile.TemporaryDirectory(prefix="haltere-bench-") as folder:
         work = Path(folder)
         captured = [
@@ -116,6 +119,17 @@ def prove_bench(
             for index, options in enumerate(OPTIONS)
         ]  # fmt: skip
         return examine_bench(design, bench, captured, moves=moves, seed=seed, waves=waves)
+
+
+def _check_there(bench: str) -> None:
+    """Before minutes of building. Raises DesignError."""
+    if Path(bench).suffix == ".py":
+        if not Path(bench).is_file():
+            raise DesignError(f"the bench {bench} does not exist")
+        return
+    path = [str(Path()), *sys.path]
+    if not bench or PathFinder.find_spec(bench.partition(".")[0], path) is None:
+        raise DesignError(f"the bench {bench!r} is no module found from here, nor a .py file")
 
 
 def examine_bench(

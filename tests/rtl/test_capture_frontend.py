@@ -60,8 +60,13 @@ WRONG = {
         ":3: .*'zz'",
     ),
     "another top": (f"{HEAD.replace('module t', 'module x')}{KEEP}", "no module t; .*: x$"),
+    "another top of what slang alone reads": (
+        "package p; function int f(int a); return (a << 1) | a; endfunction endpackage\n"
+        f"{HEAD.replace('module t', 'module x')}{KEEP}",
+        "no module t; .*: x$",
+    ),
 }  # fmt: skip
-NO_LINE = {"another top"}
+NO_LINE = {"another top", "another top of what slang alone reads"}
 
 
 def _capture(

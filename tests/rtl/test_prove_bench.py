@@ -10,7 +10,7 @@ import pytest
 
 from rtl_sim.capture import CaptureResult, capture
 from rtl_sim.design import Design
-from rtl_sim.errors import HaltTooLong
+from rtl_sim.errors import DesignError, HaltTooLong
 from rtl_sim.prove import __main__ as command
 from rtl_sim.prove import bench as tool
 from rtl_sim.prove.bench import examine_bench
@@ -85,6 +85,12 @@ def test_a_state_too_long_to_move_is_refused_with_numbers(
     monkeypatch.setattr(tool, "MAX_STEPS", 20)
     with pytest.raises(HaltTooLong, match=r"one move takes \d+ steps .* may have 20"):
         examine_bench(DESIGN, str(BENCH), captured)
+
+
+@pytest.mark.parametrize("bench", ["nothing.py", "nothing", ""])
+def test_a_bench_that_is_not_there_is_told_before_anything_is_built(bench: str) -> None:
+    with pytest.raises(DesignError, match=f"the bench .*{bench}"):
+        tool.prove_bench(replace(DESIGN, sources=(Path("neither.sv"),)), bench)
 
 
 def test_the_wrapper_has_the_names_parameters_and_ranges_of_the_original(

@@ -46,6 +46,9 @@ class FpgaSimBackend:
             for index in range(count)
         ]
 
+    def advice(self) -> str:
+        return toolchain.absence() or f"{COUNT_VARIABLE} says how many there are"
+
     def open(self, info: DeviceInfo) -> Driver:
         batch = _number(BATCH_VARIABLE, BATCH_CYCLES, 1, MAX_BATCH_CYCLES)
         return FpgaDriver(info, VerilatorShell(batch))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hal.errors import DeviceTimeout, UsageError
@@ -97,8 +98,17 @@ def test_what_cannot_be_set_is_refused(dut: Dut) -> None:
         dut.count = 1
     with pytest.raises(UsageError, match="clk is a clock"):
         dut.clk = 1
-    with pytest.raises(UsageError, match=r"step\(-1\)"):
-        dut.step(-1)
+    for fraction in (1.5, "3", None):
+        with pytest.raises(UsageError, match=r"by = .*: a whole number"):
+            dut.by = fraction
+    for cycles in (-1, 1.5, "3"):
+        with pytest.raises(UsageError, match=r"step\(.*\): a number of cycles, 0 or more"):
+            dut.step(cycles)
+    dut.step(np.int64(1))
+    with pytest.raises(UsageError, match="give what save"):
+        dut.load(b"junk")
+    with pytest.raises(KeyError, match="there is no 'coun'; there are count"):
+        dut.registers["coun"]
 
 
 def test_run_until_returns_the_cycles_and_is_bounded(dut: Dut) -> None:
@@ -182,10 +192,38 @@ def test_files_clocks_and_resets_that_are_not_there_are_named(
         sim("missing.sv")
     with pytest.raises(UsageError, match=r"reset 'rst' of counter: .*did you mean 'rst_n'"):
         sim("counter.sv", top="counter", reset=("rst", 1))
+    with pytest.raises(UsageError, match="a port and its active level"):
+        sim("counter.sv", top="counter", reset="rst_n")
+    with pytest.raises(UsageError, match="3 is no file"):
+        sim(3, top="counter")
     with pytest.raises(UsageError, match="name the reset"):
         sim("counter.sv", top="counter").reset()
     with pytest.raises(UsageError, match="periods from 1"):
         sim("counter.sv", top="counter", clock={"clk": 0})
+
+
+HEADED = """
+`include "step.svh"
+module headed(input logic clk, input logic [1:0] at, output logic [7:0] sum, read);
+  logic [7:0] words [4];
+  initial $readmemh("words.hex", words);
+  always_ff @(posedge clk) begin sum <= sum + `STEP; read <= words[at]; end
+endmodule
+"""
+
+
+def test_a_header_or_memory_file_beside_the_source_that_changes_is_read_anew(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "headed.sv").write_text(HEADED)
+    for step, word in ((3, 7), (5, 7), (5, 9)):
+        (tmp_path / "step.svh").write_text(f"`define STEP {step}\n")
+        (tmp_path / "words.hex").write_text(f"{word}\n0\n0\n0\n")
+        sim = FpgaSim(tmp_path, None, "test")
+        dut = sim("headed.sv", top="headed")
+        dut.step(2)
+        assert (dut.sum, dut.read) == (2 * step, word)
+        sim.close()
 
 
 # ---- halted runs
@@ -327,6 +365,16 @@ def test_a_waveform_that_cannot_be_made_hides_nothing(
     result = run_pytest("--haltere-runs=0")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*AssertionError*", "no waveform: *"])
+
+
+def test_a_folder_that_cannot_hold_waveforms_hides_nothing(
+    pytester: pytest.Pytester, run_pytest: RunPytest
+) -> None:
+    pytester.makepyfile(test_it=FAILING.format(rtl=RTL))
+    (pytester.path / "file").touch()
+    result = run_pytest("--haltere-runs=0", "--haltere-waves=file/waves")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*AssertionError*", "no waveform: *file*"])
 
 
 # ---- two clocks

@@ -44,6 +44,15 @@ def announce(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Announce:
 CPU, NOOP = ("cpu", "hal.backends.cpu:backend"), ("noop", "hal.backends.noop:backend")
 
 
+ADVISING = """
+class Card:
+    name = "card"
+    def probe(self): return ()
+    def advice(self): return "plug one in"
+backend = Card()
+"""
+
+
 def test_the_shipped_backends_are_found() -> None:
     uris = {info.uri for info in hal.list_devices()}
     assert {"cpu:0", "cpu:1", "noop:0", "noop:1"} <= uris
@@ -69,6 +78,13 @@ def test_a_device_that_is_not_there_is_lost_and_the_present_are_named(
     announce(CPU)
     with pytest.raises(DeviceLost, match="cpu"):
         hal.open_device(uri)
+
+
+def test_a_backend_may_say_what_to_do_for_a_device_that_is_not_there(announce: Announce) -> None:
+    announce(CPU, ("card", ADVISING))
+    with pytest.raises(DeviceLost, match="there are: none; plug one in"):
+        hal.open_device("card:0")
+    assert registry.absent_backends()[0].reason == "no device found; plug one in"
 
 
 def test_a_backend_without_its_library_is_absent_with_the_reason(announce: Announce) -> None:

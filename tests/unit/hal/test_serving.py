@@ -105,6 +105,14 @@ def test_a_state_is_a_value_that_later_calls_do_not_change():
         assert moved.calls == 2
 
 
+def test_nobody_changes_what_a_session_remembers_through_a_state():
+    with Model(Adder()) as m:
+        for s in (m.session(), m.session({"sum": [4]}), m.session(m.session().state())):
+            with pytest.raises(ValueError, match="read-only"):
+                s.state().arrays["sum"][:] = 9
+        assert float(m.session()(one(1))[0]) == 1
+
+
 def test_plain_arrays_begin_a_session_too():
     with Model(Adder()) as m:
         s = m.session({"sum": [4]})

@@ -23,6 +23,7 @@ class Doubler:
     inputs = (TensorSpec("x", FP32, (1, 3)),)
     outputs = (TensorSpec("y", FP32, (1, 3)),)
     platform = "test"
+    withdrawn = ""
 
     def __init__(self) -> None:
         self.go = threading.Event()

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from service.errors import BadRequest
 from service.gateway import Gateway
+from service.host import listen
 from tests.waiting import until
 
 X = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}
@@ -67,6 +69,24 @@ def test_tensors_the_model_does_not_take_are_refused(
 def test_unknown_names_are_404(client: TestClient) -> None:
     assert client.post("/v2/models/none/infer", content=b"junk").status_code == 404
     assert client.get("/v2/models/twice/versions/2").status_code == 404
+
+
+def test_paths_and_methods_that_there_are_not_are_told_as_the_protocol_tells_errors(
+    client: TestClient,
+) -> None:
+    for answer, status in ((client.get("/v2/nothing"), 404), (client.get(INFER), 405)):
+        assert answer.status_code == status
+        assert answer.request.url.path in answer.json()["error"]
+
+
+def test_an_empty_body_is_called_so(client: TestClient) -> None:
+    assert "the body is empty" in client.post(INFER).json()["error"]
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_there_is_not_is_refused(port: int) -> None:
+    with pytest.raises(BadRequest, match="0 to 65535"):
+        listen(port=port)
 
 
 def test_a_body_over_the_limit_is_413(client: TestClient) -> None:

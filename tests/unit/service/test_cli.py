@@ -52,9 +52,11 @@ def wait_until(happened: Callable[[], bool], timeout_s: float = 60) -> None:
     ("args", "told"),
     [
         (("serve", "nothing.onnx"), "no such file"),
+        (("serve", "a.onnx", "b/a.onnx"), "more than one model is called a"),
         (("bundle", "verify", "nothing"), "no bundle at nothing"),
         (("bundle", "build", "nothing", "x"), "no overlay 'nothing'"),
         (("jobs", "--url", "http://127.0.0.1:9"), "no service at"),
+        (("jobs", "1", "--url", "nonsense"), "nonsense is no service of haltere"),
         (("why", "1", "--url", "http://127.0.0.1:9"), "no service at"),
         (("snapshot", "job"), "no program 'job'"),
         (("resume", "job"), "no program 'job'"),

@@ -75,13 +75,20 @@ def simulate_planet(
     from scheduler.sim.quotas import read_quotas
     from scheduler.sim.site import PythonSite
     from scheduler.sim.streams import of_trace, synthetic
+    from scheduler.sim.workload import cut_down
     from scheduler.traces.readers import read
     from scheduler.traces.synthetic import Assumed, workload_named
 
     world = read_planet(planet)
     assumed = Assumed(premium, standard, elastic, fpga=fpga, tenants=tenants)
+    smaller = 0
     if trace:
-        stream, names = of_trace(world, read(trace), assumed, seed)
+        found = read(trace)
+        largest = world.largest("gpu")
+        smaller, said = cut_down(found, largest, "that each region has in one cluster")
+        if smaller:
+            typer.echo(said, err=True)
+        stream, names = of_trace(world, found, assumed, seed)
     else:
         stream = synthetic(world, workload_named(workload), assumed, jobs, load, seed)
         names = [f"tenant-{number}" for number in range(tenants)]
@@ -122,6 +129,7 @@ def simulate_planet(
         "planet": planet,
         "devices": world.devices(),
         "jobs": len(stream),
+        "jobs_made_smaller": smaller,
         "of": trace or f"{workload}, synthetic",
         "engine": engine,
         "assumed": asdict(assumed),

@@ -106,7 +106,7 @@ def simulate(
     from scheduler.sim.faults import read_faults
     from scheduler.sim.quotas import read_quotas
     from scheduler.sim.run import simulate as run
-    from scheduler.sim.workload import Elasticity, Tiers, jobs_of, sharing_jobs_of
+    from scheduler.sim.workload import Elasticity, Tiers, cut_down, jobs_of, sharing_jobs_of
     from scheduler.timeline import Timeline
     from scheduler.traces.readers import read
     from scheduler.traces.select import Selection, window_named
@@ -158,14 +158,9 @@ def simulate(
         sum(group.count * group.devices for group in fleet.nodes if group.type == kind)
         for kind in {group.type for group in fleet.nodes}
     )
-    too_large = sum(job.count > largest for job in chosen.jobs)
-    if too_large:
-        asked = max(job.count for job in chosen.jobs)
-        typer.echo(
-            f"{too_large} jobs ask for more than the {largest} devices of a type that there are "
-            f"(up to {asked}): they ask for {largest} here, for as long",
-            err=True,
-        )
+    smaller, said = cut_down(chosen, largest, "of a type that there are")
+    if smaller:
+        typer.echo(said, err=True)
     specs = jobs_of(chosen, fleet.kind, largest, elasticity, tiers, seed)
     if shares:
         specs = sharing_jobs_of(chosen, fleet.kind)
@@ -174,7 +169,7 @@ def simulate(
     assumed: dict[str, Any] = {
         "trace": chosen.name,
         "jobs": len(specs),
-        "jobs_made_smaller": too_large,
+        "jobs_made_smaller": smaller,
         "devices": fleet.devices,
         "offered_load": round(chosen.offered_load(fleet.devices), 3),
         "elasticity": asdict(elasticity),

@@ -113,6 +113,25 @@ SUMMARY = np.dtype(
 `losses`: nodes; `restarts`: attempts that ended with one; `lost_h`, `held_h`: slice-hours of work
 lost with nodes, and held in all."""
 
+FAULT = np.dtype([("at_us", "<i8"), ("ppm", "<i8"), ("node", "<u4"), ("what", "<i4")])
+"""What goes wrong, or is right again. `ppm`: of STRAGGLES, the share of the node's speed that is
+left; of SLOW_STORE, how much longer saving, halting and restoring take; both FULL_PPM again."""
+
+LOST, BACK, STRAGGLES, SLOW_STORE = range(4)
+
+
+class Standing(ctypes.Structure):
+    """Slices: all that are up, free, asked for by jobs that wait; and what was promised in
+    millionths of a slice, or is asked for by jobs that wait to be promised it."""
+
+    _fields_ = (
+        ("capacity", ctypes.c_int64),
+        ("free", ctypes.c_int64),
+        ("waiting", ctypes.c_int64),
+        ("promised_ppm", ctypes.c_int64),
+    )
+
+
 _at, _u64, _i64 = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int64
 _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "sizes": (_u64, (ctypes.c_int,)),
@@ -125,11 +144,9 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "advance": (ctypes.c_int, (_at, _i64, _i64)),
     "idles": (ctypes.c_bool, (_at,)),
     "summary": (None, (_at, _at)),
-    "parts": (_u64, (_at, _at, _at, _u64)),
+    "standing": (None, (_at, _at)),
     "withdraw": (ctypes.c_int, (_at, ctypes.c_uint32, _at, _at)),
-    "fault": (ctypes.c_bool, (_at, ctypes.c_uint32, _i64, ctypes.c_bool)),
-    "straggle": (ctypes.c_bool, (_at, ctypes.c_uint32, _i64, _i64)),
-    "slow_store": (ctypes.c_bool, (_at, _i64)),
+    "foresee": (ctypes.c_bool, (_at, _at, _u64)),
     "movable": (_u64, (_at, _at, _u64)),
     "done_count": (_u64, (_at,)),
     "done": (None, (_at, _at)),
@@ -155,7 +172,7 @@ class Library:
             function = getattr(library, f"haltere_{name}")
             function.restype, function.argtypes = result, arguments
             setattr(self, name, function)
-        for which, dtype in enumerate((PARAMS, COSTS, JOB, DONE, SUMMARY)):
+        for which, dtype in enumerate((PARAMS, COSTS, JOB, DONE, SUMMARY, FAULT)):
             size = self.sizes(which)
             if size != dtype.itemsize:
                 raise OSError(f"{found[0]} is of another version: {size} bytes, {dtype.itemsize}")
@@ -244,12 +261,10 @@ class Cluster:
         self._engine.summary(self._it, into.ctypes.data)
         return into[0]  # type: ignore[no-any-return]
 
-    def parts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Free slices, and all slices that are up, by part."""
-        count = self._engine.parts(self._it, None, None, 0)
-        free, capacity = np.zeros(count, "<i8"), np.zeros(count, "<i8")
-        self._engine.parts(self._it, free.ctypes.data, capacity.ctypes.data, count)
-        return free, capacity
+    def standing(self) -> Standing:
+        into = Standing()
+        self._engine.standing(self._it, ctypes.byref(into))
+        return into
 
     def withdraw(self, job: int) -> tuple[int, bool]:
         """Cancel a job that waits, so that it can be submitted elsewhere. Returns what it still has
@@ -262,24 +277,13 @@ class Cluster:
             raise errors.UnknownJob(f"job {job} is not one that waits for slices")
         return left_us.value, carried.value
 
-    def lose(self, node: int, at_us: int) -> None:
-        """A node is gone at that moment, which is not over, with all that runs there."""
-        self._happens(self._engine.fault(self._it, node, at_us, True))
-
-    def bring(self, node: int, at_us: int) -> None:
-        """A lost node is there again."""
-        self._happens(self._engine.fault(self._it, node, at_us, False))
-
-    def straggle(self, node: int, ppm: int, at_us: int) -> None:
-        """From `at_us` on, which is now, a node runs at that share of its speed, in millionths."""
-        self._happens(self._engine.straggle(self._it, node, ppm, at_us))
-
-    def slow_store(self, ppm: int) -> None:
-        """From now on saving, halting and restoring take so much longer (1,000,000: as they do)."""
-        self._happens(self._engine.slow_store(self._it, ppm))
-
-    def _happens(self, done: bool) -> None:
-        if not done:
+    def foresee(self, faults: npt.NDArray[Any]) -> None:
+        """Of dtype FAULT: each happens when its moment comes, before all else. By time, none before
+        those foreseen already or before now."""
+        if faults.dtype != FAULT or faults.ndim != 1:
+            raise errors.Infeasible(f"faults are a row of {FAULT}, not of {faults.dtype}")
+        faults = np.ascontiguousarray(faults)
+        if not self._engine.foresee(self._it, faults.ctypes.data, len(faults)):
             raise self._engine.failure()
 
     def movable(self, most: int) -> npt.NDArray[np.uint32]:
@@ -289,8 +293,9 @@ class Cluster:
 
     def done(self) -> npt.NDArray[Any]:
         """Jobs that have ended since this was last asked, of dtype DONE, in the order they did."""
-        found = np.zeros(self._engine.done_count(self._it), DONE)
-        self._engine.done(self._it, found.ctypes.data)
+        found = np.empty(self._engine.done_count(self._it), DONE)
+        if len(found):
+            self._engine.done(self._it, found.ctypes.data)
         return found
 
     def digest(self) -> str:

@@ -69,12 +69,19 @@ void check(const Cluster& cluster, const Asked& job) {
     refuse(text("its curve must rise from its count, %d", job.count));
 }
 
+void check(const Cluster& cluster, const Fault& fault) {
+  within("what it is", fault.what, 0, Fault::kWhats - 1);
+  if (fault.what != Fault::kSlowStore) within("its node", fault.node, 0, static_cast<i64>(cluster.nodes()) - 1);
+  if (fault.what == Fault::kStraggles) within("a share of its speed", fault.ppm, 1, kFullPpm);
+  if (fault.what == Fault::kSlowStore) within("how much longer it takes", fault.ppm, kFullPpm, 1'000'000 * kFullPpm);
+}
+
 }  // namespace
 
 #define API extern "C" __attribute__((visibility("default")))
 
 API u64 haltere_sizes(int which) {
-  const u64 sizes[] = {sizeof(Params), sizeof(Costs), sizeof(Asked), sizeof(Done), sizeof(Summary)};
+  const u64 sizes[] = {sizeof(Params), sizeof(Costs), sizeof(Asked), sizeof(Done), sizeof(Summary), sizeof(Fault)};
   return sizes[which];
 }
 API const char* haltere_failure_code() { return g_code.c_str(); }
@@ -141,48 +148,27 @@ API int haltere_advance(Cluster* cluster, i64 until_us, i64 most_steps) {
 
 API bool haltere_idles(Cluster* cluster) { return cluster->idles(); }
 API void haltere_summary(const Cluster* cluster, Summary* into) { *into = cluster->summary(); }
-
-// Free slices, and all that are up, by part. Returns how many parts there are.
-API u64 haltere_parts(const Cluster* cluster, i64* free, i64* capacity, u64 room) {
-  const Free& slices = cluster->machine.free;
-  for (std::size_t part = 0; part < slices.parts() && part < room; ++part) {
-    free[part] = slices.count(static_cast<i32>(part));
-    capacity[part] = slices.capacity(static_cast<i32>(part));
-  }
-  return slices.parts();
-}
+API void haltere_standing(const Cluster* cluster, Standing* into) { *into = cluster->standing(); }
 
 // 1: done, at its next step; 0: the job does not wait; -1: failed.
 API int haltere_withdraw(Cluster* cluster, u32 job, i64* left_us, bool* has_checkpoint) {
   return guarded(-1, [&] { return cluster->withdraw(job, *left_us, *has_checkpoint) ? 1 : 0; });
 }
 
-// A node is lost, or there again, at a moment that is not over. It is known when that comes.
-API bool haltere_fault(Cluster* cluster, u32 node, i64 at_us, bool is_lost) {
+// What will go wrong: all of them or none, by time, none before others that were foreseen.
+API bool haltere_foresee(Cluster* cluster, const Fault* faults, u64 count) {
   return guarded(false, [&] {
-    within("a node", node, 0, static_cast<i64>(cluster->nodes()) - 1);
-    within("when it happens", at_us, cluster->now_us(), kLatest);
-    is_lost ? cluster->lose_node(node, at_us) : cluster->return_node(node, at_us);
-    return true;
-  });
-}
-
-// From now on a node runs at that share of its speed. To be called when all before `at_us` has happened.
-API bool haltere_straggle(Cluster* cluster, u32 node, i64 ppm, i64 at_us) {
-  return guarded(false, [&] {
-    within("a node", node, 0, static_cast<i64>(cluster->nodes()) - 1);
-    within("when it happens", at_us, cluster->now_us(), kLatest);
-    within("a share of its speed", ppm, 1, kFullPpm);
-    cluster->straggle(node, ppm, at_us);
-    return true;
-  });
-}
-
-// From now on saving, halting and restoring take so much longer.
-API bool haltere_slow_store(Cluster* cluster, i64 ppm) {
-  return guarded(false, [&] {
-    within("how much longer", ppm, kFullPpm, 1'000'000 * kFullPpm);
-    cluster->slow_store(ppm);
+    i64 before_us = std::max(cluster->foreseen_us(), cluster->now_us());
+    for (u64 at = 0; at < count; ++at) {
+      try {
+        check(*cluster, faults[at]);
+        within("when it happens", faults[at].at_us, before_us, kLatest);
+      } catch (const Failure& error) {
+        refuse(text("fault %llu of the batch: %s", static_cast<unsigned long long>(at), error.what()));
+      }
+      before_us = faults[at].at_us;
+    }
+    cluster->foresee(faults, count);
     return true;
   });
 }

@@ -4,12 +4,13 @@ store is slow. Drawn from a seed, each source by itself, so that one more of the
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 from scheduler.core import events
 from scheduler.core.speed import FULL_PPM
@@ -19,7 +20,9 @@ from scheduler.sim.faults import Failing, Faults, Planned
 
 S = 1_000_000
 STUCK_STEPS = 1_000_000  # a job alone for two years takes half as many
+NEVER_US = 1 << 62
 Act = Callable[[list[str], int], None]
+Step = Callable[[int], int]  # does it, at that moment; returns when it goes on, or NEVER_US
 
 
 class Patience:
@@ -42,11 +45,10 @@ class Patience:
 
 
 class Breakable(Protocol):
-    """What is broken: an executor in simulated time."""
+    """What is broken: an executor in simulated time. When the moment of what comes next is there,
+    or it wants to know that, it has it `happen`."""
 
-    now_us: int
-
-    def at(self, at_us: int, make: Callable[[int], Any]) -> None: ...
+    def go_wrong(self, breaking: Breaking) -> None: ...
 
     def feed(self, arrivals: Iterable[events.Event]) -> None: ...
 
@@ -56,7 +58,8 @@ class Breakable(Protocol):
 
 
 class Breaking:
-    """Carries faults out on an executor, for as long as `until` says there are jobs."""
+    """Faults in the order of time, carried out on an executor for as long as `going` says that
+    there are jobs."""
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class Breaking:
     ) -> None:
         """`region_seed`: of regions' faults, if others are to have them at the same time. Raises
         TraceDamaged: nodes that do not exist."""
+        self.now_us = 0  # of what happened last
         self._executor = executor
         self.going = going
         hosts = cluster.hosts()
@@ -76,8 +80,9 @@ class Breaking:
         self._kind = cluster.kind
         self._down: dict[str, int] = {}  # node -> outages that it is in
         self._leaving: dict[str, int] = {}  # node -> when it is to be removed
+        self._heap: list[tuple[int, int, Step]] = []  # what comes of each source next
         names = list(self._nodes)
-        lose, give_back = self._lose, self._return  # once, for all
+        lose, give_back = self.lose, self.give_back  # once, for all
         slow_down = partial(self._straggle, faults.speed_ppm)
         speed_up = partial(self._straggle, FULL_PPM)
         for name, (_, devices, *_) in self._nodes.items():
@@ -100,13 +105,33 @@ class Breaking:
             faults.store,
             f"{seed} store",
             [],
-            lambda nodes, at: self._executor.slow_store(faults.slow_ppm),
-            lambda nodes, at: self._executor.slow_store(FULL_PPM),
+            lambda nodes, at: executor.slow_store(faults.slow_ppm),
+            lambda nodes, at: executor.slow_store(FULL_PPM),
         )
         for planned in faults.planned:
-            self.plan(planned, named(planned.nodes, names))
+            self._plan(planned, named(planned.nodes, names))
+        executor.go_wrong(self)
 
     # ---- when
+
+    @property
+    def next_us(self) -> int:
+        """When something goes wrong, or is right again; NEVER_US: it does not."""
+        return self._heap[0][0] if self._heap else NEVER_US
+
+    def happen(self, until_us: int) -> None:
+        """All up to and at that moment."""
+        heap = self._heap
+        while heap and heap[0][0] <= until_us:
+            self.now_us, number, step = heap[0]
+            next_us = step(self.now_us)
+            if next_us < NEVER_US:
+                heapq.heapreplace(heap, (next_us, number, step))
+            else:
+                heapq.heappop(heap)
+
+    def _add(self, at_us: int, step: Step) -> None:
+        heapq.heappush(self._heap, (at_us, len(self._heap), step))
 
     def _repeat(
         self,
@@ -117,33 +142,36 @@ class Breaking:
         end: Act,
     ) -> None:
         if failing is not None:
-            _Source(self, failing, Random(seed), nodes, begin, end).begin()
+            source = _Source(self, failing, Random(seed), nodes, begin, end)
+            self._add(source.next_us(0), source.step)
 
-    def plan(self, planned: Planned, nodes: list[str]) -> None:
-        """From now on."""
+    def _plan(self, planned: Planned, nodes: list[str]) -> None:
         removed_s = planned.at_s + (planned.notice_s or 0.0)
         if planned.notice_s is not None:
-            notice_us = round(planned.notice_s * S)
-            self.after(planned.at_s, lambda at: self._drain(nodes, at, at + notice_us))
-        self.after(removed_s, lambda at: self._lose(nodes, at))
-        self.after(removed_s + planned.lasts_s, lambda at: self._return(nodes, at))
+            deadline_us = round(removed_s * S)
+            self._once(planned.at_s, lambda at: self.drain(nodes, at, deadline_us))
+        self._once(removed_s, lambda at: self.lose(nodes, at))
+        self._once(removed_s + planned.lasts_s, lambda at: self.give_back(nodes, at))
 
-    def after(self, delay_s: float, then: Callable[[int], None]) -> None:
-        executor = self._executor
-        executor.at(executor.now_us + max(1, round(delay_s * S)), then)
+    def _once(self, at_s: float, act: Callable[[int], None]) -> None:
+        def step(at: int) -> int:
+            act(at)
+            return NEVER_US
+
+        self._add(max(1, round(at_s * S)), step)
 
     # ---- what
 
     def _tell(self, event: events.Event) -> None:
         self._executor.feed([event])
 
-    def _lose(self, nodes: Iterable[str], at: int) -> None:
+    def lose(self, nodes: Iterable[str], at: int) -> None:
         for node in nodes:
             self._down[node] = self._down.get(node, 0) + 1
             if self._down[node] == 1:
                 self._tell(events.DeviceLost(at, node, "it failed"))
 
-    def _return(self, nodes: Iterable[str], at: int) -> None:
+    def give_back(self, nodes: Iterable[str], at: int) -> None:
         for node in nodes:
             self._down[node] -= 1
             if not self._down[node]:
@@ -151,7 +179,7 @@ class Breaking:
                 if self._leaving.get(node, 0) > at:
                     self._tell(events.DrainRequested(at, node, self._leaving[node]))
 
-    def _drain(self, nodes: Iterable[str], at: int, deadline_us: int) -> None:
+    def drain(self, nodes: Iterable[str], at: int, deadline_us: int) -> None:
         for node in nodes:
             self._leaving[node] = deadline_us
             self._tell(events.DrainRequested(at, node, max(at, deadline_us)))
@@ -171,18 +199,21 @@ class _Source:
     _nodes: list[str]
     _break: Act
     _mend: Act
+    _is_wrong: bool = False
 
-    def begin(self) -> None:
-        self._breaking.after(self._drawn.expovariate(1 / self._failing.mtbf_s), self._fails)
-
-    def _fails(self, at: int) -> None:
-        if self._breaking.going():
+    def step(self, at: int) -> int:
+        if self._is_wrong:
+            self._mend(self._nodes, at)
+        elif self._breaking.going():
             self._break(self._nodes, at)
-            self._breaking.after(self._drawn.expovariate(1 / self._failing.mttr_s), self._is_right)
+        else:
+            return NEVER_US
+        self._is_wrong = not self._is_wrong
+        return self.next_us(at)
 
-    def _is_right(self, at: int) -> None:
-        self._mend(self._nodes, at)
-        self.begin()
+    def next_us(self, at: int) -> int:
+        mean_s = self._failing.mttr_s if self._is_wrong else self._failing.mtbf_s
+        return at + max(1, round(self._drawn.expovariate(1 / mean_s) * S))
 
 
 def named(pattern: str, names: Sequence[str]) -> list[str]:

@@ -16,9 +16,9 @@ from scheduler.core import events
 from scheduler.core.commands import Checkpoint, Command, Release, Resize, Save, Start, WakeAt
 from scheduler.core.speed import FULL_PPM, relative, speed_ppm
 from scheduler.core.values import JobSpec, Slice
+from scheduler.sim.breaking import NEVER_US, Breaking
 from scheduler.sim.costs import Costs
 
-NEVER_US = 1 << 62
 Made = Callable[[int], events.Event | None]  # an event, or none if it is void by then
 Failed = (
     type[events.StartFailed]
@@ -148,6 +148,17 @@ class SimExecutor:
         self.at(at_us, lambda at: events.TimePassed(at) if self._wake == mine else None)
 
     # ---- faults
+
+    def go_wrong(self, breaking: Breaking) -> None:
+        """Each of these happens at its moment before all else; losses are told after all else."""
+        if breaking.next_us >= NEVER_US:
+            return
+
+        def happen(at: int) -> None:
+            breaking.happen(at)
+            self.go_wrong(breaking)
+
+        heapq.heappush(self._heap, (breaking.next_us, 0, happen))
 
     def straggle(self, device: str, ppm: int) -> None:
         """Whoever is on it runs at that share of its speed from now on; FULL_PPM: again at all."""

@@ -7,7 +7,8 @@ from scheduler.policies.choices import CP_SAT
 from scheduler.policies.maintenance import Schedule, Window, schedule
 from scheduler.sim.breaking import Breaking, named
 from scheduler.sim.cluster import Cluster
-from scheduler.sim.faults import Maintained, Planned
+from scheduler.sim.executor import SimExecutor
+from scheduler.sim.faults import Maintained
 
 S = 1_000_000
 
@@ -21,6 +22,7 @@ class Maintenance:
         cluster: Cluster,
         machine: Machine,
         breaking: Breaking,
+        executor: SimExecutor,
         solver: str = CP_SAT,
     ) -> None:
         """Raises TraceDamaged: nodes that do not exist."""
@@ -30,10 +32,11 @@ class Maintenance:
         self._closes_us = round((window.at_s + window.within_s) * S)
         self._machine = machine
         self._breaking = breaking
+        self._executor = executor
         self._solver = solver
 
     def begin(self) -> None:
-        self._breaking.after(self._window.at_s, self._turn)
+        self._executor.at(round(self._window.at_s * S), self._turn)
 
     def _turn(self, at_us: int) -> None:
         turn_s = self._window.notice_s + self._window.lasts_s
@@ -46,6 +49,10 @@ class Maintenance:
         found = schedule(view, window, self._solver)
         self.schedules.append(found)
         self._left = [name for name in self._left if name not in found.first]
-        planned = Planned("", 0.0, self._window.lasts_s, self._window.notice_s)
-        self._breaking.plan(planned, list(found.first))
-        self._breaking.after(turn_s, self._turn)
+        removed_us = at_us + round(self._window.notice_s * S)
+        back_us = at_us + turn_us
+        nodes = list(found.first)
+        self._breaking.drain(nodes, at_us, removed_us)
+        self._executor.at(removed_us, lambda at: self._breaking.lose(nodes, at))
+        self._executor.at(back_us, lambda at: self._breaking.give_back(nodes, at))
+        self._executor.at(back_us, self._turn)

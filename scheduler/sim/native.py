@@ -5,7 +5,6 @@ What the engine does not have is refused by name, never approximated: the Python
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,53 +42,53 @@ class Run:
 
 
 class Broken:
-    """The executor as `Breaking` knows it, over a native cluster: what goes wrong is handed on at
-    its moment, after all that happened before."""
+    """The executor as `Breaking` knows it, over a native cluster, which is told what goes wrong
+    before it does."""
 
     def __init__(self, engine: native.Cluster, nodes: Sequence[str]) -> None:
-        self.now_us = 0
         self._engine = engine
         self._nodes = {name: number for number, name in enumerate(nodes)}
-        self._heap: list[tuple[int, int, Callable[[int], object]]] = []
-        self._made = 0
+        self._breaking: Breaking | None = None
+        self._faults: list[tuple[int, int, int, int]] = []  # not handed on yet
 
     @property
     def over(self) -> int:
         return int(self._engine.summary()["over"])
 
-    def at(self, at_us: int, make: Callable[[int], object]) -> None:
-        self._made += 1
-        heapq.heappush(self._heap, (at_us, self._made, make))
+    @property
+    def now_us(self) -> int:
+        """Of what the engine was told last."""
+        return 0 if self._breaking is None else self._breaking.now_us
+
+    def go_wrong(self, breaking: Breaking) -> None:
+        self._breaking = breaking
 
     def feed(self, arrivals: Iterable[events.Event]) -> None:
         for event in arrivals:
             if isinstance(event, events.DeviceLost):
-                self._engine.lose(self._nodes[event.device], event.at_us)
+                self._faults.append((event.at_us, 0, self._nodes[event.device], native.LOST))
             elif isinstance(event, events.DeviceAdded):
-                self._engine.bring(self._nodes[event.device], event.at_us)
+                self._faults.append((event.at_us, 0, self._nodes[event.device], native.BACK))
             else:
                 raise Infeasible(f"the native engine knows no {type(event).__name__} yet")
 
     def straggle(self, device: str, ppm: int) -> None:
-        self._engine.straggle(self._nodes[device], ppm, self.now_us)
+        self._faults.append((self.now_us, ppm, self._nodes[device], native.STRAGGLES))
 
     def slow_store(self, ppm: int) -> None:
-        self._engine.slow_store(ppm)
+        self._faults.append((self.now_us, ppm, 0, native.SLOW_STORE))
 
     def next_us(self) -> int:
-        """When something goes wrong next."""
-        return self._heap[0][0] if self._heap else native.ALL_US
+        """When something goes wrong next that the engine was not told."""
+        return native.ALL_US if self._breaking is None else self._breaking.next_us
 
-    def advance(self, until_us: int) -> None:
-        """The engine, with all that goes wrong up to and at that moment."""
-        while self._heap and self._heap[0][0] <= until_us:
-            self._engine.advance(self._heap[0][0] - 1)
-            self.happen()
-        self._engine.advance(until_us)
-
-    def happen(self) -> None:
-        self.now_us, _, make = heapq.heappop(self._heap)
-        make(self.now_us)
+    def foresee(self, until_us: int) -> None:
+        """Tell the engine all that goes wrong up to and at that moment."""
+        if self._breaking is not None:
+            self._breaking.happen(until_us)
+        if self._faults:
+            self._engine.foresee(np.array(self._faults, native.FAULT))
+            self._faults.clear()
 
 
 def simulate(
@@ -128,10 +127,10 @@ def drive(engine: native.Cluster, broken: Broken) -> Iterator[None]:
     """To the end, with what goes wrong; comes back now and then."""
     there = False
     while not there:
-        until_us = broken.next_us()
+        until_us = min(broken.next_us(), native.ALL_US)
         there = engine.advance(until_us - 1, CHUNK_STEPS)
         if there and until_us < native.ALL_US:
-            broken.happen()
+            broken.foresee(until_us)
             there = False
         yield
 

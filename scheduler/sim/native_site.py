@@ -22,6 +22,9 @@ from scheduler.sim.native import Broken, opened
 from scheduler.sim.planet_faults import SiteFaults
 from scheduler.traces.packed import Jobs, curve_of
 
+NONE = np.empty(0, np.int64)
+AHEAD_US = 86_400_000_000  # so far is the engine told what will go wrong
+
 
 class NativeSite:
     """An `Engine`; arguments as of `PythonSite`."""
@@ -44,6 +47,7 @@ class NativeSite:
         self._broken = Broken(self._engine, [name for name, _, _ in cluster.each()])
         if faults is not None:
             faults.begin(cluster, self._broken)
+        self._foreseen_us = -1
         self._reserve_share = params.reserve_share
         self._curves: dict[tuple[int, int], int] = {}
 
@@ -55,8 +59,10 @@ class NativeSite:
             packed[name] = jobs[name]
         grows = np.flatnonzero(jobs["most"] > jobs["count"])
         if len(grows):
-            counts, mosts = jobs["count"][grows].tolist(), jobs["most"][grows].tolist()
-            packed["curve"][grows] = list(map(self._curve, counts, mosts))
+            sizes = jobs["count"][grows].astype(np.int64) << 32 | jobs["most"][grows]
+            sizes, which = np.unique(sizes, return_inverse=True)
+            curves = [self._curve(size >> 32, size & 0xFFFFFFFF) for size in sizes.tolist()]
+            packed["curve"][grows] = np.array(curves)[which]
         self._engine.submit(packed)
 
     def _curve(self, count: int, most: int) -> int:
@@ -68,22 +74,23 @@ class NativeSite:
         return number
 
     def advance(self, until_us: int) -> None:
-        self._broken.advance(until_us)
+        if until_us > self._foreseen_us:
+            self._foreseen_us = until_us + AHEAD_US
+            self._broken.foresee(self._foreseen_us)
+        self._engine.advance(until_us)
 
     def ended(self) -> tuple[Ints, Ints]:
         done = self._engine.done()
+        if not len(done):
+            return NONE, NONE
         kept = done["state"] != native.CANCELLED
         return done["job"][kept].astype(np.int64), done["ended_us"][kept]
 
     def standing(self) -> Standing:
-        free, capacity = self._engine.parts()
-        summary = self._engine.summary()
-        there, idle = int(capacity.sum()), int(free.sum())
-        waiting = summary["waiting_slices"]
-        promised_ppm = int(summary["promised_ppm"]) + int(waiting[:2].sum()) * FULL_PPM
-        limit_ppm = promisable_ppm(there, self._reserve_share)
-        promisable = max(0, limit_ppm - promised_ppm) // FULL_PPM
-        return Standing(there, idle, int(waiting.sum()), there - idle, promisable)
+        its = self._engine.standing()
+        limit_ppm = promisable_ppm(its.capacity, self._reserve_share)
+        promisable = max(0, limit_ppm - its.promised_ppm) // FULL_PPM
+        return Standing(its.capacity, its.free, its.waiting, its.capacity - its.free, promisable)
 
     def movable(self, most: int) -> Ints:
         return self._engine.movable(most).astype(np.int64)

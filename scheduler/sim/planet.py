@@ -41,6 +41,7 @@ from scheduler.traces.packed import KINDS, Jobs
 
 IDLE_TICK = 4  # ticks at a time while nobody waits: there is nothing to decide but rooms
 LONG_TICK = 64  # when nobody comes any more and nobody moves
+GARBAGE = 100_000  # objects that may be: some MiB
 STUCK_TICKS = 200_000  # in which no job came or ended: 69 days of 30 s ticks at least
 
 
@@ -263,10 +264,13 @@ class PlanetRun:
 
     def run(self, progress: Callable[[int], None] = lambda ended: None) -> PlanetResult:
         began = time.process_time()
+        threshold = gc.get_threshold()
         gc.freeze()  # all these sources of faults need not be looked through again and again
+        gc.set_threshold(GARBAGE, *threshold[1:])  # there are hardly any cycles
         try:
             return self._all(progress, began)
         finally:
+            gc.set_threshold(*threshold)
             gc.unfreeze()
 
     def _all(self, progress: Callable[[int], None], began: float) -> PlanetResult:

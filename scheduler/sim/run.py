@@ -76,7 +76,7 @@ def simulate(
     if faults:
         breaking = Breaking(faults, cluster, executor, seed, lambda: executor.over < len(jobs))
         for window in faults.windows:
-            kept.append(Maintenance(window, cluster, machine, breaking, solver))
+            kept.append(Maintenance(window, cluster, machine, breaking, executor, solver))
             kept[-1].begin()
     watching = [goodput] if goodput else []
     loop = Loop(machine, policy, executor, [*recorders(machine), *watching])

@@ -33,7 +33,7 @@ def synthetic(
 
 def of_trace(planet: Planet, trace: Trace, assumed: Assumed, seed: int) -> tuple[Jobs, list[str]]:
     """A trace's jobs, each in a region drawn by the seed; and its tenants. What the trace does not
-    say is assumed."""
+    say is assumed; gangs that some region cannot hold are cut down (`workload.cut_down`)."""
     drawn = np.random.Generator(np.random.PCG64(seed))
     largest, found = planet.largest("gpu"), len(trace.jobs)
     tenants = list(dict.fromkeys(job.tenant for job in trace.jobs))

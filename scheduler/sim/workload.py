@@ -55,6 +55,19 @@ class Tiers:
             )
 
 
+def cut_down(trace: Trace, largest: int, of: str) -> tuple[int, str]:
+    """How many gangs ask for more than that many devices `of` something, and what is to be said of
+    that, if any do: in simulations they ask for that many."""
+    larger = [job for job in trace.jobs if job.count > largest]
+    if not larger:
+        return 0, ""
+    most = max(job.count for job in larger)
+    return len(larger), (
+        f"{len(larger)} jobs ask for more than the {largest} devices {of} (up to {most}; the first "
+        f"is {larger[0].name!r}): they ask for {largest} here, for as long"
+    )
+
+
 def sharing_jobs_of(trace: Trace, kind: str) -> list[JobSpec]:
     """One job for each of the trace, that needs the share, the CPU and the memory it asked for."""
     return [

@@ -32,9 +32,9 @@ FAULTS = (
     "outage:nodes=*,at=20m,lasts=10m;outage:nodes=*-0,at=1h,lasts=3h",
 )
 COSTS = (Costs(), FREE, Costs(1_000_000, 0, 7, 3_000_000, 0, 5_000_000, 900_000))
-PARAMS = (
+PARAMS = (  # min_run_s 0, with resizes that cost nothing: who is shrunk for another takes it back
     ElasticParams(),
-    ElasticParams(first_level_s=60, first_run_s=0, min_run_s=0, settle_s=30, grow_after_s=60),
+    ElasticParams(first_level_s=60, first_run_s=0, min_run_s=1, settle_s=30, grow_after_s=60),
     ElasticParams(level_ratio=2, halts_a_level=1, grow_share=0.6, spare_share=0.0, look_s=7),
     ElasticParams(turn_s=30, bear_s=400, reserve_share=0.3, settle_s=0, grow_after_s=0),
 )

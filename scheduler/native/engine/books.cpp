@@ -25,17 +25,13 @@ void Books::follow() {
   followed.swap(machine.changed);
   for (const u32 number : followed)
     if (Job* job = machine.find(number)) follow(*job);
-  while (!rises_.empty() && rises_.front().at_us <= now_us) {
-    const Timer due = rises_.front();
-    std::pop_heap(rises_.begin(), rises_.end());
-    rises_.pop_back();
+  while (!rises_.empty() && rises_.first().at_us <= now_us) {
+    const Timer due = rises_.pop();
     Job* job = machine.find(due.job);
     if (job != nullptr && job->rise_stamp == due.stamp) rise(*job);
   }
-  while (!timers_.empty() && timers_.front().at_us <= now_us) {
-    const Timer due = timers_.front();
-    std::pop_heap(timers_.begin(), timers_.end());
-    timers_.pop_back();
+  while (!timers_.empty() && timers_.first().at_us <= now_us) {
+    const Timer due = timers_.pop();
     Job* job = machine.find(due.job);
     if (job != nullptr && job->stamp == due.stamp) fall_due(*job, due.due);
   }
@@ -167,15 +163,17 @@ void Books::foretell(Job& job) {
   if (job.run_slices == 0 || job.is_guaranteed()) return;
   const i128 more_us = level_of(job).second - job.service_us;
   const i128 at_us = machine.now_us + ceil_div(more_us, i128{job.run_slices});
-  push(rises_, {static_cast<i64>(std::min(at_us, i128{2 * kLatest})), job.id, job.rise_stamp, Due::kRest});
+  rises_.push({static_cast<i64>(std::min(at_us, i128{2 * kLatest})), job.id, job.rise_stamp, Due::kRest}, [&](const Timer& each) {
+    const Job* its = machine.find(each.job);
+    return its == nullptr || its->rise_stamp != each.stamp;
+  });
 }
 
 i64 Books::next_rise_us() {
   while (!rises_.empty()) {
-    const Job* job = machine.find(rises_.front().job);
-    if (job != nullptr && job->rise_stamp == rises_.front().stamp) return rises_.front().at_us;
-    std::pop_heap(rises_.begin(), rises_.end());
-    rises_.pop_back();
+    const Job* job = machine.find(rises_.first().job);
+    if (job != nullptr && job->rise_stamp == rises_.first().stamp) return rises_.first().at_us;
+    rises_.pop();
   }
   return -1;
 }
@@ -208,22 +206,12 @@ void Books::rise(Job& job) {
 
 // ---- what falls due
 
-// Drops what is void once there is more of that than of anything else.
-void Books::push(std::vector<Timer>& heap, const Timer& timer) {
-  if (heap.size() >= 1024 + 8 * machine.alive()) {
-    std::erase_if(heap, [&](const Timer& each) {
-      const Job* job = machine.find(each.job);
-      return job == nullptr || (&heap == &rises_ ? job->rise_stamp : job->stamp) != each.stamp;
-    });
-    std::make_heap(heap.begin(), heap.end());
-  }
-  heap.push_back(timer);
-  std::push_heap(heap.begin(), heap.end());
-}
-
 void Books::when(Job& job, i64 at_us, Due due) {
   if (at_us <= machine.now_us) return fall_due(job, due);
-  push(timers_, {at_us, job.id, job.stamp, due});
+  timers_.push({at_us, job.id, job.stamp, due}, [&](const Timer& each) {
+    const Job* its = machine.find(each.job);
+    return its == nullptr || its->stamp != each.stamp;
+  });
 }
 
 void Books::fall_due(Job& job, Due due) {

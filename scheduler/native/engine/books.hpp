@@ -9,6 +9,7 @@
 
 #include "behind.hpp"
 #include "guarantee.hpp"
+#include "heap.hpp"
 #include "machine.hpp"
 
 namespace haltere {
@@ -76,7 +77,6 @@ class Books {
   void rise(Job& job);
   std::pair<u8, i128> level_of(const Job& job) const;
 
-  void push(std::vector<Timer>& heap, const Timer& timer);
   void when(Job& job, i64 at_us, Due due);
   void fall_due(Job& job, Due due);
   void rest(Job& job);
@@ -88,7 +88,7 @@ class Books {
   void drop_behind(Job& job);
   Part& part_of(const Job& job) { return parts[static_cast<std::size_t>(job.seen_part)]; }
 
-  std::vector<Timer> rises_, timers_;
+  Heap<Timer> rises_, timers_;
 };
 
 }  // namespace haltere

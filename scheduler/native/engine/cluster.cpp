@@ -48,6 +48,19 @@ bool Cluster::step(i64 until_us) {
   return true;
 }
 
+Standing Cluster::standing() const {
+  const Books& books = policy_.books;
+  Standing found{};
+  for (std::size_t part = 0; part < machine.free.parts(); ++part) {
+    found.capacity += machine.free.capacity(static_cast<i32>(part));
+    found.free += machine.free.count(static_cast<i32>(part));
+  }
+  for (const i64 slices : books.waiting_slices) found.waiting += slices;
+  found.promised_ppm =
+      books.promised_ppm + (books.waiting_slices[kPremium] + books.waiting_slices[kStandard]) * kFullPpm;
+  return found;
+}
+
 bool Cluster::withdraw(u32 number, i64& left_us, bool& has_checkpoint) {
   const Job* job = machine.find(number);
   if (job == nullptr || !waits(job->state)) return false;

@@ -15,6 +15,11 @@ struct Summary {  // scheduler/native/cluster.py has the same fields
   i64 waiting_jobs[3], waiting_slices[3], running_jobs[3], running_slices[3];  // by tier
 };
 
+struct Standing {  // slices, as policies see them; scheduler/native/cluster.py has the same fields
+  i64 capacity, free, waiting;
+  i64 promised_ppm;  // to those that were admitted and those that wait to be
+};
+
 class Cluster {
  public:
   Cluster(const Params& params, const Costs& costs, const std::vector<Node>& nodes);
@@ -26,13 +31,12 @@ class Cluster {
   bool advance(i64 until_us, i64 most_steps);
   bool idles() { return executor_.next_us() == std::numeric_limits<i64>::max(); }
   Summary summary() const;
+  Standing standing() const;
   // A job that waits goes elsewhere: what it has still to do, at full speed. False: it does not wait.
   bool withdraw(u32 job, i64& left_us, bool& has_checkpoint);
-  // What goes wrong, or is right again, at a moment that is not over.
-  void lose_node(u32 node, i64 at_us) { executor_.lose_node(node, at_us); }
-  void return_node(u32 node, i64 at_us) { executor_.add_node(node, at_us); }
-  void straggle(u32 node, i64 ppm, i64 at_us) { executor_.straggle(node, ppm, at_us); }
-  void slow_store(i64 ppm) { executor_.slow_store(ppm); }
+  // What will go wrong, and be right again: by time, none before `foreseen_us` or now.
+  void foresee(const Fault* faults, std::size_t count) { executor_.foresee(faults, count); }
+  i64 foreseen_us() const { return executor_.foreseen_us(); }
   std::size_t nodes() const { return nodes_; }
   // Jobs that wait and were promised nothing, first in the queue first; at most so many.
   std::vector<u32> movable(std::size_t most) const;

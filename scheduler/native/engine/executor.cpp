@@ -17,16 +17,22 @@ std::vector<u32> nodes_of(const Held& slices) {
 
 void Executor::schedule(Item item) {
   item.made = ++made_;
-  heap_.push_back(item);
-  std::push_heap(heap_.begin(), heap_.end());
+  heap_.push(item, [this](const Item& each) { return is_void(each); });
+}
+
+bool Executor::is_void(const Item& item) const {
+  if (item.kind <= kFailed || item.kind == kRelease) return false;
+  const Job* job = machine_.find(item.job);
+  return job == nullptr || job->version != item.version;  // halted, ended or released meanwhile
 }
 
 void Executor::submitted(u32 job) { arrivals_.emplace_back(machine_.asked(job).submitted_us, ++made_); }
 
 i64 Executor::next_us() {
   i64 next = std::numeric_limits<i64>::max();
-  if (!heap_.empty()) next = heap_.front().at_us;
+  if (!heap_.empty()) next = heap_.first().at_us;
   if (arrived_ < arrivals_.size()) next = std::min(next, arrivals_[arrived_].first);
+  if (faulted_ < faults_.size()) next = std::min(next, faults_[faulted_].at_us);
   if (wake_at_us_ >= 0) next = std::min(next, wake_at_us_);
   return next;
 }
@@ -34,18 +40,18 @@ i64 Executor::next_us() {
 void Executor::poll(i64 until_us, std::vector<Event>& batch) {
   constexpr std::pair<i64, u64> kNever{std::numeric_limits<i64>::max(), 0};
   for (;;) {
-    const auto item = heap_.empty() ? kNever : std::pair{heap_.front().at_us, heap_.front().made};
+    const auto item = heap_.empty() ? kNever : std::pair{heap_.first().at_us, heap_.first().made};
     const auto job = arrived_ < arrivals_.size() ? arrivals_[arrived_] : kNever;
     const auto wake = wake_at_us_ >= 0 ? std::pair{wake_at_us_, wake_made_} : kNever;
-    const auto next = std::min({item, job, wake});
+    const auto fault = faulted_ < faults_.size() ? std::pair{faults_[faulted_].at_us, u64{0}} : kNever;
+    const auto next = std::min({item, job, wake, fault});
     if (next == kNever || next.first > until_us || (!batch.empty() && next.first != now_us_)) return;
     if (next.first > kLatest) throw Failure("infeasible", "the simulated time is over two years");
     now_us_ = next.first;
-    if (next == item) {
-      const Item due = heap_.front();
-      std::pop_heap(heap_.begin(), heap_.end());
-      heap_.pop_back();
-      make(due, batch);
+    if (next == fault) {
+      go_wrong(faults_[faulted_++]);
+    } else if (next == item) {
+      make(heap_.pop(), batch);
     } else if (next == job) {
       batch.push_back({.kind = Event::kJobSubmitted, .at_us = now_us_, .job = static_cast<u32>(++arrived_)});
     } else {
@@ -67,8 +73,8 @@ void Executor::make(const Item& item, std::vector<Event>& batch) {
   if (item.kind == kFailed) return tell(static_cast<Event::Kind>(item.version));
   if (item.kind == kCancel) return tell(Event::kCancelRequested);
   if (item.kind == kRelease) return tell(Event::kLeaseReleased, item.version);
+  if (is_void(item)) return;
   Job* job = machine_.find(item.job);
-  if (job == nullptr || job->version != item.version) return;  // halted, ended or released meanwhile
   if (item.kind != kRun && item.kind != kEnd) job->failing = Event::kTimePassed;
   if (item.kind == kResize || item.kind == kTell) occupy(*job, nodes_of(job->target));
   switch (item.kind) {
@@ -212,8 +218,28 @@ void Executor::fall(u32 node) {
   }
 }
 
-void Executor::straggle(u32 node, i64 ppm, i64 at_us) {
-  now_us_ = at_us;
+void Executor::foresee(const Fault* faults, std::size_t count) {
+  faults_.erase(faults_.begin(), faults_.begin() + static_cast<std::ptrdiff_t>(faulted_));
+  faulted_ = 0;
+  faults_.insert(faults_.end(), faults, faults + count);
+}
+
+// Before all else that happens at that moment; losses and returns are told after it.
+void Executor::go_wrong(const Fault& fault) {
+  switch (fault.what) {
+    case Fault::kLost:
+      return schedule({now_us_, 0, fault.node, 0, 0, kLose});
+    case Fault::kBack:
+      return schedule({now_us_, 0, fault.node, 0, 0, kNode});
+    case Fault::kStraggles:
+      return straggle(fault.node, fault.ppm);
+    default:
+      store_ppm_ = fault.ppm;
+  }
+}
+
+// Whoever is on it runs at that share of its speed from now on.
+void Executor::straggle(u32 node, i64 ppm) {
   stragglers_ += (ppm != kFullPpm) - (straggling_[node] != kFullPpm);
   straggling_[node] = ppm;
   std::vector<u32> jobs = on_[node];

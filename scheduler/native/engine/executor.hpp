@@ -1,16 +1,25 @@
 // The executor in simulated time, as scheduler/sim/executor.py: it answers commands after what they
-// cost, and ends jobs when their work is done. What was foretold before a change is void when its time
-// comes; nothing is ever looked for in the heap.
+// cost, and ends jobs when their work is done. What was foretold before a change is void.
 #pragma once
 
 #include <vector>
 
+#include "heap.hpp"
 #include "machine.hpp"
 
 namespace haltere {
 
 struct Costs {  // scheduler/sim/costs.py
   i64 start_us, checkpoint_us, restore_us, shrink_us, grow_us, release_us, turns_ppm, save_us;
+};
+
+// What goes wrong, or is right again. scheduler/native/cluster.py has the same fields.
+struct Fault {
+  enum What : i32 { kLost, kBack, kStraggles, kSlowStore, kWhats };
+  i64 at_us;
+  i64 ppm;   // of the node's speed that is left; of how long the store takes
+  u32 node;  // of kSlowStore: none
+  i32 what;
 };
 
 class Executor {
@@ -20,11 +29,9 @@ class Executor {
 
   // Nodes come first, then jobs when they were submitted.
   void add_node(u32 node, i64 at_us) { schedule({at_us, 0, node, 0, 0, kNode}); }
-  void lose_node(u32 node, i64 at_us) { schedule({at_us, 0, node, 0, 0, kLose}); }
-  // Whoever is on it runs at that share of its speed from now on.
-  void straggle(u32 node, i64 ppm, i64 at_us);
-  // What begins from now on to be saved, halted or restored takes so much longer.
-  void slow_store(i64 ppm) { store_ppm_ = ppm; }
+  // By time, none before those that are known already.
+  void foresee(const Fault* faults, std::size_t count);
+  i64 foreseen_us() const { return faults_.empty() ? 0 : faults_.back().at_us; }
   void submitted(u32 job);
   void cancel(u32 job, i64 at_us) { schedule({at_us, 0, job, 0, 0, kCancel}); }
 
@@ -66,10 +73,13 @@ class Executor {
   };
 
   void schedule(Item item);
+  bool is_void(const Item& item) const;
   void make(const Item& item, std::vector<Event>& batch);
   void run(Job& job);
   void stand(Job& job);
   void fall(u32 node);
+  void go_wrong(const Fault& fault);
+  void straggle(u32 node, i64 ppm);
   void occupy(Job& job, std::vector<u32> nodes);
   i64 stored(i64 cost_us) const { return static_cast<i64>(i128{cost_us} * store_ppm_ / kFullPpm); }
 
@@ -81,9 +91,11 @@ class Executor {
   i64 store_ppm_ = kFullPpm;
   i64 now_us_ = 0;
   u64 made_ = 0;
-  std::vector<Item> heap_;
+  Heap<Item> heap_;
   std::vector<std::pair<i64, u64>> arrivals_;  // when, made; of jobs, by number
   std::size_t arrived_ = 0;
+  std::vector<Fault> faults_;
+  std::size_t faulted_ = 0;
   i64 wake_at_us_ = -1;  // -1: nobody wants to be woken
   u64 wake_made_ = 0;
 };

@@ -35,6 +35,10 @@ i64 Saves::interval_us(const Books& books, const Job& job) const {
 void Saves::follow(Books& books) {
   if (books.params.saves == 0) return;
   const i64 now_us = books.machine.now_us;
+  const auto is_void = [&](const Due& due) {
+    const Job* job = books.machine.find(due.job);
+    return job == nullptr || job->save_due_us != due.at_us;
+  };
   for (const u32 number : books.followed) {
     Job* job = books.machine.find(number);
     if (job == nullptr) continue;
@@ -47,19 +51,17 @@ void Saves::follow(Books& books) {
     if (job->state != State::kRunning || job->saving_us >= 0 || job->pinned) continue;
     const i64 since_us = std::max(job->started_us, job->saved_us);
     job->save_due_us = std::max(since_us + interval_us(books, *job), job->save_after_us);
-    heap_.push_back({job->save_due_us, number});
-    std::push_heap(heap_.begin(), heap_.end());
+    heap_.push({job->save_due_us, number}, is_void);
   }
 }
 
 void Saves::decide(Round& round) {
   while (!heap_.empty()) {
-    const Due due = heap_.front();
+    const Due due = heap_.first();
     Job* job = round.books.machine.find(due.job);
     const bool holds = job != nullptr && job->save_due_us == due.at_us;
     if (holds && due.at_us > round.now_us()) return round.wake(due.at_us);
-    std::pop_heap(heap_.begin(), heap_.end());
-    heap_.pop_back();
+    heap_.pop();
     if (holds && job->touched != round.plan) round.save(*job);
   }
 }

@@ -2,6 +2,7 @@
 // intervals, from what saves took and how often nodes were lost.
 #pragma once
 
+#include "heap.hpp"
 #include "round.hpp"
 
 namespace haltere {
@@ -21,7 +22,7 @@ class Saves {
 
   i64 interval_us(const Books& books, const Job& job) const;
 
-  std::vector<Due> heap_;
+  Heap<Due> heap_;
   i64 took_us_ = 0;  // all saves so far, together
   i64 count_ = 0;
 };

@@ -49,6 +49,19 @@ def test_a_trace_is_dealt_to_regions(tmp_path: Path) -> None:
     assert told("--workload", str(made))["told"]["of"] == f"{made}, synthetic"
 
 
+def test_jobs_of_a_trace_that_no_cluster_can_hold_are_counted_and_the_first_is_named(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "trace.csv"
+    rows = [f"j{n},{n * 50},100,{4 + 2 * n}" for n in range(5)]
+    path.write_text("\n".join(["job_id,submission_time,duration,num_gpu", *rows]))
+    found = CliRunner().invoke(app, [*RUN, "--trace", str(path), "--json"])
+    assert found.exit_code == 0
+    assert "2 jobs ask for more than the 8 devices that each region" in found.stderr
+    assert "up to 12; the first is 'j3'" in found.stderr
+    assert "ask for" not in CliRunner().invoke(app, RUN).stderr
+
+
 @pytest.mark.parametrize(
     "words", [["--out", "global"], ["--engine", "fortran"], ["--faults", "node"]]
 )

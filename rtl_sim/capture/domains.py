@@ -7,6 +7,9 @@ While frozen, every clock is the primary one, so that the whole chain shifts tog
 Where the design's clock may be high at release, this would make an edge that the design does not
 have. There a switch (`SWITCH`) stands instead, which passes that clock on from when it is next low.
 
+For Verilator, flip-flops wait for the edges of either themselves (`events`): the design's while
+running, the primary one's otherwise.
+
 Frozen by a gated clock (`Options.freeze`), flip-flops have a clock that stands still while neither
 running nor scanning, and no enable to be masked. Memories keep their clock: the state port writes
 words while flip-flops stand.
@@ -71,6 +74,13 @@ class Domains:
             return self.edge(bit, rising)
         other = self._names.get((bit, rising))
         return f"posedge {other}_flops" if other else "posedge sp_gated"
+
+    def events(self, bit: Bit, rising: bool) -> str:
+        """`edge` for Verilator: no wire, which it would work out whenever an input changes."""
+        if (bit, rising) not in self._names:
+            return self.edge(bit, rising)
+        own = f"{'posedge' if rising else 'negedge'} {self._scope.render((bit,))}"
+        return f"{own} iff sp_run or posedge {self.primary} iff !sp_run"
 
     def modules(self) -> Iterator[str]:
         """What `declare` instantiates."""

@@ -76,11 +76,15 @@ class Domains:
         return f"posedge {other}_flops" if other else "posedge sp_gated"
 
     def events(self, bit: Bit, rising: bool) -> str:
-        """`edge` for Verilator: no wire, which it would work out whenever an input changes."""
+        """`edge` for Verilator: no wire, which it would work out whenever an input changes.
+
+        (`posedge clk iff !sp_run` is lost beside `negedge clk iff sp_run`: Verilator makes one edge
+        of two of one signal. `sp_run` changes while `clk` is low, so that this means the same.)
+        """
         if (bit, rising) not in self._names:
             return self.edge(bit, rising)
         own = f"{'posedge' if rising else 'negedge'} {self._scope.render((bit,))}"
-        return f"{own} iff sp_run or posedge {self.primary} iff !sp_run"
+        return f"{own} iff sp_run or posedge (!sp_run && {self.primary})"
 
     def modules(self) -> Iterator[str]:
         """What `declare` instantiates."""

@@ -61,6 +61,7 @@ class Domains:
             (clock.bit, clock.rising): scope.reserve(f"sp_clk_{index}")
             for index, clock in enumerate(clocks.others)
         }
+        self._switched = {(clock.bit, clock.rising) for clock in clocks.others if clock.switched}
         for name in self._names.values():
             scope.reserve(f"{name}_flops"), scope.reserve(f"{name}_switch")
 
@@ -76,12 +77,12 @@ class Domains:
         return f"posedge {other}_flops" if other else "posedge sp_gated"
 
     def events(self, bit: Bit, rising: bool) -> str:
-        """`edge` for Verilator: no wire, which it would work out whenever an input changes.
+        """`edge` for Verilator: no switch, which it would work out whenever an input changes.
 
         (`posedge clk iff !sp_run` is lost beside `negedge clk iff sp_run`: Verilator makes one edge
         of two of one signal. `sp_run` changes while `clk` is low, so that this means the same.)
         """
-        if (bit, rising) not in self._names:
+        if (bit, rising) not in self._switched:
             return self.edge(bit, rising)
         own = f"{'posedge' if rising else 'negedge'} {self._scope.render((bit,))}"
         return f"{own} iff sp_run or posedge (!sp_run && {self.primary})"

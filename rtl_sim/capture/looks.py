@@ -13,6 +13,7 @@ behind it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,11 +28,12 @@ from rtl_sim.capture.updates import Choices
 PIN: Final = "sp_look"  # of a kept module: whether anybody looks at what it shows
 # Conditions, all true: a bit, or the name of such a pin, and its level.
 Look = frozenset[tuple[Bit, bool]]
+_Key = tuple[Look, bool]  # with whether the gate follows an input
 ALWAYS: Final[Look] = frozenset()
 BY_PIN: Final[Look] = frozenset({(PIN, True)})
 
 # A condition costs a jump, which may be guessed wrong: what it spares must be worth more.
-_WORTH_A_JUMP: Final = 12  # machine words written
+_WORTH_A_JUMP: Final = 100  # machine words written
 _WORD_BITS: Final = 64
 _DEEP: Final = 4  # gates one after another, from which on it is worth not to make them
 _MAX_TURNS: Final = 200  # until levels stand still; in fact a few
@@ -53,7 +55,32 @@ def find(module: Module, registers: Iterable[Register], choices: Choices) -> dic
     """The look of each cell that computes, by name."""
     finder = _Finder(module, choices)
     looks = finder.looks(module, registers)
-    return {name: finder.shortest(look) for name, look in looks.items()}
+    fed = _fed(module)
+    # Under a condition made of inputs, a simulator would work it out whenever an input changes.
+    return {
+        cell.name: frozenset(
+            one
+            for one in finder.shortest(looks[cell.name])
+            if one[0] not in fed or _is_fed(cell, fed)
+        )
+        for cell in module.cells
+        if cell.name in looks
+    }
+
+
+def _fed(module: Module) -> set[Bit]:
+    """The bits that follow an input in no time."""
+    fed = {bit for port in module.ports if port.direction != "output" for bit in port.bits}
+    for cell in topological(module):
+        if cell.kind == "$mem_v2" or _computes(cell):
+            for read, driven in _paths(cell):
+                if not fed.isdisjoint(read):
+                    fed.update(driven)
+    return fed - {bit for bit in fed if isinstance(bit, str)}
+
+
+def _is_fed(cell: Cell, fed: Collection[Bit]) -> bool:
+    return any(bit in fed for pin in cell.outputs for bit in cell.pins[pin])
 
 
 def by_pin(module: Module) -> dict[str, Look]:
@@ -64,6 +91,7 @@ def by_pin(module: Module) -> dict[str, Look]:
 def pinned(module: Module, looks: Mapping[str, Look], kept: Mapping[str, Module]) -> frozenset[str]:
     """The kept modules that have the pin: those worth it of which one is not always looked at."""
     found: set[str] = set()
+    number = Counter(cell.kind for cell in module.cells if looks.get(cell.name))
     waiting = [cell.kind for cell in module.cells if cell.kind in kept and looks.get(cell.name)]
     while waiting:
         kind = waiting.pop()
@@ -71,7 +99,7 @@ def pinned(module: Module, looks: Mapping[str, Look], kept: Mapping[str, Module]
         if kind in found or any(net.name == PIN for net in inner.nets):
             continue
         inside = [cell.kind for cell in inner.cells if cell.kind in kept]
-        if inside or sum(map(_cost, inner.cells)) >= _WORTH_A_JUMP:
+        if inside or number[kind] * sum(map(_cost, inner.cells)) >= _WORTH_A_JUMP:
             found.add(kind)
             waiting += inside
     return frozenset(found)
@@ -245,22 +273,23 @@ def plan(
     cells = [c for c in topological(module) if c.kind == "$mem_v2" or _computes(c)]
     rings = {cell.name for cell in word_rings(module)}
     instances = {cell.name: looks.get(cell.name, ALWAYS) for cell in cells if cell.kind in having}
+    fed = _fed(module)
     inside = {
-        cell.name: looks[cell.name]
+        cell.name: (looks[cell.name], _is_fed(cell, fed))
         for cell in cells
         if cell.name not in rings and looks.get(cell.name) and whole(cell)
     }
     levels = _levels(cells, inside, instances)
     if levels is None:
         return Plan((), dict.fromkeys(instances, ALWAYS))
-    groups: dict[tuple[int, Look], list[Cell]] = {}
+    groups: dict[tuple[int, _Key], list[Cell]] = {}
     for cell in cells:
         if cell.name in inside:
             groups.setdefault((levels[cell.name], inside[cell.name]), []).append(cell)
     return Plan(
         tuple(
             (look, tuple(cell.name for cell in members))
-            for (_, look), members in groups.items()
+            for (_, (look, _fed_by_inputs)), members in groups.items()
             if look == BY_PIN or sum(map(_cost, members)) >= _WORTH_A_JUMP
         ),
         instances,
@@ -275,7 +304,7 @@ _LONG: Final = frozenset({"$mul", "$shl", "$shr", "$sshl", "$sshr", "$shift", "$
 
 
 def _levels(
-    cells: Sequence[Cell], inside: Mapping[str, Look], instances: Mapping[str, Look]
+    cells: Sequence[Cell], inside: Mapping[str, _Key], instances: Mapping[str, Look]
 ) -> dict[str, int] | None:
     """Numbers that never fall on the way of data or conditions, and rise where a process ends.
 
@@ -286,7 +315,7 @@ def _levels(
     feeders: dict[str, set[tuple[str, bool]]] = {}
     for name, own in paths.items():
         read = {drivers[bit] for bits, _ in own for bit in bits if bit in drivers} - {name}
-        look = inside.get(name) or instances.get(name) or ALWAYS
+        look = inside[name][0] if name in inside else instances.get(name, ALWAYS)
         asked = {drivers[bit] for bit, _ in look if bit in drivers}
         # A process cannot make what it asks for before it begins.
         feeders[name] = {(source, inside.get(source) != inside.get(name)) for source in read}

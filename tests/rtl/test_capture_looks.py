@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,13 @@ def design(tmp_path_factory: pytest.TempPathFactory) -> Design:
     source = tmp_path_factory.mktemp("looked") / "looked.sv"
     source.write_text(SOURCE)
     return Design((source,), "looked", clocks=("clk",), resets={"rst": 1})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_pieces() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(looks, "_WORTH_A_JUMP", 12)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -334,10 +334,10 @@ class Flops:
         Verilator works such wires out at every change of any input; what a process waits for, only
         where it looks for edges.
         """
+        if control.alone >= 0 or control.events == control.edge:
+            return []
         simple = len(events) == 2 and control.reset.lstrip("!") in self._inputs
         reset = control.reset if simple else ""
-        if control.alone >= 0 or (control.events == control.edge and not reset):
-            return []
         waits = [control.events, *events[1:]]
         if reset:
             head = head.replace(events[1].removeprefix("posedge "), f"sp_run && {reset}", 1)

@@ -7,6 +7,9 @@ While frozen, every clock is the primary one, so that the whole chain shifts tog
 Where the design's clock may be high at release, this would make an edge that the design does not
 have. There a switch (`SWITCH`) stands instead, which passes that clock on from when it is next low.
 
+For Verilator, flip-flops wait for the edges of either themselves (`events`): the design's while
+running, the primary one's otherwise.
+
 Frozen by a gated clock (`Options.freeze`), flip-flops have a clock that stands still while neither
 running nor scanning, and no enable to be masked. Memories keep their clock: the state port writes
 words while flip-flops stand.
@@ -58,6 +61,7 @@ class Domains:
             (clock.bit, clock.rising): scope.reserve(f"sp_clk_{index}")
             for index, clock in enumerate(clocks.others)
         }
+        self._switched = {(clock.bit, clock.rising) for clock in clocks.others if clock.switched}
         for name in self._names.values():
             scope.reserve(f"{name}_flops"), scope.reserve(f"{name}_switch")
 
@@ -71,6 +75,17 @@ class Domains:
             return self.edge(bit, rising)
         other = self._names.get((bit, rising))
         return f"posedge {other}_flops" if other else "posedge sp_gated"
+
+    def events(self, bit: Bit, rising: bool) -> str:
+        """`edge` for Verilator: no switch, which it would work out whenever an input changes.
+
+        (`posedge clk iff !sp_run` is lost beside `negedge clk iff sp_run`: Verilator makes one edge
+        of two of one signal. `sp_run` changes while `clk` is low, so that this means the same.)
+        """
+        if (bit, rising) not in self._switched:
+            return self.edge(bit, rising)
+        own = f"{'posedge' if rising else 'negedge'} {self._scope.render((bit,))}"
+        return f"{own} iff sp_run or posedge (!sp_run && {self.primary})"
 
     def modules(self) -> Iterator[str]:
         """What `declare` instantiates."""

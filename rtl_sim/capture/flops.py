@@ -17,7 +17,7 @@ evaluates nothing more for it while the design runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -40,6 +40,7 @@ _WORTH_A_RESET: Final = 8
 class _Control(NamedTuple):
     """What the flip-flops of one process share, as text, and their bank; -1: the chain.
 
+    `events`: what Verilator waits for instead of `edge`.
     `owner`: the instance that they are in. `alone`: of a process that assigns by `=`, its one
     register, whose edge comes before all that others assign; -1: it assigns by `<=`.
     """
@@ -48,6 +49,7 @@ class _Control(NamedTuple):
     alone: int
     bank: int
     edge: str
+    events: str
     reset: str
     set: str
 
@@ -78,9 +80,10 @@ class Flops:
         domains: Domains,
         banks: Banks,
         late: frozenset[str] = frozenset(),
+        inputs: Collection[str] = (),
     ) -> None:
-        words = [register for bank in state.banks for register in bank.registers]
-        registers, runs = (*state.registers, *words), state.runs
+        """`inputs`: input ports of the design, as they are written."""
+        registers, runs = state.every_register, state.runs
         self._banks, self._chained, self._late = banks, len(state.registers), late
         self._registers, self._scope, self._domains = registers, scope, domains
         self._runs, self._padding = runs, chain.padding
@@ -94,6 +97,8 @@ class Flops:
             self._written,
         )
         self._chain = chain
+        self._inputs = frozenset(inputs)
+        self.still = ""  # what is 1 from the idle edge on; "" while there is no such register
         self._ends = [scope.reserve(f"{run.cell.name}.sp_so") for run in runs]
         self._pads = [
             (lane, row)
@@ -214,6 +219,8 @@ class Flops:
         yield "  always @* begin"
         yield "`else"
         still = self._scope.reserve("sp_still")
+        if not self._scope.owners.paths:
+            self.still = still
         yield f"  reg {still};"
         yield f"  always @(posedge {self._domains.primary}) {still} <= !sp_run;"
         yield "  /* verilator lint_off LATCH */"
@@ -244,11 +251,14 @@ class Flops:
         bank = self._banks.of(index)
         # Words of a bank are written while the clock of other flip-flops may stand.
         edge = self._domains.flop_edge if bank < 0 else self._domains.edge
+        clock = cell.pins["CLK"][0], cell.flag("CLK_POLARITY")
+        plain = bank >= 0 or self._domains.gated or self._is_late(index) or self._scope.owners.paths
         return _Control(
             self._owner(index),
             index if self._is_late(index) else -1,
             bank,
-            edge(cell.pins["CLK"][0], cell.flag("CLK_POLARITY")),
+            edge(*clock),
+            edge(*clock) if plain else self._domains.events(*clock),
             self._condition(cell, "CLR") or self._condition(cell, "ARST"),
             self._condition(cell, "SET"),
         )
@@ -287,7 +297,6 @@ class Flops:
                 events.append(f"posedge {name}")
                 arms.append((name, list(self._constants(members, value))))
         asynchronous = bool(arms)
-        yield f"  always @({' or '.join(events)})"
         if guard.reset:
             acts = " && ".join(filter(None, ("sp_run", guard.enable, guard.reset)))
             values = [
@@ -312,8 +321,28 @@ class Flops:
                 # single bits cost a simulator more than what they spare.
                 name = identifier(self._variables[members[0]])
                 arms.append(("", [f"{name} <= {name};"]))
-        for line in cascade(arms):
+        head, *body = cascade(arms)
+        written = [f"  always @({' or '.join(events)})", f"    {head}"]
+        quick = self._for_verilator(control, head, events)
+        yield from ["`ifdef VERILATOR", *quick, "`else", *written, "`endif"] if quick else written
+        for line in body:
             yield f"    {self._at_once(line, members[0]) if control.alone >= 0 else line}"
+
+    def _for_verilator(self, control: _Control, head: str, events: Sequence[str]) -> list[str]:
+        """The head of a process that no wire made of inputs stands before, if that differs.
+
+        Verilator works such wires out at every change of any input; what a process waits for, only
+        where it looks for edges.
+        """
+        if control.alone >= 0 or control.events == control.edge:
+            return []
+        simple = len(events) == 2 and control.reset.lstrip("!") in self._inputs
+        reset = control.reset if simple else ""
+        waits = [control.events, *events[1:]]
+        if reset:
+            head = head.replace(events[1].removeprefix("posedge "), f"sp_run && {reset}", 1)
+            waits[1] = f"posedge (sp_run && {reset})"
+        return [f"  always @({' or '.join(waits)})", f"    {head}"]
 
     def _at_once(self, line: str, register: int) -> str:
         """The line with its register assigned by `=`, if that is what it does."""

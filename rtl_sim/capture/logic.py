@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from rtl_sim.capture import cells, expr
+from rtl_sim.capture.looks import NOTHING, PIN, Look, Plan
 from rtl_sim.capture.loops import topological
 from rtl_sim.capture.netlist import Bits, Cell, Module
 from rtl_sim.capture.ports import is_fixed, read_ports
@@ -68,17 +69,22 @@ def emit(
     absorbed: frozenset[str] = frozenset(),
     walked: Mapping[Bits, str] = MappingProxyType({}),
     chained: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    plan: Plan = NOTHING,
 ) -> Iterator[str]:
     """`arrays`: memory cell's name -> array variable; `module_names`: kept module -> its name;
     `absorbed`: cells that are written elsewhere; `walked`: data of a read port -> text that goes
-    before its address; `chained`: instance -> its pins of the state port."""
+    before its address; `chained`: instance -> its pins of the state port; `plan`: which cells
+    stand in processes, and when they are looked at."""
     ordered = [cell for cell in topological(module) if cell.name not in absorbed]
+    within = {name for _, names in plan.blocks for name in names}
     for cell in ordered:
-        kind = "reg" if _branches(cell) else "wire"
+        kind = "reg" if _branches(cell) or cell.name in within else "wire"
         for bits in outputs(cell):
             if bits and not scope.knows(bits):
                 yield f"  {kind} {span(len(bits))}{identifier(scope.declare(bits))};"
     for cell in ordered:
+        if cell.name in within:
+            continue
         if cell.kind == "$mem_v2":
             yield from scope.mark(cell.params["MEMID"].removeprefix("\\"))
         else:
@@ -86,7 +92,9 @@ def emit(
             driven = (bit for pin in cell.outputs for bit in cell.pins[pin]) if instance else ()
             yield from scope.mark(cell.name, tuple(driven))
         if cell.kind in module_names:
-            more = chained.get(cell.name, ())
+            more = [*chained.get(cell.name, ())]
+            if cell.name in plan.instances:
+                more.append(f".{PIN}({_looked(plan.instances[cell.name], scope)})")
             yield from _instance(cell, scope, module_names[cell.kind], more)
         elif cell.kind == "$mem_v2":
             array = identifier(arrays[cell.name])
@@ -101,6 +109,36 @@ def emit(
             yield from (f"    {line}" for line in _choice(cell, scope))
         elif cell.kind in expr.COMBINATIONAL:
             yield _assign(scope, cell.pins["Y"], expr.expression(cell, scope.render))
+    by_name = {cell.name: cell for cell in ordered}
+    for look, names in plan.blocks:
+        yield from _process([by_name[name] for name in names], look, scope)
+
+
+def fits_a_process(cell: Cell) -> bool:
+    return cell.kind in expr.COMBINATIONAL and not _is_table(cell)
+
+
+def _process(members: Sequence[Cell], look: Look, scope: Scope) -> Iterator[str]:
+    """Cells, in order, that a simulator works out while they are looked at; in hardware, always."""
+    yield "`ifdef SYNTHESIS"
+    yield "  always @* begin"
+    yield "`else"
+    yield "  /* verilator lint_off LATCH */"
+    yield f"  always @* if ({_looked(look, scope)}) begin"
+    yield "`endif"
+    for cell in members:
+        if _branches(cell):
+            yield from (f"    {line}" for line in _choice(cell, scope))
+        else:
+            yield f"    {scope.render(cell.pins['Y'])} = {expr.expression(cell, scope.render)};"
+    yield "  end"
+    yield "  /* verilator lint_on LATCH */"
+
+
+def _looked(look: Look, scope: Scope) -> str:
+    texts = {f"{'' if level else '!'}{bit if isinstance(bit, str) else scope.render((bit,))}"
+             for bit, level in look}  # fmt: skip
+    return " && ".join(sorted(texts)) or "1'b1"
 
 
 def _is_table(cell: Cell) -> bool:

@@ -134,6 +134,11 @@ class State:
     banks: tuple[Bank, ...] = ()  # by name
 
     @property
+    def every_register(self) -> tuple[Register, ...]:
+        """Those on the chain, then those in banks."""
+        return (*self.registers, *(r for bank in self.banks for r in bank.registers))
+
+    @property
     def addressed(self) -> list[Memory | Bank]:
         """What is walked by address, by name."""
         return sorted((*self.memories, *self.banks), key=lambda memory: memory.name)
@@ -158,9 +163,8 @@ class State:
     @property
     def names(self) -> list[str]:
         """Of all that remembers: a name of each register, memory and run."""
-        registers = (*self.registers, *(r for bank in self.banks for r in bank.registers))
         return [
-            *(register.bits[0].name for register in registers),
+            *(register.bits[0].name for register in self.every_register),
             *(memory.name for memory in self.memories),
             *(register.cell.params["MEMID"].removeprefix("\\") for register in self.read_registers),
             *(run.cell.name for run in self.runs),

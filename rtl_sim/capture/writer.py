@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from rtl_sim.capture import boxes, expr, formal, logic, memories, uniform
+from rtl_sim.capture import boxes, expr, formal, logic, looks, memories, uniform
 from rtl_sim.capture.banks import Banks
 from rtl_sim.capture.conditions import find as find_conditions
 from rtl_sim.capture.domains import NAMES as DOMAIN_NAMES
@@ -45,10 +45,14 @@ def write(
     name = top.module.name
     names = _kept_names(modules, name)
     warnings: list[str] = []
+    choices = Choices(top.module, REGISTER_KINDS)
+    seen = {} if owners.paths else looks.find(top.module, top.state.every_register, choices)
+    kept = {kind: module for kind, module in modules.items() if not boxes.is_box(module)}
+    having = looks.pinned(top.module, seen, kept)
     texts = [
-        "\n".join(_kept(modules[kind], plain, names, warnings))
+        "\n".join(_kept(kept[kind], plain, names, having, warnings))
         for kind, plain in names.items()
-        if not boxes.is_box(modules[kind])
+        if kind in kept
     ]
     gated = options.freeze == "gate" and bool(top.clocks.ports)
     scope = Scope(top.module, owners)
@@ -57,7 +61,7 @@ def write(
         scope.reserve(reserved)
     domains = Domains(top.clocks, scope, name, gated)
     texts += domains.modules()
-    lines = "\n".join(_top(top, names, domains, scope, warnings)).split("\n")
+    lines = "\n".join(_top(top, names, choices, seen, having, domains, scope, warnings)).split("\n")
     texts += split(lines, name, owners.paths) if owners.paths else ["\n".join(lines)]
     return Written(f"{_HEAD}\n\n" + "\n\n".join(texts) + "\n", tuple(warnings))
 
@@ -76,13 +80,20 @@ def _kept_names(modules: Mapping[str, Module], top: str) -> dict[str, str]:
 
 
 def _kept(
-    module: Module, name: str, names: Mapping[str, str], warnings: list[str]
+    module: Module,
+    name: str,
+    names: Mapping[str, str],
+    having: Collection[str],
+    warnings: list[str],
 ) -> Iterator[str]:
     scope = Scope(module)
     yield f"module {name} ("
-    yield ",\n".join(_ports(module, scope))
+    pin = [f"  input {looks.PIN}"] if module.name in having else []
+    yield ",\n".join([*_ports(module, scope), *pin])
     yield ");"
-    yield from _body(module, scope, names)
+    seen = looks.by_pin(module) if pin else {}
+    plan = looks.plan(module, seen, logic.fits_a_process, having)
+    yield from _body(module, scope, names, plan)
     yield "endmodule"
     _note_undriven(name, scope, warnings)
 
@@ -90,6 +101,9 @@ def _kept(
 def _top(
     part: Part,
     names: Mapping[str, str],
+    choices: Choices,
+    seen: Mapping[str, looks.Look],
+    having: Collection[str],
     domains: Domains,
     scope: Scope,
     warnings: list[str],
@@ -109,10 +123,10 @@ def _top(
         f"  input {span(width)}sp_mwd",
         f"  output reg {span(width)}sp_mrd",
     ]
-    choices = Choices(module, REGISTER_KINDS)
     sums = find_sums(module, choices, state.registers)
     banks = Banks(state, scope)
-    flops = Flops(state, choices, chain, sums, scope, domains, banks, part.late)
+    inputs = [identifier(port.name) for port in module.ports if port.direction == "input"]
+    flops = Flops(state, choices, chain, sums, scope, domains, banks, part.late, inputs)
     arrays = {memory.cell.name: scope.reserve(memory.name) for memory in state.memories}
     for cell in _roms(module):
         arrays[cell.name] = scope.reserve(cell.params["MEMID"].removeprefix("\\"))
@@ -140,7 +154,13 @@ def _top(
         scope.write(cell.pins["Y"], partial(expr.expression, cell, scope.render))
     absorbed = choices.names | flops.absorbed | frozenset(conditions)
     walked = walks.asynchronous_walks()
-    yield from _logic(module, scope, arrays, names, absorbed, walked, flops.pins())
+    plan = looks.plan(
+        module,
+        seen,
+        lambda cell: cell.name not in absorbed and logic.fits_a_process(cell),
+        having,
+    )
+    yield from _logic(module, scope, arrays, names, absorbed, walked, flops.pins(), plan)
     yield from scope.mark("")
     yield "  // What remembers, and the state port."
     yield from domains.declare()
@@ -149,21 +169,27 @@ def _top(
     yield from walks.emit()
     yield from walks.reached()
     yield from scope.mark("")
-    yield from _shown([f"sp_so = {flops.shown()};", *walks.shown()])
+    row, word = f"sp_so = {flops.shown()};", list(walks.shown())
+    still = flops.still or "!sp_run"
+    if len(word) == 1:  # no memory: a constant
+        yield from _shown([row, *word], still)
+    else:
+        yield from _shown([row], still)
+        yield from _shown(word, "!sp_run")
     yield from scope.mark("")
     yield from formal.emit(module, scope)
     yield "endmodule"
     _note_undriven(module.name, scope, warnings)
 
 
-def _shown(statements: Sequence[str]) -> Iterator[str]:
-    """The state port's outputs, which mean nothing while the design runs: simulated, they stand
+def _shown(statements: Sequence[str], frozen: str) -> Iterator[str]:
+    """Outputs of the state port, which mean nothing while the design runs: simulated, they stand
     still then. Without that a simulator works them out anew at every edge of every clock."""
     yield "`ifdef SYNTHESIS"
     yield "  always @* begin"
     yield "`else"
     yield "  /* verilator lint_off LATCH */"
-    yield "  always @* if (!sp_run) begin"
+    yield f"  always @* if ({frozen}) begin"
     yield "`endif"
     yield from (f"    {statement}" for statement in statements)
     yield "  end"
@@ -177,13 +203,15 @@ def _ports(module: Module, scope: Scope) -> Iterator[str]:
         yield f"  {port.direction} {span(len(port.bits))}{identifier(port.name)}"
 
 
-def _body(module: Module, scope: Scope, names: Mapping[str, str]) -> Iterator[str]:
+def _body(
+    module: Module, scope: Scope, names: Mapping[str, str], plan: looks.Plan
+) -> Iterator[str]:
     """ROMs, logic, and what the output ports show, of a module without state."""
     arrays = {}
     for cell in _roms(module):
         arrays[cell.name] = scope.reserve(cell.params["MEMID"].removeprefix("\\"))
         yield from logic.declare_memory(cell, arrays[cell.name])
-    yield from _logic(module, scope, arrays, names)
+    yield from _logic(module, scope, arrays, names, plan=plan)
 
 
 def _logic(
@@ -194,8 +222,9 @@ def _logic(
     absorbed: frozenset[str] = frozenset(),
     walked: Mapping[Bits, str] = MappingProxyType({}),
     chained: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    plan: looks.Plan = looks.NOTHING,
 ) -> Iterator[str]:
-    yield from logic.emit(module, scope, arrays, names, absorbed, walked, chained)
+    yield from logic.emit(module, scope, arrays, names, absorbed, walked, chained, plan)
     yield from scope.mark("")
     for port in module.ports:
         if port.direction == "output":

@@ -96,6 +96,7 @@ class Machine:
             self.devices,
             MappingProxyType(self._alive),
             MappingProxyType(self._leases),
+            self.releasing,
             MappingProxyType(self._draining),
             self._free,
             self._failures,

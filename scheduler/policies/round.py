@@ -30,7 +30,7 @@ class ElasticParams:
                    so long, who would not
     floor_s        an admitted job that can bear less lost time than this is halted for nobody
     bear_s         an admitted job halts others only when no more lost time than this is left to it
-    hard_s         and only those that fit, until no more than this is left
+    hard_s         and only such as fit, until no more than this is left (`victims.py`)
     halts_a_level  after so many halts, a job is halted for basic ones only if one level more lies
                    between
     look_s         how often idle slices are looked at

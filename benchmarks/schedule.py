@@ -150,9 +150,10 @@ def _tiers(trace: Trace, name: str, nodes: int, by: Policy) -> dict[str, Any]:
         kept[f"{tier}_worst_hour"] = round(min(hours, default=1.0), 3)
         kept[f"{tier}_below"] = sum(hour < promise.fraction for hour in hours)
     over = watched[0].over_requested() or [0.0]
+    got = watched[0].over_got() or [0.0]
     return row(
         name, result, evictions=watched[0].evictions, over_requested_p99=percentile(over, 0.99),
-        over_requested_mean=sum(over) / len(over), **kept,
+        over_requested_mean=sum(over) / len(over), over_got_p99=percentile(got, 0.99), **kept,
     )  # fmt: skip
 
 

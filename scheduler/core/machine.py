@@ -105,6 +105,7 @@ class Machine:
             self.devices,
             MappingProxyType(self._alive),
             MappingProxyType(self._leases),
+            self.releasing,
             self.draining,
             self._free,
             self._failures,

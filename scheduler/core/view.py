@@ -17,6 +17,7 @@ class View:
     """devices  by URI, in the order they were first seen
     jobs      those that have not ended, by id
     leases    by slice; a slice without an entry is free, unless it is shared (`shares`)
+    releasing  leases that are over and being cleared, by job and attempt
     draining  devices that are to be removed -> when; nothing may be placed on them
     free      free slices, by kind and part, of devices that are not draining
     failures  how often devices were lost
@@ -28,6 +29,7 @@ class View:
     devices: Mapping[str, Device]
     jobs: Mapping[int, Job]
     leases: Mapping[Slice, Lease]
+    releasing: Mapping[tuple[int, int], Lease]
     draining: Mapping[str, int]
     free: Free
     failures: Failures

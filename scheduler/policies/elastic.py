@@ -135,8 +135,11 @@ class _Serving:
         this = self.this
         for rank in (Tier.PREMIUM, Tier.STANDARD):
             key = Key(RANKS[rank])
-            self._restore(key)
             waiting = [self.books.entries[n] for n in self.books.waiting.by_key.get(key, ())]
+            this.claims = {}
+            for entry in waiting:
+                self._claim(entry, entry.spec.count if entry.allowance is not None else 0)
+            self._restore(key)
             for entry in waiting:
                 self.books.count(this.view.now_us, entry)
                 if entry.allowance is None and not self._within_quota(entry):
@@ -147,6 +150,7 @@ class _Serving:
                     break
             admitted = [(e.allowance.left, e.job.id, e) for e in waiting if e.allowance is not None]
             for _, _, entry in sorted(admitted):
+                self._claim(entry, -entry.spec.count)
                 if self._ready(entry):
                     self._serve_one(key, entry)
 
@@ -175,7 +179,12 @@ class _Serving:
             return False
         self.books.admit(entry)
         self.this.decisions.append(Admit(entry.job.id))
+        self._claim(entry, entry.spec.count)
         return True
+
+    def _claim(self, entry: Entry, slices: int) -> None:
+        claims, kind = self.this.claims, entry.spec.device_kind
+        claims[kind] = claims.get(kind, 0) + slices
 
     def _restore(self, key: Key) -> None:
         """Admitted jobs that run on less than they asked for."""
@@ -192,6 +201,8 @@ class _Serving:
                 this.touched.discard(number)
             if this.room(entry, entry.pool) >= missing:
                 this.extend(entry, entry.spec.count)
+            elif entry.halted:  # what was let go for it
+                this.keep(entry, entry.pool, missing)
 
     def serve(self) -> None:
         # by kind, the least that somebody needed and could not have: nobody behind can
@@ -253,7 +264,8 @@ class _Serving:
         lacks = entry.spec.count - len(home.free) - home.pending
         short = lacks - this.room(entry, pool) - this.soon(entry, pool)
         if short > 0:
-            reclaim(this, key, entry, pool, short, short)
+            enough = short - (entry.spec.count - entry.spec.least)
+            reclaim(this, key, entry, pool, short, enough)
         if lacks > 0:
             this.keep(entry, pool, lacks)
 

@@ -49,7 +49,7 @@ def room(this: Round, entry: Entry, pool: Pool) -> int:
 
 def coming(this: Round, entry: Entry) -> int:
     """Slices that it accepts and that others are about to let go."""
-    leaving = list(this.let_go)
+    leaving = [*this.let_go, *this.clearing]
     for number in this.books.leaving:
         job = this.books.entries[number].job
         leaving += (item for item in job.slices if item not in job.target)

@@ -31,7 +31,9 @@ class ElasticParams:
     turn_s         by how much more lost time a job must have left to be halted for its equal
     patience_s     a job that would have an FPGA reconfigured lets others of its level go first for
                    so long, who would not
+    floor_s        an admitted job that can bear less lost time than this is halted for nobody
     bear_s         an admitted job halts others only when no more lost time than this is left to it
+    hard_s         and only such as fit, until no more than this is left (`victims.py`)
     halts_a_level  after so many halts, a job is halted for basic ones only if one level more lies
                    between
     look_s         how often idle slices are looked at
@@ -62,9 +64,11 @@ class ElasticParams:
     grow_share: float = 0.25
     spare_share: float = 0.0625
     reserve_share: float = 0.02
-    turn_s: int = 180
+    turn_s: int = 60
     look_s: int = 60
+    floor_s: int = 330
     bear_s: int = 360
+    hard_s: int = 310
     patience_s: int = 300
     halts_a_level: int = 2
     move_s: int = 50
@@ -95,6 +99,8 @@ class Kept:
 class Round:
     """`coming`: slices about to be free that are not yet spoken for, by pool. `touched`: running
     jobs that are halted, resized or saved by this plan; `let_go`: what they hold and will not.
+    `clearing`: slices of jobs that have ended, free in a moment.
+    `claims`: by kind, slices for admitted jobs of the tier being served whose turn is to come.
     `homes`: slices kept, by job; `yielded`: those for whom they are kept no longer. `slow`: devices
     that are avoided -> millionths of their peers' pace. `leaving`: devices that jobs are to move
     off -> until when; slow ones for ever."""
@@ -119,6 +125,7 @@ class Round:
         self.homes: dict[int, Kept] = {}
         self.yielded: list[int] = []
         self.let_go: list[Slice] = []
+        self.claims: dict[str, int] = {}
         self.coming: dict[Pool, int] = {}
         for number, slices in books.leaving.items():
             entry = books.entries[number]
@@ -126,6 +133,11 @@ class Round:
                 let_go = set(entry.job.slices).difference(entry.job.target)
                 slices = sum(item.device not in self.leaving for item in let_go)
             self.coming[entry.pool] = self.coming.get(entry.pool, 0) + slices
+        self.clearing = [item for item in _clearing(view) if item.device not in self.slow]
+        for item in self.clearing:
+            device = view.devices[item.device]
+            pool = device.kind, device.part
+            self.coming[pool] = self.coming.get(pool, 0) + 1
 
     # ---- what may be done
 
@@ -252,6 +264,13 @@ class Round:
             return
         chosen = self.pick(entry, entry.pool, more)
         self.resize(entry, (*entry.job.slices, *chosen), 0)
+
+
+def _clearing(view: View) -> list[Slice]:
+    """Of jobs that have ended. What others let go that way is kept for them (`homes.py`)."""
+    over = [lease for lease in view.releasing.values() if lease.job not in view.jobs]
+    slices = (item for lease in over for item in lease.slices)
+    return [item for item in slices if view.stays(view.devices[item.device])]
 
 
 def _together(slices: tuple[Slice, ...], keep: int) -> tuple[Slice, ...]:

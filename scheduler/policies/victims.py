@@ -32,16 +32,9 @@ def reclaim(this: Round, key: Key, taker: Entry, pool: Pool, short: int, least: 
         if gained == short:
             break
     if gained < short and may_halt(this, key, taker):
-        more, from_behind = _fitting(
-            taker, _behind(this, key, taker, pool), short - gained, most_of(this, taker, short)
-        )
+        more, others = _from_others(this, key, taker, pool, short - gained)
         found += more
-        gained += from_behind
-    if gained < short and taker.allowance is not None and is_hard_up(this, taker):
-        able = _equals(this, key, taker, pool)
-        more, from_equals = _fitting(taker, able, short - gained, UNBOUNDED)
-        found += more
-        gained += from_equals
+        gained += others
     if gained < max(least, 1):
         return 0
     for entry, kept in found:
@@ -51,6 +44,28 @@ def reclaim(this: Round, key: Key, taker: Entry, pool: Pool, short: int, least: 
             taker.halted += entry.slices
             this.evict(entry, taker.job.id)
     return gained
+
+
+def _from_others(
+    this: Round, key: Key, taker: Entry, pool: Pool, short: int
+) -> tuple[list[tuple[Entry, int]], int]:
+    """From those that stand behind; when it is hard up from its equals, too: before more is halted
+    than is wanted if one of theirs fits, else for what is still missing."""
+    behind = _behind(this, key, taker, pool)
+    found, gained = _fitting(taker, behind, short, most_of(this, taker, short))
+    halted = sum(entry.slices for entry, kept in found if not kept)
+    if taker.allowance is None or not is_hard_up(this, taker):
+        return found, gained
+    if gained >= short and halted <= fits(this, taker, short):
+        return found, gained
+    able = list(_equals(this, key, taker, pool))
+    instead, from_equals = _fitting(taker, able, short, fits(this, taker, short))
+    if from_equals >= short:
+        return instead, from_equals
+    if gained < short:
+        more, from_equals = _fitting(taker, able, short - gained, UNBOUNDED)
+        return found + more, gained + from_equals
+    return found, gained
 
 
 def _fitting(
@@ -92,28 +107,39 @@ def _fitting(
 
 
 def most_of(this: Round, taker: Entry, short: int) -> float:
-    """Where tiers are promised something, no large job is halted for a small basic one."""
+    """The largest that is halted though it gives more than is wanted: for an admitted job, until it
+    is hard up, one that fits. Where tiers are promised something, no large job is halted for a
+    small basic one."""
+    if taker.allowance is not None:
+        return UNBOUNDED if is_hard_up(this, taker) else fits(this, taker, short)
     recalled = this.books.owing is not None
     promised = this.books.promised_ppm.get(taker.spec.device_kind)
-    if taker.allowance is None and promised and not recalled:
-        return short * MOST_OVER
-    return UNBOUNDED
+    return short * MOST_OVER if promised and not recalled else UNBOUNDED
+
+
+def fits(this: Round, taker: Entry, short: int) -> float:
+    """What is hardly more than is wanted, by it and by those admitted that wait as it does: they
+    share what one large job lets go."""
+    return short * MOST_OVER + this.claims.get(taker.spec.device_kind, 0)
 
 
 def may_halt(this: Round, key: Key, taker: Entry) -> bool:
-    """A basic job only before its first level is over: later on it waits for its turn. Where tiers
-    are promised something, only as much as it asks for each time it waits: if what was let go for
-    it is taken by one who stands before it, it does not have others halted again. A standard
-    job once it has lost what it can bear: slices often come free before that."""
+    """A basic job only before its first level is over: later on it waits for its turn. A standard
+    job once it has lost what it can bear: slices often come free before that. Where tiers are
+    promised something, either only as much as it asks for each time it waits, until a standard job
+    is hard up: if what was let go for it is taken by one who stands before it, it does not have
+    others halted again."""
+    again = taker.halted >= taker.spec.count
     if taker.allowance is None:
-        promised = this.books.promised_ppm.get(taker.spec.device_kind)
-        if promised and taker.halted >= taker.spec.count:
+        if again and this.books.promised_ppm.get(taker.spec.device_kind):
             return False
         return key.level == 0 or this.books.owing is not None
-    over_us = this.left_us(taker) - this.params.bear_s * S
-    if over_us > 0:
-        this.wakes.append(this.view.now_us + max(over_us, WAKE_US))
-    return over_us <= 0
+    left_us = this.left_us(taker)
+    bear_us, hard_us = this.params.bear_s * S, _hard_us(this, taker)
+    until_us = bear_us if left_us > bear_us else hard_us
+    if left_us > until_us:
+        this.wakes.append(this.view.now_us + max(left_us - until_us, WAKE_US))
+    return left_us <= (hard_us if again else bear_us)
 
 
 def is_spared(this: Round, key: Key, taker: Entry, entry: Entry) -> bool:
@@ -161,13 +187,20 @@ def _equals(this: Round, key: Key, taker: Entry, pool: Pool) -> Iterator[Entry]:
 
 
 def is_hard_up(this: Round, taker: Entry) -> bool:
-    return this.left_us(taker) <= this.params.bear_s * S // 2
+    return this.left_us(taker) <= _hard_us(this, taker)
+
+
+def _hard_us(this: Round, taker: Entry) -> int:
+    """Who was halted before has to be restored, too, and does not wait for one that fits."""
+    return (this.params.bear_s if taker.job.preemptions else this.params.hard_s) * S
 
 
 def can_bear(this: Round, entry: Entry, taker: Entry) -> bool:
-    """An admitted job may be halted if that breaks no promise to it: for a higher tier as long as
-    it has a turn's time left, for an equal if it has that much more left."""
+    """An admitted job may be halted if that breaks no promise to it, and for an equal if it has
+    clearly more left."""
     if entry.allowance is None:
         return True
-    left_us = this.left_us(entry) - this.params.turn_s * S
-    return left_us >= (this.left_us(taker) if taker.key == entry.key else 0)
+    needs_us = this.params.floor_s * S
+    if taker.key == entry.key:
+        needs_us = max(needs_us, this.left_us(taker) + this.params.turn_s * S)
+    return this.left_us(entry) >= needs_us

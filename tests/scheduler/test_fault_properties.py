@@ -143,7 +143,7 @@ def test_invariants_hold_through_bad_days(seed: int, tmp_path: Path) -> None:
 def test_bad_days_are_bad() -> None:
     """The random cluster reaches what it is meant to test."""
     cluster, rng = Cluster(every=5, most=20), Random(7)
-    for _ in range(6000):
+    for _ in range(9000):
         cluster.act(rng)
     told = Counter(type(event).__name__ for event in cluster.told)
     given = Counter(type(command).__name__ for command in cluster.executor.log)

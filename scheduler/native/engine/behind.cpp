@@ -10,6 +10,12 @@ bool has(u32 views, u8 view) { return (views >> view & 1) != 0; }
 
 }  // namespace
 
+i64 Behind::Choice::halted() const {
+  i64 sum = last != 0 && last_keeps == 0 ? last_size : 0;
+  for (const Taken& taken : whole) sum += taken.size * taken.count;
+  return sum;
+}
+
 i64 Behind::Size::count(u32 views) const {
   i64 sum = 0;
   for (u8 view = 0; view < kViews; ++view)

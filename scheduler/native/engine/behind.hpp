@@ -31,6 +31,7 @@ class Behind {
     i32 last_size = 0;
     i32 last_keeps = 0;  // slices; 0: it is halted
     i64 gained = 0;
+    i64 halted() const;  // slices of those that keep none
   };
 
   // Whom to take `wanted` slices from, as _fitting of policies/victims.py. `views`: bits; `most`: what

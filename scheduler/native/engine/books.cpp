@@ -83,7 +83,7 @@ void Books::enter(Job& job) {
     if (!job.is_guaranteed())
       basic[job.asked.least].insert(job.order());
     else if (job.admitted)
-      admitted[rank].insert({urgency_of(job), job.id});
+      ask(job);
     else
       unadmitted[rank].insert(job.id);
   } else if (job.state == State::kRunning) {
@@ -119,9 +119,10 @@ void Books::take_out(Job& job) {
     waiting_slices[rank] -= job.asked.count;
     if (!job.is_guaranteed())
       erase(basic, job.asked.least, job.order());
-    else if (job.admitted)
+    else if (job.admitted) {
       admitted[rank].erase({urgency_of(job), job.id});
-    else
+      asked_slices[rank] -= job.asked.count;
+    } else
       unadmitted[rank].erase(job.id);
   } else if (job.seen == State::kRunning) {
     --running;
@@ -143,8 +144,13 @@ void Books::admit(Job& job) {
   unadmitted[job.rank()].erase(job.id);
   job.admitted = true;
   job.left = burst_of(params, job.rank());
-  admitted[job.rank()].insert({urgency_of(job), job.id});
+  ask(job);
   promised_ppm += set_aside_ppm(job);
+}
+
+void Books::ask(Job& job) {
+  admitted[job.rank()].insert({urgency_of(job), job.id});
+  asked_slices[job.rank()] += job.asked.count;
 }
 
 // ---- levels
@@ -255,9 +261,9 @@ u8 Books::view_of(const Job& job) const {
   return apart >= 2 ? kFarApart : apart == 1 ? kOneApart : kNear;
 }
 
-// A standard job stands there while it has a turn's time left.
+// A standard job stands there while it can bear a halt.
 void Books::watch(Job& job) {
-  const i128 enough = i128{params.turn_us} * kFullPpm, left = left_of(params, job, machine.now_us);
+  const i128 enough = i128{params.floor_us} * kFullPpm, left = left_of(params, job, machine.now_us);
   const bool bears = left >= enough;
   if (bears) stand(job, kStandardBears);
   if (bears ? job.lost_ppm <= 0 : job.lost_ppm >= 0) return;

@@ -41,6 +41,7 @@ class Books {
   std::map<i32, Ordered<u64>> basic;                  // by the least they need
   Ordered<u32> unadmitted[2];                         // premium, standard: by number
   Ordered<std::pair<i128, u32>> admitted[2];          // by urgency
+  i64 asked_slices[2] = {};                           // by those
   i64 waiting_slices[3] = {}, waiting_jobs[3] = {};   // by tier
 
   // ---- who runs
@@ -72,6 +73,7 @@ class Books {
   void follow(Job& job);
   void count(Job& job);
   void enter(Job& job);
+  void ask(Job& job);
   void take_out(Job& job);
   void foretell(Job& job);
   void rise(Job& job);

@@ -27,11 +27,14 @@ std::vector<Decision>& Elastic::plan() {
 }
 
 void Elastic::serve_guaranteed(i32 rank) {
+  round_.claims = books.asked_slices[rank];
   restore(rank);
   while (!books.unadmitted[rank].empty())
     if (!admit(*books.machine.find(books.unadmitted[rank].first()))) break;
+  round_.claims = books.asked_slices[rank];
   books.admitted[rank].each([&](const std::pair<i128, u32>& each) {
     Job& job = *books.machine.find(each.second);
+    round_.claims -= job.asked.count;
     if (is_ready(job)) serve(job);
   });
 }
@@ -69,7 +72,10 @@ void Elastic::restore(i32 rank) {
       reclaim(round_, job, job.part, wanted, wanted);
       job.touched = before;
     }
-    if (round_.free.count(job.part) >= missing) round_.extend(job, job.asked.count, 0);
+    if (round_.free.count(job.part) >= missing)
+      round_.extend(job, job.asked.count, 0);
+    else if (job.halted != 0)  // what was let go for it
+      round_.keep(job.part, missing);
   }
 }
 
@@ -118,7 +124,7 @@ bool Elastic::serve(Job& job) {
 void Elastic::await(Job& job, const Round::Kept& home) {
   const i64 lacks = job.asked.count - slices_of(home.free) - home.pending;
   const i64 wanted = lacks - round_.free.count(home.part) - round_.coming(home.part);
-  if (wanted > 0) reclaim(round_, job, home.part, wanted, wanted);
+  if (wanted > 0) reclaim(round_, job, home.part, wanted, wanted - (job.asked.count - job.asked.least));
   if (lacks > 0) round_.keep(home.part, lacks);
 }
 

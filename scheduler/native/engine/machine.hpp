@@ -58,6 +58,18 @@ class Machine {
   // Of slices on a node: those that a job which is being cleared still holds.
   u64 clearing(const Job& job, u32 node) const;
 
+  // Slices of jobs that have ended, free in a moment: by part, how many.
+  template <class Each>
+  void each_clearing(Each&& each) const {
+    if (open_slots_.size() == releases_.size()) return;
+    for (const Release& lease : releases_) {
+      if (!lease.is_open) continue;
+      if (const Job* job = find(lease.job); job != nullptr && !is_terminal(job->state)) continue;
+      for (const Piece& piece : lease.slices)
+        if (nodes_[piece.node].is_up) each(nodes_[piece.node].part, std::popcount(piece.mask));
+    }
+  }
+
  private:
   struct Release {
     u32 job = 0, epoch = 0;

@@ -31,6 +31,7 @@ void Round::begin() {
   yielded.clear();
   coming_.clear();
   for (const Books::Part& part : books.parts) coming_.push_back(part.leaving);
+  books.machine.each_clearing([&](i32 part, i64 slices) { coming_[static_cast<std::size_t>(part)] += slices; });
 }
 
 void Round::end() {

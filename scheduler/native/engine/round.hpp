@@ -13,6 +13,7 @@ class Round {
   // What was taken in the plan is free again; its decisions are carried out next.
   void end();
 
+  // Slices about to be free that are not yet spoken for.
   i64 coming(i32 part) const { return coming_[static_cast<std::size_t>(part)]; }
   bool is_rested(const Job& job) const { return books.is_rested(job, plan); }
   i64 left_us(const Job& job) const { return left_us_of(params, job, now_us()); }
@@ -51,6 +52,7 @@ class Round {
   const Params& params;
   Free& free;
   std::vector<Decision> decisions;
+  i64 claims = 0;  // slices for admitted jobs of the tier being served whose turn is to come
   u64 plan = 0;  // counts plans
   i64 wake_us = -1;
 

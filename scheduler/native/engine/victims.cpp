@@ -18,16 +18,30 @@ struct Victim {
   i64 keeps;  // 0: it is halted
 };
 
+i64 hard_us_of(const Round& round, const Job& taker) {
+  return taker.preemptions != 0 ? round.params.bear_us : round.params.hard_us;
+}
+
 bool may_halt(Round& round, const Job& taker) {
-  if (!taker.admitted)
-    return taker.level == 0 && !(round.books.promised_ppm != 0 && taker.halted >= taker.asked.count);
-  const i64 over_us = round.left_us(taker) - round.params.bear_us;
-  if (over_us > 0) round.wake(round.now_us() + std::max(over_us, kWakeUs));
-  return over_us <= 0;
+  const bool again = taker.halted >= taker.asked.count;
+  if (!taker.admitted) return taker.level == 0 && !(round.books.promised_ppm != 0 && again);
+  const i64 left_us = round.left_us(taker), bear_us = round.params.bear_us, hard_us = hard_us_of(round, taker);
+  const i64 until_us = left_us > bear_us ? bear_us : hard_us;
+  if (left_us > until_us) round.wake(round.now_us() + std::max(left_us - until_us, kWakeUs));
+  return left_us <= (again ? hard_us : bear_us);
 }
 
 bool is_hard_up(const Round& round, const Job& taker) {
-  return round.left_us(taker) <= round.params.bear_us / 2;
+  return taker.admitted && round.left_us(taker) <= hard_us_of(round, taker);
+}
+
+double fits(const Round& round, i64 wanted) {
+  return static_cast<double>(wanted) * kMostOver + static_cast<double>(round.claims);
+}
+
+double most_of(const Round& round, const Job& taker, i64 wanted) {
+  if (taker.admitted) return is_hard_up(round, taker) ? kUnbounded : fits(round, wanted);
+  return round.books.promised_ppm != 0 ? static_cast<double>(wanted) * kMostOver : kUnbounded;
 }
 
 u32 views_of(const Round& round, const Job& taker) {
@@ -40,7 +54,7 @@ u32 views_of(const Round& round, const Job& taker) {
 // Equals of an admitted job that can better bear it, those that have most left first.
 std::vector<Job*> equals_of(const Round& round, const Job& taker, i32 part) {
   std::vector<std::pair<i64, Job*>> found;
-  const i64 least_us = round.left_us(taker) + round.params.turn_us;
+  const i64 least_us = std::max(round.params.floor_us, round.left_us(taker) + round.params.turn_us);
   round.books.guaranteed[taker.rank()].each([&](u32 number) {
     Job& job = *round.books.machine.find(number);
     if (job.part != part || job.run_slices > job.asked.count || !round.is_rested(job)) return;
@@ -53,7 +67,7 @@ std::vector<Job*> equals_of(const Round& round, const Job& taker, i32 part) {
 }
 
 // As Behind::fitting, of a few jobs in their order.
-i64 fitting(std::vector<Job*> able, i64 wanted, std::vector<Victim>& into) {
+i64 fitting(std::vector<Job*> able, i64 wanted, double most, std::vector<Victim>& into) {
   for (Job* job : able) {
     if (wanted <= job->run_slices - job->asked.least) {
       into.push_back({job, job->run_slices - wanted});
@@ -72,7 +86,7 @@ i64 fitting(std::vector<Job*> able, i64 wanted, std::vector<Victim>& into) {
       return wanted;
     }
     if (job->run_slices > rest) {
-      larger = job;
+      larger = job->run_slices <= most ? job : nullptr;
       continue;
     }
     into.push_back({job, 0});
@@ -97,15 +111,23 @@ void reclaim(Round& round, Job& taker, i32 number, i64 wanted, i64 least) {
   i64 gained = from_grown;
   Behind::Choice choice;
   const u32 views = views_of(round, taker);
-  if (gained < wanted && may_halt(round, taker)) {
-    const bool spares = !taker.admitted && books.promised_ppm != 0;
-    choice = part.behind.fitting(views, wanted - gained,
-                                 spares ? static_cast<double>(wanted) * kMostOver : kUnbounded);
+  std::vector<Victim> equals;
+  if (const i64 short_of = wanted - gained; short_of > 0 && may_halt(round, taker)) {
+    choice = part.behind.fitting(views, short_of, most_of(round, taker, short_of));
+    const bool enough = choice.gained >= short_of;
+    if (is_hard_up(round, taker) && !(enough && static_cast<double>(choice.halted()) <= fits(round, short_of))) {
+      const std::vector<Job*> able = equals_of(round, taker, number);
+      const i64 instead = fitting(able, short_of, fits(round, short_of), equals);
+      if (instead >= short_of) {
+        choice = {};
+        gained += instead;
+      } else {
+        equals.clear();
+        if (!enough) gained += fitting(able, short_of - choice.gained, kUnbounded, equals);
+      }
+    }
     gained += choice.gained;
   }
-  std::vector<Victim> equals;
-  if (gained < wanted && taker.admitted && is_hard_up(round, taker))
-    gained += fitting(equals_of(round, taker, number), wanted - gained, equals);
   if (gained < std::max(least, i64{1})) return;
 
   const auto job_of = [&](u64 order) { return books.machine.find(id_of(order)); };

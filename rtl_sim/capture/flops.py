@@ -324,7 +324,11 @@ class Flops:
         head, *body = cascade(arms)
         written = [f"  always @({' or '.join(events)})", f"    {head}"]
         quick = self._for_verilator(control, head, events)
-        yield from ["`ifdef VERILATOR", *quick, "`else", *written, "`endif"] if quick else written
+        if quick:
+            yield from ("`ifdef SYNTHESIS", *written, "`elsif VERILATOR", *quick, "`else")
+        yield from written
+        if quick:
+            yield "`endif"
         for line in body:
             yield f"    {self._at_once(line, members[0]) if control.alone >= 0 else line}"
 

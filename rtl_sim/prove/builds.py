@@ -13,7 +13,8 @@ from rtl_sim.statemap import StateMap
 from rtl_sim.verilated.halting import build_haltable
 from rtl_sim.verilated.player import build_player
 
-# The chains of the two have nothing in common, and their read registers are elsewhere.
+# The chains of the two have nothing in common, and their read registers are elsewhere. Of the first
+# the text for simulators is played, of the second that for boards.
 OPTIONS: Final = (
     Options(lanes=32),
     Options(lanes=7, freeze="gate", read_registers="shadow"),
@@ -22,11 +23,13 @@ OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """One captured build, its model's library, and its state map."""
+    """One captured build, its model's library, and its state map. `hardware`: as `build_haltable`
+    has it."""
 
     result: CaptureResult
     library: Path
     state_map: StateMap
+    hardware: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def build(
     """
     wanted = [options_for(design, chosen, hierarchy) for chosen in options]
     captured = tuple(
-        from_result(capture(design, folder / f"build{index}", chosen))
+        from_result(capture(design, folder / f"build{index}", chosen), hardware=index == 1)
         for index, chosen in enumerate(wanted)
     )
     layouts = {each.state_map.layout_id for each in captured}
@@ -85,9 +88,10 @@ def build(
     return Builds(named, original_library(named), (captured[0], captured[1]))
 
 
-def from_result(result: CaptureResult, *, trace: bool = False) -> Captured:
-    library = build_haltable([result.verilog], result.report.top, trace=trace)
-    return Captured(result, library, StateMap.parse(result.state_map.read_bytes()))
+def from_result(result: CaptureResult, *, trace: bool = False, hardware: bool = False) -> Captured:
+    top = result.report.top
+    library = build_haltable([result.verilog], top, trace=trace, hardware=hardware)
+    return Captured(result, library, StateMap.parse(result.state_map.read_bytes()), hardware)
 
 
 def original_library(
@@ -109,4 +113,4 @@ def options_for(design: Design, options: Options, hierarchy: bool) -> Options:
 
 
 def _retraced(captured: Captured) -> Captured:
-    return from_result(captured.result, trace=True)
+    return from_result(captured.result, trace=True, hardware=captured.hardware)

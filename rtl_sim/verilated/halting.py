@@ -33,11 +33,20 @@ STATE_PORT: Final = frozenset(
 
 
 def build_haltable(
-    verilog: Sequence[Path], top: str, *, trace: bool = False, assertions: bool = False
+    verilog: Sequence[Path],
+    top: str,
+    *,
+    trace: bool = False,
+    assertions: bool = False,
+    hardware: bool = False,
 ) -> Path:
     """`build_player` of captured RTL, where rows may leave off the state port: while the design
-    runs nothing of it moves, and nobody looks at it."""
-    return build_player(verilog, top, trace=trace, assertions=assertions, last=STATE_PORT)
+    runs nothing of it moves, and nobody looks at it. `hardware`: of the text that a board gets,
+    where that differs from what is quick to simulate."""
+    defines = {"SYNTHESIS": ""} if hardware else {}
+    return build_player(
+        verilog, top, defines=defines, trace=trace, assertions=assertions, last=STATE_PORT
+    )
 
 
 class HaltablePlayer:

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -67,6 +68,12 @@ def until(done: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
 
 def output(status: JobStatus) -> list[str]:
     return Path(status.log).read_text().split()
+
+
+def begun_at(words: list[str]) -> list[int]:
+    """At what step a resumable worker began, each time, by its output. An error that stands there,
+    too, may tell somebody to go on from a checkpoint."""
+    return [int(b) for a, b in pairwise(words) if a == "from" and b.isdecimal()]
 
 
 def lease_spec(tier: str, kind: str = "cpu", *devices: str) -> JobSpec:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from live_jobs import (
     RESUMABLE,
     STEPS,
     Training,
+    begun_at,
     check_journal,
     lease_spec,
     output,
@@ -113,7 +113,7 @@ def test_a_resumable_job_goes_back_to_its_checkpoint_when_its_server_dies(
         done = pool.wait(job, PATIENCE_S)
         assert (done.state, done.restarts) == (JobState.SUCCEEDED, 1), done
         words = output(done)
-        begun = [int(number) for word, number in pairwise(words) if word == "from"]
+        begun = begun_at(words)
         assert begun[0] == 0 < begun[1], words
         assert words[-1] == resumable_worker.expected(STEPS)
 

@@ -7,11 +7,10 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from live_jobs import PATIENCE_S, RESUMABLE, STEPS, load, output, resumable_worker, until
+from live_jobs import PATIENCE_S, RESUMABLE, STEPS, begun_at, load, output, resumable_worker, until
 
 from hal.registry import list_devices
 from proxy.control import Control
@@ -19,7 +18,7 @@ from scheduler.core.machine import Machine
 from scheduler.errors import Infeasible
 from scheduler.halting import measured_save_s
 from scheduler.journal import read, replay
-from scheduler.live.pool import FIRST_SAVE_S, JobSpec, JobState, JobStatus, Pool
+from scheduler.live.pool import FIRST_SAVE_S, JobSpec, JobState, Pool
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.round import ElasticParams
 
@@ -53,10 +52,6 @@ def saved(pool: Pool, job: int, after: str = "") -> Callable[[], bool]:
     return lambda: pool.job(job).checkpoint not in ("", after)
 
 
-def begun_at(status: JobStatus) -> list[int]:
-    return [int(number) for word, number in pairwise(output(status)) if word == "from"]
-
-
 def records(pool: Pool) -> list[str]:
     return sorted(path.name for path in (pool.state_dir / "store").glob("records/*"))
 
@@ -85,7 +80,7 @@ def test_a_job_goes_back_to_its_last_save_when_its_server_is_killed(
         train.gate.touch()
         done = pool.wait(job, PATIENCE_S)
         assert (done.state, done.restarts) == (JobState.SUCCEEDED, 1), done
-        first, again = begun_at(done)
+        first, again = begun_at(output(done))
         assert first == 0 < again and at > 0
         assert output(done)[-1] == resumable_worker.expected(STEPS)
         until(lambda: records(pool) == [])
@@ -163,7 +158,7 @@ def test_a_server_that_is_killed_while_it_saves_costs_what_was_done_since_the_sa
         train.gate.touch()
         done = pool.wait(job, PATIENCE_S)
         assert (done.state, done.restarts) == (JobState.SUCCEEDED, 1), done
-        assert begun_at(done)[1] > 0
+        assert begun_at(output(done))[1] > 0
         assert output(done)[-1] == resumable_worker.expected(STEPS)
         until(lambda: records(pool) == [])
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from live_jobs import resumable_worker, until
+from live_jobs import begun_at, resumable_worker, until
 from test_gang_recovery import begin_and_kill, crash_pool
 
 from proxy.launcher import find
@@ -43,7 +42,7 @@ def test_a_save_is_whole_or_was_never_begun_when_the_pool_was_killed(
         status = pool.job(crash_pool.play_saves(pool, tmp_path))
         assert (status.state, status.restarts) == (JobState.SUCCEEDED, int(with_server)), status
         words = (state / f"logs/job-{status.id}.log").read_text().split()
-        begun = [int(number) for word, number in pairwise(words) if word == "from"]
+        begun = begun_at(words)
         assert begun[0] == 0 and len(begun) == 1 + with_server and all(begun[1:]), words
         assert words[-1] == resumable_worker.expected(crash_pool.STEPS)
         until(lambda: not list(state.glob("store/records/*")))

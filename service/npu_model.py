@@ -38,7 +38,8 @@ class RunnerModel:
         made = call(inputs)
         named = made if isinstance(made, dict) else {self.outputs[0].name: made}
         outputs = {spec.name: np.asarray(named[spec.name], FP32) for spec in self.outputs}
-        return Answer(outputs, {"cycles": self._model.last_cycles or 0})
+        cycles = self._model.last_cycles
+        return Answer(outputs, {} if cycles is None else {"cycles": cycles})
 
     def close(self) -> None:
         self._model.close()

@@ -27,13 +27,13 @@ class Summer:
     inputs = outputs = ()
     states = (StateSpec("total", np.zeros(2, np.float32)),)
 
-    def __init__(self, digest: str = "d1", stateless: str = "") -> None:
-        self.digest, self.stateless = digest, stateless
+    def __init__(self, digest: str = "d1", stateless: str = "", cycles: int | None = 7) -> None:
+        self.digest, self.stateless, self.cycles = digest, stateless, cycles
         self.inputs, self.outputs = (TensorSpec("x", (2,)),), (TensorSpec("y", (2,)),)
 
     def run(self, arrays, timeout_s):  # type: ignore[no-untyped-def]
         total = arrays["total"] + arrays["x"]
-        return Outcome({"y": total}, {"total": total}, 7)
+        return Outcome({"y": total}, {"total": total}, self.cycles)
 
     def close(self) -> None:
         pass
@@ -120,6 +120,11 @@ def test_tensors_that_do_not_fit_leave_a_session_where_it_was(client: TestClient
     body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [3], "data": [1, 2, 3]}]}
     assert client.post(f"{SESSIONS}/{key}/infer", json=body).status_code == 400
     assert add(client, key, 1, 1) == [2, 2]
+
+
+def test_a_device_without_a_clock_says_nothing_of_cycles() -> None:
+    model = RunnerModel(Summer(cycles=None), "test", 5)
+    assert model.infer({"x": np.ones(2, np.float32)}).parameters == {}
 
 
 def test_what_nobody_uses_is_forgotten_and_what_runs_is_not() -> None:

@@ -98,10 +98,10 @@ def ask(paths: ServerPaths, request: Reply, timeout_s: float) -> Reply:
 
 def _ready(paths: ServerPaths, give_up: float) -> ServerInfo:
     """The server that will see what is asked from now on: while it begins, it clears its desk."""
-    while (info := read_info(paths.info)) is None or not holder_lives(paths.lock):
-        if not holder_lives(paths.lock):
-            raise ServerGone(f"no server of {paths.name} runs: start one (haltere proxy)")
+    while holder_lives(paths.lock):
+        if info := read_info(paths.info):
+            return info
         if time.monotonic() > give_up:
             raise ControlTimeout(f"{paths.name} holds its lock, but does not serve")
         time.sleep(START_TICK_S)
-    return info
+    raise ServerGone(f"no server of {paths.name} runs: start one (haltere proxy)")

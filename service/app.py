@@ -170,6 +170,10 @@ def _add_control(app: FastAPI, settings: Settings, control: Control) -> None:
     async def cancel_drain(uri: str) -> Response:
         return _json(control.cancel_drain(uri), 202)
 
+    @app.get("/v1/quotas")
+    async def quotas() -> Response:
+        return _json(control.quotas())
+
     @app.get("/v1/jobs")
     async def jobs() -> Response:
         return _json(control.jobs())

@@ -20,6 +20,7 @@ from service import (
     cli_packing,
     cli_planet,
     cli_program,
+    cli_quotas,
     cli_serving,
     cli_simulate,
     cli_store,
@@ -37,6 +38,7 @@ app.add_typer(bundle, name="bundle")
 app.add_typer(cli_store.app, name="store")
 cli_program.add_to(app)
 app.command()(cli_drain.drain)
+app.command()(cli_quotas.quotas)
 app.command()(cli_simulate.simulate)
 app.command("simulate-planet")(cli_planet.simulate_planet)
 app.command("calibrate-trace")(cli_planet.calibrate_trace)
@@ -109,6 +111,9 @@ def serve(
     policy: Annotated[
         str | None, typer.Option(help="Who gets devices, e.g. tiered or elastic.")
     ] = None,
+    quotas: Annotated[
+        Path | None, typer.Option(help="Quotas of tenants, a TOML file, for the policy elastic.")
+    ] = None,
 ) -> None:
     """Compile ONNX models for the NPU and serve them over HTTP (Open Inference Protocol v2)."""
     from compiler.frontend import parse_dim
@@ -119,6 +124,7 @@ def serve(
     settings.host = host or settings.host
     settings.port = settings.port if port is None else port
     settings.policy = policy or settings.policy
+    settings.quotas = quotas or settings.quotas
     pool = device or [f"fpga-sim:{index}" for index in range(len(models))]
     dims = dict(parse_dim(text) for text in dim or [])
     serve_models(settings, models, pool, target, dims, console)

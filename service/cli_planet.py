@@ -65,6 +65,7 @@ def simulate_planet(
     from scheduler.hierarchy.cluster import Engine
     from scheduler.hierarchy.params import LevelParams
     from scheduler.policies.round import ElasticParams
+    from scheduler.quota_file import read_quotas
     from scheduler.sim.costs import Costs
     from scheduler.sim.faults import read_faults
     from scheduler.sim.native_site import NativeSite
@@ -72,7 +73,6 @@ def simulate_planet(
     from scheduler.sim.planet import PlanetRun
     from scheduler.sim.planet_faults import shared_out
     from scheduler.sim.planets import read_planet
-    from scheduler.sim.quotas import read_quotas
     from scheduler.sim.site import PythonSite
     from scheduler.sim.streams import of_trace, synthetic
     from scheduler.sim.workload import cut_down

@@ -101,10 +101,10 @@ def simulate(
     from scheduler.policies.named import policy as policy_by_name
     from scheduler.policies.round import ElasticParams
     from scheduler.policies.sharing import Sharing
+    from scheduler.quota_file import read_quotas
     from scheduler.sim.cluster import read_cluster
     from scheduler.sim.costs import FREE, Costs
     from scheduler.sim.faults import read_faults
-    from scheduler.sim.quotas import read_quotas
     from scheduler.sim.run import simulate as run
     from scheduler.sim.workload import Elasticity, Tiers, cut_down, jobs_of, sharing_jobs_of
     from scheduler.timeline import Timeline

@@ -118,6 +118,10 @@ class Control:
     def cancel_drain(self, uri: str) -> dict[str, Any]:
         return self._device(self._pool.cancel_drain(uri))
 
+    def quotas(self) -> list[dict[str, Any]]:
+        shown: list[dict[str, Any]] = msgspec.to_builtins(self._pool.quotas())
+        return shown
+
     def jobs(self) -> list[dict[str, Any]]:
         return [self._shown(status) for status in self._pool.jobs()]
 

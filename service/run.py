@@ -16,6 +16,8 @@ from rich.markup import escape
 
 from compiler.driver import symbols
 from scheduler.live.pool import Pool
+from scheduler.policies.quotas import Quotas
+from scheduler.quota_file import read_quotas
 from service.app import create_app
 from service.control import Control
 from service.deploy import MODEL_DEVICES, deploy
@@ -46,6 +48,7 @@ def serve_models(
     if missing:
         raise BadRequest(f"no such file: {', '.join(missing)}")
     kinds = _kinds(models, devices)
+    quotas = _quotas(settings, devices)
     dims_of = _dims_of(models, dims)
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
@@ -59,7 +62,7 @@ def serve_models(
     signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C
     signal.signal(signal.SIGINT, _interrupt)  # also where a shell started us with it ignored
     root = root_of(settings.state_dir)
-    with Pool(root, devices, settings.state_dir, policy=settings.policy) as pool:
+    with Pool(root, devices, settings.state_dir, policy=settings.policy, quotas=quotas) as pool:
         for path, kind in zip(models, kinds, strict=True):
             name = escape(path.stem)
             with console.status(f"compiling and loading {name} (the first time takes longer)"):
@@ -84,6 +87,13 @@ def serve_models(
             except KeyboardInterrupt:
                 console.print("stopping")
     shutil.rmtree(root, ignore_errors=True)
+
+
+def _quotas(settings: Settings, devices: Sequence[str]) -> Quotas | None:
+    """Raises TraceDamaged."""
+    if settings.quotas is None:
+        return None
+    return read_quotas(settings.quotas, sorted({uri.rpartition(":")[0] for uri in devices}))
 
 
 def _kinds(models: Sequence[Path], devices: Sequence[str]) -> list[str]:

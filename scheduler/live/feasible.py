@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from scheduler.core.values import JobSpec, Tier
 from scheduler.errors import Infeasible
 from scheduler.live.gang import world_size
+from scheduler.policies.quotas import Quotas
 
 MAX_RANKS = 64  # worker processes of one job, all of them on this machine
 
 
-def check_feasible(spec: JobSpec, slices: Mapping[str, int], shrinks: bool) -> None:
+def check_feasible(
+    spec: JobSpec, slices: Mapping[str, int], shrinks: bool, quotas: Quotas | None = None
+) -> None:
     """`slices`: of the pool's devices, by URI. `shrinks`: the policy has gangs take turns on fewer
     slices than they ask for, those that are promised nothing. Raises Infeasible."""
     name = f"job {spec.name!r}"
@@ -56,6 +59,14 @@ def check_feasible(spec: JobSpec, slices: Mapping[str, int], shrinks: bool) -> N
             f"once; the devices that it accepts have {there}. Ask for fewer: by `most` it has as "
             "many ranks as now, which take turns"
         )
+    if quotas is not None and spec.tier is not Tier.BASIC:
+        own = quotas.own(spec.tenant, spec.device_kind)
+        if spec.count > own:
+            raise Infeasible(
+                f"{name} is {spec.tier} and asks for {spec.count} slices of {spec.device_kind}; "
+                f"tenant {spec.tenant!r} has a quota of {own}, and what is promised cannot be "
+                "borrowed. Ask for the tier basic, which can, or for fewer"
+            )
 
 
 def kind_of(uri: str) -> str:

@@ -34,15 +34,16 @@ from scheduler.core.values import JobSpec, Recovery, Tier
 from scheduler.errors import (
     Busy,
     CannotDrain,
-    Infeasible,
     NotALease,
     PoolClosed,
     SchedulerError,
     WaitExpired,
 )
-from scheduler.halting import HaltingCosts, measured_save_s
+from scheduler.halting import HaltingCosts
 from scheduler.journal import Journal, read, replay
+from scheduler.live.accounts import Accounts
 from scheduler.live.board import Board, DeviceStatus, JobStatus
+from scheduler.live.deciding import about, deciding
 from scheduler.live.executor import LiveExecutor
 from scheduler.live.feasible import check_feasible
 from scheduler.live.fleet import Fleet
@@ -58,18 +59,16 @@ from scheduler.live.recover import (
 )
 from scheduler.live.removals import Removals, leaving
 from scheduler.loop import Loop
+from scheduler.policies.accounts import Account
 from scheduler.policies.elastic import Elastic
-from scheduler.policies.named import policy as named_policy
 from scheduler.policies.policy import Policy
-from scheduler.policies.round import ElasticParams
-from scheduler.policies.tiered import Tiered
+from scheduler.policies.quotas import Quotas
 from scheduler.timeline import Span
 
 __all__ = ["DeviceStatus", "JobSpec", "JobState", "JobStatus", "Pool", "Recovery", "Span", "Tier"]
 
 MAX_JOBS = 10_000  # not yet ended; beyond it, submitters are told to come back
 ACCEPT_S = 30.0  # for the loop to take a submission up; it takes milliseconds
-FIRST_SAVE_S = 1.0  # what a save is taken to cost, until one was measured
 DRAIN_S = 600.0  # from the request until the device is removed
 LEASE_S = 3600.0  # how long `lease` waits for its device, if not told otherwise
 TERMINAL = tuple(state for state in JobState if state.terminal)
@@ -81,7 +80,8 @@ class Pool:
     min_run_s  a started job is left alone this long by the default policy
     saves     with "elastic": running jobs are saved now and then, if their `recovery` is
               "checkpoint"; at first by what saves cost an earlier pool on this state_dir. Who
-              brings a policy says it there (ElasticParams)"""
+              brings a policy says it there (ElasticParams)
+    quotas    with "elastic": of tenants (scheduler.quota_file reads them)"""
 
     def __init__(
         self,
@@ -93,13 +93,14 @@ class Pool:
         policy: Policy | str | None = None,
         min_run_s: float = 0.0,
         saves: bool = False,
+        quotas: Quotas | None = None,
         params: Params | None = None,
     ) -> None:
         """Raises Infeasible."""
         self.root = root
         self.state_dir = state_dir
-        self._policy = _saving(policy, state_dir) if saves else _policy(policy, min_run_s)
-        self._about = _about(self._policy, params or Params())
+        self._policy = deciding(policy, state_dir, min_run_s=min_run_s, saves=saves, quotas=quotas)
+        self._about = about(self._policy, params or Params())
         self._machine = Machine(params)
         self._executor = LiveExecutor(root, state_dir, tag=f"p{os.urandom(4).hex()}")
         self._lock: StateLock | None = None
@@ -118,6 +119,7 @@ class Pool:
             lambda job: str(self._executor.crew.log_of(job)),
             self._reasons,
         )
+        self._accounts = Accounts(self._machine, self._policy)
         self._costs = HaltingCosts(live=True)
         self._removals = Removals(
             self._machine,
@@ -149,7 +151,7 @@ class Pool:
             self._lock.release()
             raise
         self._journal = journal
-        recorders = (journal, self._costs, self._board, self._removals)
+        recorders = (journal, self._costs, self._accounts, self._board, self._removals)
         loop = Loop(self._machine, self._policy, self._executor, recorders)
         self._thread = threading.Thread(
             target=self._run, args=(loop,), name="scheduler", daemon=True
@@ -187,6 +189,7 @@ class Pool:
         began_ns = executor.inbox.began_ns
         Running.of(self.root, before.tag, path, began_ns).write(self.state_dir)
         self._last_job = max(machine.jobs, default=0)
+        self._accounts.look()
         self._board.recall(contents.steps)
         for step in contents.steps:
             self._costs.record(step.events, step.commands)
@@ -257,7 +260,8 @@ class Pool:
     def submit(self, spec: JobSpec) -> int:
         """The job's id. Raises Infeasible, Busy."""
         self._check_open()
-        check_feasible(spec, self._fleet.slices, isinstance(self._policy, Elastic))
+        is_elastic = isinstance(self._policy, Elastic)
+        check_feasible(spec, self._fleet.slices, is_elastic, self._accounts.quotas)
         with self._submitting:
             if self._board.alive_count() >= MAX_JOBS:
                 raise Busy(f"{MAX_JOBS} jobs have not ended yet; try again later")
@@ -318,6 +322,10 @@ class Pool:
     def worker_pid(self, job_id: int, rank: int = 0) -> int | None:
         """Process id of the job's worker of that rank, while it has one."""
         return self._executor.worker_pid(job_id, rank)
+
+    def quotas(self) -> tuple[Account, ...]:
+        """Who owns, uses and owes what; empty without quotas."""
+        return self._accounts.all()
 
     # ---- devices
 
@@ -384,23 +392,3 @@ class Pool:
                     return False
                 self._board.changed.wait(left)
         return True
-
-
-def _policy(given: Policy | str | None, min_run_s: float) -> Policy:
-    if isinstance(given, str):
-        return named_policy(given)
-    return given or Tiered(int(min_run_s * 1e6))
-
-
-def _saving(given: Policy | str | None, state_dir: Path) -> Policy:
-    if given != "elastic":
-        raise Infeasible(f"policy {given!r} saves no jobs, only 'elastic' does: leave saves away")
-    measured_s = measured_save_s(state_dir / "costs.json")
-    first_s = FIRST_SAVE_S if measured_s is None else measured_s
-    return Elastic(ElasticParams(saves=True, save_cost_s=first_s))
-
-
-def _about(policy: Policy, params: Params) -> str:
-    """What decides: a journal is replayed by nothing else. Without what a policy learns."""
-    settings = {name: value for name, value in vars(policy).items() if not name.startswith("_")}
-    return f"{type(policy).__name__} {settings} {params}"

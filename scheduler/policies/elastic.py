@@ -104,6 +104,10 @@ class Elastic:
         """Millionths of a slice that are set aside for admitted jobs."""
         return self._books.promised_ppm.get(kind, 0)
 
+    def debts(self) -> dict[int, int]:
+        """What jobs owe (`quotas`), as of the last plan; those to be admitted are not in it."""
+        return self._books.owing.debts() if self._books.owing is not None else {}
+
     def explain(self, view: View) -> dict[int, tuple[Blocker, ...]]:
         """What each waiting job waits for, after the last plan was carried out."""
         with view.free.trial() as free:

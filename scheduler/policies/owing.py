@@ -59,6 +59,10 @@ class Owing:
     def debt(self, job: int) -> int:
         return self._debts.of(job)
 
+    def debts(self) -> dict[int, int]:
+        """Of all jobs that are in a line."""
+        return self._debts.all()
+
     def used(self, tenant: str) -> int:
         return self._octaves.get(tenant, 0)
 

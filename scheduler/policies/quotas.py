@@ -86,6 +86,14 @@ class Quotas:
                     f"of {kind}, those below it {slices}"
                 )
 
+    def __repr__(self) -> str:
+        """All that decides: a journal's header names it."""
+        rows = (
+            " ".join([node.name, *(f"{kind}={n}" for kind, n in node.slices.items())])
+            for node in self.nodes
+        )
+        return f"Quotas(half_life_s={self.half_life_s}: {'; '.join(rows)})"
+
     def part(self, share: float) -> Quotas:
         """Of a cluster that has this share of all slices."""
         nodes = [
@@ -131,6 +139,9 @@ class Debts:
 
     def of(self, job: int) -> int:
         return self._debts[job]
+
+    def all(self) -> dict[int, int]:
+        return dict(self._debts)
 
     def enter(self, job: int, tenant: str, kind: str, order: Order, slices: int) -> None:
         """`order` ends with the job's number."""

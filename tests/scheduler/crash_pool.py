@@ -1,6 +1,6 @@
 """A pool in a process of its own, for tests that kill it.
 
-    python crash_pool.py ROOT STATE FOLDER MOMENT NAME COUNT [gang | saves | drain]
+    python crash_pool.py ROOT STATE FOLDER MOMENT NAME COUNT [gang | saves | drain | quotas]
 
 Plays `play` on a pool of one device (or `play_gang`, say, on two), and kills itself (SIGKILL) at a
 step: MOMENT is "before" (its record is not written), "torn" (half of it is) or "after" (it is
@@ -29,6 +29,7 @@ from scheduler.core.events import Event
 from scheduler.live import pool as pool_module
 from scheduler.live.pool import JobSpec, JobState, Pool
 from scheduler.policies.elastic import Elastic
+from scheduler.policies.quotas import Quota, Quotas
 from scheduler.policies.round import ElasticParams
 
 WORKER = Path(__file__).with_name("train_worker.py")
@@ -208,6 +209,12 @@ def main() -> None:
     if sys.argv[7:] == ["drain"]:
         with Pool(root, DEVICES, state, policy=Elastic(QUICK)) as pool:
             play_drain(pool, folder)
+        return
+    if sys.argv[7:] == ["quotas"]:
+        quotas = Quotas([Quota("ann", {"cpu": 1})])
+        with Pool(root, DEVICES, state, policy=Elastic(QUICK, quotas)) as pool:
+            begin(pool, folder, "low", "basic")
+            time.sleep(PATIENCE_S)
         return
     with Pool(root, [DEVICE], state) as pool:
         if Crashing.moment == "never":

@@ -18,7 +18,8 @@ from scheduler.core.machine import Machine
 from scheduler.errors import Infeasible
 from scheduler.halting import measured_save_s
 from scheduler.journal import read, replay
-from scheduler.live.pool import FIRST_SAVE_S, JobSpec, JobState, Pool
+from scheduler.live.deciding import FIRST_SAVE_S
+from scheduler.live.pool import JobSpec, JobState, Pool
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.round import ElasticParams
 

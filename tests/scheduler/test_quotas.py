@@ -21,9 +21,9 @@ from scheduler.policies.elastic import Elastic
 from scheduler.policies.elastic_audit import Attained, audit, owed
 from scheduler.policies.quotas import Debts, Quota, Quotas
 from scheduler.policies.usage import Usage
+from scheduler.quota_file import read_quotas
 from scheduler.sim.costs import FREE, Costs
 from scheduler.sim.executor import SimExecutor
-from scheduler.sim.quotas import read_quotas
 from scheduler.testing.invariants import broken_tables
 
 S = 1_000_000

@@ -1,0 +1,53 @@
+"""What decides on a live pool: a policy by its name, or one that is given; and the words by which a
+journal is known to be its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scheduler.core.transitions import Params
+from scheduler.errors import Infeasible
+from scheduler.halting import measured_save_s
+from scheduler.policies.elastic import Elastic
+from scheduler.policies.named import policy as named_policy
+from scheduler.policies.policy import Policy
+from scheduler.policies.quotas import Quotas
+from scheduler.policies.round import ElasticParams
+from scheduler.policies.tiered import Tiered
+
+FIRST_SAVE_S = 1.0  # what a save is taken to cost, until one was measured
+
+
+def deciding(
+    given: Policy | str | None,
+    state_dir: Path,
+    *,
+    min_run_s: float = 0.0,
+    saves: bool = False,
+    quotas: Quotas | None = None,
+) -> Policy:
+    """See Pool. Raises Infeasible."""
+    if given == "elastic":
+        return Elastic(_params(state_dir, saves), quotas)
+    if saves or quotas is not None:
+        what = "saves no jobs" if saves else "knows no quotas"
+        raise Infeasible(
+            f"policy {given or 'tiered'!r} {what}, only 'elastic' does: name that one, or leave "
+            f"{'saves' if saves else 'quotas'} away (a policy that is brought has its own)"
+        )
+    if isinstance(given, str):
+        return named_policy(given)
+    return given or Tiered(int(min_run_s * 1e6))
+
+
+def _params(state_dir: Path, saves: bool) -> ElasticParams:
+    if not saves:
+        return ElasticParams()
+    measured_s = measured_save_s(state_dir / "costs.json")
+    return ElasticParams(saves=True, save_cost_s=FIRST_SAVE_S if measured_s is None else measured_s)
+
+
+def about(policy: Policy, params: Params) -> str:
+    """What decides: a journal is replayed by nothing else. Without what a policy learns."""
+    settings = {name: value for name, value in vars(policy).items() if not name.startswith("_")}
+    return f"{type(policy).__name__} {settings} {params}"

@@ -37,6 +37,7 @@ from scheduler.core.events import (
 )
 from scheduler.core.failures import Failures
 from scheduler.core.free import Free
+from scheduler.core.halting import Halting
 from scheduler.core.jobs import Job, JobState, Lease
 from scheduler.core.plan import Admit, Blocker, Decision, Place, Plan, Resize
 from scheduler.core.shares import Shares
@@ -71,6 +72,7 @@ class Machine:
         self._shares = Shares()
         self._fleet = 0
         self._failures = Failures()
+        self._halting = Halting()
         self._newest = 0  # job
         self._changed: dict[int, None] = {}  # jobs, since the last plan
         self._waiting_count = 0
@@ -109,6 +111,7 @@ class Machine:
             self.draining,
             self._free,
             self._failures,
+            self._halting,
             tuple(self._changed),
             self._waiting_count,
             self._shares,
@@ -126,6 +129,12 @@ class Machine:
                 "events stamps them in order"
             )
         self.now_us = event.at_us
+        commands = self._hear(event)
+        if commands:
+            self._halting.given(commands, self.now_us)
+        return commands
+
+    def _hear(self, event: Event) -> tuple[Command, ...]:
         match event:
             case JobSubmitted():
                 return self._submit(event)
@@ -244,6 +253,7 @@ class Machine:
                 f"job {event.job} reports the release of attempt {event.epoch}, which nobody asked "
                 "for, or twice"
             )
+        self._halting.answered(self._jobs[event.job], event)
         for held in lease.slices:
             self._let_go(held)
         if (event.job, event.epoch) in self._owed:
@@ -264,7 +274,9 @@ class Machine:
             )
         if isinstance(event, JobSaved | SaveFailed) and job.saving_us is None:
             raise InvalidTransition(f"{event}, but it is not being saved.\n" + _story(job))
-        return self._tell(job, event)
+        commands = self._tell(job, event)
+        self._halting.answered(job, event)
+        return commands
 
     # ---- plans
 
@@ -291,6 +303,7 @@ class Machine:
         if plan.wake_at_us is not None and plan.wake_at_us != self._wake_at_us:
             self._wake_at_us = plan.wake_at_us
             commands.append(WakeAt(plan.wake_at_us))
+        self._halting.given(commands, self.now_us)
         return tuple(commands)
 
     def _load(self, slices: tuple[Slice, ...], overlay: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from scheduler.core.failures import Failures
 from scheduler.core.free import Free
+from scheduler.core.halting import Halting
 from scheduler.core.jobs import Job, Lease
 from scheduler.core.shares import Shares
 from scheduler.core.values import Device, JobSpec, Slice
@@ -21,6 +22,7 @@ class View:
     draining  devices that are to be removed -> when; nothing may be placed on them
     free      free slices, by kind and part, of devices that are not draining
     failures  how often devices were lost
+    halting   what halting has cost
     changed   jobs that changed since the plan before; those that ended are no longer in `jobs`
     waiting_count  how many jobs wait for slices
     fleet     grows when a device comes, goes, or is to go or stay after all"""
@@ -33,6 +35,7 @@ class View:
     draining: Mapping[str, int]
     free: Free
     failures: Failures
+    halting: Halting
     changed: tuple[int, ...]
     waiting_count: int
     shares: Shares

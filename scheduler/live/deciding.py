@@ -3,11 +3,13 @@ journal is known to be its own."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 from scheduler.core.transitions import Params
 from scheduler.errors import Infeasible
-from scheduler.halting import measured_save_s
+from scheduler.policies.drains import lead_s
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.named import policy as named_policy
 from scheduler.policies.policy import Policy
@@ -41,10 +43,26 @@ def deciding(
 
 
 def _params(state_dir: Path, saves: bool) -> ElasticParams:
-    if not saves:
-        return ElasticParams()
-    measured_s = measured_save_s(state_dir / "costs.json")
-    return ElasticParams(saves=True, save_cost_s=FIRST_SAVE_S if measured_s is None else measured_s)
+    """What halting cost the last pool here is what it is taken to cost until it was measured."""
+    told = ElasticParams(measured=True, saves=saves, save_cost_s=FIRST_SAVE_S if saves else 20)
+    costs = measured_costs_s(state_dir / "costs.json")
+    if saves and "save_us" in costs:
+        told = replace(told, save_cost_s=costs["save_us"])
+    if "checkpoint_us" in costs:
+        told = replace(told, drain_lead_s=lead_s(costs["checkpoint_us"]))
+        if "restore_us" in costs:
+            told = replace(told, move_s=costs["checkpoint_us"] + costs["restore_us"])
+    return told
+
+
+def measured_costs_s(path: Path) -> dict[str, float]:
+    """Seconds that operations took, by a pool's costs.json; empty if it says nothing of that, or is
+    not there."""
+    try:
+        found = json.loads(path.read_bytes())["costs"]
+        return {name: float(us) / 1e6 for name, us in found.items()}
+    except (OSError, KeyError, TypeError, ValueError, AttributeError):
+        return {}
 
 
 def about(policy: Policy, params: Params) -> str:

@@ -39,7 +39,6 @@ from scheduler.errors import (
     SchedulerError,
     WaitExpired,
 )
-from scheduler.halting import HaltingCosts
 from scheduler.journal import Journal, read, replay
 from scheduler.live.accounts import Accounts
 from scheduler.live.board import Board, DeviceStatus, JobStatus
@@ -120,7 +119,6 @@ class Pool:
             self._reasons,
         )
         self._accounts = Accounts(self._machine, self._policy)
-        self._costs = HaltingCosts(live=True)
         self._removals = Removals(
             self._machine,
             self._board,
@@ -151,7 +149,7 @@ class Pool:
             self._lock.release()
             raise
         self._journal = journal
-        recorders = (journal, self._costs, self._accounts, self._board, self._removals)
+        recorders = (journal, self._accounts, self._board, self._removals)
         loop = Loop(self._machine, self._policy, self._executor, recorders)
         self._thread = threading.Thread(
             target=self._run, args=(loop,), name="scheduler", daemon=True
@@ -191,8 +189,6 @@ class Pool:
         self._last_job = max(machine.jobs, default=0)
         self._accounts.look()
         self._board.recall(contents.steps)
-        for step in contents.steps:
-            self._costs.record(step.events, step.commands)
         up = up_since(contents.steps)
         since_ns = {uri: began_ns + 1000 * at_us for uri, at_us in up.items()}
         self._fleet.take_over(since_ns, leaving(contents.steps))
@@ -218,7 +214,8 @@ class Pool:
         self._executor.close()
         if self._journal is not None:
             self._journal.close()
-        measured = json.dumps(self._costs.to_json(), indent=1).encode()
+        costs = self._machine.view().halting.to_json(live=True)
+        measured = json.dumps(costs, indent=1).encode()
         write_atomically(self.state_dir / "costs.json", measured)
         Running.forget(self.state_dir)
         if self._lock is not None:

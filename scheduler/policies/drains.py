@@ -24,6 +24,8 @@ from scheduler.policies.parts import Parts
 from scheduler.policies.round import Round
 from scheduler.policies.victims import reclaim
 
+LEAD_HALTS = 6  # before a device is removed there is time for so many halts,
+LEAST_LEAD_S = 10.0  # and for one that takes far longer than most
 WORTH = 1.1  # times faster must a gang be without its slow devices to shrink to the others
 
 
@@ -49,7 +51,9 @@ class Drains:
             return
         leaving = [item.device for item in job.slices if item.device in this.leaving]
         leaves_us = min(this.leaving[uri] for uri in leaving)
-        last_us = leaves_us - this.params.drain_lead_s * S
+        halt_s = this.took_s(entry, "checkpoint_us")
+        last_s = this.params.drain_lead_s if halt_s is None else lead_s(halt_s)
+        last_us = leaves_us - round(last_s * S)
         is_late = last_us <= view.now_us
         rests_us = job.keep_until_us if is_late else this.rests_until_us(entry, entry)
         if rests_us > view.now_us:
@@ -60,7 +64,9 @@ class Drains:
         if missing <= 0:
             self._resize(this, entry, stay)
         elif leaves_us == NEVER_US:
-            self._leave_slow(this, entry, stay, min(this.slow[uri] for uri in leaving))
+            slowest_ppm = min(this.slow[uri] for uri in leaving)
+            if self._pays(this, entry, slowest_ppm):
+                self._leave_slow(this, entry, stay, slowest_ppm)
         elif self._has_room(this, entry, entry.pool, missing):
             self._go(this, entry, (*stay, *this.pick(entry, entry.pool, missing)))
         elif (pool := self._elsewhere(this, entry)) is not None:
@@ -72,6 +78,15 @@ class Drains:
             self._resize(this, entry, stay)
         else:
             self._halt(this, entry, stay)
+
+    def _pays(self, this: Round, entry: Entry, slowest_ppm: int) -> bool:
+        """Whether what is left of it is so much slower there that it is worth the move, if what
+        that costs was measured."""
+        resize_s = this.took_s(entry, "shrink_us")
+        if resize_s is None:
+            return True
+        lost_s = self._parts.left_s(this, entry) * (FULL_PPM / max(1, slowest_ppm) - 1)
+        return lost_s >= this.params.move_gain * resize_s
 
     def _leave_slow(
         self, this: Round, entry: Entry, stay: tuple[Slice, ...], slowest_ppm: int
@@ -113,6 +128,12 @@ class Drains:
         if slices:
             self._homes.give(this.view, entry.job.id, slices)
         this.decisions.append(Evict(entry.job.id, entry.job.id))
+
+
+def lead_s(halt_s: float) -> float:
+    """So long before a device is removed, those that are still there are halted; `halt_s`: what
+    that takes."""
+    return max(LEAST_LEAD_S, LEAD_HALTS * halt_s)
 
 
 def _on_draining(this: Round) -> set[int]:

@@ -156,7 +156,7 @@ class Parts:
                 return
         moved = [entry, *out]
         horizon_s = min(self.left_s(this, each) for each in moved)
-        cost = this.params.move_s * sum(each.slices * self._now(each) for each in moved)
+        cost = sum(this.move_s(each) * each.slices * self._now(each) for each in moved)
         if gain * horizon_s < this.params.move_gain * cost:
             return
         budget[pool] -= need

@@ -50,6 +50,8 @@ class ElasticParams:
     mtbf_s         mean time between failures of a device, counted as one failure seen in that time
     home_s         how long slices are kept for a job that is on its way back to them (`homes.py`)
     drain_lead_s   so long before a device is removed, those that are still there are halted
+    measured       what halting costs is what it has cost (`core.halting`), once that was measured:
+                   move_s and drain_lead_s only until then
     stragglers     devices that jobs find slower than their peers are avoided (`stragglers.py`)
     slow_share     that is: at less than this share of their pace
     avoid_s        for so long at first
@@ -71,7 +73,7 @@ class ElasticParams:
     hard_s: int = 310
     patience_s: int = 300
     halts_a_level: int = 2
-    move_s: int = 50
+    move_s: float = 50
     move_gain: float = 4.0
     gather: str = ""
     type_aware: bool = True
@@ -80,7 +82,8 @@ class ElasticParams:
     save_cost_s: float = 20
     mtbf_s: int = 30 * 24 * 3600
     home_s: int = 600
-    drain_lead_s: int = 120
+    drain_lead_s: float = 120
+    measured: bool = False
     stragglers: bool = False
     slow_share: float = 0.8
     avoid_s: int = 3600
@@ -196,6 +199,19 @@ class Round:
         if entry.spec.devices:
             return reach.pick(self, entry, pool, slices)
         return self.free.pick(*pool, slices, entry.spec.overlay)
+
+    # ---- what halting costs a job: as given, or as measured
+
+    def took_s(self, entry: Entry, *operations: str) -> float | None:
+        """What these took on devices of its kind; None: it is not known, or not gone by."""
+        if not self.params.measured:
+            return None
+        return self.view.halting.median_s(entry.spec.device_kind, *operations)
+
+    def move_s(self, entry: Entry) -> float:
+        """To be halted, and to go on elsewhere."""
+        found = self.took_s(entry, "checkpoint_us", "restore_us")
+        return self.params.move_s if found is None else found
 
     # ---- decisions
 

@@ -67,7 +67,7 @@ def _problem(this: Round, parts: Parts, entry: Entry, movers: list[Entry]) -> Pr
         for pool in parts.pools(this, mover):
             if pool != mover.pool:
                 slower = max(0.0, parts.worth(mover, mover.pool) - parts.worth(mover, pool))
-                cost = round(mover.slices * (this.params.move_s + slower * left_s))
+                cost = round(mover.slices * (this.move_s(mover) + slower * left_s))
                 choices.append(Choice(cost, ((pool, mover.spec.count), ("moves", 1))))
         items.append(tuple(choices))
     items.append(tuple(Choice(0, ((pool, entry.spec.least),)) for pool in parts.pools(this, entry)))

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from scheduler.core.halting import FORMAT, VERSION
 from scheduler.errors import TraceDamaged
-from scheduler.halting import FORMAT, VERSION
 
 S = 1_000_000
 
@@ -36,7 +36,7 @@ class Costs:
 
     @classmethod
     def read(cls, path: Path) -> Costs:
-        """From what a live pool measured (scheduler.halting); the rest is as by default. Raises
+        """From what a live pool measured (core.halting); the rest is as by default. Raises
         TraceDamaged."""
         try:
             raw = json.loads(path.read_bytes())

@@ -149,6 +149,8 @@ def check(
         raise Infeasible("gathering onto fewer parts is not in the native engine yet")
     if policy.params.halts_an_hour:
         raise Infeasible("halts_an_hour is not in the native engine yet")
+    if policy.params.measured:
+        raise Infeasible("going by measured costs is not in the native engine")
     if policy.params.stragglers:
         raise Infeasible("noticing stragglers is not in the native engine yet")
     if faults is not None and any(each.notice_s is not None for each in faults.planned):

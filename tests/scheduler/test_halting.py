@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scheduler.core import events
-from scheduler.core.commands import Resize, Start
+from scheduler.core.commands import Checkpoint, Start
+from scheduler.core.halting import ENOUGH, Halting
+from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
+from scheduler.core.plan import Place, Plan, Resize
 from scheduler.core.values import JobSpec, Slice
 from scheduler.errors import TraceDamaged
-from scheduler.halting import HaltingCosts
 from scheduler.loop import Loop
 from scheduler.policies.elastic import Elastic, ElasticParams
 from scheduler.sim.costs import Costs
@@ -22,7 +27,7 @@ from scheduler.sim.executor import SimExecutor
 S = 1_000_000
 
 
-def measured(costs: Costs, jobs: Sequence[tuple[int, int, JobSpec]]) -> HaltingCosts:
+def measured(costs: Costs, jobs: Sequence[tuple[int, int, JobSpec]]) -> Halting:
     """jobs: (submitted, duration, spec), in seconds, on one node of four."""
     executor = SimExecutor(costs, {"n0": "v100"}, lambda number: jobs[number - 1][1] * S)
     executor.feed([events.DeviceAdded(0, "n0", "gpu", "v100", 4)])
@@ -30,11 +35,10 @@ def measured(costs: Costs, jobs: Sequence[tuple[int, int, JobSpec]]) -> HaltingC
         events.JobSubmitted(at * S + 1, number, spec)
         for number, (at, _, spec) in enumerate(jobs, 1)
     )
-    found = HaltingCosts()
-    loop = Loop(Machine(), Elastic(ElasticParams(spare_share=0)), executor, [found])
+    loop = Loop(Machine(), Elastic(ElasticParams(spare_share=0)), executor)
     while loop.step():
         pass
-    return found
+    return loop.machine.view().halting
 
 
 def spec(count: int, least: int = 0) -> JobSpec:
@@ -78,12 +82,39 @@ def test_what_is_no_costs_file_is_refused_by_name(tmp_path: Path, text: str, wor
 
 def test_live_resizing_is_measured_until_the_job_runs_again() -> None:
     """And what failed is not: the next one counts from where the job is."""
-    found = HaltingCosts(live=True)
     two, one = (Slice("n0", 0), Slice("n0", 1)), (Slice("n0", 0),)
-    found.record([events.JobSubmitted(0, 1, spec(2, 1))], [Start(1, 1, two, "", spec(2, 1))])
-    found.record([events.JobStarted(5, 1, 1)], [Resize(1, 1, one)])
-    failed = events.ResizeFailed(70, 1, 1, "busy", "retry", "not now")
-    found.record([failed], [Resize(1, 1, one)])
-    found.record([events.JobResized(100, 1, 1)], [Resize(1, 1, two)])
-    found.record([events.JobResized(140, 1, 1)], [])
-    assert found.to_json()["costs"] == {"shrink_us": 30, "grow_us": 40}
+    machine = Machine()
+    machine.handle(events.DeviceAdded(0, "n0", "gpu", "v100", 2))
+    machine.handle(events.JobSubmitted(0, 1, spec(2, 1)))
+    machine.apply(Plan((Place(1, two),)))
+    steps = (
+        (events.JobStarted(5, 1, 1), one),
+        (events.ResizeFailed(70, 1, 1, "busy", "retry", "not now"), one),
+        (events.JobResized(100, 1, 1), two),
+        (events.JobResized(140, 1, 1), ()),
+    )
+    for event, then in steps:
+        machine.handle(event)
+        machine.apply(Plan((Resize(1, then),) if then else ()))
+    found = machine.view().halting
+    assert found.to_json(live=True)["costs"] == {"shrink_us": 30, "grow_us": 40}
+    assert found.to_json()["costs"] == {"grow_us": 40}
+
+
+@given(st.lists(st.integers(0, 200), max_size=8), st.lists(st.integers(0, 200), max_size=8))
+def test_a_median_is_gone_by_once_there_are_enough(halts: list[int], restores: list[int]) -> None:
+    found, at = Halting(), 0
+    job = Job(1, spec(1), 0)
+    for number, took in enumerate(halts, 1):
+        found.given([Checkpoint(1, number)], at)
+        at += took
+        found.answered(job, events.JobCheckpointed(at, 1, number, "c"))
+    for number, took in enumerate(restores, 100):
+        found.given([Start(1, number, (), "c", job.spec)], at)
+        at += took
+        going_on = job.but(state=JobState.MIGRATING)
+        found.answered(going_on, events.JobStarted(at, 1, number))
+    both = found.median_s("gpu", "checkpoint_us", "restore_us")
+    enough = min(len(halts), len(restores)) >= ENOUGH
+    assert both == ((median(halts) + median(restores)) / 1e6 if enough else None)
+    assert found.median_s("fpga", "checkpoint_us") is None

@@ -99,6 +99,18 @@ def test_jobs_change_places_when_that_does_more_in_all() -> None:
     assert ended_s(uneven) < 23_500 and ended_s(even) < 23_500
 
 
+def test_what_halts_are_found_to_cost_decides_how_many_move() -> None:
+    workload = [(i * 40.0, 600 + 977 * (i % 9), spec(slow=(0.1, 0.9)[i % 2])) for i in range(60)]
+    nodes, moves = [("v100", 4), ("k80", 4)], {}
+    for cost_s in (25, 400):  # each way; 50 s there and back are what is given
+        costs = Costs(checkpoint_us=cost_s * S, restore_us=cost_s * S)
+        for measured in (False, True):
+            _, disruption = run(workload, nodes, costs, ElasticParams(measured=measured))
+            moves[cost_s, measured] = disruption.moves
+    assert moves[25, True] == moves[25, False]
+    assert moves[400, True] < moves[400, False]
+
+
 def test_type_aware_beats_type_blind() -> None:
     workload = [(i * 40.0, 600 + 977 * (i % 9), spec(slow=(0.1, 0.9)[i % 2])) for i in range(60)]
     nodes = [("v100", 4), ("k80", 4)]

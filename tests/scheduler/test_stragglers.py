@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from scheduler.core import events
 from scheduler.core.commands import Command, Resize, Start
+from scheduler.core.halting import ENOUGH
 from scheduler.core.machine import Machine
 from scheduler.core.plan import Why
 from scheduler.core.values import JobSpec, Slice
@@ -159,6 +162,24 @@ def test_who_names_a_slow_device_has_it_and_a_lost_one_is_not_held_against_its_s
     driven.step(events.DeviceLost(800 * S, "d1", "taken away"))
     driven.step(events.DeviceAdded(900 * S, "d1", "gpu", "v100"))
     assert driven.on(4) == ["d1"]
+
+
+@pytest.mark.parametrize(("took_s", "leaves"), [(None, True), (1, True), (10_000, False)])
+def test_nobody_leaves_a_slow_device_for_less_than_the_move_was_found_to_cost(
+    took_s: int | None, leaves: bool
+) -> None:
+    driven = Driven(3)
+    driven.policy = Elastic(replace(PARAMS, measured=True))
+    halting = driven.machine.view().halting
+    driven.submit(1, count=2)
+    job = driven.machine.jobs[1]
+    for _ in range(ENOUGH if took_s is not None else 0):
+        halting.given([Resize(1, 1, job.slices)], 0)
+        halting.answered(job, events.JobResized((took_s or 0) * S, 1, 1))
+    for at_s in (300, 600):
+        driven.report(at_s, 1, d0=100, d1=50)
+    assert (driven.on(1) == ["d0", "d2"]) == leaves
+    assert list(driven.policy._stragglers.slow) == ["d1"]  # it is known to be slow in any case
 
 
 def run(notices: bool, words: str, costs: Costs = FREE, seed: int = 1, **more: object) -> Result:

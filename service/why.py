@@ -26,7 +26,8 @@ WORDS = {
     "promised": "{of} held by {jobs}, to whom a promise would be broken",
     "pinned": "{of} held by {jobs}, that cannot be halted",
     "short": "{of} free, which is not enough",
-    "slow": "{of} free, of devices that run slower than their peers and are avoided",
+    "avoided": "{of} free, of devices that are avoided: they run slower than their peers, or jobs "
+    "failed to start there",
     "spared": "{of} held by {jobs}, which stands behind it and is not halted for it yet",
     "evictable": "{of} held by {jobs}, could be had and would not do",
 }

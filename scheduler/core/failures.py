@@ -1,6 +1,15 @@
-"""How often devices were lost, by kind: what a policy's failure rates are measured by."""
+"""How often devices were lost, by kind: what a policy's failure rates are measured by. And on which
+of them jobs fail to start.
+
+A start that fails may be the device's fault or the job's own. A device is *blamed* for the failures
+of a job in a row that were all there, wherever else it was tried; one that failed elsewhere, too,
+tells of itself. So of a gang's devices all are blamed, until it fails without one of them. The
+first start that succeeds on a device ends all that is held against it.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class _Kind:
@@ -20,8 +29,23 @@ class _Kind:
 class Failures:
     def __init__(self) -> None:
         self._kinds: dict[str, _Kind] = {}
+        self._on: dict[str, dict[int, int]] = {}  # device -> job -> starts that failed there
+        self._of: dict[int, int] = {}  # job -> starts that failed in a row, of those in `_on`
 
     # ---- kept by the machine
+
+    def start_failed(self, job: int, devices: Iterable[str]) -> None:
+        self._of[job] = self._of.get(job, 0) + 1
+        for uri in devices:
+            jobs = self._on.setdefault(uri, {})
+            jobs[job] = jobs.get(job, 0) + 1
+
+    def is_well(self, devices: Iterable[str]) -> None:
+        """Somebody started there, or they are others now."""
+        cleared = [job for uri in devices for job in self._on.pop(uri, ())]
+        for job in cleared:
+            if not any(job in jobs for jobs in self._on.values()):
+                self._of.pop(job, None)
 
     def added(self, kind: str, now_us: int) -> None:
         found = self._kinds.setdefault(kind, _Kind())
@@ -36,6 +60,14 @@ class Failures:
         found.lost += not planned
 
     # ---- for policies
+
+    def blamed(self) -> dict[str, int]:
+        """Devices -> starts that failed there in a row and that they are blamed for; 1 or more."""
+        found = {
+            uri: sum(count for job, count in jobs.items() if count == self._of[job])
+            for uri, jobs in self._on.items()
+        }
+        return {uri: count for uri, count in found.items() if count}
 
     def of(self, kind: str, now_us: int) -> tuple[int, int]:
         """Devices lost unplanned so far, and the time that devices were up, in microseconds."""

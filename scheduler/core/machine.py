@@ -29,10 +29,12 @@ from scheduler.core.events import (
     Event,
     JobEvent,
     JobSaved,
+    JobStarted,
     JobSubmitted,
     LeaseReleased,
     PaceMeasured,
     SaveFailed,
+    StartFailed,
     TimePassed,
 )
 from scheduler.core.failures import Failures
@@ -41,7 +43,7 @@ from scheduler.core.halting import Halting
 from scheduler.core.jobs import Job, JobState, Lease
 from scheduler.core.plan import Admit, Blocker, Decision, Place, Plan, Resize
 from scheduler.core.shares import Shares
-from scheduler.core.transitions import TRANSITIONS, Params, Surroundings
+from scheduler.core.transitions import TRANSITIONS, TRIED_AGAIN, Params, Surroundings
 from scheduler.core.values import MAX_COUNT, Device, Needs, Slice
 from scheduler.core.view import View, suits
 from scheduler.errors import (
@@ -222,6 +224,7 @@ class Machine:
         if not drained:
             self._free.remove(device)
         self._failures.lost(device.kind, self.now_us, planned=drained)
+        self._failures.is_well([device.uri])  # whatever comes back is another
         items = (*device.slices, *self._shares.on(device.uri))
         leases = (self._leases[item] for item in items if item in self._leases)
         holders = {lease.job for lease in leases if not lease.releasing}
@@ -276,6 +279,10 @@ class Machine:
             raise InvalidTransition(f"{event}, but it is not being saved.\n" + _story(job))
         commands = self._tell(job, event)
         self._halting.answered(job, event)
+        if isinstance(event, JobStarted):
+            self._failures.is_well(item.device for item in job.slices)
+        elif isinstance(event, StartFailed) and event.disposition in TRIED_AGAIN and not job.lost:
+            self._failures.start_failed(job.id, dict.fromkeys(item.device for item in job.slices))
         return commands
 
     # ---- plans

@@ -74,7 +74,7 @@ class Why(StrEnum):
     SAVING = "saving"  # held by a lower tier that is being saved, and is left alone meanwhile
     PINNED = "pinned"  # held by a lower tier that cannot be halted at all
     SHORT = "short"  # free, but of a part that cannot complete this gang now
-    SLOW = "slow"  # free, of a device that runs slower than its peers and is avoided
+    AVOIDED = "avoided"  # free, of a device that is slower than its peers, or where starts fail
     SPARED = "spared"  # held by a job behind it, which is not halted for it yet
     EVICTABLE = "evictable"  # could be had by halting: not needed, or not enough for the gang
 

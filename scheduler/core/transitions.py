@@ -74,6 +74,7 @@ class Surroundings:
 
 
 NEVER_US = 1 << 62
+TRIED_AGAIN = ("retry", "migrate")  # starts that fail so
 Outcome = tuple[Job, tuple[Command, ...]]
 Transition = Callable[[Job, Any, Surroundings], Outcome]
 
@@ -104,7 +105,7 @@ def _started(job: Job, event: JobStarted, around: Surroundings) -> Outcome:
 
 def _start_failed(job: Job, event: StartFailed, around: Surroundings) -> Outcome:
     failures = job.start_failures + 1
-    if event.disposition not in ("retry", "migrate"):
+    if event.disposition not in TRIED_AGAIN:
         return _fail(job, f"start refused ({event.code}): {event.message}", around)
     if failures >= around.params.max_start_failures:
         reason = f"start failed {failures} times, last {event.code}: {event.message}"

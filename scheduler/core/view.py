@@ -21,7 +21,7 @@ class View:
     releasing  leases that are over and being cleared, by job and attempt
     draining  devices that are to be removed -> when; nothing may be placed on them
     free      free slices, by kind and part, of devices that are not draining
-    failures  how often devices were lost
+    failures  how often devices were lost, and who fails to start where
     halting   what halting has cost
     changed   jobs that changed since the plan before; those that ended are no longer in `jobs`
     waiting_count  how many jobs wait for slices

@@ -23,7 +23,8 @@ which one a job is to have, and who moves.
 
 *Faults.* Jobs are saved now and then (`saves.py`); what a gang has left after a loss is kept for it
 (`homes.py`); those on a device to be removed move (`drains.py`), and so do those on one that is
-found to be slower than its peers (`stragglers.py`).
+found to be slower than its peers (`stragglers.py`). Nobody is placed on those, nor where starts
+fail again and again (`shuns.py`).
 
 All of it is kept in books that follow the view's changes: a plan costs little more than what
 changed, however many jobs and devices there are.
@@ -38,6 +39,7 @@ from scheduler.core.speed import FULL_PPM
 from scheduler.core.values import RANKS, Tier
 from scheduler.core.view import View
 from scheduler.policies import idle, reach, scattered
+from scheduler.policies.avoided import Avoided
 from scheduler.policies.books import Books, Entry, Key, Pool, S, set_aside_ppm
 from scheduler.policies.drains import Drains
 from scheduler.policies.elastic_reasons import ElasticReasons
@@ -48,6 +50,7 @@ from scheduler.policies.parts import Parts
 from scheduler.policies.quotas import Quotas
 from scheduler.policies.round import ElasticParams, Kept, Round
 from scheduler.policies.saves import Saves
+from scheduler.policies.shuns import Shuns
 from scheduler.policies.stragglers import Stragglers
 from scheduler.policies.victims import reclaim
 
@@ -64,7 +67,9 @@ class Elastic:
         self._homes = Homes(self.params.home_s)
         self._drains = Drains(self._homes, self._parts)
         self._saves = Saves(self.params)
-        self._stragglers = Stragglers(self.params)
+        self._avoided = Avoided()
+        self._stragglers = Stragglers(self.params, self._avoided)
+        self._shuns = Shuns(self.params, self._avoided)
         self._looked_us = 0  # at idle slices, and at who might be better off elsewhere
 
     def plan(self, view: View) -> Plan:
@@ -72,11 +77,14 @@ class Elastic:
         self._books.follow(view)
         self._homes.follow(view)
         self._saves.follow(view)
+        self._stragglers.hear(view)
+        self._shuns.follow(view)
+        self._avoided.follow(view)
         slow = self._stragglers.follow(view)
         with view.free.trial() as free:
-            this = Round(self._books, self.params, view, free, slow)
+            this = Round(self._books, self.params, view, free, slow, self._avoided.devices)
             self._homes.keep(this)
-            self._stragglers.avoid(this)
+            self._avoided.take(this)
             serving = _Serving(this, self._parts)
             self._drains.move_away(this, guaranteed=True)
             serving.serve_guaranteed()
@@ -111,9 +119,10 @@ class Elastic:
     def explain(self, view: View) -> dict[int, tuple[Blocker, ...]]:
         """What each waiting job waits for, after the last plan was carried out."""
         with view.free.trial() as free:
-            this = Round(self._books, self.params, view, free, self._stragglers.slow)
+            slow, avoided = self._stragglers.slow, self._avoided.devices
+            this = Round(self._books, self.params, view, free, slow, avoided)
             self._homes.keep(this)
-            self._stragglers.avoid(this)
+            self._avoided.take(this)
             return ElasticReasons(view, this).all()
 
     def _wake(self, view: View, wakes: list[int]) -> int | None:

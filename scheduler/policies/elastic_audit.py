@@ -138,7 +138,7 @@ class _Audit:
         if accounted != total:
             yield f"{accounted} slices have a reason, of {total} acceptable"
         free = sum(item not in self.view.leases for items in self.parts.values() for item in items)
-        idle = (Why.AHEAD, Why.RESERVED, Why.SHORT, Why.SLOW)
+        idle = (Why.AHEAD, Why.RESERVED, Why.SHORT, Why.AVOIDED)
         if free != sum(blocker.slices for blocker in self.blockers if blocker.why in idle):
             yield f"{free} slices are free, and others count as that"
         for blocker in self.blockers:

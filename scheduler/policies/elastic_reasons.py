@@ -114,7 +114,7 @@ class ElasticReasons:
         if owner and (self._books.entries[owner].key, owner) < (entry.key, entry.job.id):
             return Why.AHEAD, owner, None
         if lease is None and self._is_avoided(item):
-            return Why.SLOW, 0, None
+            return Why.AVOIDED, 0, None
         if lease is None and ahead:
             return Why.AHEAD, ahead, None
         if lease is None:
@@ -125,7 +125,7 @@ class ElasticReasons:
 
     def _is_avoided(self, item: Slice) -> bool:
         """Free, and taken out of what others can have; whoever owns it was asked before."""
-        return item.device in self._this.slow and not self._this.free.has(item)
+        return item.device in self._this.avoided and not self._this.free.has(item)
 
     def _standing(self, entry: Entry, job: Job, item: Slice) -> Found:
         """Of the holder of a slice against the one who waits for it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -55,6 +55,7 @@ class ElasticParams:
     stragglers     devices that jobs find slower than their peers are avoided (`stragglers.py`)
     slow_share     that is: at less than this share of their pace
     avoid_s        for so long at first
+    shun_s         a device on which jobs fail to start is avoided for so long at first (`shuns.py`)
     """
 
     first_level_s: int = 480
@@ -87,6 +88,7 @@ class ElasticParams:
     stragglers: bool = False
     slow_share: float = 0.8
     avoid_s: int = 3600
+    shun_s: int = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +106,10 @@ class Round:
     jobs that are halted, resized or saved by this plan; `let_go`: what they hold and will not.
     `clearing`: slices of jobs that have ended, free in a moment.
     `claims`: by kind, slices for admitted jobs of the tier being served whose turn is to come.
-    `homes`: slices kept, by job; `yielded`: those for whom they are kept no longer. `slow`: devices
-    that are avoided -> millionths of their peers' pace. `leaving`: devices that jobs are to move
-    off -> until when; slow ones for ever."""
+    `homes`: slices kept, by job; `yielded`: those for whom they are kept no longer. `avoided`:
+    devices that nobody is placed on. `slow`: of those, the ones that are slower than their peers ->
+    millionths of their pace. `leaving`: devices that jobs are to move off -> until when; slow ones
+    for ever."""
 
     def __init__(
         self,
@@ -115,8 +118,10 @@ class Round:
         view: View,
         free: Trial,
         slow: Mapping[str, int] = MappingProxyType({}),
+        avoided: Set[str] = frozenset(),
     ) -> None:
         self.slow = slow
+        self.avoided = avoided
         self.leaving = {**dict.fromkeys(slow, NEVER_US), **view.draining} if slow else view.draining
         self.books = books
         self.params = params
@@ -136,7 +141,7 @@ class Round:
                 let_go = set(entry.job.slices).difference(entry.job.target)
                 slices = sum(item.device not in self.leaving for item in let_go)
             self.coming[entry.pool] = self.coming.get(entry.pool, 0) + slices
-        self.clearing = [item for item in _clearing(view) if item.device not in self.slow]
+        self.clearing = [item for item in _clearing(view) if item.device not in self.avoided]
         for item in self.clearing:
             device = view.devices[item.device]
             pool = device.kind, device.part

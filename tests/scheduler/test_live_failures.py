@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from live_jobs import (
     PATIENCE_S,
@@ -20,16 +21,25 @@ from live_jobs import (
     resumable_worker,
     until,
 )
+from test_live_gangs import QUICK
 
 from hal.errors import DeviceLost
 from proxy.client import connect
-from proxy.errors import ServerGone
+from proxy.errors import ControlTimeout, ServerGone
 from proxy.info import running_servers
+from scheduler.core.commands import Start
+from scheduler.core.machine import Machine
 from scheduler.core.plan import Place, Plan
+from scheduler.core.transitions import Params
 from scheduler.core.values import Slice
 from scheduler.core.view import View
 from scheduler.errors import PoolClosed
+from scheduler.journal import read, replay
+from scheduler.live.gang import Run
+from scheduler.live.operations import Operations
 from scheduler.live.pool import JobSpec, JobState, Pool
+from scheduler.policies.elastic import Elastic
+from service import why
 
 
 def test_killing_a_worker_leaves_the_others_undisturbed(root: Path, tmp_path: Path) -> None:
@@ -63,6 +73,41 @@ def test_a_program_that_does_not_exist_fails_at_once(pool: Pool) -> None:
     job = pool.submit(JobSpec("bad", "ann", "basic", "cpu", argv=["/no/such/program"]))
     done = pool.wait(job, PATIENCE_S)
     assert done.state == JobState.FAILED and "/no/such/program" in done.reason
+
+
+def test_a_device_where_starts_fail_again_and_again_is_avoided_until_one_succeeds(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn = Operations._spawn
+
+    def fails_there(self: Operations, run: Run, start: Start) -> None:
+        if run.ranks[0].device == "cpu:0":
+            raise ControlTimeout("as told by the test")
+        spawn(self, run, start)
+
+    monkeypatch.setattr(Operations, "_spawn", fails_there)
+    first, second = Training(tmp_path, "first"), Training(tmp_path, "second")
+    quick, state = Params(backoff_us=1000), tmp_path / "state"
+    policy = Elastic(QUICK)
+    with Pool(root, ["cpu:0", "cpu:1"], state, policy=policy, params=quick) as pool:
+        job = pool.submit(first.spec())
+        until(lambda: first.at_work(pool))
+        assert (pool.job(job).device, pool.job(job).epoch) == ("cpu:1", 3)
+        waits = pool.submit(second.spec())
+        assert [str(blocker.why) for blocker in pool.job(waits).blockers] == ["avoided", "held"]
+        told = " ".join(why.words(msgspec.to_builtins(pool.job(waits))))
+        assert "1 slice free, of devices that are avoided" in told
+        monkeypatch.undo()
+        with pool.lease(lease_spec("basic", "cpu", "cpu:0"), PATIENCE_S):
+            pass  # who names it has it, and it is well
+        until(lambda: second.at_work(pool) and pool.job(waits).device == "cpu:0")
+        first.let_finish()
+        second.let_finish()
+        for number, train in ((job, first), (waits, second)):
+            done = pool.wait(number, PATIENCE_S)
+            assert (done.state, output(done)) == (JobState.SUCCEEDED, train.expected())
+    (path,) = (state / "journal").iterdir()
+    replay(read(path).steps, Machine(quick), Elastic(QUICK))
 
 
 def test_a_killed_worker_that_was_suspended_is_noticed(root: Path, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_gang_leaves_a_device_that_two_reports_find_slow_and_nobody_is_placed_
     assert driven.machine.jobs[2].state.waiting
     view = driven.machine.view()
     (blockers,) = driven.policy.explain(view).values()
-    assert (Why.SLOW, 1) in [(blocker.why, blocker.slices) for blocker in blockers]
+    assert (Why.AVOIDED, 1) in [(blocker.why, blocker.slices) for blocker in blockers]
     attained = Attained(PARAMS.first_level_s, PARAMS.level_ratio, PARAMS.first_run_s)
     attained.follow(view)
     assert audit(view, driven.policy.explain(view), attained, PARAMS.reserve_share) == []
@@ -97,7 +97,7 @@ def test_a_device_that_is_slow_again_is_avoided_for_twice_as_long_and_a_good_rep
             driven.report(at_s, 1, **{here: pace})
         (there,) = driven.on(1)
         assert there != here and list(driven.policy._stragglers.slow) == [here]
-        avoided.append(driven.policy._stragglers._until_us[here] - at_s * S)
+        avoided.append(driven.policy._avoided._until_us[here] - at_s * S)
         at_s += 2 * PARAMS.avoid_s
         driven.step(events.TimePassed(at_s * S))
         assert not driven.policy._stragglers.slow
@@ -110,7 +110,7 @@ def test_a_device_that_is_slow_again_is_avoided_for_twice_as_long_and_a_good_rep
     assert avoided == [PARAMS.avoid_s * S, 2 * PARAMS.avoid_s * S]
     at_s += 300
     driven.report(at_s, 1, **{driven.on(1)[0]: 99})
-    assert driven.on(1)[0] not in driven.policy._stragglers._times
+    assert driven.on(1)[0] not in driven.policy._avoided._times
 
 
 def test_a_job_that_knows_no_other_pace_says_nothing_of_its_device() -> None:

@@ -2,10 +2,10 @@
 promised kept, all of them back in time.
 
 Each device is out for as long as the others, so time is cut into turns of that length. In every
-turn what is left must hold what admitted jobs were promised, and no more devices are out than the
-deadline needs. A job pays for a halt in each turn in
-which one of its devices goes: a gang on two of them once, if they go together. Who is likely to
-have ended by then pays less: one that has run for long is expected to run as long again.
+turn what is left must hold what admitted jobs were promised (and of the devices that some name,
+what these were), and no more devices are out than the deadline needs. A job pays for a halt in each
+turn in which one of its devices goes: a gang on two of them once, if they go together. Who is
+likely to have ended by then pays less: one that has run for long is expected to run as long again.
 
 What cannot go without breaking a promise, or in time, stays and is named (`Schedule.left`). Only
 the first turn is carried out (`Schedule.first`); then it is asked again, for jobs come, move and
@@ -61,6 +61,7 @@ def schedule(view: View, window: Window, solver: str = CP_SAT) -> Schedule:
     devices = [view.devices[uri] for uri in window.devices]
     count = max(0, min(MOST_TURNS, (window.closes_us - view.now_us) // window.turn_us))
     charges = _charges(view, window, count)
+    named = _named(view)
     items = tuple(
         (
             *(
@@ -69,6 +70,11 @@ def schedule(view: View, window: Window, solver: str = CP_SAT) -> Schedule:
                     uses=(
                         (("out", device.kind, turn), _loses(view, device)),
                         (("at once", _pool(device), turn), 1),
+                        *(
+                            ((which, turn), _loses(view, device))
+                            for which in named
+                            if device.uri in which
+                        ),
                     ),
                     charges=tuple((job.id, turn) for job in _on(view, device)),
                 )
@@ -79,6 +85,8 @@ def schedule(view: View, window: Window, solver: str = CP_SAT) -> Schedule:
         for device in devices
     )
     room = _room(view, devices, count)
+    for which, spare in named.items():
+        room |= {(which, turn): max(0, spare) for turn in range(count)}
     found = choose(Problem(room, items, (None,) * len(devices), charges), solver)
     assert found is not None, "all may be left as they are"
     turns = tuple(
@@ -126,6 +134,21 @@ def _spare(view: View, kind: str) -> int:
         if job.admitted_us is not None and job.spec.device_kind == kind
     )
     return there - -(-promised_ppm // FULL_PPM)
+
+
+def _named(view: View) -> dict[frozenset[str], int]:
+    """Devices that admitted jobs name -> slices of them that nobody was promised who can go nowhere
+    else; as those were admitted (`reach`)."""
+    promised: dict[frozenset[str], int] = {}
+    for job in view.jobs.values():
+        if job.admitted_us is not None and job.spec.devices:
+            which = frozenset(job.spec.devices)
+            promised[which] = promised.get(which, 0) + set_aside_ppm(job.spec)
+    return {
+        which: sum(_loses(view, view.devices[uri]) for uri in which if uri in view.devices)
+        - -(-sum(ppm for other, ppm in promised.items() if other <= which) // FULL_PPM)
+        for which in promised
+    }
 
 
 def _held(view: View, device: Device) -> list[Slice]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import pytest
 
@@ -31,13 +32,19 @@ SOLVERS = [
 ]
 
 
-def machine(nodes: int, jobs: Sequence[tuple[str, Sequence[int]]]) -> Machine:
-    """Nodes n0, n1, ... of four; each job has a tier, and a slice on each of the nodes named."""
+def machine(
+    nodes: int,
+    jobs: Sequence[tuple[str, Sequence[int]]],
+    named: Mapping[int, tuple[str, ...]] = MappingProxyType({}),
+) -> Machine:
+    """Nodes n0, n1, ... of four; each job has a tier, and a slice on each of the nodes named.
+    `named`: devices that job asks for."""
     made = Machine()
     for n in range(nodes):
         made.handle(events.DeviceAdded(0, f"n{n}", "gpu", "V100", 4))
     for number, (tier, on) in enumerate(jobs, 1):
-        spec = JobSpec(f"j{number}", "ann", tier, "gpu", ("x",), count=len(on))
+        devices = named.get(number, ())
+        spec = JobSpec(f"j{number}", "ann", tier, "gpu", ("x",), count=len(on), devices=devices)
         made.handle(events.JobSubmitted(0, number, spec))
         used = dict.fromkeys(on, 0)
         slices = []
@@ -70,6 +77,21 @@ def test_who_cannot_go_without_breaking_a_promise_is_named(solver: str) -> None:
     found = schedule(made.view(), window(2, 3), solver)
     assert found.left == ("n0", "n1")
     assert found.first == ()
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_what_was_promised_on_named_devices_is_left_there(solver: str) -> None:
+    """Four slices on n0 or n1, and one on n2 alone: there is room for them elsewhere, but not for
+    these jobs."""
+    named = {1: ("n0", "n1"), 2: ("n2",)}
+    made = machine(8, [("premium", [0, 0, 1, 1]), ("standard", [2])], named)
+    found = schedule(made.view(), window(8, 4), solver)
+    assert found.left == ("n2",)
+    turns = {uri: number for number, turn in enumerate(found.turns) for uri in turn}
+    assert turns["n0"] != turns["n1"] and len(turns) == 7
+    both = machine(8, [("premium", [0, 0, 1, 1]), ("premium", [1])], {1: ("n0", "n1"), 2: ("n1",)})
+    found = schedule(both.view(), window(8, 4), solver)
+    assert found.left == ("n0", "n1")  # five are promised on eight, and each has four
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

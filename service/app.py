@@ -170,6 +170,15 @@ def _add_control(app: FastAPI, settings: Settings, control: Control) -> None:
     async def cancel_drain(uri: str) -> Response:
         return _json(control.cancel_drain(uri), 202)
 
+    @app.get("/v1/window")
+    async def window() -> Response:
+        return _json(control.window())
+
+    @app.post("/v1/window")
+    async def open_window(request: Request) -> Response:
+        body = await _body(request, settings.max_body_bytes)
+        return _json(control.open_window(body), 202)
+
     @app.get("/v1/quotas")
     async def quotas() -> Response:
         return _json(control.quotas())

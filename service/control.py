@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from scheduler.live.pool import DRAIN_S, DeviceStatus, JobSpec, JobStatus, Pool, Tier
+from scheduler.live.pool import DRAIN_S, NOTICE_S, DeviceStatus, JobSpec, JobStatus, Pool, Tier
 from service.errors import BadRequest, NotFound
 
 NAME_LIMIT = 100  # characters of a job's or tenant's name
@@ -94,6 +94,13 @@ class _Drain(msgspec.Struct, forbid_unknown_fields=True):
     deadline_s: float = DRAIN_S
 
 
+class _Window(msgspec.Struct, forbid_unknown_fields=True):
+    devices: list[str]
+    within_s: float
+    lasts_s: float
+    notice_s: float = NOTICE_S
+
+
 class Control:
     """`results`: each job runs in a folder of its own below it."""
 
@@ -121,6 +128,23 @@ class Control:
     def quotas(self) -> list[dict[str, Any]]:
         shown: list[dict[str, Any]] = msgspec.to_builtins(self._pool.quotas())
         return shown
+
+    def window(self) -> dict[str, Any] | None:
+        """The window of maintenance that is open, or was last."""
+        status = self._pool.window()
+        if status is None:
+            return None
+        left_s = max(0.0, status.closes_s - self._pool.now_s())
+        return {**msgspec.to_builtins(status), "left_s": left_s}
+
+    def open_window(self, body: bytes) -> dict[str, Any] | None:
+        """A JSON object: devices, within_s, lasts_s, and optionally notice_s."""
+        try:
+            asked = msgspec.json.decode(body, type=_Window)
+        except msgspec.DecodeError as error:
+            raise BadRequest(f"the body is not a window of maintenance: {error}") from error
+        self._pool.maintain(asked.devices, asked.within_s, asked.lasts_s, asked.notice_s)
+        return self.window()
 
     def jobs(self) -> list[dict[str, Any]]:
         return [self._shown(status) for status in self._pool.jobs()]

@@ -54,6 +54,25 @@ class DrainCancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowOpened:
+    """All of these devices are to be out once until `closes_us`: each drained for `notice_us`, then
+    removed for `lasts_us`. Whoever keeps the window says so of each, by the events above."""
+
+    at_us: int
+    devices: tuple[str, ...]
+    closes_us: int
+    notice_us: int
+    lasts_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowClosed:
+    """All are back, or no more can go."""
+
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class JobSubmitted:
     """`job` is a counter that the submitter keeps; it only grows. `checkpoint`: it goes on from
     there; it was halted elsewhere, and handed over."""
@@ -212,6 +231,8 @@ Event = (
     | DeviceLost
     | DrainRequested
     | DrainCancelled
+    | WindowOpened
+    | WindowClosed
     | JobSubmitted
     | CancelRequested
     | TimePassed

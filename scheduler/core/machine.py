@@ -36,6 +36,8 @@ from scheduler.core.events import (
     SaveFailed,
     StartFailed,
     TimePassed,
+    WindowClosed,
+    WindowOpened,
 )
 from scheduler.core.failures import Failures
 from scheduler.core.free import Free
@@ -154,6 +156,8 @@ class Machine:
                 return self._released(event)
             case TimePassed():
                 self._wake_at_us = None
+                return ()
+            case WindowOpened() | WindowClosed():  # the journal's, for whoever keeps the window
                 return ()
             case _:
                 return self._report(event)

@@ -53,6 +53,7 @@ class Fleet:
         self._respawns: dict[str, int] = {}
         self._lost: set[str] = set()
         self._leaving: set[str] = set()  # devices that are to be removed, or have been
+        self._returning: set[str] = set()  # those whose servers are started after all
         self._lock = threading.RLock()
         self._closing = False
 
@@ -130,8 +131,9 @@ class Fleet:
             self._leaving.discard(uri)
             gone = uri in self._lost or uri not in self._servers
             self._respawns.pop(uri, None)
-        if gone:
-            self._background(lambda: self._respawn(uri))
+            if gone and uri not in self._returning:  # who asks twice has one server
+                self._returning.add(uri)
+                self._background(lambda: self._respawn(uri))
 
     @property
     def slices(self) -> dict[str, int]:
@@ -202,6 +204,10 @@ class Fleet:
     def _respawn(self, uri: str) -> None:
         try:
             self._spawn(uri)
-            self._announce(uri)
+            with self._lock:
+                self._returning.discard(uri)
+                self._announce(uri)
         except ProxyError as error:
+            with self._lock:
+                self._returning.discard(uri)
             self._listener.device_lost(uri, f"its server did not start again: {error}")

@@ -57,6 +57,7 @@ from scheduler.live.recover import (
     up_since,
 )
 from scheduler.live.removals import Removals, leaving
+from scheduler.live.windows import Windows, WindowStatus
 from scheduler.loop import Loop
 from scheduler.policies.accounts import Account
 from scheduler.policies.elastic import Elastic
@@ -69,6 +70,7 @@ __all__ = ["DeviceStatus", "JobSpec", "JobState", "JobStatus", "Pool", "Recovery
 MAX_JOBS = 10_000  # not yet ended; beyond it, submitters are told to come back
 ACCEPT_S = 30.0  # for the loop to take a submission up; it takes milliseconds
 DRAIN_S = 600.0  # from the request until the device is removed
+NOTICE_S = 120.0  # in a window, the same
 LEASE_S = 3600.0  # how long `lease` waits for its device, if not told otherwise
 TERMINAL = tuple(state for state in JobState if state.terminal)
 
@@ -126,6 +128,13 @@ class Pool:
             self._executor.inbox,
             self._executor.background,
         )
+        self._windows = Windows(
+            self._machine,
+            self._board,
+            self._removals,
+            self._executor.inbox,
+            lambda done: self._await(done, ACCEPT_S),
+        )
         self._journal: Journal | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -149,7 +158,7 @@ class Pool:
             self._lock.release()
             raise
         self._journal = journal
-        recorders = (journal, self._accounts, self._board, self._removals)
+        recorders = (journal, self._accounts, self._windows, self._board, self._removals)
         loop = Loop(self._machine, self._policy, self._executor, recorders)
         self._thread = threading.Thread(
             target=self._run, args=(loop,), name="scheduler", daemon=True
@@ -188,6 +197,7 @@ class Pool:
         Running.of(self.root, before.tag, path, began_ns).write(self.state_dir)
         self._last_job = max(machine.jobs, default=0)
         self._accounts.look()
+        self._windows.recall(contents.steps)
         self._board.recall(contents.steps)
         up = up_since(contents.steps)
         since_ns = {uri: began_ns + 1000 * at_us for uri, at_us in up.items()}
@@ -208,6 +218,7 @@ class Pool:
         self._executor.inbox.wake()
         self._thread.join()
         self._removals.close()
+        self._windows.close()
         self._executor.paces.close()
         self._executor.end_workers()
         self._fleet.close()
@@ -333,12 +344,9 @@ class Pool:
         """The device is to be removed: nothing new is placed there, what runs there moves, and its
         server is stopped once that is done; at the latest after `deadline_s`, when whoever is
         still there is lost with it. Returns at once. Raises UnknownDevice, CannotDrain."""
-        self._check_open()
-        if not isinstance(self._policy, Elastic):
-            raise CannotDrain(
-                f"{device} cannot be drained: this pool's policy, {type(self._policy).__name__}, "
-                "moves nobody; give the pool the policy elastic"
-            )
+        self._check_moves(device)
+        if self._windows.has(device):
+            raise CannotDrain(f"{device} is in a window of maintenance, which drains it in turn")
         self._removals.drain(device, deadline_s, lambda done: self._await(done, ACCEPT_S))
         return self._board.device(device)
 
@@ -346,12 +354,39 @@ class Pool:
         """The device stays; if its server was stopped already, it is started again. Raises
         UnknownDevice, CannotDrain."""
         self._check_open()
-        self._removals.cancel(device, lambda done: self._await(done, ACCEPT_S))
+        if not self._windows.take_out(device):
+            self._removals.cancel(device, lambda done: self._await(done, ACCEPT_S))
         return self._board.device(device)
+
+    def maintain(
+        self, devices: Sequence[str], within_s: float, lasts_s: float, notice_s: float = NOTICE_S
+    ) -> WindowStatus | None:
+        """Each of the devices is out once within that time: drained for at most `notice_s`, removed
+        for `lasts_s` or until its drain is cancelled, brought back. Which goes when is chosen so
+        that what was promised is kept. Returns at once. Raises UnknownDevice, CannotDrain, Busy."""
+        self._check_moves(", ".join(devices))
+        self._windows.open(devices, within_s, lasts_s, notice_s)
+        return self.window()
+
+    def window(self) -> WindowStatus | None:
+        """The window that is open, or was last; None: there was none."""
+        return self._windows.status()
+
+    def _check_moves(self, device: str) -> None:
+        self._check_open()
+        if not isinstance(self._policy, Elastic):
+            raise CannotDrain(
+                f"{device} cannot be drained: this pool's policy, {type(self._policy).__name__}, "
+                "moves nobody; give the pool the policy elastic"
+            )
 
     def server_pid(self, device: str) -> int:
         """Process id of a device's server."""
         return self._fleet.pid(device)
+
+    def now_s(self) -> float:
+        """Seconds since the pool was made; a pool that took over counts on."""
+        return self._executor.inbox.now_us() / 1e6
 
     def timeline(self) -> tuple[Span, ...]:
         """What each device did for whom, so far. Seconds since the pool was made."""

@@ -61,6 +61,16 @@ class Removals:
                 raise
             until(lambda: _leaves(self._board.device(uri)))
 
+    def order(self, uri: str, after_us: int) -> None:
+        """A drain by the pool itself, on the loop's thread, of a device that is up."""
+        self._fleet.let_go(uri)
+        self._inbox.post(lambda at: events.DrainRequested(at, uri, at + after_us))
+
+    def call_back(self, uri: str) -> None:
+        """And the end of it, whether it is removed yet or not."""
+        self._inbox.post(lambda at: events.DrainCancelled(at, uri))
+        self._background(lambda: self._fleet.keep(uri))
+
     def cancel(self, uri: str, until: Await) -> None:
         """Raises UnknownDevice, CannotDrain, Busy."""
         with self._asking:

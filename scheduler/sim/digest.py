@@ -49,6 +49,8 @@ EVENTS: dict[type, int] = {
     e.DrainRequested: 16,
     e.DrainCancelled: 17,
     e.PaceMeasured: 18,
+    e.WindowOpened: 19,
+    e.WindowClosed: 20,
 }
 COMMANDS: dict[type, int] = {
     c.Start: 33,
@@ -95,8 +97,11 @@ class Digest:
                 return (self._nodes[event.device],)
             case e.JobSubmitted() | e.CancelRequested():
                 return (event.job,)
-            case e.TimePassed():
+            case e.TimePassed() | e.WindowClosed():
                 return ()
+            case e.WindowOpened():
+                nodes = (self._nodes[uri] for uri in event.devices)
+                return event.closes_us, event.notice_us, event.lasts_us, *nodes
             case e.JobExited():
                 return event.job, event.epoch, event.exit_code
             case e.PaceMeasured():

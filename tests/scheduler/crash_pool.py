@@ -1,6 +1,6 @@
 """A pool in a process of its own, for tests that kill it.
 
-    python crash_pool.py ROOT STATE FOLDER MOMENT NAME COUNT [gang | saves | drain | quotas]
+    python crash_pool.py ROOT STATE FOLDER MOMENT NAME COUNT [gang | saves | drain | ...]
 
 Plays `play` on a pool of one device (or `play_gang`, say, on two), and kills itself (SIGKILL) at a
 step: MOMENT is "before" (its record is not written), "torn" (half of it is) or "after" (it is
@@ -150,6 +150,23 @@ def play_drain(pool: Pool, folder: Path) -> int:
     return job
 
 
+def play_window(pool: Pool, folder: Path) -> int:
+    """Each device is out once; the job moves each time."""
+    job = begin(pool, folder, "low", "basic")
+    until(lambda: at_work(pool, folder, job))
+    if pool.window() is None:
+        pool.maintain(DEVICES, within_s=66, lasts_s=0.2, notice_s=30)
+
+    def is_over() -> bool:
+        window = pool.window()
+        return window is not None and not window.is_open
+
+    until(is_over)
+    (folder / "low.gate").touch()
+    assert pool.wait(job, PATIENCE_S).terminal
+    return job
+
+
 def die_inside(name: str, count: int) -> None:
     left = [count]
 
@@ -209,6 +226,10 @@ def main() -> None:
     if sys.argv[7:] == ["drain"]:
         with Pool(root, DEVICES, state, policy=Elastic(QUICK)) as pool:
             play_drain(pool, folder)
+        return
+    if sys.argv[7:] == ["window"]:
+        with Pool(root, DEVICES, state, policy=Elastic(QUICK)) as pool:
+            play_window(pool, folder)
         return
     if sys.argv[7:] == ["quotas"]:
         quotas = Quotas([Quota("ann", {"cpu": 1})])

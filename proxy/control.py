@@ -43,7 +43,7 @@ class SessionStatus:
     halted: bool
     cycles: int  # of the device's clock that its kernels used here, where the device counts them
     weight: int  # its share of a device that others want too: quanta in a turn
-    device_ns: int = 0  # that the device worked for it here, where the engine measures it
+    device_ns: int = 0  # that the device worked for it here: of the wall's time
     out_bytes: int = 0  # of its buffers, swapped out
 
 

@@ -11,6 +11,7 @@ the ring, except signals: so a halt in mid-kernel finds one kernel in the device
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -56,6 +57,7 @@ class HalTenant(Tenant):
         self._objects = Objects(self.context)
         self._dirty = True  # something to publish
         self._slow = False  # the last bulk transfer was not done at once
+        self._device_ns = 0
         self._reading: deque[tuple[int, int, int]] = deque()  # number, arena range: not logged yet
 
     def begin(self, half: ServerHalf, tail: int) -> None:
@@ -97,6 +99,11 @@ class HalTenant(Tenant):
     @property
     def cycles(self) -> int:
         return self.context.cycles
+
+    @property
+    def device_ns(self) -> int:
+        """These devices work, or are waited for, in `pump`: for one session at a time."""
+        return self._device_ns
 
     def limit_cycles(self, limit: int | None) -> None:
         self.context.cycle_limit = limit
@@ -155,9 +162,13 @@ class HalTenant(Tenant):
         try:
             if self.half.kernel_in_flight and not self._may_run():
                 return False
-            while flights and self.context.wait(flights[0].seq, 0.0 if landed else timeout_s):
-                self.half.land()
-                landed += 1
+            began_ns = time.perf_counter_ns()
+            try:
+                while flights and self.context.wait(flights[0].seq, 0.0 if landed else timeout_s):
+                    self.half.land()
+                    landed += 1
+            finally:
+                self._device_ns += time.perf_counter_ns() - began_ns
         except HalError as error:
             self._broken(error)
             landed += 1

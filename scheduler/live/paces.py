@@ -1,8 +1,10 @@
 """How fast live jobs work on each of their devices: commands done by the time that the device was
-at them, as its server counts both. A rank that waits for others, or for another session's turn,
-costs its device no time, so ranks that do the same work tell which of their devices is slow.
+at them, as its server counts both; where it counts cycles, those, as a kernel may take long. A rank
+that waits for others, or for another session's turn, costs its device no time, so ranks that do the
+same work tell which of their devices is slow.
 
-Servers of OpenCL devices count time, those of others do not yet: jobs there are not measured.
+Of a simulated FPGA the time is that of the machine that simulates it. The cycles of a real one come
+at its clock's rate: it tells of itself that it stopped, not that it is slow.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.control import Control
@@ -21,7 +24,15 @@ from scheduler.live.sessions import ERRORS, is_of
 PERIOD_S = 30.0
 ENOUGH_NS = 20_000_000  # of a device's time, for a measurement to mean anything
 
-Counts = dict[str, dict[str, tuple[int, int]]]  # device -> session -> commands done, device ns
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    commands: int
+    cycles: int
+    device_ns: int
+
+
+Counts = dict[str, dict[str, Count]]  # device -> session
 
 
 class Paces:
@@ -68,30 +79,46 @@ class Paces:
                 continue
             if paces := tuple(self._of(run, now).items()):
                 self._tell(run.job, epoch, paces)
-        self._before = now
+        self._before = {uri: _since(self._before.get(uri, {}), found) for uri, found in now.items()}
 
     def _tell(self, job: int, epoch: int, paces: tuple[tuple[str, int], ...]) -> None:
         self._inbox.post(lambda at: events.PaceMeasured(at, job, epoch, paces))
 
-    def _counts(self, uri: str) -> dict[str, tuple[int, int]]:
+    def _counts(self, uri: str) -> dict[str, Count]:
         with suppress(*ERRORS):  # it has just died
             sessions = Control(self._root, uri).status().sessions
-            return {each.name: (each.retired, each.device_ns) for each in sessions}
+            return {
+                each.name: Count(each.retired, each.cycles, each.device_ns) for each in sessions
+            }
         return {}
 
     def _of(self, run: Run, now: Counts) -> dict[str, int]:
-        """Commands a second of each device, since the time before."""
+        """Commands or cycles a second of each device, since the time before."""
         done: dict[str, int] = {}
         took_ns: dict[str, int] = {}
         for rank in run.ranks:
             name, uri = rank_session(run.session, rank.number), rank.device
             before = self._before.get(uri, {})
-            for session, (retired, device_ns) in now.get(uri, {}).items():
-                if session in before and is_of(name, session):
-                    done[uri] = done.get(uri, 0) + retired - before[session][0]
-                    took_ns[uri] = took_ns.get(uri, 0) + device_ns - before[session][1]
+            for session, count in now.get(uri, {}).items():
+                was = before.get(session)
+                if was is None or not is_of(name, session) or count.device_ns < was.device_ns:
+                    continue  # it has just come, perhaps back
+                cycles, commands = count.cycles - was.cycles, count.commands - was.commands
+                done[uri] = done.get(uri, 0) + (cycles if count.cycles else commands)
+                took_ns[uri] = took_ns.get(uri, 0) + count.device_ns - was.device_ns
         return {
             uri: max(1, done[uri] * 1_000_000_000 // ns)
             for uri, ns in took_ns.items()
             if ns >= ENOUGH_NS and done[uri] > 0
         }
+
+
+def _since(before: dict[str, Count], now: dict[str, Count]) -> dict[str, Count]:
+    """From when the next measurement counts: of a session in which nothing got done, from before:
+    what it is at takes longer than a period."""
+
+    def is_at_it(name: str, count: Count) -> bool:
+        was = before.get(name)
+        return was is not None and (was.commands, was.cycles) == (count.commands, count.cycles)
+
+    return {name: before[name] if is_at_it(name, count) else count for name, count in now.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,24 @@ def test_data_may_be_reused_as_soon_as_write_returns(loop: Loopback) -> None:
         context.write(buffer, data)
         data[:] = b"b" * 5000
         assert context.read(buffer) == b"a" * 5000
+
+
+def test_a_device_s_time_is_counted_for_whom_it_worked(loop: Loopback) -> None:
+    source = b"def k(grid, a: buffer):\n    for _ in range(1000):\n        a += 1\n"
+    with (
+        loop.connect("busy") as device,
+        device.open_context() as context,
+        loop.connect("idle") as other,
+        other.open_context(),
+    ):
+        program, buffer = context.load(ProgramImage("numpy", source)), context.alloc(64)
+        began_ns, was_ns = time.perf_counter_ns(), tenant_of(loop, "busy").device_ns
+        for _ in range(20):
+            context.launch(program, "k", (buffer.arg(),))
+        context.finish()
+        had_ns = tenant_of(loop, "busy").device_ns - was_ns
+        assert 0 < had_ns < time.perf_counter_ns() - began_ns
+        assert tenant_of(loop, "idle").device_ns == 0
 
 
 # ---- errors of commands

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from hal.context import Buffer, Device
@@ -40,8 +41,12 @@ class Repeated:
                 self.outs.append(buffer)
             args.append(buffer.arg())
         program = self.context.load(test.image)
+        self._again = partial(self.context.launch, program, test.entry, args, test.grid)
+        self.repeat(times)
+
+    def repeat(self, times: int) -> None:
         for _ in range(times):
-            self.context.launch(program, test.entry, args, test.grid)
+            self._again()
         self.context.signal()
 
     def is_right(self) -> bool:

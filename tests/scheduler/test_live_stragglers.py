@@ -16,13 +16,15 @@ from live_jobs import PATIENCE_S, check_journal, lease_spec, until
 from test_live_gangs import QUICK
 
 from hal.registry import list_devices
+from scheduler.core.values import Slice
 from scheduler.live import paces
+from scheduler.live.gang import Run
+from scheduler.live.inbox import Inbox
 from scheduler.live.pool import JobSpec, JobState, Pool
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.round import ElasticParams
 
 WORKER = Path(__file__).with_name("pacing_worker.py")
-DEVICES = ["opencl:0", "opencl:1"]
 NOTICES = ElasticParams(
     **{name: getattr(QUICK, name) for name in ("min_run_s", "settle_s", "look_s", "spare_share")},
     stragglers=True,
@@ -51,28 +53,57 @@ def slowed_down(pid: int) -> Iterator[None]:
         thread.join()
 
 
+def test_a_pace_is_cycles_where_a_device_counts_them_and_else_commands(tmp_path: Path) -> None:
+    run = Run(1, JobSpec("j", "t", "basic", "cpu", ["x"], count=3), 1, session="s")
+    run.place([Slice("a", 0), Slice("b", 0), Slice("c", 0)])
+    found = paces.Paces(tmp_path, Inbox(), lambda: [run], lambda: [])
+    long = 50 * paces.ENOUGH_NS
+
+    def count(commands: int, cycles: int, device_ns: int) -> paces.Count:
+        return paces.Count(commands, cycles, device_ns)
+
+    found._before = {
+        "a": {"s": count(5, 0, 7), "x": count(0, 0, 0)},
+        "b": {"s-r1": count(5, 1000, 0)},
+        "c": {"s-r2": count(5, 0, long)},
+    }
+    now = {
+        "a": {"s": count(7, 0, 7 + long), "x": count(99, 0, long)},  # of somebody else
+        "b": {"s-r1": count(5, 2000, long)},  # in the midst of a kernel
+        "c": {"s-r2": count(9, 0, paces.ENOUGH_NS)},  # it was away, and is back
+    }
+    assert found._of(run, now) == {"a": 2, "b": 1000}
+    busy = {"s": count(5, 0, long)}  # a command that takes longer than a period
+    since = paces._since({"s": count(5, 0, 0)}, busy)
+    found._before = {"a": since}
+    assert found._of(run, {"a": {"s": count(15, 0, 2 * long)}}) == {"a": 5}
+    assert paces._since(busy, {"s": count(6, 0, long)}) == {"s": count(6, 0, long)}
+
+
+@pytest.mark.parametrize("kind", ["opencl", "cpu", "fpga-sim"])
 def test_a_gang_moves_off_a_device_that_has_become_slow(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    if not {*DEVICES} <= {info.uri for info in list_devices()}:
-        pytest.skip("needs two OpenCL devices")
+    devices = [f"{kind}:0", f"{kind}:1"]
+    if not {*devices} <= {info.uri for info in list_devices()}:
+        pytest.skip(f"needs two devices of kind {kind}")
     monkeypatch.setattr(paces, "PERIOD_S", 1.0)
     gate, state = tmp_path / "gate", tmp_path / "state"
     policy = Elastic(NOTICES)
-    with Pool(root, DEVICES, state, slices={"opencl": 2}, policy=policy) as pool:
-        held = [pool.submit(lease_spec("basic", "opencl", uri)) for uri in DEVICES]
+    with Pool(root, devices, state, slices={kind: 2}, policy=policy) as pool:
+        held = [pool.submit(lease_spec("basic", kind, uri)) for uri in devices]
         for lease in held:
             pool.wait(lease, PATIENCE_S, (JobState.RUNNING,))
         argv = [sys.executable, str(WORKER), str(gate)]
-        gang = pool.submit(JobSpec("gang", "ann", "basic", "opencl", argv=argv, count=2))
+        gang = pool.submit(JobSpec("gang", "ann", "basic", kind, argv=argv, count=2))
         pool.wait(gang, PATIENCE_S, (JobState.RUNNING,))
-        assert {item[:8] for item in pool.job(gang).slices} == {*DEVICES}
+        assert {item.partition("/")[0] for item in pool.job(gang).slices} == {*devices}
         pool.finish(held[0])
         journal = next((state / "journal").iterdir())
         until(lambda: journal.read_text().count("PaceMeasured") >= 3)
         assert pool.job(gang).resizes == 0
-        with slowed_down(pool.server_pid("opencl:1")):
-            until(lambda: pool.job(gang).slices == ("opencl:0/1", "opencl:0/0"))
+        with slowed_down(pool.server_pid(devices[1])):
+            until(lambda: pool.job(gang).slices == (f"{kind}:0/1", f"{kind}:0/0"))
         gate.touch()
         done = pool.wait(gang, PATIENCE_S)
         assert (done.state, done.resizes, done.epoch) == (JobState.SUCCEEDED, 1, 1), done

@@ -4,7 +4,8 @@ It works on live steps and on those of a replayed journal alike. A job's spans o
 `restore` from a Start with a checkpoint to JobStarted, `run` from JobStarted to the end or to
 Checkpoint, `checkpoint` from there to its answer (or to whatever ended the attempt). A job that is
 resized runs on its old devices until that is answered, and on its new ones from then on.
-`reconfigure` spans, which only the device's server can see, are added by whoever does.
+`reconfigure` spans, which only the device's server can see, are added by whoever asks it
+(live.reconfigured).
 """
 
 from __future__ import annotations

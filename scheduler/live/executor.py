@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
+from proxy.control import Control
 from scheduler.core import events
 from scheduler.core.commands import Checkpoint, Command, Release, Resize, Save, Start, WakeAt
 from scheduler.core.jobs import Job, JobState
@@ -18,12 +20,14 @@ from scheduler.core.machine import Machine
 from scheduler.errors import NotALease
 from scheduler.live.crew import Crew
 from scheduler.live.fleet import Fleet
-from scheduler.live.gang import Run
+from scheduler.live.gang import Run, job_of
 from scheduler.live.inbox import Inbox
 from scheduler.live.operations import Operations
 from scheduler.live.paces import Paces
-from scheduler.live.sessions import Sessions
+from scheduler.live.reconfigured import reconfigured
+from scheduler.live.sessions import ERRORS, Sessions
 from scheduler.live.shares import Shares
+from scheduler.timeline import Span
 
 MAX_THREADS = 32  # slow operations under way; each waits for a server or a process
 
@@ -167,6 +171,19 @@ class LiveExecutor:
         run = self._runs.get(job)
         worker = run.ranks[rank].worker if run else None
         return worker.pid if worker else None
+
+    def reconfigured(self) -> list[Span]:
+        """By servers that live: a record ends with its server."""
+        found: list[Span] = []
+        for uri in self._fleet.up():
+            if self._fleet.infos[uri].caps.configurable:
+                with suppress(*ERRORS):  # it has just died
+                    record = Control(self._sessions.root, uri).timeline()
+                    found += reconfigured(uri, record, self.inbox.began_ns, self._run_of)
+        return found
+
+    def _run_of(self, session: str) -> Run | None:
+        return self._runs.get(job_of(self.tag, session))
 
     def finish_lease(self, job: int, exit_code: int, message: str) -> None:
         """The holder of a lease is done with it."""

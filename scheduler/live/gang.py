@@ -7,6 +7,7 @@ slices several ranks share one and its device takes turns between them.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -87,6 +88,12 @@ def world_size(spec: JobSpec) -> int:
 def session_name(tag: str, job: int, epoch: int) -> str:
     """Of rank 0 of the job, as its attempt `epoch` began."""
     return f"{tag}-j{job}-e{epoch}"
+
+
+def job_of(tag: str, session: str) -> int:
+    """Whose session it is, of whatever attempt, rank and context; 0: of no job of that pool."""
+    found = re.match(re.escape(tag) + r"-j(\d+)-e\d", session)
+    return int(found[1]) if found else 0
 
 
 def rank_session(session: str, rank: int) -> str:

@@ -390,7 +390,9 @@ class Pool:
 
     def timeline(self) -> tuple[Span, ...]:
         """What each device did for whom, so far. Seconds since the pool was made."""
-        return self._board.spans(self._executor.inbox.now_us())
+        spans = self._board.spans(self._executor.inbox.now_us())
+        seen = self._executor.reconfigured()
+        return tuple(sorted((*spans, *seen), key=lambda span: (span.start_s, span.device)))
 
     # ---- inner
 

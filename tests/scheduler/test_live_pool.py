@@ -23,7 +23,9 @@ from hal.registry import list_devices, self_tests
 from proxy.client import connect
 from proxy.control import Control
 from scheduler.errors import Infeasible, NotALease, PoolClosed, UnknownJob, WaitExpired
+from scheduler.live.gang import job_of
 from scheduler.live.pool import JobSpec, JobState, Pool
+from service.demo.timeline import draw
 
 
 @pytest.mark.parametrize("contexts", [1, 2])
@@ -53,6 +55,31 @@ def test_a_halted_worker_goes_on_elsewhere_with_right_results(
         ]
         until(lambda: all(status.jobs == () for status in pool.devices()))
     check_journal(tmp_path / "state")
+
+
+def test_when_an_fpga_was_reconfigured_and_for_whom_is_on_the_timeline(
+    root: Path, tmp_path: Path
+) -> None:
+    """Two ranks with an overlay each take turns on one device."""
+    if "fpga-sim:0" not in {info.uri for info in list_devices()}:
+        pytest.skip("needs a simulated FPGA")
+    gate = tmp_path / "gate"
+    argv = [sys.executable, str(Path(__file__).with_name("repeated.py")), "1", str(gate)]
+    with Pool(root, ["fpga-sim:0", "cpu:0"], tmp_path / "state", policy="elastic") as pool:
+        gang = JobSpec("gang", "ann", "basic", "fpga-sim", argv=argv, count=1, most=2)
+        job = pool.submit(gang)
+        gate.touch()
+        done = pool.wait(job, PATIENCE_S)
+        assert done.state == JobState.SUCCEEDED, done
+        spans = pool.timeline()
+    (run,) = (span for span in spans if span.kind == "run")
+    loaded = [span for span in spans if span.kind == "reconfigure"]
+    assert len(loaded) >= 2
+    for span in loaded:
+        assert (span.device, span.job, span.tenant) == ("fpga-sim:0", job, "ann")
+        assert 0 < span.start_s < span.end_s < run.end_s
+    draw(spans, tmp_path / "timeline")
+    assert job_of("p1", "p1-j12-e3-r2.c1") == 12 and job_of("p1", "p12-j12-e3") == 0
 
 
 def test_an_opencl_worker_is_moved_too(root: Path, tmp_path: Path) -> None:

@@ -286,8 +286,10 @@ def _give_way(job: Job, decision: GiveWay, around: Surroundings) -> Outcome:
     another's."""
     if job.running_lost_with_device is Recovery.FAIL:
         reason = f"it could not be halted before job {decision.for_job} was to have its device"
-        return _fail(job, reason, around)
-    return _go_back(job.but(evicted_for=decision.for_job, gave_way=job.epoch))
+        job, _ = _fail(job, reason, around)
+        return job, (Release(job.id, job.epoch, final=True, due=True),)
+    job, _ = _go_back(job.but(evicted_for=decision.for_job, gave_way=job.epoch))
+    return job, (Release(job.id, job.epoch, due=True),)
 
 
 def _go_back(job: Job) -> Outcome:

@@ -100,10 +100,12 @@ class Elastic:
         """Of those that were promised slices by a time."""
         keys = (Key(RANKS[tier]) for tier in (Tier.PREMIUM, Tier.STANDARD))
         waiting = (n for key in keys for n in self._books.waiting.by_key.get(key, ()))
-        entries = [self._books.entries[number] for number in waiting]
+        entries = [e for n in waiting if (e := self._books.entries[n]).spec.recall_us]
+        if not entries:
+            return
         placed = {each.job for each in this.decisions if isinstance(each, Place)}
-        late = [e.job for e in entries if e.allowance is not None and e.job.id not in placed]
-        overdue, wakes = recalls.overdue(this.view, late, this.touched)
+        left = [e.job for e in entries if e.allowance is not None and e.job.id not in placed]
+        overdue, wakes = recalls.overdue(this.view, left, this.touched)
         this.touched.update(each.job for each in overdue)
         this.decisions += overdue
         this.wakes += wakes

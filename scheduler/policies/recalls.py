@@ -3,8 +3,8 @@ jobs that borrowed them.
 
 Policies have borrowers halted as soon as such a job waits. That may fail: a checkpoint hangs, or is
 slow; or the borrower is just being started, moved or saved and cannot be halted at all. When the
-time is over, one gives way without a checkpoint, as if its device were lost. For each slice that
-is missing: first of those that are being halted for that very job, then whoever loses least.
+time is nearly over, one gives way without a checkpoint, as if its device were lost. For each slice
+that is missing: first of those that are being halted for that very job, then whoever loses least.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from scheduler.core.plan import GiveWay
 from scheduler.core.values import Slice, Tier
 from scheduler.core.view import View
 
+CLEARING = 5  # this part of the time is left for the release of what a borrower held
 LEAST_LOST = (
     JobState.STARTING,
     JobState.CHECKPOINTING,
@@ -26,9 +27,10 @@ LEAST_LOST = (
 
 
 def due_us(job: Job) -> int:
-    """When a waiting job is to have its slices: counted from when it could first be given some."""
+    """When borrowers give way to a waiting job: counted from when it could first be given slices,
+    and so much before it is to have them that they can be cleared."""
     since_us = max(job.submitted_us, job.admitted_us or 0, job.saved_us, job.idle_until_us)
-    return since_us + job.spec.recall_us
+    return since_us + job.spec.recall_us - job.spec.recall_us // CLEARING
 
 
 def overdue(

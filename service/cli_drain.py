@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ from rich.table import Table
 from service.cli_service import DEFAULT_URL, Url, call
 
 console = Console()
-UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+UNITS_S = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def drain(
@@ -20,7 +21,7 @@ def drain(
         str | None, typer.Argument(help="A device of the service; without one, all are shown.")
     ] = None,
     deadline: Annotated[
-        str, typer.Option(help="When it is removed at the latest, with a unit: s, m, h, d.")
+        str, typer.Option(help="When it is removed at the latest, as 90s, 10m, 2h.")
     ] = "10m",
     cancel: Annotated[
         bool, typer.Option("--cancel", help="It stays, or comes back if it was removed.")
@@ -41,9 +42,11 @@ def drain(
 
 
 def seconds(text: str) -> float:
+    found = re.fullmatch(r"([0-9.]+)([a-z]+)", text)
     try:
-        return float(text[:-1]) * UNITS_S[text[-1:]]
-    except (KeyError, ValueError):
+        assert found is not None
+        return float(found[1]) * UNITS_S[found[2]]
+    except (AssertionError, KeyError, ValueError):
         raise typer.BadParameter(
             f"{text!r} is no time with a unit of {', '.join(UNITS_S)}, as 90s or 10m"
         ) from None

@@ -38,8 +38,8 @@ Failure = Callable[[int, int, int, str, str, str], events.Event]
 
 
 class Operations:
-    """`up`: devices whose servers live; `restart` ends one and starts it anew. `tag` makes session names
-    unique under a root that others use too."""
+    """`up`: devices whose servers live; `restart` ends one and starts it anew. `tag` makes names of
+    sessions unique under a root that others use too."""
 
     def __init__(
         self,

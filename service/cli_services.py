@@ -42,7 +42,9 @@ def _cells(row: dict[str, Any]) -> list[str]:
         return [row["model"], f"{row['serving']}, fixed", "", requests, "", "", "", ""]
     ways = {"starting": "starting", "waiting": "waiting for a device"}
     also = "".join(f", {row[key]} {words}" for key, words in ways.items() if row[key])
-    share = "" if row["share"] is None else f"{100 * row['share']:.2f} % of"
+    kept = f"{100 * row['share_wanted']:g} % in {row['objective_s']:g} s"
+    if row["share"] is not None:
+        kept = f"{100 * row['share']:.2f} %, of {kept}"
     times = ""
     if row["recalls"]:
         times = f"{row['recall_median_s']:.2f}; {row['recall_p99_s']:.2f}"
@@ -51,7 +53,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['serving']} serve{also}, of {row['least']} to {row['most']}",
         " ".join(map(str, row["jobs"])),
         requests,
-        f"{share} {100 * row['share_wanted']:g} % in {row['objective_s']:g} s".strip(),
+        kept,
         str(row["lent"]),
         f"{row['recalls']}, {row['recalls_missed']} after {row['recall_s']:g} s",
         times,

@@ -129,7 +129,7 @@ def deploy(
     spec = JobSpec(name, tenant, tier, kind)
     if scaling is not None:
         line = gateway.line(name, scaling.objective.first_s)
-        scaler = Scaler(pool, line, spec, made, scaling, timeout_s)
+        scaler = Scaler(pool, line, spec, lambda d: npu_model(d, made, timeout_s), scaling)
         gateway.open(name, scaler.start(), line, scaler)
         return scaler.jobs[0]
     served = LeasedModel(pool, spec, made, timeout_s)

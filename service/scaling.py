@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.serving import Servable
+from hal import Device
 from hal.errors import DeviceFault, DeviceLost
 from proxy.client import connect
 from scheduler.errors import Infeasible, SchedulerError
@@ -26,7 +26,7 @@ from scheduler.live.pool import JobSpec, Pool, Tier
 from scheduler.policies.served import Forecasting, Objective, Served
 from scheduler.services import Service
 from service.line import Line
-from service.npu_model import RunnerModel, npu_model
+from service.npu_model import RunnerModel
 from service.tensors import TensorSpec
 
 S = 1_000_000
@@ -83,21 +83,19 @@ class _Replica:
 
 
 class Scaler:
-    """Of one model. `spec`: of each replica's job."""
+    """Of one model. `spec`: of each replica's job; `load`: it, onto a device that was leased."""
 
     def __init__(
         self,
         pool: Pool,
         line: Line,
         spec: JobSpec,
-        made: Servable,
+        load: Callable[[Device], RunnerModel],
         scaling: Scaling,
-        timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises Infeasible."""
-        self._pool, self._line, self._made, self._timeout_s = pool, line, made, timeout_s
-        self._clock = clock
+        self._pool, self._line, self._load, self._clock = pool, line, load, clock
         self.scaling = scaling
         unknown = Served(1.0, 1.0)  # until the first replica has told
         scaler = Forecasting(scaling.objective, 1, scaling.step_s, scaling.recall_s, unknown)
@@ -217,7 +215,7 @@ class Scaler:
                 self._had(replica, lease.started_s, lease.submitted_s)
                 begun_s = self._clock()
                 device = connect(lease.device, root=self._pool.root, session=lease.session)
-                model = npu_model(device, self._made, self._timeout_s)
+                model = self._load(device)
                 stack.callback(model.close)
                 replica.load_s = self._clock() - begun_s
                 replica.service_s = self._probe(model)

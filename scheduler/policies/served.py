@@ -203,8 +203,9 @@ class Forecasting:
     """The autoscaler. `first_s` of `Objective` less what a prompt takes is what a request may wait.
 
     Scaling down waits until `patience` steps in a row would have done with fewer, and goes then to
-    the most of what they wanted, and only once `learned` requests were answered. The share of late requests that the queue model is asked for is
-    corrected by what was attained (`_correct`).
+    the most of what they wanted; nothing is taken away before `learned` requests were answered. The
+    share of late requests that the queue model is asked for is corrected by what was attained
+    (`_correct`).
     """
 
     def __init__(

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from scheduler.live.pool import JobState, Pool
+from scheduler.errors import Infeasible
+from scheduler.live.pool import JobSpec, JobState, Pool, Tier
 from scheduler.policies.served import Objective, Seen
 from service.app import create_app
 from service.control import Control
@@ -47,12 +48,12 @@ class Stage:
         self.gateway = Gateway()
         self.told = Told()
 
-    def serve(self, least: int = 1, most: int = 2, recall_s: float = 30.0) -> Scaler:
+    def serve(self, tier: Tier = Tier.STANDARD) -> Scaler:
         path = self.folder / "step.onnx"
         path.write_bytes(step_model())
         made = {"kind": "cpu", "target": "npu:nano"}
-        scaling = Scaling(least, most, Objective(0.5), recall_s, NEVER_S)
-        deploy(self.gateway, self.pool, "step", path, scaling=scaling, **made)  # type: ignore[arg-type]
+        scaling = Scaling(1, 2, Objective(30.0), 30.0, NEVER_S)
+        deploy(self.gateway, self.pool, "step", path, scaling=scaling, tier=tier, **made)  # type: ignore[arg-type]
         scaler = self.gateway._models["step"].scaler
         assert isinstance(scaler, Scaler)
         scaler._service.scaler = self.told
@@ -114,3 +115,34 @@ def test_sessions_go_on_through_replicas_that_come_and_go_and_die(stage: Stage) 
         assert seen == dict.fromkeys(moved, expected)
         told = it.get("/v1/services").json()
         assert [each["model"] for each in told] == ["step"] and told[0]["late"] == 0
+
+
+def test_a_replica_that_somebody_cancels_is_missed_and_replaced(stage: Stage) -> None:
+    scaler = stage.serve()
+    stage.want(scaler, 2)
+    gone = scaler.jobs[0]
+    stage.pool.cancel(gone)
+    stage.want(scaler, 2)
+    until(lambda: gone not in scaler.jobs and len(scaler.jobs) == 2)
+    assert [stage.pool.job(job).state for job in scaler.jobs] == [JobState.RUNNING] * 2
+
+
+def test_a_replica_that_waits_says_why_and_is_forgotten_when_it_is_not_wanted(stage: Stage) -> None:
+    scaler = stage.serve()
+    with stage.pool.lease(JobSpec("other", "bob", "premium", "cpu"), 60):
+        stage.told.wanted = 2
+        scaler.step()
+        waiting = scaler.jobs[1]
+        assert stage.service()["waiting"] == 1
+        why = {blocker.why for blocker in stage.pool.job(waiting).blockers}
+        assert why <= {"held", "unadmitted"} and why
+        stage.told.wanted = 1
+        scaler.step()
+        assert stage.pool.job(waiting).state == JobState.CANCELLED
+    assert (stage.service()["serving"], stage.service()["waiting"]) == (1, 0)
+
+
+def test_replicas_of_tier_basic_are_refused(stage: Stage) -> None:
+    with pytest.raises(Infeasible, match="basic"):
+        stage.serve(tier=Tier.BASIC)
+    assert stage.pool.jobs() == () and stage.gateway.names() == ()

@@ -113,3 +113,22 @@ def test_those_that_do_not_serve_yet_go_first() -> None:
     assert service.change(Seen(0, 0, [], 0, 0, 0, 2), serving=[5, 3]) == (0, [5])
     service.scaler = Always(3)
     assert service.change(Seen(0, 0, [], 0, 0, 0, 1), serving=[3]) == (2, [])
+
+
+def test_there_are_never_fewer_nor_more_than_is_said() -> None:
+    service = Service(SPEC, Always(9), dict.fromkeys((1, 2)), least=2, most=4)
+    assert service.change(Seen(0, 0, [], 0, 0, 0, 2), serving=[1, 2]) == (2, [])
+    service.scaler = Always(0)
+    assert service.change(Seen(0, 0, [], 0, 0, 0, 2), serving=[1, 2]) == (0, [])
+    for least, most in ((0, 4), (3, 2)):
+        with pytest.raises(Infeasible, match=f"{least} to {most} replicas"):
+            Service(SPEC, Always(1), least=least, most=most)
+
+
+def test_what_is_taken_away_before_enough_is_known_is_a_setting() -> None:
+    quiet = Seen(1, 0, [], 0, 0, 0, 5)
+    careful, quick = (
+        Forecasting(Objective(10.0), 2, 10.0, 8.0, Served(2.3, 0.3), learned=learned)
+        for learned in (1000, 0)
+    )
+    assert careful.replicas(quiet) == 5 > quick.replicas(quiet)

@@ -126,7 +126,8 @@ def deploy(
     says; the job id is the first one's. Raises what compiling, leasing and loading raise, and then
     nothing is left behind."""
     made = Servable.compile(model, target, dims)
-    spec = JobSpec(name, tenant, tier, kind)
+    overlay = made.compiled.overlay if kind == MODEL_DEVICES[0] else ""
+    spec = JobSpec(name, tenant, tier, kind, overlay=overlay)
     if scaling is not None:
         line = gateway.line(name, scaling.objective.first_s)
         scaler = Scaler(pool, line, spec, lambda d: npu_model(d, made, timeout_s), scaling)

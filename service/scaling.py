@@ -69,10 +69,16 @@ class Face:
 
 @dataclass(slots=True, eq=False)
 class _Replica:
-    """model  once it serves; had: its device, at some time; ready: it serves, or never will"""
+    """recalled  asked for while others served already; probed: a request is timed before it serves
+    had       its device, at some time
+    model     once it serves
+    ready     it serves, or never will
+    """
 
     number: int
     job: int
+    recalled: bool = False
+    probed: bool = False
     had: bool = False
     load_s: float = 0.0
     service_s: float = 0.0
@@ -114,15 +120,13 @@ class Scaler:
 
     def start(self) -> Face:
         """Returns when the first replica serves. Raises what leasing and loading it raised."""
-        first = self._begin()
+        first = self._begin(probed=True)
         if not first.ready.wait(FIRST_S) or first.model is None:
             self.close()
             raise first.error or SchedulerError(
                 f"no device for the first replica of {self._service.spec.name!r} in {FIRST_S} s"
             )
         self._learn(first.load_s, first.service_s)
-        self._recalls.clear()
-        self._recalled = self._missed = 0
         for _ in range(self.scaling.least - 1):
             self._begin()
         self._thread = threading.Thread(target=self._run, name="scaler", daemon=True)
@@ -179,7 +183,7 @@ class Scaler:
             else:
                 self._cancel(replica)
         for _ in range(more):
-            self._begin()
+            self._begin(recalled=True)
 
     def _miss(self) -> None:
         """Those whose lease has ended, by a lost device or by somebody's wish: others are asked
@@ -196,11 +200,11 @@ class Scaler:
 
     # ---- replicas
 
-    def _begin(self) -> _Replica:
+    def _begin(self, *, recalled: bool = False, probed: bool = False) -> _Replica:
         job = self._pool.submit(self._service.spec)
         with self._lock:
             self._last += 1
-            replica = self._replicas[self._last] = _Replica(self._last, job)
+            replica = self._replicas[self._last] = _Replica(self._last, job, recalled, probed)
             self._service.replicas[replica.number] = None
             replica.thread = threading.Thread(
                 target=self._bring_up, args=(replica,), name="replica start", daemon=True
@@ -218,7 +222,7 @@ class Scaler:
                 model = self._load(device)
                 stack.callback(model.close)
                 replica.load_s = self._clock() - begun_s
-                replica.service_s = self._probe(model)
+                replica.service_s = self._probe(model) if replica.probed else 0.0
                 with self._lock:
                     if replica.number not in self._replicas:
                         return  # it is not wanted any more
@@ -239,6 +243,8 @@ class Scaler:
         replica.had = True
         took_s = (started_s or submitted_s) - submitted_s
         with self._lock:
+            if not replica.recalled:
+                return
             self._recalls.append(took_s)
             self._recalled += 1
             self._missed += took_s > self.scaling.recall_s

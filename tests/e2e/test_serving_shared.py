@@ -13,10 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 import hal
 from proxy.control import Control
 from scheduler.live.pool import Pool
+from scheduler.policies.served import Objective
 from service.deploy import deploy
 from service.errors import BadRequest
 from service.gateway import Gateway
 from service.run import _kinds
+from service.scaling import Scaling
 
 SIZE = 8
 
@@ -81,3 +83,12 @@ def test_models_need_a_slice_each() -> None:
     assert _kinds(models, ["fpga-sim:0"], None, 2) == ["fpga-sim"] * 2
     with pytest.raises(BadRequest, match="--slices"):
         _kinds(models, ["fpga-sim:0"], None, 1)
+
+
+@pytest.mark.parametrize(("least", "most"), [(2, 3), (1, 4)])
+def test_replicas_that_would_wait_for_ever_are_refused(least: int, most: int) -> None:
+    models, devices = [Path("a.onnx"), Path("b.onnx")], ["cpu:0", "cpu:1", "opencl:0"]
+    scaling = Scaling(least, most, Objective(0.2))
+    assert _kinds(models, devices, scaling, 2) == ["cpu", "cpu"]
+    with pytest.raises(BadRequest, match=f"2 models with {least} to {most} replicas"):
+        _kinds(models, devices, scaling, 1)

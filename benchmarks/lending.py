@@ -3,8 +3,9 @@
     python benchmarks/lending.py [--seconds S] [--json FILE]
 
 The same arrivals (Poisson, a rate that rises and falls twice) by replicas as needed, and by numbers
-of them that never change (`--fixed`). Beneath them basic jobs, one for each slice of the pool, that
-count what they have done on their devices.
+of them that never change (`--fixed`); with `--hang` as needed once more, while somebody holds the
+store, so that no checkpoint is ever complete and borrowers give way without one. Beneath them basic
+jobs, one for each slice of the pool, that count what they have done on their devices.
 
 The model is a small GRU on the `cpu` devices of real proxy servers. Each answer is held up for a
 time that is drawn (`--service-ms` on average), as by a device that is not this machine's processor:
@@ -23,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from rich.table import Table
 
 from compiler.serving import Servable
 from hal import Device
+from proxy.store import Store
 from scheduler.live.pool import JobSpec, Pool
 from scheduler.policies.served import Objective
 from service.gateway import Gateway
@@ -108,7 +111,7 @@ class Case:
     folder: Path
     root: Path
 
-    def run(self, least: int, most: int) -> dict[str, Any]:
+    def run(self, least: int, most: int, hang: bool) -> dict[str, Any]:
         given = self.given
         slices = dict.fromkeys(DEVICES, given.slices)
         state_dir = self.folder / "state"
@@ -130,7 +133,7 @@ class Case:
             until(lambda: sum(it.job(b).state == "running" for b in borrowers) > 0)
             time.sleep(given.settle_s)
             before, begun = self._done(), time.monotonic()
-            with Watch(it, gateway) as watch:
+            with Watch(it, gateway) as watch, held(state_dir / "store") if hang else nullcontext():
                 asyncio.run(self._load(gateway))
             took_s, told = time.monotonic() - begun, gateway.services()[0]
             done, jobs = self._done() - before, [it.job(b) for b in borrowers]
@@ -139,6 +142,7 @@ class Case:
             gateway.close()
         return {
             "replicas": [least, most],
+            "checkpoints_hang": hang,
             "requests": told["answered"],
             "share_in_time": told["share"],
             "devices_held": watch.mean("held"),
@@ -194,6 +198,11 @@ class Watch:
         return sum(sample[what] for sample in self.samples) / len(self.samples)
 
 
+def held(store: Path) -> AbstractContextManager[None]:
+    """As by whoever collects its garbage."""
+    return Store(store).files.lock(exclusive=True)
+
+
 def until(done: Any, patience_s: float = 120.0) -> None:
     give_up = time.monotonic() + patience_s
     while not done():
@@ -203,10 +212,11 @@ def until(done: Any, patience_s: float = 120.0) -> None:
 
 
 def cases(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    for least, most in ((1, given.most), *((count, count) for count in given.fixed)):
+    runs = [(1, given.most, False), *((count, count, False) for count in given.fixed)]
+    for least, most, hang in [*runs, *[(1, given.most, True)] * given.hang]:
         root = Path(tempfile.mkdtemp(prefix="haltere-lending-", dir="/dev/shm"))
         with tempfile.TemporaryDirectory() as folder:
-            yield Case(given, Path(folder), root).run(least, most)
+            yield Case(given, Path(folder), root).run(least, most, hang)
         shutil.rmtree(root, ignore_errors=True)
 
 
@@ -221,7 +231,9 @@ def table(found: list[dict[str, Any]]) -> Table:
         if each["recalls"]:
             times = f"{each['recall_median_s']:.2f}; {each['recall_p99_s']:.2f}"
         made.add_row(
-            f"{low} to {high}" if low < high else f"{low}, always",
+            f"{low} to {high}{', checkpoints hang' * each['checkpoints_hang']}"
+            if low < high
+            else f"{low}, always",
             f"{100 * each['share_in_time']:.2f}",
             f"{each['devices_held']:.2f}",
             f"{each['devices_lent']:.2f}",
@@ -245,6 +257,7 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=4, help="of each of the two devices")
     parser.add_argument("--most", type=int, default=7, help="replicas")
     parser.add_argument("--fixed", type=int, nargs="*", default=[5, 4, 3], help="replicas, always")
+    parser.add_argument("--hang", action="store_true")
     parser.add_argument("--policy", default="elastic")
     parser.add_argument("--settle-s", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=1)

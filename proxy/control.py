@@ -90,8 +90,8 @@ class Control:
     def __init__(self, root: Path, device_uri: str) -> None:
         self._paths = ServerPaths.under(root, device_uri.removeprefix(PREFIX))
 
-    def status(self) -> ServerStatus:
-        answer = self._ask(ANSWER_S, do="status")
+    def status(self, timeout_s: float = ANSWER_S) -> ServerStatus:
+        answer = self._ask(timeout_s, do="status")
         info = read_info(self._paths.info)
         if info is None:
             raise ServerGone(f"{self._paths.name} has just stopped")

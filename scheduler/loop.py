@@ -15,6 +15,7 @@ from typing import Protocol
 from scheduler.core.commands import Command
 from scheduler.core.events import Event
 from scheduler.core.machine import Machine
+from scheduler.core.plan import GiveWay
 from scheduler.policies.policy import Policy
 
 POLL_US = 1_000_000  # longest wait in one poll, so that a stop request is seen in time
@@ -40,12 +41,16 @@ class Recorder(Protocol):
 
 
 def decide(machine: Machine, policy: Policy, events: Sequence[Event]) -> tuple[Command, ...]:
-    """One step: what happened, and what is to be done about it."""
+    """One step: what happened, and what is to be done about it. Who gave way waits from then on,
+    and is planned for at once."""
     commands: list[Command] = []
     for event in events:
         commands += machine.handle(event)
-    commands += machine.apply(policy.plan(machine.view()))
-    return tuple(commands)
+    while True:
+        plan = policy.plan(machine.view())
+        commands += machine.apply(plan)
+        if not any(isinstance(each, GiveWay) for each in plan.decisions):
+            return tuple(commands)
 
 
 class Loop:

@@ -17,12 +17,16 @@ from scheduler.policies.served import Autoscaler, Seen
 @dataclass(slots=True)
 class Service:
     """spec      of each replica's job
-    replicas  jobs that are to be, in the order in which they were submitted
+    replicas  that are to be, in the order in which they were submitted: their jobs' numbers, or
+              whatever numbers the caller gives them
+    least, most  there are never fewer, never more; most 0: as many as it takes
     """
 
     spec: JobSpec
     scaler: Autoscaler
     replicas: dict[int, None] = field(default_factory=dict)
+    least: int = 1
+    most: int = 0
 
     def __post_init__(self) -> None:
         if self.spec.tier is Tier.BASIC:
@@ -30,11 +34,17 @@ class Service:
                 f"service {self.spec.name!r}: replicas of tier basic would be halted for others; "
                 "ask for premium or standard"
             )
+        if not 1 <= self.least <= (self.most or self.least):
+            raise Infeasible(
+                f"service {self.spec.name!r}: {self.least} to {self.most} replicas; there is at "
+                "least 1, and at most no fewer than that"
+            )
 
     def change(self, seen: Seen, serving: Sequence[int]) -> tuple[int, list[int]]:
         """At the end of a step: how many more replicas to submit, and which jobs to cancel: those
         that do not serve yet, the last first, then of `serving` the first."""
-        wanted = max(1, self.scaler.replicas(seen))
+        wanted = max(self.least, self.scaler.replicas(seen))
+        wanted = min(wanted, self.most or wanted)
         if wanted >= len(self.replicas):
             return wanted - len(self.replicas), []
         idle = [job for job in reversed(self.replicas) if job not in set(serving)]

@@ -72,6 +72,7 @@ def create_app(settings: Settings, gateway: Gateway, control: Control | None = N
     _add_sessions(app, settings, gateway)
     if control is not None:
         _add_control(app, settings, control)
+        _add_services(app, gateway)
     return app
 
 
@@ -200,6 +201,12 @@ def _add_control(app: FastAPI, settings: Settings, control: Control) -> None:
     @app.post("/v1/jobs/{job_id}/cancel")
     async def cancel(job_id: str) -> Response:
         return _json(control.cancel(job_id), 202)
+
+
+def _add_services(app: FastAPI, gateway: Gateway) -> None:
+    @app.get("/v1/services")
+    async def services() -> Response:
+        return _json(gateway.services())
 
 
 async def _inference(request: Request, settings: Settings) -> oip.InferRequest:

@@ -21,6 +21,7 @@ from service import (
     cli_planet,
     cli_program,
     cli_quotas,
+    cli_services,
     cli_serving,
     cli_simulate,
     cli_store,
@@ -39,6 +40,7 @@ app.add_typer(cli_store.app, name="store")
 cli_program.add_to(app)
 app.command()(cli_drain.drain)
 app.command()(cli_quotas.quotas)
+app.command()(cli_services.services)
 app.command()(cli_simulate.simulate)
 app.command("simulate-planet")(cli_planet.simulate_planet)
 app.command("calibrate-trace")(cli_planet.calibrate_trace)
@@ -114,6 +116,21 @@ def serve(
     quotas: Annotated[
         Path | None, typer.Option(help="Quotas of tenants, a TOML file, for the policy elastic.")
     ] = None,
+    slices: Annotated[int, typer.Option(min=1, help="Models and jobs that share a device.")] = 1,
+    tier: Annotated[str, typer.Option(help="Of the models: premium, standard or basic.")] = (
+        "standard"
+    ),
+    replicas: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEAST:MOST", help="Of each model, as many as it needs; what is over is lent."
+        ),
+    ] = None,
+    objective: Annotated[str, typer.Option(help="With --replicas: answers come within.")] = "200ms",
+    share: Annotated[float, typer.Option(help="With --replicas: so many of them.")] = 0.99,
+    recall_deadline: Annotated[
+        str, typer.Option(help="With --replicas: one that is asked for has its device by then.")
+    ] = "5s",
 ) -> None:
     """Compile ONNX models for the NPU and serve them over HTTP (Open Inference Protocol v2)."""
     from compiler.frontend import parse_dim
@@ -127,7 +144,8 @@ def serve(
     settings.quotas = quotas or settings.quotas
     pool = device or [f"fpga-sim:{index}" for index in range(len(models))]
     dims = dict(parse_dim(text) for text in dim or [])
-    serve_models(settings, models, pool, target, dims, console)
+    scaling = cli_services.scaling(replicas, objective, share, recall_deadline)
+    serve_models(settings, models, pool, target, dims, console, scaling, tier, slices)
 
 
 @app.command()

@@ -3,6 +3,7 @@ window of maintenance; or stay after all."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from service.cli_service import DEFAULT_URL, Url, call
 
 console = Console()
-UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+UNITS_S = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def drain(
@@ -64,9 +65,11 @@ def drain(
 
 
 def seconds(text: str) -> float:
+    found = re.fullmatch(r"([0-9.]+)([a-z]+)", text)
     try:
-        return float(text[:-1]) * UNITS_S[text[-1:]]
-    except (KeyError, ValueError):
+        assert found is not None
+        return float(found[1]) * UNITS_S[found[2]]
+    except (AssertionError, KeyError, ValueError):
         raise typer.BadParameter(
             f"{text!r} is no time with a unit of {', '.join(UNITS_S)}, as 90s or 10m"
         ) from None

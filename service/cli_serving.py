@@ -38,7 +38,7 @@ def simulate_serving(
     ] = 0,
     deadline_s: Annotated[
         float,
-        typer.Option(help="Of start-s: a replica has its device by then."),
+        typer.Option(help="Of start-s: a replica has its device by then, whoever borrowed it."),
     ] = 5.0,
     halt_s: Annotated[
         float, typer.Option(min=0, help="A batch job's checkpoint takes so long.")
@@ -156,7 +156,8 @@ def _pooled(
     costs = Costs(checkpoint_us=halt_us, restore_us=halt_us, shrink_us=halt_us, grow_us=halt_us)
     batch = made_up(pool, requests[-1].at_s, seed)
     specs = jobs_of(batch, "gpu", pool, Elasticity(0.5), Tiers(), seed)
-    spec = JobSpec("model", "service", "premium", "gpu", ("serve",))
+    by_us = round(deadline_s * 1_000_000)
+    spec = JobSpec("model", "service", "premium", "gpu", ("serve",), recall_us=by_us)
     found = pooled(
         requests, loading, objective, Service(spec, scaler), step_s, first, (batch, specs),
         read_cluster(f"{pool}x1xdevice"), policy(by), costs,
@@ -173,6 +174,7 @@ def _pooled(
         "recall_p99_s": recalls[int(len(recalls) * 0.99)],
         "recalls_late": sum(r > deadline_s for r in found.recalls),
         "evictions": found.evictions,
+        "gave_way": found.gave_way,
     }
 
 

@@ -15,6 +15,7 @@ from scheduler.live.pool import JobSpec, JobState, Pool, Tier
 from service.errors import NotFound
 from service.gateway import Gateway
 from service.npu_model import RunnerModel, RunnerSession, npu_model
+from service.scaling import Scaler, Scaling
 from service.tensors import Answer, Tensors, TensorSpec
 
 LEASE_TIMEOUT_S = 600.0  # for a device to become free
@@ -119,11 +120,19 @@ def deploy(
     target: str = "npu:sim",
     dims: Mapping[str, int] | None = None,
     timeout_s: float = 120.0,
+    scaling: Scaling | None = None,
 ) -> int:
-    """Serve an ONNX model as `name`; the lease's job id. Raises what compiling, leasing and
-    loading raise, and then nothing is left behind."""
+    """Serve an ONNX model as `name`; the lease's job id. With `scaling` by as many replicas as that
+    says; the job id is the first one's. Raises what compiling, leasing and loading raise, and then
+    nothing is left behind."""
     made = Servable.compile(model, target, dims)
-    spec = JobSpec(name, tenant, tier, kind)
+    overlay = made.compiled.overlay if kind == MODEL_DEVICES[0] else ""
+    spec = JobSpec(name, tenant, tier, kind, overlay=overlay)
+    if scaling is not None:
+        line = gateway.line(name, scaling.objective.first_s)
+        scaler = Scaler(pool, line, spec, lambda d: npu_model(d, made, timeout_s), scaling)
+        gateway.open(name, scaler.start(), line, scaler)
+        return scaler.jobs[0]
     served = LeasedModel(pool, spec, made, timeout_s)
     gateway.add(name, served)
     return served.job

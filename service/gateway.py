@@ -1,19 +1,22 @@
 """Inference, protocol-neutral: from a model's name and tensors to a replica and back.
 
-A replica is one thread that owns one served model (a device context is not thread-safe), behind
-a bounded queue (hal.serving.turns): one request more than `max_pending` is refused, never parked.
+A model has one bounded queue (`line`): one request more than `max_pending` is refused, not parked.
+A replica of it is a thread that owns one `ServedModel` (a device context is not thread-safe).
 """
 
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
+from hal.errors import Busy
 from hal.serving import State
-from hal.serving.turns import Turns
 from service.errors import BadRequest, DeadlineExceeded, NotFound
+from service.line import Line
 from service.sessions import ServedSession, Sessions
 from service.tensors import Answer, Tensors, TensorSpec
 
@@ -21,8 +24,8 @@ MAX_SESSIONS = 256
 SESSION_IDLE_S = 3600.0
 
 
-class ServedModel(Protocol):
-    """What a replica runs. One thread calls it."""
+class Described(Protocol):
+    """What is said of a served model."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]: ...
@@ -38,6 +41,10 @@ class ServedModel(Protocol):
         """Why it will not answer any more; "" while it does."""
         ...
 
+
+class ServedModel(Described, Protocol):
+    """What a replica runs. One thread calls it."""
+
     def infer(self, inputs: Tensors) -> Answer: ...
 
     def session(self, state: State | None) -> ServedSession:
@@ -47,36 +54,49 @@ class ServedModel(Protocol):
     def close(self) -> None: ...
 
 
-class Replica:
-    def __init__(self, name: str, model: ServedModel, max_pending: int) -> None:
-        self.model = model
-        self._turns = Turns(f"model {name!r}", max_pending, closed=NotFound)
+class Moving:
+    """A session of a model that goes on wherever its model is served. One thread at a time calls
+    `infer`."""
 
-    @property
-    def pending(self) -> int:
-        return self._turns.pending
+    def __init__(self, model: ServedModel, session: ServedSession) -> None:
+        self._model, self._session = model, session
+        self.inputs = session.inputs
 
-    async def infer(
-        self, on: ServedModel | ServedSession, inputs: Tensors, timeout_us: int | None
-    ) -> Answer:
-        """On the model, or on a session of it; the inputs must fit."""
-        checked = _checked(on, inputs)
-        deadline_s = None if timeout_us is None else time.monotonic() + timeout_us / 1e6
-        return await self._turns.take(lambda: self._run(on, checked, deadline_s))
+    def infer(self, inputs: Tensors, on: ServedModel) -> Answer:
+        """One that fails leaves it where it was."""
+        session = self._session if on is self._model else on.session(self._session.state())
+        answer = session.infer(inputs)
+        self._model, self._session = on, session
+        return answer
 
-    def _run(
-        self, on: ServedModel | ServedSession, inputs: Tensors, deadline_s: float | None
-    ) -> Answer:
-        if deadline_s is not None and time.monotonic() > deadline_s:
-            raise DeadlineExceeded("the request's timeout passed before its work began")
-        return on.infer(inputs)
+    def state(self) -> State:
+        return self._session.state()
+
+
+class Scaler(Protocol):
+    """Who brings replicas to a model's line, and takes them away."""
+
+    def shown(self) -> dict[str, Any]: ...
 
     def close(self) -> None:
-        self._turns.close(self.model.close)
+        """No more of that."""
+        ...
+
+
+@dataclass(slots=True)
+class _Served:
+    face: Described
+    line: Line
+    scaler: Scaler | None = None
+
+    def close(self) -> None:
+        if self.scaler is not None:
+            self.scaler.close()
+        self.line.close()
 
 
 class Gateway:
-    """Routing table of model name to replica. One version, "1", of each model."""
+    """Routing table of model name to its line of requests. One version, "1", of each model."""
 
     version = "1"
 
@@ -86,62 +106,95 @@ class Gateway:
         max_sessions: int = MAX_SESSIONS,
         session_idle_s: float = SESSION_IDLE_S,
     ) -> None:
+        """`max_pending`: requests to one model that may wait or run, on all its replicas."""
         self._max_pending = max_pending
-        self._sessions = Sessions(max_sessions, session_idle_s)
-        self._replicas: dict[str, Replica] = {}
+        self._sessions = Sessions[Moving](max_sessions, session_idle_s)
+        self._models: dict[str, _Served] = {}
+
+    def line(self, name: str, within_s: float = float("inf")) -> Line:
+        """For a model of that name. Raises BadRequest."""
+        if name in self._models:
+            raise BadRequest(f"a model {name!r} is served already")
+        return Line(f"model {name!r}", self._max_pending, within_s)
 
     def add(self, name: str, model: ServedModel) -> None:
-        if name in self._replicas:
-            raise BadRequest(f"a model {name!r} is served already")
-        self._replicas[name] = Replica(name, model, self._max_pending)
+        """A model that is its only replica."""
+        line = self.line(name)
+        line.join(model, model.close)
+        self.open(name, model, line)
+
+    def open(self, name: str, face: Described, line: Line, scaler: Scaler | None = None) -> None:
+        """Serve a model by whoever joins its line."""
+        self._models[name] = _Served(face, line, scaler)
 
     def remove(self, name: str) -> None:
         """Serve a model no more: what it is running finishes, what waits is refused."""
-        replica = self._replica(name, "")
-        del self._replicas[name]
+        served = self._served(name, "")
+        del self._models[name]
         self._sessions.close_all(name)
-        replica.close()
+        served.close()
 
     def names(self) -> tuple[str, ...]:
         """Of the models that answer."""
-        return tuple(name for name, held in self._replicas.items() if not held.model.withdrawn)
+        return tuple(name for name, held in self._models.items() if not held.face.withdrawn)
 
-    def model(self, name: str, version: str = "") -> ServedModel:
-        return self._answering(name, version).model
+    def model(self, name: str, version: str = "") -> Described:
+        return self._answering(name, version).face
 
     def pending(self, name: str) -> int:
         """Requests accepted for a model and not yet answered."""
-        return self._replica(name, "").pending
+        return self._served(name, "").line.pending
 
-    def _replica(self, name: str, version: str) -> Replica:
-        replica = self._replicas.get(name)
-        if replica is None:
+    def services(self) -> list[dict[str, Any]]:
+        """What is served by how many replicas, and how well."""
+        return [self._shown(name, served) for name, served in self._models.items()]
+
+    def _shown(self, name: str, served: _Served) -> dict[str, Any]:
+        line = served.line
+        return {
+            "model": name,
+            "arrived": line.total,
+            "answered": line.answered,
+            "late": line.late,
+            "pending": line.pending,
+            "serving": len(line.models()),
+            **(served.scaler.shown() if served.scaler else {}),
+        }
+
+    def _served(self, name: str, version: str) -> _Served:
+        served = self._models.get(name)
+        if served is None:
             raise NotFound(f"no model {name!r}; served are {', '.join(self.names()) or 'none'}")
         if version not in ("", self.version):
             raise NotFound(f"model {name!r} has no version {version!r}, only {self.version!r}")
-        return replica
+        return served
 
-    def _answering(self, name: str, version: str) -> Replica:
-        replica = self._replica(name, version)
-        if why := replica.model.withdrawn:
+    def _answering(self, name: str, version: str) -> _Served:
+        served = self._served(name, version)
+        if why := served.face.withdrawn:
             raise NotFound(f"model {name!r} is served no more: {why}; start `haltere serve` anew")
-        return replica
+        return served
 
     async def infer(
         self, name: str, version: str, inputs: Tensors, timeout_us: int | None = None
     ) -> Answer:
         """Raises NotFound, BadRequest (tensors that do not fit), Busy, DeadlineExceeded."""
-        replica = self._answering(name, version)
-        return await replica.infer(replica.model, inputs, timeout_us)
+        served = self._answering(name, version)
+        checked = _checked(served.face.inputs, inputs)
+        return await _ask(served.line, lambda model: model.infer(checked), timeout_us)
 
     # ---- sessions
 
     def open_session(self, name: str, version: str, state: bytes) -> tuple[str, int]:
         """Its id, and how many inferences it stands behind. `state`: the bytes of another
         session's, or none. Raises NotFound, Busy, StateError, Unsupported."""
-        model = self._answering(name, version).model
-        session = model.session(State.from_bytes(state) if state else None)
-        return self._sessions.open(name, session), session.state().calls
+        served = self._answering(name, version)
+        models: list[ServedModel] = served.line.models()
+        if not models:
+            raise Busy(f"no replica of model {name!r} serves at this moment: try again soon")
+        session = models[0].session(State.from_bytes(state) if state else None)
+        calls = session.state().calls
+        return self._sessions.open(name, Moving(models[0], session)), calls
 
     async def infer_session(
         self,
@@ -153,29 +206,44 @@ class Gateway:
     ) -> Answer:
         """The next inference of a session, in the order of requests. Raises as `infer`; the
         session then stands where it stood."""
-        replica = self._answering(name, version)
+        line = self._answering(name, version).line
         with self._sessions.using(name, key) as session:
-            return await replica.infer(session, inputs, timeout_us)
+            checked = _checked(session.inputs, inputs)
+            return await _ask(line, lambda model: session.infer(checked, model), timeout_us, key)
 
     def session_state(self, name: str, version: str, key: str) -> bytes:
         """What it remembers now, as `open_session` takes it. Raises NotFound."""
-        self._replica(name, version)
+        self._served(name, version)
         with self._sessions.using(name, key) as session:
             return session.state().to_bytes()
 
     def close_session(self, name: str, version: str, key: str) -> None:
         """Raises NotFound."""
-        self._replica(name, version)
+        self._served(name, version)
         self._sessions.close(name, key)
 
     def close(self) -> None:
-        for replica in self._replicas.values():
-            replica.close()
-        self._replicas.clear()
+        for served in self._models.values():
+            served.close()
+        self._models.clear()
 
 
-def _checked(on: ServedModel | ServedSession, inputs: Tensors) -> Tensors:
-    wanted = {spec.name: spec for spec in on.inputs}
+async def _ask(
+    line: Line, work: Callable[[ServedModel], Answer], timeout_us: int | None, lane: str = ""
+) -> Answer:
+    deadline_s = None if timeout_us is None else time.monotonic() + timeout_us / 1e6
+
+    def in_time(model: ServedModel) -> Answer:
+        if deadline_s is not None and time.monotonic() > deadline_s:
+            raise DeadlineExceeded("the request's timeout passed before its work began")
+        return work(model)
+
+    answer: Answer = await line.take(in_time, lane or None)
+    return answer
+
+
+def _checked(specs: Sequence[TensorSpec], inputs: Tensors) -> Tensors:
+    wanted = {spec.name: spec for spec in specs}
     if set(inputs) != set(wanted):
         raise BadRequest(
             f"inputs are {', '.join(sorted(inputs)) or 'none'}; the model takes "

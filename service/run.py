@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from compiler.driver import symbols
-from scheduler.live.pool import Pool
+from scheduler.live.pool import Pool, Tier
 from scheduler.policies.quotas import Quotas
 from scheduler.quota_file import read_quotas
 from service.app import create_app
@@ -24,6 +24,7 @@ from service.deploy import MODEL_DEVICES, deploy
 from service.errors import BadRequest
 from service.gateway import Gateway
 from service.host import hosting, listen
+from service.scaling import Scaling
 from service.settings import Settings
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -36,8 +37,12 @@ def serve_models(
     target: str,
     dims: Mapping[str, int],
     console: Console,
+    scaling: Scaling | None = None,
+    tier: str = Tier.STANDARD,
+    slices: int = 1,
 ) -> None:
-    """Serve until interrupted. `dims`: each model is given those that it has."""
+    """Serve until interrupted. `dims`: each model is given those that it has. `scaling`: of each
+    model. `slices`: of each device."""
     names = [path.stem for path in models]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise BadRequest(
@@ -47,8 +52,11 @@ def serve_models(
     missing = [str(path) for path in models if not path.is_file()]
     if missing:
         raise BadRequest(f"no such file: {', '.join(missing)}")
-    kinds = _kinds(models, devices)
+    kinds = _kinds(models, devices, scaling, slices)
     quotas = _quotas(settings, devices)
+    if tier not in tuple(Tier) or (scaling is not None and tier == Tier.BASIC):
+        which = [each for each in Tier if scaling is None or each is not Tier.BASIC]
+        raise BadRequest(f"tier {tier!r} of the models: one of {', '.join(which)}")
     dims_of = _dims_of(models, dims)
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
@@ -62,7 +70,10 @@ def serve_models(
     signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C
     signal.signal(signal.SIGINT, _interrupt)  # also where a shell started us with it ignored
     root = root_of(settings.state_dir)
-    with Pool(root, devices, settings.state_dir, policy=settings.policy, quotas=quotas) as pool:
+    policy, shared = settings.policy, dict.fromkeys(devices, slices)
+    with Pool(
+        root, devices, settings.state_dir, policy=policy, slices=shared, quotas=quotas
+    ) as pool:
         for path, kind in zip(models, kinds, strict=True):
             name = escape(path.stem)
             with console.status(f"compiling and loading {name} (the first time takes longer)"):
@@ -75,12 +86,15 @@ def serve_models(
                     target=target,
                     dims=dims_of[path],
                     timeout_s=settings.infer_timeout_s,
+                    tier=Tier(tier),
+                    scaling=scaling,
                 )
         app = create_app(settings, gateway, Control(pool, settings.state_dir / "results"))
         with hosting(app, listener) as port:
             for name in gateway.names():
                 where = f"http://{settings.host}:{port}/v2/models/{quote(name)}/infer"
                 console.print(escape(where), soft_wrap=True)
+            console.print(f"services: http://{settings.host}:{port}/v1/services")
             console.print(f"jobs: http://{settings.host}:{port}/v1/jobs    Ctrl-C ends it")
             try:
                 threading.Event().wait()
@@ -96,18 +110,30 @@ def _quotas(settings: Settings, devices: Sequence[str]) -> Quotas | None:
     return read_quotas(settings.quotas, sorted({uri.rpartition(":")[0] for uri in devices}))
 
 
-def _kinds(models: Sequence[Path], devices: Sequence[str]) -> list[str]:
-    """The kind of device of each model, in the order of the devices. A model keeps its device, so
-    one too many would wait for ever. Raises BadRequest."""
-    kinds = [uri.partition(":")[0] for uri in dict.fromkeys(devices)]
+def _kinds(
+    models: Sequence[Path], devices: Sequence[str], scaling: Scaling | None, slices: int
+) -> list[str]:
+    """The kind of device of each model, in the order of the devices. A model keeps its device, or
+    as many as its fewest replicas, so one too many would wait for ever. Raises BadRequest."""
+    kinds = [uri.partition(":")[0] for uri in dict.fromkeys(devices) for _ in range(slices)]
     fit = [kind for kind in kinds if kind in MODEL_DEVICES]
     if len(models) > len(fit):
         raise BadRequest(
             f"{len(models)} models ({', '.join(path.stem for path in models)}) need a device each, "
             f"and {len(fit)} of the pool's ({', '.join(devices)}) can serve them: give a --device "
-            f"{MODEL_DEVICES[0]}:N for each model, or leave --device away"
+            f"{MODEL_DEVICES[0]}:N for each model, or leave --device away; or let several share "
+            "one, by --slices"
         )
-    return fit[: len(models)]
+    chosen = fit[: len(models)]
+    for kind in dict.fromkeys(chosen):
+        there, served = fit.count(kind), chosen.count(kind)
+        if scaling and max(served * scaling.least, scaling.most) > there:
+            raise BadRequest(
+                f"{served} models with {scaling.least} to {scaling.most} replicas do not fit the "
+                f"{there} {kind} devices (or slices of some) there are: give more, by --device or "
+                "--slices, or ask for fewer --replicas"
+            )
+    return chosen
 
 
 def _dims_of(models: Sequence[Path], dims: Mapping[str, int]) -> dict[Path, dict[str, int]]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from hal.errors import Busy
 from hal.serving import State
@@ -21,7 +21,7 @@ from service.tensors import Answer, Tensors, TensorSpec
 
 
 class ServedSession(Protocol):
-    """Inferences that follow one another. One thread at a time calls `infer`."""
+    """Inferences that follow one another, on one replica. One thread at a time calls `infer`."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]: ...
@@ -31,24 +31,27 @@ class ServedSession(Protocol):
     def state(self) -> State: ...
 
 
+S = TypeVar("S")
+
+
 @dataclass(slots=True)
-class _Entry:
+class _Entry(Generic[S]):
     model: str
-    session: ServedSession
+    session: S
     used_s: float
     running: int = 0
 
 
-class Sessions:
+class Sessions(Generic[S]):
     """For one thread, the event loop's."""
 
     def __init__(
         self, limit: int, idle_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._limit, self._idle_s, self._clock = limit, idle_s, clock
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _Entry[S]] = {}
 
-    def open(self, model: str, session: ServedSession) -> str:
+    def open(self, model: str, session: S) -> str:
         """Its id. Raises Busy where there are too many."""
         self._forget_idle()
         if len(self._entries) >= self._limit:
@@ -61,7 +64,7 @@ class Sessions:
         return key
 
     @contextmanager
-    def using(self, model: str, key: str) -> Iterator[ServedSession]:
+    def using(self, model: str, key: str) -> Iterator[S]:
         """While this lasts it is not idle. Raises NotFound."""
         entry = self._find(model, key)
         entry.running += 1
@@ -80,7 +83,7 @@ class Sessions:
         for key in [key for key, entry in self._entries.items() if entry.model == model]:
             del self._entries[key]
 
-    def _find(self, model: str, key: str) -> _Entry:
+    def _find(self, model: str, key: str) -> _Entry[S]:
         self._forget_idle()
         entry = self._entries.get(key)
         if entry is None or entry.model != model:

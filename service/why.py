@@ -50,6 +50,8 @@ def words(job: Mapping[str, Any]) -> Iterator[str]:
         yield f"  they are going to {', '.join(job['target'])}"
     if job["halted_for"] == job["id"]:
         yield "  it is being moved"
+    elif job["gave_way"]:
+        yield f"  it gave way to job {job['halted_for']}, whose device was due before it was halted"
     elif job["halted_for"]:
         how = "shrunk" if job["state"] in ("running", "resizing") else "halted"
         yield f"  it was {how} for job {job['halted_for']}"

@@ -55,12 +55,14 @@ class Save:
 @dataclass(frozen=True, slots=True)
 class Release:
     """End the attempt: stop the worker if it lives, drop what it holds. Committed checkpoints
-    stay, unless it is `final`: then the job has ended, and needs nothing any more.
+    stay, unless it is `final`: then the job has ended, and needs nothing any more. `due`: another
+    is to have its slices by now, so whatever keeps them busy is ended, a server that hangs too.
     Answer: LeaseReleased, in any case."""
 
     job: int
     epoch: int
     final: bool = False
+    due: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ class Job:
     saved_us        when its checkpoint was complete; 0: it has none
     save_took_us    how long its last save took; 0: it had none
     save_after_us   not to be saved before (the last save failed)
+    gave_way        the attempt that was last ended in favour of `evicted_for`, without a checkpoint
     paces           (device, how fast it worked there) when that was last measured, at `paced_us`
     restarts        attempts that ended with a lost device; `setbacks`: since its last checkpoint
     reason          why it failed
@@ -105,6 +106,7 @@ class Job:
     save_took_us: int = 0
     save_failures: int = 0
     save_after_us: int = 0
+    gave_way: int = 0
     paces: tuple[tuple[str, int], ...] = ()
     paced_us: int = 0
     reason: str = ""

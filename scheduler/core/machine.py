@@ -43,7 +43,7 @@ from scheduler.core.failures import Failures
 from scheduler.core.free import Free
 from scheduler.core.halting import Halting
 from scheduler.core.jobs import Job, JobState, Lease
-from scheduler.core.plan import Admit, Blocker, Decision, Place, Plan, Resize
+from scheduler.core.plan import Admit, Blocker, Decision, GiveWay, Place, Plan, Resize
 from scheduler.core.shares import Shares
 from scheduler.core.transitions import TRANSITIONS, TRIED_AGAIN, Params, Surroundings
 from scheduler.core.values import MAX_COUNT, Device, Needs, Slice
@@ -299,7 +299,7 @@ class Machine:
             job = self._jobs.get(decision.job)
             if job is None:
                 raise InvalidPlan(f"{decision} names a job that does not exist")
-            if job.saving_us is not None and not isinstance(decision, Admit):
+            if job.saving_us is not None and not isinstance(decision, Admit | GiveWay):
                 raise InvalidPlan(f"{decision}: job {job.id} is being saved, wait for the answer")
             if isinstance(decision, Place):
                 self._check_place(job, decision)

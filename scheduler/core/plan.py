@@ -53,7 +53,16 @@ class Admit:
     job: int
 
 
-Decision = Admit | Place | Evict | Resize | Save
+@dataclass(frozen=True, slots=True)
+class GiveWay:
+    """End the attempt of the job, which could not be halted by the time at which `for_job` was to
+    have its slices: without a checkpoint. It does what its `recovery` says."""
+
+    job: int
+    for_job: int
+
+
+Decision = Admit | Place | Evict | Resize | Save | GiveWay
 
 
 class Why(StrEnum):

@@ -19,6 +19,7 @@ slice table: the machine derives who holds what from `Job.slices` and the comman
     running --Save--> running, `Job.saving_us` set --JobSaved | SaveFailed--> running
 
     running --DeviceLost--> preempted | queued | failed, as Job.spec.recovery says
+    any that holds slices --GiveWay--> the same, at once
     starting, migrating, resizing, checkpointing, running while it is saved --DeviceLost--> stay and
         note it (`Job.lost`): the answer to the command in flight decides (it is certain to come,
         and a checkpoint may have been committed in time)
@@ -47,7 +48,7 @@ from scheduler.core.events import (
     StartFailed,
 )
 from scheduler.core.jobs import Job, JobState
-from scheduler.core.plan import Admit, Evict, Place, Resize, Save
+from scheduler.core.plan import Admit, Evict, GiveWay, Place, Resize, Save
 from scheduler.core.values import Recovery
 
 
@@ -277,17 +278,31 @@ def _recover(job: Job, around: Surroundings) -> Outcome:
             f"device {_named(job)} was lost; already started again {job.setbacks} times",
             around,
         )
-    release = Release(job.id, job.epoch)
+    home = tuple(item for item in job.slices if item.device not in job.lost)
+    return _go_back(job.but(home=home, setbacks=job.setbacks + 1))
+
+
+def _give_way(job: Job, decision: GiveWay, around: Surroundings) -> Outcome:
+    """No fault of its own, so it counts as no setback; and it has no home: its slices are
+    another's."""
+    if job.running_lost_with_device is Recovery.FAIL:
+        reason = f"it could not be halted before job {decision.for_job} was to have its device"
+        job, _ = _fail(job, reason, around)
+        return job, (Release(job.id, job.epoch, final=True, due=True),)
+    job, _ = _go_back(job.but(evicted_for=decision.for_job, gave_way=job.epoch))
+    return job, (Release(job.id, job.epoch, due=True),)
+
+
+def _go_back(job: Job) -> Outcome:
+    how, release = job.running_lost_with_device, Release(job.id, job.epoch)
     job = job.but(
         listening=False,
-        home=tuple(item for item in job.slices if item.device not in job.lost),
         slices=(),
         target=(),
         kept=(),
         lost=(),
         saving_us=None,
         restarts=job.restarts + 1,
-        setbacks=job.setbacks + 1,
     )
     if how is Recovery.CHECKPOINT:
         return job.but(state=JobState.PREEMPTED), (release,)
@@ -328,6 +343,7 @@ TRANSITIONS: dict[tuple[JobState, type], Transition] = {
     (_S.QUEUED, CancelRequested): _cancel_waiting,
     (_S.STARTING, JobStarted): _started,
     (_S.STARTING, StartFailed): _start_failed,
+    (_S.STARTING, GiveWay): _give_way,
     (_S.STARTING, PaceMeasured): _stay,
     (_S.STARTING, JobExited): _exited,
     (_S.STARTING, CancelRequested): _cancel,
@@ -336,6 +352,7 @@ TRANSITIONS: dict[tuple[JobState, type], Transition] = {
     (_S.RUNNING, JobExited): _exited,
     (_S.RUNNING, CancelRequested): _cancel,
     (_S.RUNNING, DeviceLost): _lost,
+    (_S.RUNNING, GiveWay): _give_way,
     (_S.RUNNING, Resize): _resize,
     (_S.RUNNING, Save): _save,
     (_S.RUNNING, JobSaved): _saved,
@@ -343,12 +360,14 @@ TRANSITIONS: dict[tuple[JobState, type], Transition] = {
     (_S.RUNNING, PaceMeasured): _paced,
     (_S.RESIZING, JobResized): _resized,
     (_S.RESIZING, ResizeFailed): _resize_failed,
+    (_S.RESIZING, GiveWay): _give_way,
     (_S.RESIZING, PaceMeasured): _stay,
     (_S.RESIZING, JobExited): _exited,
     (_S.RESIZING, CancelRequested): _cancel,
     (_S.RESIZING, DeviceLost): _note_loss,
     (_S.CHECKPOINTING, JobCheckpointed): _checkpointed,
     (_S.CHECKPOINTING, CheckpointFailed): _checkpoint_failed,
+    (_S.CHECKPOINTING, GiveWay): _give_way,
     (_S.CHECKPOINTING, PaceMeasured): _stay,
     (_S.CHECKPOINTING, JobExited): _exited,
     (_S.CHECKPOINTING, CancelRequested): _cancel,
@@ -359,6 +378,7 @@ TRANSITIONS: dict[tuple[JobState, type], Transition] = {
     (_S.PREEMPTED, CancelRequested): _cancel,
     (_S.MIGRATING, JobStarted): _started,
     (_S.MIGRATING, StartFailed): _start_failed,
+    (_S.MIGRATING, GiveWay): _give_way,
     (_S.MIGRATING, PaceMeasured): _stay,
     (_S.MIGRATING, JobExited): _exited,
     (_S.MIGRATING, CancelRequested): _cancel,

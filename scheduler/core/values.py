@@ -17,6 +17,7 @@ from scheduler.errors import Infeasible
 
 MAX_COUNT = 65_536  # slices of one gang; a typing error must not become a million-entry plan
 FULL_MILLI = 1000  # thousandths of a slice
+MAX_RECALL_US = 3600 * 10**6
 MAX_NAME = 200  # characters of a name or tenant: they end up in paths, tables and pictures
 
 
@@ -77,6 +78,9 @@ class JobSpec:
                  it can be
     needs        None: whole slices, on as many devices as it takes
     recovery     default: RESTART for a process, FAIL for a lease
+    recall_us    it has its slices so long after it began to wait for them, if only basic jobs stand
+                 in its way: who has borrowed them and is not halted by then gives way without a
+                 checkpoint; 0: when they can be had
     """
 
     name: str
@@ -96,6 +100,7 @@ class JobSpec:
     overlay: str = ""
     recovery: str = ""
     needs: Needs | None = None
+    recall_us: int = 0
 
     def __post_init__(self) -> None:
         # Callers may write "basic" and lists; the record itself holds one form only: a Tier, a
@@ -193,6 +198,11 @@ class JobSpec:
             raise Infeasible(
                 f"job {self.name!r}: one with {self.needs} has a share of one slice, or several "
                 "whole ones; it can neither be resized nor go on on another part"
+            )
+        if not 0 <= self.recall_us <= MAX_RECALL_US or (self.recall_us and self.tier is Tier.BASIC):
+            raise Infeasible(
+                f"job {self.name!r}: a recall of {self.recall_us} us is not 0 to {MAX_RECALL_US}, "
+                "or of a basic job, which is promised nothing"
             )
         if self.argv is not None and not self.argv:
             raise Infeasible(f"job {self.name!r}: argv is empty; None asks for a lease")

@@ -33,6 +33,7 @@ class JobStatus:
     waiting          what stands between it and a device, in words
     blockers         the same, for programs: see core.plan.Blocker
     halted_for       the job it was halted or shrunk for, until it has its slices again; 0 if none
+    gave_way         it was not halted for that one, but ended: its device was due
     reason           why it failed
     *_s              seconds since the pool started; None if that has not happened
     """
@@ -56,6 +57,7 @@ class JobStatus:
     waiting: str
     blockers: tuple[Blocker, ...]
     halted_for: int
+    gave_way: bool
     reason: str
     log: str
     submitted_s: float
@@ -209,6 +211,7 @@ class Board:
             waiting="; ".join(str(blocker) for blocker in self._waiting.get(job.id, ())),
             blockers=self._waiting.get(job.id, ()),
             halted_for=job.evicted_for,
+            gave_way=bool(job.evicted_for) and job.gave_way == job.epoch,
             reason=job.reason,
             log=self._log_of(job.id) if spec.argv is not None else "",
             submitted_s=job.submitted_us / 1e6,

@@ -7,6 +7,7 @@ events, through the inbox.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -42,7 +43,13 @@ class LiveExecutor:
         self._sessions = Sessions(root, state_dir / "store", lambda: self._fleet.up())
         self._shares = Shares(root, lambda uri: self._fleet.slice_count(uri) > 1)
         self._operations = Operations(
-            self.crew, self._sessions, self._shares, self.inbox, tag, lambda: self._fleet.up()
+            self.crew,
+            self._sessions,
+            self._shares,
+            self.inbox,
+            tag,
+            lambda: self._fleet.up(),
+            lambda uri: self._fleet.restart(uri),
         )
         self._runs: dict[int, Run] = {}
         self.paces = Paces(root, self.inbox, lambda: (*self._runs.values(),), self._up)
@@ -75,10 +82,27 @@ class LiveExecutor:
             elif isinstance(command, Release):
                 run.released_epoch = command.epoch
             run.todo.append(command)
+            if run.busy and isinstance(command, Release):
+                self._cut_short(run, command)
             if run.busy:
                 return
             run.busy = True
         self.background(lambda: self._work_off(run))
+
+    def _cut_short(self, run: Run, command: Release) -> None:
+        """What is under way for an attempt that is over may hang for long: its workers and its
+        sessions are ended beside it, on a thread that nobody else can keep busy."""
+        cut = run.cut = threading.Event()
+
+        def end() -> None:
+            try:
+                self._operations.end(run, command)
+            except BaseException as error:  # noqa: BLE001  # told as those of `background` are
+                self.inbox.fail(error)
+            finally:
+                cut.set()
+
+        threading.Thread(target=end, name="cut short", daemon=True).start()
 
     def background(self, work: Callable[[], None]) -> None:
         """Run slow work on another thread. Its failure is a fault of the program: it ends the
@@ -107,6 +131,9 @@ class LiveExecutor:
                 case Resize():
                     self._operations.resize(run, command)
                 case Release():
+                    if run.cut is not None:
+                        run.cut.wait()
+                        run.cut = None
                     self._operations.release(run, command)
 
     # ---- after another pool that was killed

@@ -110,6 +110,15 @@ class Fleet:
             if not reason:
                 self._announce(uri)
 
+    def restart(self, uri: str) -> None:
+        """Kill a server that answers nobody. It is started again, which does not count."""
+        with self._lock:
+            server = self._servers.get(uri)
+            self._respawns[uri] = self._respawns.get(uri, 0) - 1
+        if server is not None:
+            server.kill()
+            self.look()
+
     # ---- devices that are to be removed
 
     def let_go(self, uri: str) -> None:

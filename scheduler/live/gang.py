@@ -46,6 +46,7 @@ class Run:
     littered: bool = False  # its moves, or a pool that was killed, may have left more in the store
     todo: deque[Command] = field(default_factory=deque)
     busy: bool = False  # a thread works `todo` off
+    cut: threading.Event | None = None  # set once what hung was cut short, for a Release
     ranks: tuple[Rank, ...] = ()
     lock: threading.Lock = field(default_factory=threading.Lock)
 

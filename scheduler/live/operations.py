@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from hal.errors import HalError
 from proxy import checkpoint
-from proxy.errors import ProxyError
+from proxy.errors import ControlTimeout, ProxyError
 from proxy.paths import ServerPaths
 from proxy.store import Store
 from proxy.store.garbage import collect
@@ -31,14 +31,15 @@ from scheduler.live.sessions import ERRORS, Sessions, members
 from scheduler.live.shares import Shares
 
 CONNECT_S = 60.0  # for workers to connect; then they count as started, since they may not need to
+CLEAR_S = 1.0  # for a server to answer when its device is due
 LOOK_S = 0.005  # between two looks for their sessions
 
 Failure = Callable[[int, int, int, str, str, str], events.Event]
 
 
 class Operations:
-    """`up`: devices whose servers live. `tag` makes session names unique under a root that others
-    use too."""
+    """`up`: devices whose servers live; `restart` ends one and starts it anew. `tag` makes names of
+    sessions unique under a root that others use too."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Operations:
         inbox: Inbox,
         tag: str,
         up: Callable[[], list[str]],
+        restart: Callable[[str], None],
     ) -> None:
         self.tag = tag
         self._crew = crew
@@ -55,6 +57,7 @@ class Operations:
         self._shares = shares
         self._inbox = inbox
         self._up = up
+        self._restart = restart
 
     def _failed(
         self, failure: Failure, command: Start | Checkpoint | Save | Resize, error: BaseException
@@ -186,9 +189,26 @@ class Operations:
 
     # ---- ending
 
-    def release(self, run: Run, command: Release) -> None:
+    def end(self, run: Run, command: Release) -> None:
+        """Its workers and its sessions. What was under way for it fails. Idempotent."""
         self._crew.end(run)
+        for device in dict.fromkeys(rank.device for rank in run.ranks if rank.at):
+            if command.due and self._hangs(device):
+                self._restart(device)
         self._drop(run)
+
+    def _hangs(self, device: str) -> bool:
+        """A kernel that nobody can stop, perhaps."""
+        try:
+            self._sessions.control(device).status(CLEAR_S)
+        except ControlTimeout:
+            return True
+        except ERRORS:  # it is gone, which the fleet sees
+            return False
+        return False
+
+    def release(self, run: Run, command: Release) -> None:
+        self.end(run, command)
         self._crew.forget(run)
         self._shares.leave(run)
         self._forget_outdated(run)

@@ -316,7 +316,12 @@ class Pool:
         it may be suspended and moved, which the holder does not notice."""
         if spec.argv is not None:
             raise NotALease(f"job {spec.name!r} runs a process; a lease has argv=None")
-        job_id = self.submit(spec)
+        with self.hold(self.submit(spec), timeout_s) as status:
+            yield status
+
+    @contextmanager
+    def hold(self, job_id: int, timeout_s: float = LEASE_S) -> Iterator[JobStatus]:
+        """The same of a lease that was submitted."""
         try:
             status = self.wait(job_id, timeout_s, (JobState.RUNNING,))
             if status.state != JobState.RUNNING:

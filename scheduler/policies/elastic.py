@@ -34,11 +34,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scheduler.core.plan import Admit, Blocker, Plan
+from scheduler.core.plan import Admit, Blocker, Place, Plan
 from scheduler.core.speed import FULL_PPM
 from scheduler.core.values import RANKS, Tier
 from scheduler.core.view import View
-from scheduler.policies import idle, reach, scattered
+from scheduler.policies import idle, reach, recalls, scattered
 from scheduler.policies.avoided import Avoided
 from scheduler.policies.books import Books, Entry, Key, Pool, S, set_aside_ppm
 from scheduler.policies.drains import Drains
@@ -90,6 +90,7 @@ class Elastic:
             serving.serve_guaranteed()
             self._drains.move_away(this, guaranteed=False)
             serving.serve()
+            self._recall(this)
             self._homes.forget(this.yielded)
             if view.now_us >= self._looked_us + self.params.look_s * S:
                 self._looked_us = view.now_us
@@ -102,6 +103,20 @@ class Elastic:
                         idle.grow(this)
             self._saves.decide(this)
         return Plan(tuple(this.decisions), (), self._wake(view, this.wakes))
+
+    def _recall(self, this: Round) -> None:
+        """Of those that were promised slices by a time."""
+        keys = (Key(RANKS[tier]) for tier in (Tier.PREMIUM, Tier.STANDARD))
+        waiting = (n for key in keys for n in self._books.waiting.by_key.get(key, ()))
+        entries = [e for n in waiting if (e := self._books.entries[n]).spec.recall_us]
+        if not entries:
+            return
+        placed = {each.job for each in this.decisions if isinstance(each, Place)}
+        left = [e.job for e in entries if e.allowance is not None and e.job.id not in placed]
+        overdue, wakes = recalls.overdue(this.view, left, this.touched)
+        this.touched.update(each.job for each in overdue)
+        this.decisions += overdue
+        this.wakes += wakes
 
     def queue(self) -> Iterator[int]:
         """Jobs that waited before the last plan, first to last."""

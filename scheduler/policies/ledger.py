@@ -108,20 +108,25 @@ class Ledger:
 
     # ---- looking at holders
 
-    def standing(self, rank: int, holder_id: int) -> Why:
-        """What stands between a job of `rank` and a slice that `holder_id` holds."""
+    def standing(self, job: Job, holder_id: int) -> Why:
+        """What stands between a job and a slice that `holder_id` holds: the same for all of its
+        tier, or that have a recall."""
         holder = self.view.jobs.get(holder_id)
         if holder is None or holder.state is JobState.CHECKPOINTING or holder_id in self.evicted:
             return Why.RELEASING
-        if holder.rank <= rank:
+        if holder.rank <= job.rank:
             return Why.HELD
         if holder.state is not JobState.RUNNING:
             return Why.STARTING
         if holder.pinned:
             return Why.PINNED
-        if protected_until_us(holder, self.min_run_us) > self.view.now_us:
+        if self.protected_until_us(job, holder) > self.view.now_us:
             return Why.PROTECTED
         return Why.EVICTABLE
+
+    def protected_until_us(self, job: Job, holder: Job) -> int:
+        """Whoever is to have its slices by a time does not wait for the others' minimum."""
+        return protected_until_us(holder, 0 if job.spec.recall_us else self.min_run_us)
 
 
 def protected_until_us(job: Job, min_run_us: int) -> int:

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from scheduler.core.jobs import Job
 from scheduler.core.plan import Blocker, Why
 from scheduler.core.values import Slice
-from scheduler.policies.ledger import Ledger, protected_until_us
+from scheduler.policies.ledger import Ledger
 
 
 class Reasons:
@@ -28,7 +28,7 @@ class Reasons:
     def of(self, job: Job) -> tuple[Blocker, ...]:
         own = job.id if job.id in self._claimants else 0
         ahead = bisect_left(self._keepers, job.order)
-        key = (id(self._ledger.reach(job)), job.rank, own, ahead)
+        key = (id(self._ledger.reach(job)), job.rank, bool(job.spec.recall_us), own, ahead)
         if key not in self._answers:
             self._answers[key] = self._answer(job)
         return self._answers[key]
@@ -58,8 +58,8 @@ class Reasons:
         lease = ledger.view.leases.get(item)
         if lease is None:
             return (Why.RESERVED if ledger.claims.get(item) == job.id else Why.SHORT), 0, None
-        why = Why.RELEASING if lease.releasing else ledger.standing(job.rank, lease.job)
+        why = Why.RELEASING if lease.releasing else ledger.standing(job, lease.job)
         if why is Why.PROTECTED:
             holder = ledger.view.jobs[lease.job]
-            return why, lease.job, protected_until_us(holder, ledger.min_run_us)
+            return why, lease.job, ledger.protected_until_us(job, holder)
         return why, lease.job, None

@@ -104,7 +104,7 @@ class Kept:
 class Round:
     """`coming`: slices about to be free that are not yet spoken for, by pool. `touched`: running
     jobs that are halted, resized or saved by this plan; `let_go`: what they hold and will not.
-    `clearing`: slices of jobs that have ended, free in a moment.
+    `clearing`: slices of jobs that have ended or gave way, free in a moment.
     `claims`: by kind, slices for admitted jobs of the tier being served whose turn is to come.
     `homes`: slices kept, by job; `yielded`: those for whom they are kept no longer. `avoided`:
     devices that nobody is placed on. `slow`: of those, the ones that are slower than their peers ->
@@ -157,6 +157,8 @@ class Round:
         return self.rests_until_us(entry, taker) <= self.view.now_us
 
     def rests_until_us(self, entry: Entry, taker: Entry | None) -> int:
+        if taker is not None and taker.spec.recall_us:  # which was lent what the other holds
+            return entry.job.keep_until_us
         rested_us = max(entry.changed_us + self.params.min_run_s * S, entry.job.keep_until_us)
         if taker is not None and taker.allowance is not None:
             return rested_us
@@ -288,8 +290,13 @@ class Round:
 
 
 def _clearing(view: View) -> list[Slice]:
-    """Of jobs that have ended. What others let go that way is kept for them (`homes.py`)."""
-    over = [lease for lease in view.releasing.values() if lease.job not in view.jobs]
+    """Of jobs that have ended, or gave way. What others let go that way is kept for them
+    (`homes.py`)."""
+    over = [
+        lease
+        for lease in view.releasing.values()
+        if lease.job not in view.jobs or view.jobs[lease.job].gave_way == lease.epoch
+    ]
     slices = (item for lease in over for item in lease.slices)
     return [item for item in slices if view.stays(view.devices[item.device])]
 

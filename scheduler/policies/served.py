@@ -203,8 +203,9 @@ class Forecasting:
     """The autoscaler. `first_s` of `Objective` less what a prompt takes is what a request may wait.
 
     Scaling down waits until `patience` steps in a row would have done with fewer, and goes then to
-    the most of what they wanted. The share of late requests that the queue model is asked for is
-    corrected by what was attained (`_correct`).
+    the most of what they wanted; nothing is taken away before `learned` requests were answered. The
+    share of late requests that the queue model is asked for is corrected by what was attained
+    (`_correct`).
     """
 
     def __init__(
@@ -215,6 +216,7 @@ class Forecasting:
         start_s: float,
         prior: Served,
         patience: int = 1,
+        learned: int = LEARNED,
     ) -> None:
         self.objective, self.slots = objective, slots
         self.step_s, self.start_s = step_s, start_s
@@ -223,6 +225,7 @@ class Forecasting:
         self.forecast = Forecast(ahead)
         self._served: deque[Served] = deque([prior], maxlen=SERVICES)
         self._recent: deque[int] = deque(maxlen=patience)
+        self._learned = learned
         self._factor = 1.0
         self._answered = self._late = 0
 
@@ -230,7 +233,7 @@ class Forecasting:
         self.forecast.add(seen.arrived)
         self._served.extend(seen.ended)
         self._correct(seen)
-        if seen.answered < LEARNED:
+        if seen.answered < self._learned:
             return max(seen.replicas, self._wanted(seen))
         self._recent.append(self._wanted(seen))
         return max(self._recent[-1], min(seen.replicas, max(self._recent)))

@@ -22,9 +22,10 @@ from __future__ import annotations
 import heapq
 
 from scheduler.core.jobs import Job, JobState
-from scheduler.core.plan import Blocker, Evict, Place, Plan, Why
+from scheduler.core.plan import Blocker, Evict, GiveWay, Place, Plan, Why
 from scheduler.core.values import Slice
 from scheduler.core.view import View
+from scheduler.policies import recalls
 from scheduler.policies.ledger import Ledger, Reach
 from scheduler.policies.reasons import Reasons
 
@@ -46,11 +47,11 @@ class _Round:
     def __init__(self, view: View, min_run_us: int) -> None:
         self.view = view
         self.ledger = Ledger(view, min_run_us)
-        self.decisions: list[Place | Evict] = []
+        self.decisions: list[Place | Evict | GiveWay] = []
         self.waiting: dict[int, tuple[Blocker, ...]] = {}
         self.blocked: list[Job] = []
         self.wakes: list[int] = []
-        self._barren: set[tuple[int, int]] = set()  # reach and rank for which nobody can be halted
+        self._barren: set[tuple[int, int, bool]] = set()  # for whose like nobody can be halted
 
     def plan(self) -> Plan:
         queue = [
@@ -63,11 +64,17 @@ class _Round:
             *_, job = heapq.heappop(queue)
             for victim in self._serve(job):  # of lower tiers, so their turns are still to come
                 heapq.heappush(queue, (*victim.order, victim))
+        self._recall()
         reasons = Reasons(self.ledger)
         for job in self.blocked:
             self.waiting[job.id] = reasons.of(job)
         wake = min((*self.wakes, *reasons.wakes), default=None)
         return Plan(tuple(self.decisions), tuple(sorted(self.waiting.items())), wake)
+
+    def _recall(self) -> None:
+        overdue, wakes = recalls.overdue(self.view, self.blocked, self.ledger.evicted)
+        self.decisions += overdue
+        self.wakes += wakes
 
     def _serve(self, job: Job) -> tuple[Job, ...]:
         """Place the job, or find out what it waits for. Returns the jobs halted for it."""
@@ -119,12 +126,13 @@ class _Round:
     def _find_victims(self, job: Job, reach: Reach) -> tuple[Job, ...]:
         """The cheapest set of victims that completes the job within one part; none if waiting
         for what is about to be free will do, or if nothing would."""
-        if (id(reach), job.rank) in self._barren:
+        like = (id(reach), job.rank, bool(job.spec.recall_us))
+        if like in self._barren:
             return ()
         best: tuple[Job, ...] = ()
         gains_by_part = [self._gains(job, slices) for slices in reach.parts.values()]
         if not any(gains_by_part):
-            self._barren.add((id(reach), job.rank))
+            self._barren.add(like)
             return ()
         for wanted, gains in zip(reach.sets, gains_by_part, strict=True):
             short = job.spec.count - len(self.ledger.at_hand(wanted, job.spec.count))
@@ -140,7 +148,7 @@ class _Round:
         gains: dict[int, int] = {}
         for item in slices:
             lease = self.view.leases.get(item)
-            if lease and self.ledger.standing(job.rank, lease.job) is Why.EVICTABLE:
+            if lease and self.ledger.standing(job, lease.job) is Why.EVICTABLE:
                 gains[lease.job] = gains.get(lease.job, 0) + 1
         return gains
 

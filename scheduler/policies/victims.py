@@ -111,7 +111,8 @@ def most_of(this: Round, taker: Entry, short: int) -> float:
     is hard up, one that fits. Where tiers are promised something, no large job is halted for a
     small basic one."""
     if taker.allowance is not None:
-        return UNBOUNDED if is_hard_up(this, taker) else fits(this, taker, short)
+        urgent = taker.spec.recall_us or is_hard_up(this, taker)
+        return UNBOUNDED if urgent else fits(this, taker, short)
     recalled = this.books.owing is not None
     promised = this.books.promised_ppm.get(taker.spec.device_kind)
     return short * MOST_OVER if promised and not recalled else UNBOUNDED
@@ -128,7 +129,9 @@ def may_halt(this: Round, key: Key, taker: Entry) -> bool:
     job once it has lost what it can bear: slices often come free before that. Where tiers are
     promised something, either only as much as it asks for each time it waits, until a standard job
     is hard up: if what was let go for it is taken by one who stands before it, it does not have
-    others halted again."""
+    others halted again. At once, whoever is to have its slices by a time."""
+    if taker.spec.recall_us:
+        return True
     again = taker.halted >= taker.spec.count
     if taker.allowance is None:
         if again and this.books.promised_ppm.get(taker.spec.device_kind):

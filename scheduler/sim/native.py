@@ -143,6 +143,8 @@ def check(
         raise Infeasible(
             f"the native engine has the elastic policy only, not {type(policy).__name__}"
         )
+    if any(spec.recall_us for spec in jobs):
+        raise Infeasible("recalls by a time (recall_us) are not in the native engine yet")
     if policy.quotas is not None:
         raise Infeasible("quotas are not in the native engine yet")
     if policy.params.gather:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from scheduler.core import events
-from scheduler.core.commands import Checkpoint, Command, Start
+from scheduler.core.commands import Checkpoint, Command, Release, Start
 from scheduler.core.jobs import JobState
 from scheduler.core.machine import Machine
 from scheduler.core.values import JobSpec
@@ -31,6 +31,7 @@ ENDLESS_US = 10**15  # of work: a replica ends when it is cancelled
 class Pooled:
     """recalls    seconds from the decision for a replica until it had its device, rising
     evictions  of batch jobs, in favour of replicas
+    gave_way   batch jobs that were not halted by the time, and ended without a checkpoint
     lent       devices that the replicas did not hold, on average
     useful     of the lent devices' time: work of batch jobs that is done
     """
@@ -38,6 +39,7 @@ class Pooled:
     serving: Serving
     recalls: tuple[float, ...]
     evictions: int
+    gave_way: int
     lent: float
     useful: float
 
@@ -100,6 +102,7 @@ def pooled(
         serving,
         tuple(sorted(shared.recalls)),
         shared.evictions,
+        shared.gave_way,
         lent_s / serving.span_s,
         done_us / S / lent_s if lent_s else 0.0,
     )
@@ -113,7 +116,7 @@ class _Shared:
         self.watched = watched
         self.batch: dict[int, int] = {}  # job -> its work
         self.recalls: list[float] = []
-        self.evictions = 0
+        self.evictions = self.gave_way = 0
         self.over = False
         self._service, self._step_us, self._load_s = service, round(step_s * S), load_s
         self._newest = 0
@@ -186,6 +189,8 @@ class _Shared:
                 if number is not None:  # it takes requests again when it is back
                     self.watched.queue.drop(now_us / S, [number])
                 self.evictions += command.job in self.batch
+            elif isinstance(command, Release):
+                self.gave_way += command.due
 
     def _started(self, at_us: int, job: int) -> None:
         asked_us = self._asked_us.pop(job, None)

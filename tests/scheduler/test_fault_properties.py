@@ -42,12 +42,12 @@ DEVICES = (
 
 def job(rng: Random, number: int) -> JobSpec:
     kind, count = rng.choice(("gpu", "gpu", "gpu", "fpga")), rng.choice((1, 1, 2, 2, 4, 6))
-    resizable = rng.random() < 0.5
+    resizable, tier = rng.random() < 0.5, rng.choices(tuple(Tier), (1, 2, 5))[0]
     most = count * 2 if resizable else count
     return JobSpec(
         f"job-{number}",
         rng.choice(("ann", "bob")),
-        rng.choices(tuple(Tier), (1, 2, 5))[0],
+        tier,
         kind,
         ("train",),
         count=count if kind == "gpu" else 1,
@@ -57,6 +57,7 @@ def job(rng: Random, number: int) -> JobSpec:
         speeds=(("v100", 1.0), ("k80", 0.4)) if rng.random() < 0.5 else (),
         portable=rng.random() < 0.5,
         recovery=rng.choice((Recovery.CHECKPOINT, Recovery.CHECKPOINT, *Recovery)),
+        recall_us=0 if tier is Tier.BASIC else rng.choice((0, 0, 10 * S)),
     )
 
 

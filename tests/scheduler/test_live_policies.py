@@ -93,13 +93,17 @@ def test_of_a_gang_is_told_where_its_ranks_are_and_where_they_go(
     gang = {
         **{"id": 3, "name": "train", "tenant": "ann", "tier": "basic", "state": "resizing"},
         **{"ranks": 4, "slices": ["a:0/0", "a:1/0"], "target": ["a:1/0"], "halted_for": 7},
-        **{"blockers": [], "reason": ""},
+        **{"blockers": [], "reason": "", "gave_way": False},
     }
     assert list(why.words(gang)) == [
         "job 3 (train, basic) is resizing on a:0/0, a:1/0",
         "  its 4 ranks are on 2 slices, where they take turns",
         "  they are going to a:1/0",
         "  it was shrunk for job 7",
+    ]
+    waiting = gang | {"state": "queued", "slices": [], "target": [], "gave_way": True}
+    assert list(why.words(waiting))[1:] == [
+        "  it gave way to job 7, whose device was due before it was halted"
     ]
     shown = StringIO()
     monkeypatch.setattr(cli, "console", Console(file=shown, width=150))

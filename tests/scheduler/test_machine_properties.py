@@ -31,15 +31,17 @@ PARAMS = Params(backoff_us=1_000_000, max_start_failures=4, max_restarts=2)
 
 def job(rng: Random, number: int) -> JobSpec:
     kind = rng.choice("ggf")
+    tier = rng.choices(tuple(Tier), (2, 3, 5))[0]
     return JobSpec(
         name=f"job-{number}",
         tenant="ann",
-        tier=rng.choices(tuple(Tier), (2, 3, 5))[0],
+        tier=tier,
         device_kind=kind,
         argv=("work",),
         count=rng.choice((1, 1, 1, 2, 3)),
         devices=rng.choice(((), (), (), ("g:0",), ("g:0", "g:2"))) if kind == "g" else (),
         recovery=rng.choice(tuple(Recovery)),
+        recall_us=0 if tier is Tier.BASIC else rng.choice((0, 0, 1_500_000)),
     )
 
 
@@ -80,6 +82,7 @@ class Cluster(World):
             moves=sum(job.state is JobState.SUCCEEDED and job.preemptions > 0 for job in jobs),
             fenced=self.machine.fenced_count,
             pinned=sum(job.pinned for job in jobs),
+            gave_way=sum(job.gave_way > 0 for job in jobs),
         )
 
 
@@ -103,12 +106,12 @@ def test_invariants_hold_through_drains_and_lost_regions(seed: int, tmp_path: Pa
 
 def test_busy_days_are_busy(tmp_path: Path) -> None:
     """The random cluster reaches what it is meant to test."""
-    cluster, rng = Cluster(tmp_path), Random(102)
+    cluster, rng = Cluster(tmp_path), Random(111)
     for _ in range(600):
         cluster.act(rng)
     cluster.settle()
     counts = cluster.count()
-    for what in ("preemptions", "restarts", "moves", "fenced", "pinned"):
+    for what in ("preemptions", "restarts", "moves", "fenced", "pinned", "gave_way"):
         assert counts[what], (what, counts)
 
 

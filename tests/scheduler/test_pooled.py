@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from scheduler.errors import Infeasible
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.policy import Policy
 from scheduler.policies.served import Forecasting, Objective, Seen, Served
+from scheduler.policies.tiered import Tiered
 from scheduler.services import Service
 from scheduler.sim.cluster import read_cluster
 from scheduler.sim.costs import Costs
@@ -47,14 +49,19 @@ def requests(span_s: float) -> list[Request]:
     return found
 
 
-def run(scaler: Waves | Always | Forecasting, halt_s: int = 3, by: Policy | None = None) -> Pooled:
+def run(
+    scaler: Waves | Always | Forecasting,
+    halt_s: int = 3,
+    by: Policy | None = None,
+    spec: JobSpec = SPEC,
+) -> Pooled:
     batch = made_up(12, 600, seed=2)
     halt_us = halt_s * S
     return pooled(
         requests(600),
         REPLICA,
         Objective(10.0),
-        Service(SPEC, scaler),
+        Service(spec, scaler),
         10.0,
         4,
         (batch, jobs_of(batch, "gpu", 12, RIGID, Tiers(), 1)),
@@ -73,6 +80,19 @@ def test_what_replicas_do_not_hold_works_for_others_and_comes_back_when_they_ask
         assert found.evictions > 10
         assert found.lent == pytest.approx(12 - found.serving.devices)
     assert 0.7 < hard.useful < easy.useful <= 1.0
+
+
+@pytest.mark.parametrize("by", [Elastic, Tiered])
+def test_who_cannot_be_halted_in_time_gives_way_and_a_recall_is_never_late(
+    by: type[Policy],
+) -> None:
+    spec = replace(SPEC, recall_us=5 * S)
+    quick, slow = run(Waves(), 3, by(), spec), run(Waves(), 12, by(), spec)
+    assert quick.gave_way == 0 < quick.evictions
+    for found in (quick, slow):
+        assert found.recalls[-1] <= 5 and found.serving.attained > 0.99
+    assert slow.gave_way > 10
+    assert slow.useful < quick.useful  # what they had not saved they do again
 
 
 def test_a_model_that_never_changes_halts_nobody() -> None:
@@ -113,3 +133,22 @@ def test_those_that_do_not_serve_yet_go_first() -> None:
     assert service.change(Seen(0, 0, [], 0, 0, 0, 2), serving=[5, 3]) == (0, [5])
     service.scaler = Always(3)
     assert service.change(Seen(0, 0, [], 0, 0, 0, 1), serving=[3]) == (2, [])
+
+
+def test_there_are_never_fewer_nor_more_than_is_said() -> None:
+    service = Service(SPEC, Always(9), dict.fromkeys((1, 2)), least=2, most=4)
+    assert service.change(Seen(0, 0, [], 0, 0, 0, 2), serving=[1, 2]) == (2, [])
+    service.scaler = Always(0)
+    assert service.change(Seen(0, 0, [], 0, 0, 0, 2), serving=[1, 2]) == (0, [])
+    for least, most in ((0, 4), (3, 2)):
+        with pytest.raises(Infeasible, match=f"{least} to {most} replicas"):
+            Service(SPEC, Always(1), least=least, most=most)
+
+
+def test_what_is_taken_away_before_enough_is_known_is_a_setting() -> None:
+    quiet = Seen(1, 0, [], 0, 0, 0, 5)
+    careful, quick = (
+        Forecasting(Objective(10.0), 2, 10.0, 8.0, Served(2.3, 0.3), learned=learned)
+        for learned in (1000, 0)
+    )
+    assert careful.replicas(quiet) == 5 > quick.replicas(quiet)

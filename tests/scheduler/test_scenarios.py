@@ -8,7 +8,7 @@ came of them. All input lines of a block are one batch (the policy plans once af
     quota NAME KIND=SLICES             (first block only, under elastic)
     device URI KIND PART [slices=N]    lost URI [reason]    drain URI 600s    keep URI
     submit NAME tier=T kind=K [tenant=..] [count=N] [least=N] [most=N] [devices=a,b] [recovery=..]
-        [lease]
+        [recall=5s] [lease]
     cancel JOB    wake    started JOB EPOCH    checkpointed JOB EPOCH ID
     start-failed JOB EPOCH DISPOSITION    checkpoint-failed JOB EPOCH DISPOSITION
     saved JOB EPOCH ID    save-failed JOB EPOCH DISPOSITION    resized JOB EPOCH
@@ -214,6 +214,7 @@ def _spec(words: list[str]) -> JobSpec:
         most=int(options.get("most", "0")),
         devices=tuple(options["devices"].split(",")) if "devices" in options else (),
         recovery=options.get("recovery", ""),
+        recall_us=micros(options.get("recall", "0s")),
     )
 
 

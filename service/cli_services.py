@@ -1,0 +1,77 @@
+"""`haltere services`: what a running service serves, by how many replicas, and how well."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from service.cli_drain import seconds
+from service.cli_service import DEFAULT_URL, Url, call
+
+if TYPE_CHECKING:
+    from service.scaling import Scaling
+
+console = Console()
+
+
+def services(
+    model: Annotated[str | None, typer.Argument(help="Only this model.")] = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Show the models of a running service: replicas, requests, devices lent and recalled."""
+    rows = [row for row in call(url, "GET", "/v1/services") if model in (None, row["model"])]
+    table = Table(
+        "model", "replicas", "jobs", "requests", "in time", "lent", "recalls", "median; p99 s"
+    )
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in _cells(row)))
+    console.print(table)
+    for row in rows:
+        if row.get("trouble"):
+            console.print(escape(row["trouble"]), soft_wrap=True)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    requests = f"{row['arrived']}, {row['pending']} wait or run"
+    if "wanted" not in row:
+        return [row["model"], f"{row['serving']}, fixed", "", requests, "", "", "", ""]
+    ways = {"starting": "starting", "waiting": "waiting for a device"}
+    also = "".join(f", {row[key]} {words}" for key, words in ways.items() if row[key])
+    kept = f"{100 * row['share_wanted']:g} % in {row['objective_s']:g} s"
+    if row["share"] is not None:
+        kept = f"{100 * row['share']:.2f} %, of {kept}"
+    times = ""
+    if row["recalls"]:
+        times = f"{row['recall_median_s']:.2f}; {row['recall_p99_s']:.2f}"
+    return [
+        row["model"],
+        f"{row['serving']} serve{also}, of {row['least']} to {row['most']}",
+        " ".join(map(str, row["jobs"])),
+        requests,
+        kept,
+        str(row["lent"]),
+        f"{row['recalls']}, {row['recalls_missed']} after {row['recall_s']:g} s",
+        times,
+    ]
+
+
+def scaling(
+    replicas: str | None, objective: str, share: float, recall_deadline: str
+) -> Scaling | None:
+    """None: each model has one device, always."""
+    from scheduler.policies.served import Objective
+    from service.scaling import Scaling
+
+    if replicas is None:
+        return None
+    found = re.fullmatch(r"(\d{1,6}):(\d{1,6})", replicas)
+    if found is None:
+        raise typer.BadParameter(f"replicas {replicas!r} are not LEAST:MOST, as 1:4")
+    least, most = int(found[1]), int(found[2])
+    kept = Objective(seconds(objective), share)
+    return Scaling(least, most, kept, seconds(recall_deadline))

@@ -1,0 +1,148 @@
+"""A served model with as many replicas as it needs, over basic work that borrows the rest."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from scheduler.errors import Infeasible
+from scheduler.live.pool import JobSpec, JobState, Pool, Tier
+from scheduler.policies.served import Objective, Seen
+from service.app import create_app
+from service.control import Control
+from service.deploy import deploy
+from service.gateway import Gateway
+from service.scaling import Scaler, Scaling
+from service.settings import Settings
+from tests.waiting import until
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scheduler"))
+sys.path.insert(0, str(Path(__file__).parent))
+from live_jobs import Training, output
+from test_served_lost import step, step_model
+
+NEVER_S = 3600.0  # between two steps: the tests take them
+
+
+class Told:
+    """An autoscaler that wants as many as a test says."""
+
+    def __init__(self) -> None:
+        self.wanted = 1
+
+    def replicas(self, seen: Seen) -> int:
+        return self.wanted
+
+
+class Stage:
+    def __init__(self, folder: Path, policy: str) -> None:
+        self.folder, self.policy = folder, policy
+        self.pool = Pool(folder / "root", ("cpu:0", "cpu:1"), folder / "state", policy=policy)
+        self.gateway = Gateway()
+        self.told = Told()
+
+    def serve(self, tier: Tier = Tier.STANDARD) -> Scaler:
+        path = self.folder / "step.onnx"
+        path.write_bytes(step_model())
+        made = {"kind": "cpu", "target": "npu:nano"}
+        scaling = Scaling(1, 2, Objective(30.0), 30.0, NEVER_S)
+        deploy(self.gateway, self.pool, "step", path, scaling=scaling, tier=tier, **made)  # type: ignore[arg-type]
+        scaler = self.gateway._models["step"].scaler
+        assert isinstance(scaler, Scaler)
+        scaler._service.scaler = self.told
+        return scaler
+
+    def service(self) -> dict[str, Any]:
+        (found,) = self.gateway.services()
+        return found
+
+    def want(self, scaler: Scaler, count: int) -> None:
+        self.told.wanted = count
+        scaler.step()
+        until(lambda: self.service()["serving"] == count, "the replicas did not come or go")
+
+
+@pytest.fixture(params=["tiered", "elastic"])
+def stage(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    made = Stage(tmp_path, request.param)
+    with made.pool:
+        yield made
+        made.gateway.close()
+
+
+def test_what_replicas_do_not_hold_is_lent_and_recalled(stage: Stage) -> None:
+    train = Training(stage.folder, "train")
+    scaler = stage.serve()
+    job = stage.pool.submit(train.spec())
+    until(lambda: train.at_work(stage.pool))
+    assert stage.service()["lent"] == 1
+    stage.want(scaler, 2)
+    assert stage.pool.job(job).state == JobState.PREEMPTED
+    told = stage.service()
+    assert (told["recalls"], told["recalls_missed"], told["lent"]) == (1, 0, 0)
+    stage.want(scaler, 1)
+    stage.pool.wait(job, 60, (JobState.RUNNING,))
+    train.let_finish()
+    done = stage.pool.wait(job, 60)
+    assert (done.state, done.preemptions, done.restarts) == (JobState.SUCCEEDED, 1, 0)
+    assert output(done) == train.expected()
+
+
+def test_sessions_go_on_through_replicas_that_come_and_go_and_die(stage: Stage) -> None:
+    scaler = stage.serve()
+    with TestClient(create_app(Settings(), stage.gateway, Control(stage.pool, stage.folder))) as it:
+        keys = [str(it.post("/v2/models/step/sessions").json()["session"]) for _ in range(3)]
+        calm, *moved = keys
+        expected = [step(it, calm, value / 8) for value in range(8)]
+        seen: dict[str, list[list[float]]] = {key: [] for key in moved}
+        for value in range(8):
+            if value == 2:
+                stage.want(scaler, 2)
+            if value == 4:
+                dead = stage.pool.job(scaler.jobs[0]).device
+                os.kill(stage.pool.server_pid(dead), signal.SIGKILL)
+            if value == 6:
+                stage.want(scaler, 1)
+            for key in moved:
+                seen[key].append(step(it, key, value / 8))
+        assert seen == dict.fromkeys(moved, expected)
+        told = it.get("/v1/services").json()
+        assert [each["model"] for each in told] == ["step"] and told[0]["late"] == 0
+
+
+def test_a_replica_that_somebody_cancels_is_missed_and_replaced(stage: Stage) -> None:
+    scaler = stage.serve()
+    stage.want(scaler, 2)
+    gone = scaler.jobs[0]
+    stage.pool.cancel(gone)
+    stage.want(scaler, 2)
+    until(lambda: gone not in scaler.jobs and len(scaler.jobs) == 2)
+    assert [stage.pool.job(job).state for job in scaler.jobs] == [JobState.RUNNING] * 2
+
+
+def test_a_replica_that_waits_says_why_and_is_forgotten_when_it_is_not_wanted(stage: Stage) -> None:
+    scaler = stage.serve()
+    with stage.pool.lease(JobSpec("other", "bob", "premium", "cpu"), 60):
+        stage.told.wanted = 2
+        scaler.step()
+        waiting = scaler.jobs[1]
+        assert stage.service()["waiting"] == 1
+        why = {blocker.why for blocker in stage.pool.job(waiting).blockers}
+        assert why <= {"held", "unadmitted"} and why
+        stage.told.wanted = 1
+        scaler.step()
+        assert stage.pool.job(waiting).state == JobState.CANCELLED
+    assert (stage.service()["serving"], stage.service()["waiting"]) == (1, 0)
+
+
+def test_replicas_of_tier_basic_are_refused(stage: Stage) -> None:
+    with pytest.raises(Infeasible, match="basic"):
+        stage.serve(tier=Tier.BASIC)
+    assert stage.pool.jobs() == () and stage.gateway.names() == ()

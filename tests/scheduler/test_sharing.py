@@ -23,6 +23,7 @@ from scheduler.policies import cpsat
 from scheduler.policies.choices import CP_SAT, GREEDY
 from scheduler.policies.gather import Gather
 from scheduler.policies.sharing import Sharing
+from scheduler.policies.sharing_audit import audit
 from scheduler.sim.cluster import Cluster, Nodes
 from scheduler.sim.costs import Costs
 from scheduler.sim.digest import Digest
@@ -176,7 +177,11 @@ def world(solver: str, journal: Journal | None = None) -> World:
         made,
         policy,
         job,
-        lambda: broken_tables(made),
+        lambda: [
+            *broken_tables(made),
+            *audit(made.view(), policy.explain(made.view()), policy.min_run_s * S),
+            *halted_for_lower(made, policy),
+        ],
         [journal] if journal else [],
         DEVICES,  # type: ignore[arg-type]
         FAULTS,
@@ -186,6 +191,18 @@ def world(solver: str, journal: Journal | None = None) -> World:
     )
     found.policy = policy  # type: ignore[attr-defined]
     return found
+
+
+def halted_for_lower(made: Machine, policy: Sharing) -> list[str]:
+    """Who was halted for another is of a lower tier, or was moved to make room."""
+    moved = {(mover, each.job) for each in policy.gathered for mover in each.movers}
+    return [
+        f"job {each.id} was halted for {each.evicted_for}"
+        for each in made.view().jobs.values()
+        if each.evicted_for not in (0, each.id)
+        and made.jobs[each.evicted_for].rank >= each.rank
+        and (each.id, each.evicted_for) not in moved
+    ]
 
 
 def _fields(params: Gather) -> dict[str, object]:

@@ -45,7 +45,7 @@ from scheduler.journal import Journal, read, replay
 from scheduler.live.board import Board, DeviceStatus, JobStatus
 from scheduler.live.executor import LiveExecutor
 from scheduler.live.feasible import check_feasible
-from scheduler.live.fleet import Fleet
+from scheduler.live.fleet import Fleet, Host
 from scheduler.live.recover import (
     Running,
     StateLock,
@@ -62,6 +62,7 @@ from scheduler.policies.elastic import Elastic
 from scheduler.policies.named import policy as named_policy
 from scheduler.policies.policy import Policy
 from scheduler.policies.round import ElasticParams
+from scheduler.policies.sharing import Sharing
 from scheduler.policies.tiered import Tiered
 from scheduler.timeline import Span
 
@@ -78,6 +79,8 @@ TERMINAL = tuple(state for state in JobState if state.terminal)
 class Pool:
     """slices    jobs that may share a device, by device URI or kind; 1 where it says nothing
     policy    a policy, or the name of one (policies.named); default: Tiered(min_run_s)
+    hosts     of this machine, for jobs with needs (policy "sharing"): CPU in thousandths and memory
+              in MiB for the jobs of each device, by device URI or kind; else an even part of it
     min_run_s  a started job is left alone this long by the default policy
     saves     with "elastic": running jobs are saved now and then, if their `recovery` is
               "checkpoint"; at first by what saves cost an earlier pool on this state_dir. Who
@@ -90,6 +93,7 @@ class Pool:
         state_dir: Path,
         *,
         slices: Mapping[str, int] | None = None,
+        hosts: Mapping[str, Host] | None = None,
         policy: Policy | str | None = None,
         min_run_s: float = 0.0,
         saves: bool = False,
@@ -110,6 +114,7 @@ class Pool:
             self._executor.crew.watcher,
             self._executor,
             self._executor.background,
+            hosts,
         )
         self._executor.fleet = self._fleet
         self._board = Board(
@@ -257,7 +262,8 @@ class Pool:
     def submit(self, spec: JobSpec) -> int:
         """The job's id. Raises Infeasible, Busy."""
         self._check_open()
-        check_feasible(spec, self._fleet.slices, isinstance(self._policy, Elastic))
+        hosts = self._fleet.hosts if isinstance(self._policy, Sharing) else None
+        check_feasible(spec, self._fleet.slices, isinstance(self._policy, Elastic), hosts)
         with self._submitting:
             if self._board.alive_count() >= MAX_JOBS:
                 raise Busy(f"{MAX_JOBS} jobs have not ended yet; try again later")
@@ -329,10 +335,10 @@ class Pool:
         server is stopped once that is done; at the latest after `deadline_s`, when whoever is
         still there is lost with it. Returns at once. Raises UnknownDevice, CannotDrain."""
         self._check_open()
-        if not isinstance(self._policy, Elastic):
+        if not isinstance(self._policy, Elastic | Sharing):
             raise CannotDrain(
                 f"{device} cannot be drained: this pool's policy, {type(self._policy).__name__}, "
-                "moves nobody; give the pool the policy elastic"
+                "moves nobody; give the pool the policy elastic, or sharing"
             )
         self._removals.drain(device, deadline_s, lambda done: self._await(done, ACCEPT_S))
         return self._board.device(device)
@@ -355,7 +361,7 @@ class Pool:
     # ---- inner
 
     def _reasons(self) -> Mapping[int, tuple[Blocker, ...]]:
-        if isinstance(self._policy, Elastic):
+        if isinstance(self._policy, Elastic | Sharing):
             return self._policy.explain(self._machine.view())
         return self._machine.waiting  # its plans say it
 

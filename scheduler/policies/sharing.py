@@ -68,6 +68,7 @@ class Sharing:
         self._orders: dict[int, tuple[int, int]] = {}  # of those in the queue
         self._resting: set[int] = set()  # their start failed, and they are not tried yet
         self._barren: set[Pod] = set()  # kinds for which there is no room
+        self._freed = False  # room was made since the queue was served
         self._asked: set[Kind] = set()  # kinds for which others would be halted
         self._under_way: Gathered | None = None
         self._devices = 0  # version of the view's fleet
@@ -88,11 +89,12 @@ class Sharing:
         waiting = [number for _, number in self._queue if number not in meant]
         withdrawn |= self._keeping.keep(view, self._fleet, waiting, wakes)
         room |= withdrawn
-        if room:
-            self._barren.clear()
         self._asked.clear()
-        for _, number in tuple(self._queue) if room else sorted(fresh.union(self._pressing())):
-            self._serve(view, view.jobs[number], decisions)
+        self._freed = room
+        if not room:
+            for _, number in sorted(fresh.union(self._pressing())):
+                self._serve(view, view.jobs[number], decisions)
+        self._serve_all(view, decisions)
         self._yielding.forget(self._asked)
         wakes += self._yielding.wakes(view.now_us)
         wakes += (view.jobs[number].idle_until_us for number in self._resting)
@@ -100,6 +102,7 @@ class Sharing:
             decisions += self._leave(view, wakes)
         if self.params is not None and self._queue:
             self._look(view, self.params, decisions)
+            self._serve_all(view, decisions)
             if self._fleet.seated:  # or nothing will ever change
                 wakes.append(view.now_us + self.params.look_s * S)
         return Plan(tuple(decisions), (), min(wakes, default=None))
@@ -135,6 +138,15 @@ class Sharing:
         """Those for whom others may be halted."""
         return self._queue[: bisect_left(self._queue, (BASIC, 0))]
 
+    def _serve_all(self, view: View, decisions: list[Decision]) -> None:
+        """Everybody in turn, as long as there is new room: by a claim that was withdrawn, too. With
+        each of those somebody has room, or a claim, who stands before the one that had it."""
+        while self._freed:
+            self._freed = False
+            self._barren.clear()
+            for _, number in tuple(self._queue):
+                self._serve(view, view.jobs[number], decisions)
+
     def _serve(self, view: View, job: Job, decisions: list[Decision]) -> None:
         meant = self._under_way is not None and job.id in self._under_way.places
         if meant or job.id in self._fleet.seated:
@@ -161,8 +173,7 @@ class Sharing:
             self._demand(view, job, pod, decisions)
 
     def _unclaim(self, number: int) -> None:
-        if self._fleet.unclaim(number) is not None:
-            self._barren.clear()
+        self._freed |= self._fleet.unclaim(number) is not None
 
     def _demand(self, view: View, job: Job, pod: Pod, decisions: list[Decision]) -> None:
         """Room that others hold or have claimed, if there is a way."""
@@ -174,8 +185,8 @@ class Sharing:
         if found is None:
             if own is not None and own.overdue:
                 self._fleet.claim(job.id, own)
-            elif own is not None:
-                self._barren.clear()
+            else:
+                self._freed |= own is not None
             return
         for number in found.behind:
             self._unclaim(number)
@@ -235,6 +246,7 @@ class Sharing:
             found = gather(view, self._fleet, job, params)
             if found is None and claim is not None:
                 self._fleet.claim(number, claim)
+            self._freed |= found is not None and claim is not None
             if found is not None:
                 self._under_way = found
                 self.gathered.append(found)

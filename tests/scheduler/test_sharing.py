@@ -155,6 +155,7 @@ DEVICES = (
     ("n1", "gpu", "T4", 2, 4000, 100),
     ("n2", "gpu", "P100", 4, 8000, 100),
     ("n3", "gpu", "P100", 2, 8000, 100),
+    ("n4", "fpga", "T4", 1, 8000, 100),
 )
 EAGER = Gather(look_s=5, rest_s=0, gain=0.01, move_s=1)
 
@@ -165,8 +166,17 @@ def job(rng: Random, number: int) -> JobSpec:
     tier = rng.choice(("premium", "standard", "basic"))
     count = rng.choice((1, 2)) if share == 1000 else 1
     recovery = rng.choice(("checkpoint", "restart"))
+    whole = rng.random() < 0.1
     return JobSpec(
-        f"job-{number}", "ann", tier, "gpu", ("x",), count=count, recovery=recovery, needs=needs
+        f"job-{number}",
+        "ann",
+        tier,
+        "fpga" if rng.random() < 0.03 else "gpu",
+        ("x",),
+        count=count,
+        recovery=recovery,
+        needs=None if whole else needs,
+        devices=("n1", "n2") if rng.random() < 0.1 else (),
     )
 
 

@@ -204,6 +204,13 @@ class Control:
         the session moves."""
         self._ask(ANSWER_S, do="weigh", session=session, weight=weight)
 
+    def bound(self, session: str, nbytes: int) -> None:
+        """From now on the session is given no more of the device's memory when it has `nbytes`, or
+        what the server allows each session, if that is less. Here only: who moves is bounded anew.
+        Raises Unsupported where the server does not count a session's memory (others than the
+        native core)."""
+        self._ask(ANSWER_S, do="bound", session=session, nbytes=nbytes)
+
     def drop(self, session: str) -> bool:
         """End a session, running here or suspended; False if there is none."""
         return bool(self._ask(ANSWER_S, do="drop", session=session)["dropped"])

@@ -317,6 +317,10 @@ class NativeTenant(Tenant):
     def weight(self, weight: int) -> None:
         self.words.weight = weight
 
+    def bound(self, nbytes: int) -> None:
+        allowed = self._limits.session_bytes
+        self.words.limit_bytes = nbytes if allowed is None else min(nbytes, allowed)
+
     def stand_still(self) -> None:
         if self.words.flights:
             raise DeviceTimeout("the device is not done with what it has")

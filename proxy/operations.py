@@ -46,6 +46,8 @@ def begin(server: Server, request_id: str, request: Reply) -> Operation:
                 return Stop(server, request_id)
             case "weigh":
                 return Weigh(server, request_id, str(request["session"]), int(request["weight"]))
+            case "bound":
+                return Bound(server, request_id, str(request["session"]), int(request["nbytes"]))
             case "drop":
                 return Drop(server, request_id, str(request["session"]))
             case "snapshot" | "suspend":
@@ -128,6 +130,22 @@ class Weigh:
 
     def poll(self) -> Reply:
         self._server.session(self._session).tenant.weight = self._weight
+        return {}
+
+
+class Bound:
+    """Change how much of the device's memory a session may have; what it has stays."""
+
+    def __init__(self, server: Server, request_id: str, session: str, nbytes: int) -> None:
+        self.request_id = request_id
+        self._server = server
+        self._session = session
+        self._nbytes = nbytes
+        if not 0 <= nbytes < 2**64:
+            raise UsageError(f"{nbytes} bytes: they are a number of 64 bits")
+
+    def poll(self) -> Reply:
+        self._server.session(self._session).tenant.bound(self._nbytes)
         return {}
 
 

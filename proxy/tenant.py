@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from hal.errors import HalError
+from hal.errors import HalError, Unsupported
 from hal.types import Overlay, ProgramImage
 from proxy import records, wire
 from proxy.arena import arena_source
@@ -238,6 +238,13 @@ class Tenant(ABC):
     @abstractmethod
     def comes_to_rest(self) -> bool:
         """Of one that drains: True once it stands still, False: not yet. Raises HalError."""
+
+    def bound(self, nbytes: int) -> None:
+        """Of the device's memory, no more for this session."""
+        raise Unsupported(
+            f"session {self.name!r}: this server does not count a session's memory; the native "
+            "core of OpenCL devices does"
+        )
 
     @abstractmethod
     def stand_still(self) -> None:

@@ -26,7 +26,7 @@ from service import (
     cli_simulate,
     cli_store,
 )
-from service.cli_service import DEFAULT_URL, Url, answers, call
+from service.cli_service import DEFAULT_URL, Url, answers, call, mib, milli
 
 app = typer.Typer(
     name="haltere",
@@ -111,7 +111,7 @@ def serve(
     host: Annotated[str | None, typer.Option()] = None,
     port: Annotated[int | None, typer.Option()] = None,
     policy: Annotated[
-        str | None, typer.Option(help="Who gets devices, e.g. tiered or elastic.")
+        str | None, typer.Option(help="Who gets devices, e.g. tiered, elastic or sharing.")
     ] = None,
     quotas: Annotated[
         Path | None, typer.Option(help="Quotas of tenants, a TOML file, for the policy elastic.")
@@ -157,15 +157,26 @@ def submit(
     tier: Annotated[str, typer.Option(help="premium, standard or basic.")] = "standard",
     tenant: Annotated[str, typer.Option()] = "default",
     name: Annotated[str, typer.Option()] = "",
+    share: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a device, e.g. 250m (thousandths) or 0.25; of a service that shares."
+        ),
+    ] = None,
+    cpu: Annotated[str, typer.Option(help="Of its host, e.g. 500m or 2.")] = "0",
+    memory: Annotated[str, typer.Option(help="Of its host, with a unit: MiB or GiB.")] = "0MiB",
     url: Url = DEFAULT_URL,
 ) -> None:
     """Submit a job to a running service."""
-    body = {
+    body: dict[str, Any] = {
         "template": template,
         "tier": tier,
         "tenant": tenant,
         "name": name,
         "parameters": dict(_parameter(text) for text in parameter or []),
+        "share_milli": None if share is None else milli(share),
+        "cpu_milli": milli(cpu),
+        "memory_mib": mib(memory),
     }
     _show_jobs([call(url, "POST", "/v1/jobs", body)])
 

@@ -46,3 +46,23 @@ def answers(url: str) -> bool:
             return isinstance(json.load(answer), list)
     except (OSError, HTTPException, ValueError):
         return False
+
+
+def milli(text: str) -> int:
+    """`250m` and `0.25` are 250."""
+    try:
+        found = int(text[:-1]) if text.endswith("m") else round(float(text) * 1000)
+    except (ValueError, OverflowError):
+        found = -1
+    if found < 0:
+        raise typer.BadParameter(f"{text!r} is neither thousandths, as 250m, nor a number, as 0.25")
+    return found
+
+
+def mib(text: str) -> int:
+    """`512MiB` is 512, `2GiB` 2048."""
+    for unit, of in (("MiB", 1), ("GiB", 1024)):
+        number = text.removesuffix(unit)
+        if number != text and number.isdecimal():
+            return int(number) * of
+    raise typer.BadParameter(f"{text!r} is no memory with a unit, as 512MiB or 2GiB")

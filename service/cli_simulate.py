@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from scheduler.policies.sharing import Sharing
     from scheduler.sim.cluster import Cluster
     from scheduler.sim.faults import Faults
+    from scheduler.sim.waits import Waits
 
 console = Console()
+LEFT = 8  # jobs that wait still at the end, of which it is said why
 
 
 def simulate(
@@ -194,7 +196,7 @@ def simulate(
                 fleet,
                 by,
                 costs,
-                partial(_watch, use, timeline),
+                partial(_watch, use, timeline, by if isinstance(by, Sharing) else None, len(specs)),
                 partial(_progress, progress, task),
                 broken,
                 seed,
@@ -205,6 +207,7 @@ def simulate(
             found[name]["digest"] = result.digest
             if isinstance(by, Sharing):
                 found[name]["gathered"] = _gathered(by)
+                found[name]["waited"] = _waited(use[1], specs)
             if result.schedules:
                 found[name]["windows"] = [asdict(schedule) for schedule in result.schedules]
             if result.faults is not None:
@@ -253,8 +256,22 @@ def _gathered(by: Sharing) -> dict[str, Any]:
     return {"by": dict(Counter(each.by for each in by.gathered)), "moves": moves}
 
 
+def _waited(waits: Waits, specs: Sequence[JobSpec]) -> dict[str, Any]:
+    """Job-hours by reason; jobs that wait still, and why."""
+    left = {specs[job - 1].name: "; ".join(map(str, why)) for job, why in waits.left().items()}
+    return {"job_h": dict(sorted(waits.job_h.items(), key=lambda each: -each[1])), "left": left}
+
+
 def _chosen(row: dict[str, Any]) -> Iterator[str]:
-    """By whom, since CP-SAT may not be there."""
+    """By whom, since CP-SAT may not be there; what was waited for."""
+    waited = row.get("waited", {"job_h": {}, "left": {}})
+    if waited["job_h"]:
+        parts = ", ".join(f"{why} {hours:.1f}" for why, hours in waited["job_h"].items())
+        yield f"job-hours waited, by what was in the way: {parts}"
+    for job in list(waited["left"])[:LEFT]:
+        yield f"{job} waits still: {waited['left'][job]}"
+    if (more := len(waited["left"]) - LEFT) > 0:
+        yield f"and {more} more (--json has all)"
     gathered, windows = row.get("gathered", {}), row.get("windows", [])
     for by, count in gathered.get("by", {}).items():
         yield f"room was made {count} times by {by}; {gathered['moves']} moves in all"
@@ -264,11 +281,16 @@ def _chosen(row: dict[str, Any]) -> Iterator[str]:
         yield f"not drained, promises stood against it: {', '.join(sorted(left))}"
 
 
-def _watch(use: list[Any], timeline: Any, machine: Machine) -> tuple[Recorder, ...]:
+def _watch(
+    use: list[Any], timeline: Any, sharing: Sharing | None, jobs: int, machine: Machine
+) -> tuple[Recorder, ...]:
     from scheduler.sim.history import UseOverTime
+    from scheduler.sim.waits import Waits
 
     use.append(UseOverTime(machine))
-    return use[0], timeline
+    if sharing is not None:
+        use.append(Waits(machine, sharing, jobs))
+    return *use, timeline
 
 
 def _progress(progress: Progress, task: TaskID, ended: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from scheduler.core.values import FULL_MILLI, Needs
 from scheduler.live.pool import DRAIN_S, NOTICE_S, DeviceStatus, JobSpec, JobStatus, Pool, Tier
 from service.errors import BadRequest, NotFound
 
@@ -87,7 +88,18 @@ class _Submission(msgspec.Struct, forbid_unknown_fields=True):
     name: str = ""
     tenant: str = "default"
     tier: str = "standard"
+    share_milli: int | None = None
+    cpu_milli: int = 0
+    memory_mib: int = 0
     parameters: dict[str, Any] = {}
+
+    @property
+    def needs(self) -> Needs | None:
+        """Raises Infeasible."""
+        if self.share_milli is None and not (self.cpu_milli or self.memory_mib):
+            return None
+        share_milli = FULL_MILLI if self.share_milli is None else self.share_milli
+        return Needs(share_milli, self.cpu_milli, self.memory_mib)
 
 
 class _Drain(msgspec.Struct, forbid_unknown_fields=True):
@@ -156,7 +168,8 @@ class Control:
         raise NotFound(f"no job {job_id!r}")
 
     def submit(self, body: bytes) -> dict[str, Any]:
-        """A JSON object: template, and optionally name, tenant, tier, parameters."""
+        """A JSON object: template, and optionally name, tenant, tier, parameters, share_milli,
+        cpu_milli, memory_mib."""
         try:
             asked = msgspec.json.decode(body, type=_Submission)
         except msgspec.DecodeError as error:
@@ -182,6 +195,7 @@ class Control:
                 device_kind=template.device_kind,
                 argv=tuple(command),
                 cwd=str(Path(folder).absolute()),
+                needs=asked.needs,
             )
         )
         return self.job(str(job_id))

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from compiler.driver import symbols
+from scheduler.live.fleet import Host, this_machine
 from scheduler.live.pool import Pool, Tier
 from scheduler.policies.quotas import Quotas
 from scheduler.quota_file import read_quotas
@@ -70,10 +71,16 @@ def serve_models(
     signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C
     signal.signal(signal.SIGINT, _interrupt)  # also where a shell started us with it ignored
     root = root_of(settings.state_dir)
-    policy, shared = settings.policy, dict.fromkeys(devices, slices)
-    with Pool(
-        root, devices, settings.state_dir, policy=policy, slices=shared, quotas=quotas
-    ) as pool:
+    pool = Pool(
+        root,
+        devices,
+        settings.state_dir,
+        policy=settings.policy,
+        slices=dict.fromkeys(devices, slices),
+        hosts=_hosts(settings, devices),
+        quotas=quotas,
+    )
+    with pool:
         for path, kind in zip(models, kinds, strict=True):
             name = escape(path.stem)
             with console.status(f"compiling and loading {name} (the first time takes longer)"):
@@ -108,6 +115,16 @@ def _quotas(settings: Settings, devices: Sequence[str]) -> Quotas | None:
     if settings.quotas is None:
         return None
     return read_quotas(settings.quotas, sorted({uri.rpartition(":")[0] for uri in devices}))
+
+
+def _hosts(settings: Settings, devices: Sequence[str]) -> dict[str, Host]:
+    """Raises BadRequest."""
+    given = settings.device_cpu_milli, settings.device_memory_mib
+    if min(given) < 0:
+        raise BadRequest(f"HALTERE_DEVICE_CPU_MILLI and _MEMORY_MIB are not below 0: {given}")
+    even = (of // max(len(devices), 1) for of in this_machine())
+    cpu_milli, memory_mib = (own or part for own, part in zip(given, even, strict=True))
+    return dict.fromkeys(devices, (cpu_milli, memory_mib))
 
 
 def _kinds(

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from scheduler.core.plan import listed
+
 WORDS = {
     "no_device": "no device that is up would do",
     "too_few": "only {slices} slices would do, and it needs more at once",
@@ -29,6 +31,14 @@ WORDS = {
     "avoided": "{of} free, of devices that are avoided: they run slower than their peers, or jobs "
     "failed to start there",
     "spared": "{of} held by {jobs}, which stands behind it and is not halted for it yet",
+    "unsuited": "{on} is of a part or a name that it does not accept",
+    "draining": "{on} is to be removed",
+    "too_small": "{on} would not have enough for it if nobody else was there",
+    "gathered": "room is being made {at} for {jobs}",
+    "share": "{on} has no slice with so much left; the rest is held by {jobs}",
+    "whole": "{on} has too few whole slices left; held by {jobs}",
+    "cpu": "{on} has too little CPU left; held by {jobs}",
+    "memory": "{on} has too little memory left; held by {jobs}",
     "evictable": "{of} held by {jobs}, could be had and would not do",
 }
 
@@ -63,14 +73,18 @@ def words(job: Mapping[str, Any]) -> Iterator[str]:
 
 def _sentence(blocker: Mapping[str, Any]) -> str:
     jobs, slices = blocker["jobs"], blocker["slices"]
-    named = ("jobs " if len(jobs) > 1 else "job ") + ", ".join(map(str, jobs))
+    named = ("jobs " if len(jobs) > 1 else "job ") + listed(jobs)
+    devices = listed(blocker["devices"])
     promised, asked, limit = (ppm / 1e6 for ppm in blocker["ppm"] or (0, 0, 0))
     words_of = WORDS[blocker["why"]]
     if blocker["why"] == "over_quota":
         words_of += OVER_QUOTA[bool(slices)]
+    of = f"{slices} slice{'s' * (slices != 1)}" if slices else "everything"
     text = words_of.format(
         slices=slices,
-        of=f"{slices} slice{'s' * (slices != 1)}" if slices else "everything",
+        of=f"what it needs of {devices} is" if devices else of,
+        on=devices,
+        at=f"on {devices}" if devices else "elsewhere",
         jobs=named if jobs else "nobody",
         promised=promised,
         asked=asked,

@@ -104,6 +104,11 @@ class Machine:
         """Devices that are to be removed -> when."""
         return MappingProxyType(self._draining)
 
+    def holders(self, uri: str) -> tuple[int, ...]:
+        """Jobs whose slices of that device are leased, one for each, seats included."""
+        items = dict.fromkeys((*self._devices[uri].slices, *sorted(self._shares.on(uri))))
+        return tuple(self._leases[item].job for item in items if item in self._leases)
+
     def view(self) -> View:
         """The cluster now. It looks into the machine's own tables: use it before the next event."""
         return View(

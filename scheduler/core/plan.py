@@ -6,10 +6,13 @@ view, so that "why is my job waiting?" is never answered by a guess.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from scheduler.core.values import Slice
+
+LISTED = 32  # devices or jobs of one reason that are named in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +88,29 @@ class Why(StrEnum):
     SHORT = "short"  # free, but of a part that cannot complete this gang now
     AVOIDED = "avoided"  # free, of a device that is slower than its peers, or where starts fail
     SPARED = "spared"  # held by a job behind it, which is not halted for it yet
+    UNSUITED = "unsuited"  # devices of a part or a name that it does not accept
+    DRAINING = "draining"  # devices that are to be removed
+    TOO_SMALL = "too_small"  # devices that would not have enough if nobody else was there
+    GATHERED = "gathered"  # devices on which room is being made for that job
+    SHARE = "share"  # no slice of these devices has that much left
+    WHOLE = "whole"  # these devices have too few whole slices
+    CPU = "cpu"  # the hosts of these devices have too little CPU left
+    MEMORY = "memory"  # and these too little memory
     EVICTABLE = "evictable"  # could be had by halting: not needed, or not enough for the gang
+
+
+def listed(names: Sequence[object], between: str = ", ") -> str:
+    """The first of them, and how many more there are."""
+    more = len(names) - LISTED
+    return between.join(map(str, names[:LISTED])) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
     """`slices` acceptable slices cannot be had for the same reason.
 
+    devices  of jobs with shares: where they cannot be had; each device of the job's kind that is up
+         is in one blocker. `jobs` then are those who hold there what it lacks
     ppm  of UNADMITTED, in millionths of a slice: promised to others, to be set aside for it, and
          all that can be promised; of OVER_QUOTA the same of its tenant, if it is to be promised
          something"""
@@ -101,13 +120,16 @@ class Blocker:
     jobs: tuple[int, ...] = ()
     until_us: int | None = None
     ppm: tuple[int, ...] = ()
+    devices: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         text = f"{self.why}"
         if self.slices:
             text += f" x{self.slices}"
+        if self.devices:
+            text += f" on {listed(self.devices)}"
         if self.jobs:
-            text += " by " + ",".join(str(job) for job in self.jobs)
+            text += f" by {listed(self.jobs, ',')}"
         if self.until_us is not None:
             text += f" until {self.until_us}us"
         if self.ppm:

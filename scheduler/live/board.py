@@ -76,7 +76,7 @@ class DeviceStatus:
     part: str
     up: bool
     slices: int
-    jobs: tuple[int, ...]  # that hold a slice of it
+    jobs: tuple[int, ...]  # that hold a slice of it, once for each; or seats, by seat
     state: str  # "up", "draining", "removed" (it was drained), "down"
     leaves_s: float | None  # draining: when it is removed, in seconds since the pool started
 
@@ -137,7 +137,7 @@ class Board:
                     device.part,
                     device.up,
                     device.slice_count,
-                    tuple(machine.leases[s].job for s in device.slices if s in machine.leases),
+                    machine.holders(device.uri),
                     self._state(device),
                     draining[device.uri] / 1e6 if device.uri in draining else None,
                 )

@@ -41,7 +41,11 @@ class LiveExecutor:
         self.inbox = Inbox()
         self.crew = Crew(root, state_dir, self.inbox, lambda: self._fleet.look())
         self._sessions = Sessions(root, state_dir / "store", lambda: self._fleet.up())
-        self._shares = Shares(root, lambda uri: self._fleet.slice_count(uri) > 1)
+        self._shares = Shares(
+            root,
+            lambda uri: self._fleet.slice_count(uri) > 1,
+            lambda uri: self._fleet.memory_bytes(uri) // self._fleet.slice_count(uri),
+        )
         self._operations = Operations(
             self.crew,
             self._sessions,
@@ -58,7 +62,10 @@ class LiveExecutor:
     # ---- devices
 
     def device_added(self, uri: str, kind: str, part: str, slice_count: int) -> None:
-        self.inbox.post(lambda at: events.DeviceAdded(at, uri, kind, part, slice_count))
+        cpu_milli, memory_mib = self._fleet.host(uri)
+        self.inbox.post(
+            lambda at: events.DeviceAdded(at, uri, kind, part, slice_count, cpu_milli, memory_mib)
+        )
 
     def device_lost(self, uri: str, reason: str) -> None:
         self.inbox.post(lambda at: events.DeviceLost(at, uri, reason))

@@ -6,6 +6,7 @@ removed. Knows nothing of jobs: it tells a `FleetListener` what happened to devi
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,14 @@ from scheduler.live.watch import Watcher
 
 MAX_RESPAWNS = 3  # of one server; one that keeps dying is left dead
 MAX_STARTING = 4  # servers that start at the same time: each is busy importing
+
+
+Host = tuple[int, int]  # CPU in thousandths, memory in MiB
+
+
+def this_machine() -> Host:
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 1000 * (os.cpu_count() or 1), memory_bytes >> 20
 
 
 class FleetListener(Protocol):
@@ -37,8 +46,10 @@ class Fleet:
         watcher: Watcher,
         listener: FleetListener,
         background: Callable[[Callable[[], None]], None],
+        hosts: Mapping[str, Host] | None = None,
     ) -> None:
         """`slices`: per device URI or kind, how many jobs share a device; 1 if it says nothing.
+        `hosts`: per device URI or kind, what of this machine is for its jobs; an even part of it.
         `background` runs slow work elsewhere."""
         if not devices or len(set(devices)) != len(devices):
             raise Infeasible(f"devices {list(devices)}: name at least one, and each once")
@@ -46,6 +57,7 @@ class Fleet:
         self.devices = tuple(devices)
         self.infos: dict[str, DeviceInfo] = {}
         self._slices = dict(slices)
+        self._hosts = dict(hosts or {})
         self._watcher = watcher
         self._listener = listener
         self._background = background
@@ -151,6 +163,20 @@ class Fleet:
 
     def slice_count(self, uri: str) -> int:
         return self._slices.get(uri, self._slices.get(uri.rpartition(":")[0], 1))
+
+    @property
+    def hosts(self) -> dict[str, Host]:
+        return {uri: self.host(uri) for uri in self.devices}
+
+    def host(self, uri: str) -> Host:
+        """CPU in thousandths and memory in MiB for the jobs of a device."""
+        found = self._hosts.get(uri, self._hosts.get(uri.rpartition(":")[0]))
+        cpu_milli, memory_mib = this_machine()
+        return found or (cpu_milli // len(self.devices), memory_mib // len(self.devices))
+
+    def memory_bytes(self, uri: str) -> int:
+        """Of the device."""
+        return self.infos[uri].caps.memory_bytes
 
     def up(self) -> list[str]:
         """Devices whose server lives."""

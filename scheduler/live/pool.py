@@ -45,7 +45,7 @@ from scheduler.live.board import Board, DeviceStatus, JobStatus
 from scheduler.live.deciding import about, deciding
 from scheduler.live.executor import LiveExecutor
 from scheduler.live.feasible import check_feasible
-from scheduler.live.fleet import Fleet
+from scheduler.live.fleet import Fleet, Host
 from scheduler.live.recover import (
     Running,
     StateLock,
@@ -63,6 +63,7 @@ from scheduler.policies.accounts import Account
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.policy import Policy
 from scheduler.policies.quotas import Quotas
+from scheduler.policies.sharing import Sharing
 from scheduler.timeline import Span
 
 __all__ = ["DeviceStatus", "JobSpec", "JobState", "JobStatus", "Pool", "Recovery", "Span", "Tier"]
@@ -78,6 +79,8 @@ TERMINAL = tuple(state for state in JobState if state.terminal)
 class Pool:
     """slices    jobs that may share a device, by device URI or kind; 1 where it says nothing
     policy    a policy, or the name of one (policies.named); default: Tiered(min_run_s)
+    hosts     of this machine, for jobs with needs (policy "sharing"): CPU in thousandths and memory
+              in MiB for the jobs of each device, by device URI or kind; else an even part of it
     min_run_s  a started job is left alone this long by the default policy
     saves     with "elastic": running jobs are saved now and then, if their `recovery` is
               "checkpoint"; at first by what saves cost an earlier pool on this state_dir. Who
@@ -91,6 +94,7 @@ class Pool:
         state_dir: Path,
         *,
         slices: Mapping[str, int] | None = None,
+        hosts: Mapping[str, Host] | None = None,
         policy: Policy | str | None = None,
         min_run_s: float = 0.0,
         saves: bool = False,
@@ -112,6 +116,7 @@ class Pool:
             self._executor.crew.watcher,
             self._executor,
             self._executor.background,
+            hosts,
         )
         self._executor.fleet = self._fleet
         self._board = Board(
@@ -269,7 +274,8 @@ class Pool:
         """The job's id. Raises Infeasible, Busy."""
         self._check_open()
         is_elastic = isinstance(self._policy, Elastic)
-        check_feasible(spec, self._fleet.slices, is_elastic, self._accounts.quotas)
+        hosts = self._fleet.hosts if isinstance(self._policy, Sharing) else None
+        check_feasible(spec, self._fleet.slices, is_elastic, self._accounts.quotas, hosts)
         with self._submitting:
             if self._board.alive_count() >= MAX_JOBS:
                 raise Busy(f"{MAX_JOBS} jobs have not ended yet; try again later")
@@ -349,7 +355,7 @@ class Pool:
         """The device is to be removed: nothing new is placed there, what runs there moves, and its
         server is stopped once that is done; at the latest after `deadline_s`, when whoever is
         still there is lost with it. Returns at once. Raises UnknownDevice, CannotDrain."""
-        self._check_moves(device)
+        self._check_moves(device, Elastic, Sharing)
         if self._windows.has(device):
             raise CannotDrain(f"{device} is in a window of maintenance, which drains it in turn")
         self._removals.drain(device, deadline_s, lambda done: self._await(done, ACCEPT_S))
@@ -369,7 +375,7 @@ class Pool:
         """Each of the devices is out once within that time: drained for at most `notice_s`, removed
         for `lasts_s` or until its drain is cancelled, brought back. Which goes when is chosen so
         that what was promised is kept. Returns at once. Raises UnknownDevice, CannotDrain, Busy."""
-        self._check_moves(", ".join(devices))
+        self._check_moves(", ".join(devices), Elastic)
         self._windows.open(devices, within_s, lasts_s, notice_s)
         return self.window()
 
@@ -377,12 +383,13 @@ class Pool:
         """The window that is open, or was last; None: there was none."""
         return self._windows.status()
 
-    def _check_moves(self, device: str) -> None:
+    def _check_moves(self, device: str, *able: type[Policy]) -> None:
         self._check_open()
-        if not isinstance(self._policy, Elastic):
+        if not isinstance(self._policy, able):
+            names = " or ".join(each.__name__.lower() for each in able)
             raise CannotDrain(
-                f"{device} cannot be drained: this pool's policy, {type(self._policy).__name__}, "
-                "moves nobody; give the pool the policy elastic"
+                f"{device} cannot be drained so: this pool's policy, "
+                f"{type(self._policy).__name__}, moves nobody; give the pool the policy {names}"
             )
 
     def server_pid(self, device: str) -> int:
@@ -402,7 +409,7 @@ class Pool:
     # ---- inner
 
     def _reasons(self) -> Mapping[int, tuple[Blocker, ...]]:
-        if isinstance(self._policy, Elastic):
+        if isinstance(self._policy, Elastic | Sharing):
             return self._policy.explain(self._machine.view())
         return self._machine.waiting  # its plans say it
 

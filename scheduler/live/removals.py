@@ -93,7 +93,7 @@ class Removals:
                 timer = self._timers[uri] = threading.Timer(left_s, self._inbox.wake)
                 timer.daemon = True
                 timer.start()
-            held = any(item in machine.leases for item in machine.devices[uri].slices)
+            held = machine.holders(uri)
             if uri not in self._removed and (not held or machine.now_us >= deadline_us):
                 self._removed.add(uri)
                 self._remove(uri)

@@ -1,29 +1,35 @@
-"""Nodes as `packing` knows them, of the machine's devices that stay: who sits where, what is left.
+"""Nodes as `packing` knows them, of the machine's devices that stay: who sits where, what is left,
+and what is claimed.
 
-Kept up by what changed; made anew from the view when a device comes or goes.
+Kept up by what changed; made anew from the view when a device comes or goes. A claim is room that
+is kept for a job before all of it is there: nobody else has it, and the job takes it once those
+who hold it still have let go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from scheduler.core.jobs import Job
+from scheduler.core.jobs import Job, JobState
 from scheduler.core.plan import Place
-from scheduler.core.values import JobSpec, Slice
+from scheduler.core.values import JobSpec, Needs, Slice
 from scheduler.core.view import View
 from scheduler.policies.packing import Node, Packer, Pod, Score
 
 ScoreOf = Callable[[Sequence[Node], Sequence[Pod]], Score]
+WHOLE = Needs()
 
 
 def pod_of(spec: JobSpec, part: str = "") -> Pod:
     """What it asks of a node. `part`: of its checkpoint."""
-    needs = spec.needs
-    assert needs is not None
+    needs = spec.needs or WHOLE
     types = (part,) if part else tuple(sorted(set(needs.parts)))
     gpus = spec.count if needs.share_milli else 0
-    return Pod(needs.cpu_milli, needs.memory_mib, gpus, needs.share_milli, types)
+    names = tuple(sorted(set(spec.devices)))
+    return Pod(
+        needs.cpu_milli, needs.memory_mib, gpus, needs.share_milli, types, spec.device_kind, names
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +42,37 @@ class Seated:
     slices: tuple[Slice, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`overdue`: made since the job has waited for long; else others were halted for it, or are
+    about to let go anyway."""
+
+    uri: str
+    pod: Pod
+    gpus: tuple[int, ...]
+    overdue: bool
+
+
 class Fleet:
     """seated   jobs, by number
+    claims   room that is kept for jobs, by number
+    halting  of those that are seated: they are about to let go
     index    of each device in `packer.nodes`
-    packer   None while there are no devices"""
+    packer   None while there are no devices
+    changes  devices on which something changed, each as often as it did
+    cleared_us  when somebody last let go of something; None: nobody has"""
 
     def __init__(self, score_of: ScoreOf, expected: Sequence[Pod]) -> None:
         self.seated: dict[int, Seated] = {}
+        self.claims: dict[int, Claim] = {}
         self.index: dict[str, int] = {}
         self.packer: Packer | None = None
+        self.changes: list[str] = []
+        self.cleared_us: int | None = None
         self._score_of = score_of
         self._expected = expected
+        self._on: dict[str, set[int]] = {}  # device -> jobs
+        self.halting: set[int] = set()
         self._clearing: list[tuple[int, Seated]] = []  # no longer a job's, and perhaps still held
         self._new: set[Slice] = set()  # seats given out since the last look at the leases
         self._version = 0  # of the view's fleet
@@ -56,8 +82,15 @@ class Fleet:
         self._new.clear()
         for number in view.changed:
             seated, job = self.seated.get(number), view.jobs.get(number)
-            if seated is not None and (job is None or job.slices != seated.slices):
+            if seated is None:
+                continue
+            self.changes.append(seated.uri)
+            self.halting.discard(number)
+            if job is None or job.slices != seated.slices:
                 self._clearing.append((number, self.seated.pop(number)))
+                self._on[seated.uri].discard(number)
+            elif job.state is JobState.CHECKPOINTING:
+                self.halting.add(number)
         if view.fleet != self._version:
             self._begin(view)
             return True
@@ -66,7 +99,10 @@ class Fleet:
         for _, seated in cleared:
             if self.packer is not None and seated.uri in self.index:
                 self.packer.remove(seated.pod, self.index[seated.uri], seated.gpus)
+                self.changes.append(seated.uri)
         self._clearing = held
+        if cleared:
+            self.cleared_us = view.now_us
         return bool(cleared)
 
     def _begin(self, view: View) -> None:
@@ -76,23 +112,43 @@ class Fleet:
             if view.stays(device):
                 left = view.shares.left(device, view.leases)
                 free = list(left.share_milli)
-                nodes.append(Node(device.uri, device.part, left.cpu_milli, left.memory_mib, free))
+                cpu_milli, memory_mib = left.cpu_milli, left.memory_mib
+                node = Node(device.uri, device.part, cpu_milli, memory_mib, free, kind=device.kind)
+                nodes.append(node)
         self.index = {node.name: number for number, node in enumerate(nodes)}
         self.packer = Packer(nodes, self._score_of(nodes, self._expected)) if nodes else None
         self._clearing = [each for each in self._clearing if _is_held(view, *each)]
+        self.changes += self.index
+        claims, self.claims = self.claims, {}
+        for number, claim in claims.items():
+            if claim.uri in self.index:
+                self.claim(number, claim)
 
-    def place(self, view: View, job: Job) -> Place | None:
-        """Where the score says, if it fits anywhere."""
+    def pod_of(self, job: Job) -> Pod:
+        """What it asks of a node now: one that it was told to avoid if there are no others."""
         pod = pod_of(job.spec, job.part)
+        if not job.avoid:
+            return pod
+        fit = [node.name for node in self.nodes() if node.suits(pod)]
+        liked = tuple(sorted(set(fit).difference(job.avoid)))
+        return replace(pod, names=liked) if 0 < len(liked) < len(fit) else pod
+
+    def nodes(self) -> Sequence[Node]:
+        return self.packer.nodes if self.packer is not None else ()
+
+    # ---- giving out
+
+    def place(self, view: View, job: Job, pod: Pod) -> Place | None:
+        """Where the score says, if it fits anywhere."""
         found = self.packer.place(pod) if self.packer is not None else None
         return None if found is None else self._seat(view, job, pod, *found)
 
     def has_room(self, pod: Pod) -> bool:
-        return self.packer is not None and bool(self.packer.best(pod, 1))
+        return self.packer is not None and self.packer.first(pod) is not None
 
     def put(self, view: View, job: Job, uri: str, gpus: tuple[int, ...]) -> Place | None:
         """There, if it fits still."""
-        pod, index = pod_of(job.spec, job.part), self.index.get(uri)
+        pod, index = self.pod_of(job), self.index.get(uri)
         if self.packer is None or index is None:
             return None
         node = self.packer.nodes[index]
@@ -106,17 +162,78 @@ class Fleet:
         for uri in uris:
             if self.packer is not None and uri in self.index:
                 self.packer.close(self.index[uri], closed)
+                self.changes.append(uri)
+
+    # ---- claims
+
+    def claim(self, number: int, claim: Claim) -> None:
+        assert self.packer is not None
+        self.packer.claim(claim.pod, self.index[claim.uri], claim.gpus)
+        self.claims[number] = claim
+        self.changes.append(claim.uri)
+
+    def unclaim(self, number: int) -> Claim | None:
+        """There may be room for others by that."""
+        claim = self.claims.pop(number, None)
+        if claim is not None and self.packer is not None and claim.uri in self.index:
+            self.packer.remove(claim.pod, self.index[claim.uri], claim.gpus)
+            self.changes.append(claim.uri)
+        return claim
+
+    def take_up(self, view: View, job: Job) -> Place | None:
+        """What it has claimed, if all of it is there."""
+        claim = self.claims[job.id]
+        if claim.pod != self.pod_of(job) or not self._is_covered(view, job, claim, ()):
+            return None
+        assert self.packer is not None
+        del self.claims[job.id]
+        return self._seat(view, job, claim.pod, self.index[claim.uri], claim.gpus)
+
+    def comes(self, view: View, job: Job) -> bool:
+        """Whether all that it has claimed will be there when those have let go who are about to."""
+        claim = self.claims[job.id]
+        return self._is_covered(view, job, claim, tuple(self.leaving(claim.uri)))
+
+    def _is_covered(self, view: View, job: Job, claim: Claim, leaving: tuple[Seated, ...]) -> bool:
+        node = self.nodes()[self.index[claim.uri]]
+        given: list[Seated | Claim] = [*leaving, *self.claimed(view, claim.uri, job)]
+        return (
+            not node.closed
+            and node.cpu_milli + sum(each.pod.cpu_milli for each in given) >= 0
+            and node.memory_mib + sum(each.pod.memory_mib for each in given) >= 0
+            and all(
+                node.free[gpu] + sum(e.pod.share_milli for e in given if gpu in e.gpus) >= 0
+                for gpu in claim.gpus
+            )
+        )
+
+    def claimed(self, view: View, uri: str, before: Job) -> Iterator[Claim]:
+        """There, by jobs that stand behind that one."""
+        for number, claim in self.claims.items():
+            if claim.uri == uri and view.jobs[number].order > before.order:
+                yield claim
+
+    def leaving(self, uri: str) -> Iterator[Seated]:
+        """Those who are about to let go of what they have there."""
+        yield from (self.seated[n] for n in self._on.get(uri, ()) if n in self.halting)
+        yield from (seated for _, seated in self._clearing if seated.uri == uri)
+
+    def on(self, uri: str) -> Iterable[int]:
+        """Jobs that sit there."""
+        return sorted(self._on.get(uri, ()))
 
     def _seat(self, view: View, job: Job, pod: Pod, index: int, gpus: tuple[int, ...]) -> Place:
         assert self.packer is not None
         uri, slices = self.packer.nodes[index].name, []
         for gpu in gpus or (0,):
-            seat = 1
+            seat = 0 if job.spec.needs is None else 1
             while (item := Slice(uri, gpu, seat)) in view.leases or item in self._new:
                 seat += 1
             slices.append(item)
         self._new.update(slices)
         self.seated[job.id] = Seated(uri, pod, gpus, tuple(slices))
+        self._on.setdefault(uri, set()).add(job.id)
+        self.changes.append(uri)
         return Place(job.id, tuple(slices))
 
 

@@ -16,7 +16,7 @@ from scheduler.core.jobs import Job, JobState
 from scheduler.core.view import View
 from scheduler.policies.books import S
 from scheduler.policies.choices import CP_SAT, Choice, Problem, choose
-from scheduler.policies.fleet import Fleet, pod_of
+from scheduler.policies.fleet import Fleet
 from scheduler.policies.packing import Node, Pod
 
 LEAST_MILLI = 100  # what a job without a GPU counts for, when it is moved
@@ -64,9 +64,9 @@ Spot = tuple[str, tuple[int, ...]]
 def gather(view: View, fleet: Fleet, job: Job, params: Gather) -> Gathered | None:
     if fleet.packer is None:
         return None
-    pod = pod_of(job.spec, job.part)
+    pod = fleet.pod_of(job)
     waited_s = (view.now_us - max(job.submitted_us, job.saved_us)) / S
-    movable = _movable(view, fleet, params)
+    movable = _movable(view, fleet, params, job)
     there = _nearest(fleet, pod, movable, params.nodes)
     if not there:
         return None
@@ -103,13 +103,15 @@ def gather(view: View, fleet: Fleet, job: Job, params: Gather) -> Gathered | Non
     return Gathered(job.id, tuple(moves), places, tuple(sorted(devices)), cost_s, found.by)
 
 
-def _movable(view: View, fleet: Fleet, params: Gather) -> dict[str, list[int]]:
-    """Jobs that may be moved, by device. Those on several GPUs stay."""
+def _movable(view: View, fleet: Fleet, params: Gather, wanting: Job) -> dict[str, list[int]]:
+    """Jobs that may be moved, by device. Those on several GPUs stay, and those of a higher tier."""
     found: dict[str, list[int]] = {}
     for number, seated in fleet.seated.items():
         job = view.jobs[number]
         if (
             job.state is JobState.RUNNING
+            and number not in fleet.halting
+            and job.rank >= wanting.rank
             and len(seated.gpus) <= 1
             and not job.pinned
             and job.saving_us is None
@@ -124,7 +126,7 @@ def _nearest(fleet: Fleet, pod: Pod, movable: dict[str, list[int]], most: int) -
     assert fleet.packer is not None
     found: list[tuple[float, int, Node]] = []
     for index, node in enumerate(fleet.packer.nodes):
-        if node.closed or (pod.types and node.model not in pod.types):
+        if node.closed or not node.suits(pod):
             continue
         if len(node.free) < pod.gpus or not movable.get(node.name):
             continue
@@ -176,7 +178,7 @@ def _uses(pod: Pod, spot: Spot) -> tuple[tuple[Hashable, int], ...]:
 def _spots(nodes: list[Node], pod: Pod) -> Iterator[Spot]:
     """Where it could be on these if nobody else was there."""
     for node in nodes:
-        if not pod.types or node.model in pod.types:
+        if node.suits(pod):
             for gpus in combinations(range(len(node.free)), pod.gpus):
                 yield node.name, gpus
 

@@ -14,6 +14,7 @@ from scheduler.policies.ordered import (
     Priority,
 )
 from scheduler.policies.policy import Policy
+from scheduler.policies.sharing import Sharing
 from scheduler.policies.tiered import Tiered
 
 POLICIES: dict[str, Callable[[], Policy]] = {
@@ -24,6 +25,7 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "backfill": Backfill,
     "las": LeastAttained,
     "ftf": FinishTimeFairness,
+    "sharing": Sharing,
 }
 
 

@@ -30,6 +30,8 @@ class Pod:
     """cpu_milli, memory_mib  of the node
     gpus, share_milli      so many GPUs, and so much of each; several are always whole
     types                  models of GPU it accepts; empty accepts all
+    kind                   of the node
+    names                  nodes it accepts; empty accepts all
     """
 
     cpu_milli: int
@@ -37,6 +39,8 @@ class Pod:
     gpus: int = 0
     share_milli: int = 0
     types: tuple[str, ...] = ()
+    kind: str = ""
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         whole = self.share_milli == FULL_MILLI
@@ -54,7 +58,8 @@ class Pod:
 
 @dataclass(slots=True)
 class Node:
-    """`free`: of each GPU, in thousandths. `closed`: nobody is placed there for now."""
+    """`free`: of each GPU, in thousandths; below 0 where more is claimed than there is yet, as are
+    CPU and memory. `closed`: nobody is placed there for now."""
 
     name: str
     model: str
@@ -62,13 +67,22 @@ class Node:
     memory_mib: int
     free: list[int]
     closed: bool = False
+    kind: str = ""
+
+    def suits(self, pod: Pod) -> bool:
+        """Whether it would be accepted, however much is free."""
+        return (
+            pod.kind == self.kind
+            and (not pod.types or self.model in pod.types)
+            and (not pod.names or self.name in pod.names)
+        )
 
     def fits(self, pod: Pod) -> bool:
         return (
             not self.closed
             and pod.cpu_milli <= self.cpu_milli
             and pod.memory_mib <= self.memory_mib
-            and (not pod.types or self.model in pod.types)
+            and self.suits(pod)
             and sum(f >= pod.share_milli for f in self.free) >= pod.gpus
         )
 
@@ -90,6 +104,10 @@ class Node:
             or any(self.free[g] < pod.share_milli for g in gpus)
         ):
             raise InvalidPlan(f"{pod} on GPUs {tuple(gpus)} of {self}: there is not enough")
+        self.claim(pod, gpus)
+
+    def claim(self, pod: Pod, gpus: Sequence[int]) -> None:
+        """Taken from what is free, or will be."""
         self.cpu_milli -= pod.cpu_milli
         self.memory_mib -= pod.memory_mib
         for gpu in gpus:
@@ -226,14 +244,19 @@ class Packer:
 
     def place(self, pod: Pod) -> tuple[int, tuple[int, ...]] | None:
         """The node's index and its GPUs; None where nothing has enough."""
+        found = self.first(pod)
+        if found is not None:
+            self.put(pod, *found)
+        return found
+
+    def first(self, pod: Pod) -> tuple[int, tuple[int, ...]] | None:
+        """Where it would be placed."""
         heap = self._scored(pod)
         while heap:
             _, index, version, gpus = heap[0]
-            if version != self._version[index]:
-                heapq.heappop(heap)
-                continue
-            self.put(pod, index, gpus)
-            return index, gpus
+            if version == self._version[index]:
+                return index, gpus
+            heapq.heappop(heap)
         return None
 
     def best(self, pod: Pod, most: int) -> list[tuple[int, tuple[int, ...]]]:
@@ -256,8 +279,13 @@ class Packer:
         self.nodes[index].place(pod, gpus)
         self._changed(index)
 
+    def claim(self, pod: Pod, index: int, gpus: Sequence[int]) -> None:
+        """There, whether there is enough yet or not."""
+        self.nodes[index].claim(pod, gpus)
+        self._changed(index)
+
     def remove(self, pod: Pod, index: int, gpus: Sequence[int]) -> None:
-        """What was placed."""
+        """What was placed or claimed."""
         self.nodes[index].remove(pod, gpus)
         self._changed(index)
 

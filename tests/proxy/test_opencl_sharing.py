@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from opencl_records import Speaker
 
 from hal import list_devices, open_device
-from hal.errors import DeviceFault, OutOfMemory
+from hal.errors import DeviceFault, OutOfMemory, Unsupported, UsageError
 from hal.types import BufferArg, Handle, ScalarArg
 from proxy import operations, records, wire
 from proxy.errors import LeaseExpired
@@ -55,6 +55,11 @@ def tenant_of(loop: Loopback, session: str) -> NativeTenant:
     tenant = loop.server.served[session].tenant
     assert isinstance(tenant, NativeTenant)
     return tenant
+
+
+def bound(loop: Loopback, session: str, nbytes: int) -> None:
+    request = {"do": "bound", "session": session, "nbytes": nbytes}
+    operations.begin(loop.server, "r", request).poll()
 
 
 class Spinner:
@@ -172,6 +177,35 @@ def test_a_session_s_memory_is_bounded(serve: Serve) -> None:
     other.buffer(1 << 20)
     speaker.done()
     other.done()
+
+
+def test_a_session_s_bound_is_changed_while_it_lives_but_not_beyond_the_server_s(
+    serve: Serve,
+) -> None:
+    loop = serve(Limits(session_bytes=1 << 20))
+    speaker, other = Speaker(loop, "a"), Speaker(loop, "b")
+    bound(loop, "a", 1 << 19)
+    speaker.buffer(1 << 19)
+    speaker.done()
+    speaker.buffer(1)
+    with pytest.raises(OutOfMemory, match="this session holds"):
+        speaker.done()
+    bound(loop, "b", 1 << 30)
+    other.buffer((1 << 20) + 1)
+    with pytest.raises(OutOfMemory):
+        other.done()
+
+
+def test_a_server_that_counts_no_session_s_memory_says_so(root: Path) -> None:
+    loop = Loopback(open_device("cpu:0"), root, "python:0")
+    try:
+        Speaker(loop, "a")
+        with pytest.raises(Unsupported, match="does not count"):
+            bound(loop, "a", 1 << 20)
+        with pytest.raises(UsageError, match="64 bits"):
+            bound(loop, "a", -1)
+    finally:
+        loop.close()
 
 
 # ---- garbage

@@ -26,11 +26,13 @@ from proxy.move import Moved, _Move
 from scheduler import journal
 from scheduler.core.commands import Command
 from scheduler.core.events import Event
+from scheduler.core.values import Needs
 from scheduler.live import pool as pool_module
 from scheduler.live.pool import JobSpec, JobState, Pool
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.quotas import Quota, Quotas
 from scheduler.policies.round import ElasticParams
+from scheduler.policies.sharing import Sharing
 
 WORKER = Path(__file__).with_name("train_worker.py")
 GANG_WORKER = Path(__file__).with_name("gang_worker.py")
@@ -167,6 +169,35 @@ def play_window(pool: Pool, folder: Path) -> int:
     return job
 
 
+SHARED = "opencl:0"
+
+
+def play_seats(pool: Pool, folder: Path) -> tuple[int, int, int]:
+    """Two share a device; one of them is halted for a third, and goes on when that has ended."""
+    known = {status.name: status.id for status in pool.jobs()}
+
+    def begin_share(name: str, tier: str, share_milli: int) -> int:
+        words = (WORKER, STEPS, folder / f"{name}.progress", folder / f"{name}.gate", 1)
+        program = " ".join(map(str, ("echo began; exec", sys.executable, *words)))
+        argv = ["/bin/sh", "-c", program]
+        needs = Needs(share_milli)
+        asked = JobSpec(name, "ann", tier, "opencl", argv=argv, needs=needs)
+        return known.get(name) or pool.submit(asked)
+
+    stays = begin_share("stays", "basic", 300)
+    low = begin_share("low", "basic", 600)
+    until(lambda: at_work(pool, folder, stays) and at_work(pool, folder, low))
+    high = begin_share("high", "premium", 500)
+    until(lambda: at_work(pool, folder, high))
+    (folder / "high.gate").touch()
+    assert pool.wait(high, PATIENCE_S).terminal
+    assert pool.wait(low, PATIENCE_S, (JobState.RUNNING,)).state in ("running", "succeeded")
+    for name in ("low", "stays"):
+        (folder / f"{name}.gate").touch()
+    assert all(pool.wait(job, PATIENCE_S).terminal for job in (low, stays))
+    return stays, low, high
+
+
 def die_inside(name: str, count: int) -> None:
     left = [count]
 
@@ -236,6 +267,10 @@ def main() -> None:
         with Pool(root, DEVICES, state, policy=Elastic(QUICK, quotas)) as pool:
             begin(pool, folder, "low", "basic")
             time.sleep(PATIENCE_S)
+        return
+    if sys.argv[7:] == ["seats"]:
+        with Pool(root, [SHARED], state, policy=Sharing(min_run_s=0)) as pool:
+            play_seats(pool, folder)
         return
     with Pool(root, [DEVICE], state) as pool:
         if Crashing.moment == "never":

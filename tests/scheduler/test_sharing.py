@@ -23,6 +23,7 @@ from scheduler.policies import cpsat
 from scheduler.policies.choices import CP_SAT, GREEDY
 from scheduler.policies.gather import Gather
 from scheduler.policies.sharing import Sharing
+from scheduler.policies.sharing_audit import audit
 from scheduler.sim.cluster import Cluster, Nodes
 from scheduler.sim.costs import Costs
 from scheduler.sim.digest import Digest
@@ -143,7 +144,7 @@ def test_engines_that_know_no_shares_refuse_such_jobs_by_name() -> None:
 
     with pytest.raises(Infeasible, match="shares of slices"):
         check([spec(500)], Cluster("c", (Nodes("n", 1, 2, "T4"),)), Elastic())
-    with pytest.raises(Infeasible, match="in simulations only"):
+    with pytest.raises(Infeasible, match="whole slices only"):
         check_feasible(spec(500), {"gpu:0": 1}, False)
 
 
@@ -154,6 +155,7 @@ DEVICES = (
     ("n1", "gpu", "T4", 2, 4000, 100),
     ("n2", "gpu", "P100", 4, 8000, 100),
     ("n3", "gpu", "P100", 2, 8000, 100),
+    ("n4", "fpga", "T4", 1, 8000, 100),
 )
 EAGER = Gather(look_s=5, rest_s=0, gain=0.01, move_s=1)
 
@@ -164,8 +166,17 @@ def job(rng: Random, number: int) -> JobSpec:
     tier = rng.choice(("premium", "standard", "basic"))
     count = rng.choice((1, 2)) if share == 1000 else 1
     recovery = rng.choice(("checkpoint", "restart"))
+    whole = rng.random() < 0.1
     return JobSpec(
-        f"job-{number}", "ann", tier, "gpu", ("x",), count=count, recovery=recovery, needs=needs
+        f"job-{number}",
+        "ann",
+        tier,
+        "fpga" if rng.random() < 0.03 else "gpu",
+        ("x",),
+        count=count,
+        recovery=recovery,
+        needs=None if whole else needs,
+        devices=("n1", "n2") if rng.random() < 0.1 else (),
     )
 
 
@@ -176,7 +187,11 @@ def world(solver: str, journal: Journal | None = None) -> World:
         made,
         policy,
         job,
-        lambda: broken_tables(made),
+        lambda: [
+            *broken_tables(made),
+            *audit(made.view(), policy.explain(made.view()), policy.min_run_s * S),
+            *halted_for_lower(made, policy),
+        ],
         [journal] if journal else [],
         DEVICES,  # type: ignore[arg-type]
         FAULTS,
@@ -186,6 +201,18 @@ def world(solver: str, journal: Journal | None = None) -> World:
     )
     found.policy = policy  # type: ignore[attr-defined]
     return found
+
+
+def halted_for_lower(made: Machine, policy: Sharing) -> list[str]:
+    """Who was halted for another is of a lower tier, or was moved to make room."""
+    moved = {(mover, each.job) for each in policy.gathered for mover in each.movers}
+    return [
+        f"job {each.id} was halted for {each.evicted_for}"
+        for each in made.view().jobs.values()
+        if each.evicted_for not in (0, each.id)
+        and made.jobs[each.evicted_for].rank >= each.rank
+        and (each.id, each.evicted_for) not in moved
+    ]
 
 
 def _fields(params: Gather) -> dict[str, object]:

@@ -459,6 +459,7 @@ bool Tenant::wants_python() const {
 Turn Tenant::turn(u64 limit, u64 window, bool plain) noexcept {
   if (!violation.empty()) return Turn::kViolation;
   const u64 issued = words->issued, retired = words->retired;
+  objects.limit_bytes = words->limit_bytes;  // its owner may have changed it
   try {
     bool progress = take(limit, window, plain);
     progress |= land();

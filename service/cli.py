@@ -20,6 +20,7 @@ from service import (
     cli_packing,
     cli_planet,
     cli_program,
+    cli_replay,
     cli_serving,
     cli_simulate,
     cli_store,
@@ -38,6 +39,7 @@ app.add_typer(cli_store.app, name="store")
 cli_program.add_to(app)
 app.command()(cli_drain.drain)
 app.command()(cli_simulate.simulate)
+app.command()(cli_replay.replay)
 app.command("simulate-planet")(cli_planet.simulate_planet)
 app.command("calibrate-trace")(cli_planet.calibrate_trace)
 app.command("simulate-overlays")(cli_overlays.simulate_overlays)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -93,6 +94,9 @@ def simulate(
     report: Annotated[
         Path | None, typer.Option(help="Folder for report.json and report.png of each policy.")
     ] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="File for every step, for haltere replay; of one policy.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Figures as JSON.")] = False,
 ) -> None:
     """Simulate a cluster's scheduler on a trace, with the code that decides on the live pool."""
@@ -129,6 +133,10 @@ def simulate(
         raise typer.BadParameter("--saves: only the elastic policy saves jobs")
     if stragglers and "elastic" not in policies:
         raise typer.BadParameter("--stragglers: only the elastic policy notices any")
+    if journal is not None and (shares or len(wanted) > 1 or engine == "native"):
+        raise typer.BadParameter(
+            "--journal: of one policy in Python, not of sharing, which is told its jobs beforehand"
+        )
     elasticity = Elasticity(elastic, growth, exponent)
     tiers = Tiers(premium, standard)
     fleet = read_cluster(cluster)
@@ -183,18 +191,20 @@ def simulate(
         "seed": seed,
     }
     found: dict[str, Any] = {}
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
         for name, by in policies.items():
             task = progress.add_task(name, total=len(specs))
             use: list[Any] = []
             timeline = Timeline()
+            keep = stack.enter_context(_journalled(journal, by))
             result = run(
                 chosen,
                 specs,
                 fleet,
                 by,
                 costs,
-                partial(_watch, use, timeline),
+                partial(_watch, use, timeline, keep),
                 partial(_progress, progress, task),
                 broken,
                 seed,
@@ -264,11 +274,39 @@ def _chosen(row: dict[str, Any]) -> Iterator[str]:
         yield f"not drained, promises stood against it: {', '.join(sorted(left))}"
 
 
-def _watch(use: list[Any], timeline: Any, machine: Machine) -> tuple[Recorder, ...]:
+Recorders = Callable[["Machine"], Sequence["Recorder"]]
+
+
+def _watch(use: list[Any], timeline: Any, keep: Recorders, machine: Machine) -> Sequence[Recorder]:
     from scheduler.sim.history import UseOverTime
 
     use.append(UseOverTime(machine))
-    return use[0], timeline
+    return use[0], timeline, *keep(machine)
+
+
+@contextmanager
+def _journalled(path: Path | None, policy: Policy) -> Iterator[Recorders]:
+    """A journal of the run, if one is wanted. The file is there once it is whole."""
+    from scheduler.decider import describe
+    from scheduler.journal import Journal
+
+    if path is None:
+        yield lambda machine: ()
+        return
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(b"")  # whatever was there; and who cannot write learns it at once
+    opened: list[Journal] = []
+
+    def begin(machine: Machine) -> Sequence[Recorder]:
+        opened.append(Journal(part, durable=False, about=describe(policy, machine.params)))
+        return opened
+
+    try:
+        yield begin
+        opened[0].close()
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _progress(progress: Progress, task: TaskID, ended: int) -> None:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,9 +29,9 @@ from scheduler.core import events
 from scheduler.core.commands import Release
 from scheduler.core.jobs import JobState
 from scheduler.core.machine import Machine
-from scheduler.core.plan import Blocker
 from scheduler.core.transitions import Params
 from scheduler.core.values import JobSpec, Recovery, Tier
+from scheduler.decider import describe
 from scheduler.errors import (
     Busy,
     CannotDrain,
@@ -57,7 +58,7 @@ from scheduler.live.recover import (
     up_since,
 )
 from scheduler.live.removals import Removals, leaving
-from scheduler.loop import Loop
+from scheduler.loop import Loop, reasons
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.named import policy as named_policy
 from scheduler.policies.policy import Policy
@@ -99,7 +100,7 @@ class Pool:
         self.root = root
         self.state_dir = state_dir
         self._policy = _saving(policy, state_dir) if saves else _policy(policy, min_run_s)
-        self._about = _about(self._policy, params or Params())
+        self._about = describe(self._policy, params or Params())
         self._machine = Machine(params)
         self._executor = LiveExecutor(root, state_dir, tag=f"p{os.urandom(4).hex()}")
         self._lock: StateLock | None = None
@@ -116,7 +117,7 @@ class Pool:
             self._machine,
             self._executor.session_of,
             lambda job: str(self._executor.crew.log_of(job)),
-            self._reasons,
+            partial(reasons, self._machine, self._policy),
         )
         self._costs = HaltingCosts(live=True)
         self._removals = Removals(
@@ -354,11 +355,6 @@ class Pool:
 
     # ---- inner
 
-    def _reasons(self) -> Mapping[int, tuple[Blocker, ...]]:
-        if isinstance(self._policy, Elastic):
-            return self._policy.explain(self._machine.view())
-        return self._machine.waiting  # its plans say it
-
     def _end_lease(self, job_id: int, exit_code: int, message: str) -> None:
         if self._thread is None or self._board.job(job_id).terminal:
             return
@@ -398,9 +394,3 @@ def _saving(given: Policy | str | None, state_dir: Path) -> Policy:
     measured_s = measured_save_s(state_dir / "costs.json")
     first_s = FIRST_SAVE_S if measured_s is None else measured_s
     return Elastic(ElasticParams(saves=True, save_cost_s=first_s))
-
-
-def _about(policy: Policy, params: Params) -> str:
-    """What decides: a journal is replayed by nothing else. Without what a policy learns."""
-    settings = {name: value for name, value in vars(policy).items() if not name.startswith("_")}
-    return f"{type(policy).__name__} {settings} {params}"

@@ -35,6 +35,11 @@ def policy(name: str) -> Policy:
     return named(name)()
 
 
+def names() -> list[str]:
+    """Ours first."""
+    return [*POLICIES, *sorted({entry.name for entry in entry_points(group=GROUP)})]
+
+
 def named(name: str) -> Callable[..., Policy]:
     """What makes the policy. An announced one is imported; an error of its module is shown as it
     is. Raises Infeasible: nobody has that name, or two have."""
@@ -46,8 +51,7 @@ def named(name: str) -> Callable[..., Policy]:
     if name in POLICIES:
         return POLICIES[name]
     if not found:
-        others = sorted({entry.name for entry in entry_points(group=GROUP)})
-        raise Infeasible(f"policy {name!r} is none of {', '.join([*POLICIES, *others])}")
+        raise Infeasible(f"policy {name!r} is none of {', '.join(names())}")
     return _loaded(found[0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from scheduler.policies.sharing import Sharing
     from scheduler.sim.cluster import Cluster
     from scheduler.sim.faults import Faults
+    from service.sim_report import Watched
 
 console = Console()
 
@@ -100,6 +102,7 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Figures as JSON.")] = False,
 ) -> None:
     """Simulate a cluster's scheduler on a trace, with the code that decides on the live pool."""
+    from scheduler.core.values import FULL_MILLI, Tier
     from scheduler.policies.elastic import Elastic
     from scheduler.policies.gather import Gather
     from scheduler.policies.named import policy as policy_by_name
@@ -111,7 +114,6 @@ def simulate(
     from scheduler.sim.quotas import read_quotas
     from scheduler.sim.run import simulate as run
     from scheduler.sim.workload import Elasticity, Tiers, cut_down, jobs_of, sharing_jobs_of
-    from scheduler.timeline import Timeline
     from scheduler.traces.readers import read
     from scheduler.traces.select import Selection, window_named
     from service import sim_report
@@ -122,6 +124,8 @@ def simulate(
         raise typer.BadParameter("--policy sharing: its jobs need shares, which no other knows")
     if shares and report is not None:
         raise typer.BadParameter("--policy sharing writes no --report: its pictures count slices")
+    if shares and (premium or standard):
+        raise typer.BadParameter("--policy sharing: it promises nobody anything, so has no tiers")
     if gather not in ("none", "cp-sat", "greedy"):
         raise typer.BadParameter(f"--gather {gather} is none of cp-sat, greedy, none")
     if gather != "none" and not {"sharing", "elastic"}.intersection(wanted):
@@ -169,6 +173,13 @@ def simulate(
     smaller, said = cut_down(chosen, largest, "of a type that there are")
     if smaller:
         typer.echo(said, err=True)
+    shared = sum(job.share_milli < FULL_MILLI for job in chosen.jobs)
+    if shared and not shares:
+        typer.echo(
+            f"{shared} jobs ask for a share of a device: they have a whole one here, on any type; "
+            "--policy sharing shares them",
+            err=True,
+        )
     specs = jobs_of(chosen, fleet.kind, largest, elasticity, tiers, seed)
     if shares:
         specs = sharing_jobs_of(chosen, fleet.kind)
@@ -178,8 +189,9 @@ def simulate(
         "trace": chosen.name,
         "jobs": len(specs),
         "jobs_made_smaller": smaller,
+        "jobs_without_their_share": 0 if shares else shared,
         "devices": fleet.devices,
-        "offered_load": round(chosen.offered_load(fleet.devices), 3),
+        "offered_load": _load(chosen.offered_load(fleet.devices)),
         "elasticity": asdict(elasticity),
         "tiers": asdict(tiers),
         "costs": asdict(costs),
@@ -190,21 +202,23 @@ def simulate(
         "quotas": str(quotas) if quotas is not None else None,
         "seed": seed,
     }
+    if report is not None:
+        report.mkdir(parents=True, exist_ok=True)  # who cannot write there learns it at once
     found: dict[str, Any] = {}
+    looked_at = report is not None or any(spec.tier is not Tier.BASIC for spec in specs)
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
         for name, by in policies.items():
             task = progress.add_task(name, total=len(specs))
-            use: list[Any] = []
-            timeline = Timeline()
             keep = stack.enter_context(_journalled(journal, by))
+            watched = sim_report.Watched({uri: part for uri, _, part in fleet.each()})
             result = run(
                 chosen,
                 specs,
                 fleet,
                 by,
                 costs,
-                partial(_watch, use, timeline, keep),
+                partial(_recorders, watched if looked_at else None, keep),
                 partial(_progress, progress, task),
                 broken,
                 seed,
@@ -213,6 +227,8 @@ def simulate(
             found[name] = {**asdict(result.figures), "cpu_s": result.cpu_s, "failed": result.failed}
             found[name]["engine"] = "python" if result.machine is not None else "native"
             found[name]["digest"] = result.digest
+            if looked_at and result.machine is not None:
+                found[name]["attained"] = sim_report.attained(watched.fractions())
             if isinstance(by, Sharing):
                 found[name]["gathered"] = _gathered(by)
             if result.schedules:
@@ -221,9 +237,7 @@ def simulate(
                 found[name]["faults"] = asdict(result.faults)
             if report is not None:
                 title = f"{chosen.name} on {cluster}, {name}"
-                sim_report.write(
-                    report / name, title, assumed, result, use[0], timeline.spans(), fleet.devices
-                )
+                sim_report.write(report / name, title, assumed, result, watched, fleet.devices)
     if as_json:
         print(json.dumps({"assumed": assumed, "figures": found}, indent=1))
         return
@@ -258,13 +272,27 @@ def _able(
     return engine
 
 
+def _load(load: float) -> float | None:
+    """None: all jobs come at one moment, and JSON has no infinity."""
+    return round(load, 3) if math.isfinite(load) else None
+
+
 def _gathered(by: Sharing) -> dict[str, Any]:
     moves = sum(len(each.movers) for each in by.gathered)
     return {"by": dict(Counter(each.by for each in by.gathered)), "moves": moves}
 
 
 def _chosen(row: dict[str, Any]) -> Iterator[str]:
-    """By whom, since CP-SAT may not be there."""
+    """What else is to be told of a run: what tiers had; who did not end; by whom was chosen, since
+    CP-SAT may not be there."""
+    for tier, had in row.get("attained", {}).items():
+        if had["promised"] is not None:
+            yield (
+                f"worst hour of {had['jobs']} {tier} jobs {had['worst_hour']:.2f}, "
+                f"{had['below']} of them below the {had['promised']:.2f} promised"
+            )
+    if row["failed"]:
+        yield f"{row['failed']} jobs did not end; the figures are of the others"
     gathered, windows = row.get("gathered", {}), row.get("windows", [])
     for by, count in gathered.get("by", {}).items():
         yield f"room was made {count} times by {by}; {gathered['moves']} moves in all"
@@ -277,11 +305,8 @@ def _chosen(row: dict[str, Any]) -> Iterator[str]:
 Recorders = Callable[["Machine"], Sequence["Recorder"]]
 
 
-def _watch(use: list[Any], timeline: Any, keep: Recorders, machine: Machine) -> Sequence[Recorder]:
-    from scheduler.sim.history import UseOverTime
-
-    use.append(UseOverTime(machine))
-    return use[0], timeline, *keep(machine)
+def _recorders(watched: Watched | None, keep: Recorders, machine: Machine) -> Sequence[Recorder]:
+    return *(watched.recorders(machine) if watched else ()), *keep(machine)
 
 
 @contextmanager
@@ -340,7 +365,7 @@ def _table(assumed: dict[str, Any], found: dict[str, Any]) -> Table:
     table = Table(
         caption="completion times; unfair: rho > 1, and the worst; halts and resizes a job",
         title=f"{assumed['jobs']} jobs of {assumed['trace']} on {assumed['devices']} devices, "
-        f"offered load {assumed['offered_load']}, halting {halting}",
+        f"offered load {assumed['offered_load'] or 'unknown'}, halting {halting}",
     )
     columns = ("policy", "avg h", "p50 h", "p99 h", "all h", "unfair %", "worst")
     for column in (*columns, "halts", "resizes", "CPU s"):

@@ -40,7 +40,10 @@ def simulate_serving(
     replicas: Annotated[int, typer.Option(min=0, max=65_536, help="At the beginning.")] = 12,
     patience: Annotated[int, typer.Option(min=1, help="Steps that must agree to scale down.")] = 1,
     pool: Annotated[
-        int, typer.Option(min=0, help="Devices that the model shares with batch jobs. 0: none.")
+        int,
+        typer.Option(
+            min=0, max=4096, help="Devices that the model shares with batch jobs. 0: none."
+        ),
     ] = 0,
     deadline_s: Annotated[
         float,
@@ -206,10 +209,13 @@ def _halves(requests: Any) -> dict[str, Any]:
     from scheduler.traces.trace import Request
 
     cut = requests[-1].at_s / 2
+    early = tuple(r for r in requests if r.at_s < cut)
     late = [r for r in requests if r.at_s >= cut]
     begin = late[0].at_s
+    if not early[-1].at_s > 0 < late[-1].at_s - begin:
+        raise typer.BadParameter("--halves: all requests of a half come at one moment")
     return {
-        "first half": tuple(r for r in requests if r.at_s < cut),
+        "first half": early,
         "second half": tuple(
             Request(r.at_s - begin, r.input_tokens, r.output_tokens) for r in late
         ),

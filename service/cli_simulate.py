@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
@@ -272,6 +273,10 @@ def _able(
     return engine
 
 
+def _hours(hours: float) -> str:
+    return f"{hours:.2f}" if hours < 100 else f"{hours:.1f}"
+
+
 def _load(load: float) -> float | None:
     """None: all jobs come at one moment, and JSON has no infinity."""
     return round(load, 3) if math.isfinite(load) else None
@@ -343,6 +348,7 @@ def _faults_table(faults: str, found: dict[str, Any]) -> Table:
         caption="lost: work, in device-hours; anew: begun from zero again, and of those that had a "
         "checkpoint; goodput: of the device-hours held",
         title=faults,
+        box=box.SIMPLE_HEAD,
     )
     for column in ("policy", "nodes lost", "restarts", "anew", "had one", "lost h", "saves"):
         table.add_column(column, justify="left" if column == "policy" else "right")
@@ -366,6 +372,8 @@ def _table(assumed: dict[str, Any], found: dict[str, Any]) -> Table:
         caption="completion times; unfair: rho > 1, and the worst; halts and resizes a job",
         title=f"{assumed['jobs']} jobs of {assumed['trace']} on {assumed['devices']} devices, "
         f"offered load {assumed['offered_load'] or 'unknown'}, halting {halting}",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),  # ten columns in a terminal of eighty
     )
     columns = ("policy", "avg h", "p50 h", "p99 h", "all h", "unfair %", "worst")
     for column in (*columns, "halts", "resizes", "CPU s"):
@@ -375,7 +383,7 @@ def _table(assumed: dict[str, Any], found: dict[str, Any]) -> Table:
     for name, f in found.items():
         table.add_row(
             name,
-            *(f"{f[key]:.2f}" for key in ("average_h", "p50_h", "p99_h", "makespan_h")),
+            *(_hours(f[key]) for key in ("average_h", "p50_h", "p99_h", "makespan_h")),
             f"{100 * f['unfair']:.1f}",
             f"{f['worst_rho']:.2f}",
             f"{f['preemptions_per_job']:.2f}",

@@ -86,3 +86,11 @@ def test_what_no_planet_can_have_is_refused(words: tuple[str, ...]) -> None:
 def test_a_planet_has_bounds() -> None:
     told = CliRunner().invoke(app, ["simulate-planet", "--planet", "200x16x2000x8000xV100"])
     assert "51200000000 devices" in str(told.exception)
+
+
+@pytest.mark.parametrize("words", [("simulate-planet",), ("simulate", "--engine", "native")])
+def test_a_job_beyond_what_clusters_count_is_told(tmp_path: Path, words: tuple[str, ...]) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("job_id,submission_time,duration,num_gpu\na,0,1,1\nlong,0,90000000,1\n")
+    told = CliRunner().invoke(app, [*words, "--trace", str(trace)])
+    assert "job 'long' comes after 0 h and takes 25000 h" in str(told.exception)

@@ -97,3 +97,10 @@ def test_an_objective_that_nobody_can_keep_is_refused(
     trace.write_text(REQUESTS + "".join(lines))
     told = CliRunner().invoke(app, ["simulate-serving", "--trace", str(trace), *words])
     assert getattr(told.exception, "disposition", "") == "caller" and said in str(told.exception)
+
+
+def test_a_half_of_one_moment_is_refused(tmp_path: Path) -> None:
+    trace = tmp_path / "requests.csv"
+    trace.write_text(REQUESTS + "".join(f"2023-11-16 18:1{n}:00,374,44\n" for n in range(3)))
+    told = CliRunner().invoke(app, ["simulate-serving", "--trace", str(trace), "--halves"])
+    assert told.exit_code == 2 and "--halves: all requests of a half" in told.output

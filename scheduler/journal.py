@@ -1,9 +1,9 @@
 """The journal: every step of the loop, on disk before it is carried out.
 
 File: one record a line, `crc32 length json`, both in hexadecimal over the bytes of the JSON.
-The first record is the header, {"format": "haltere-journal", "version": 1, "params", "policy"};
-every other one is a step, {"events": [...], "commands": [...]}. Lines make it greppable; length and
-CRC make it checkable.
+The first record is the header, {"format": "haltere-journal", "version": 1, "about": what decides
+(scheduler.decider)}; every other one is a step, {"events": [...], "commands": [...]}. Lines make
+it greppable; length and CRC make it checkable.
 
 Torn tail. A crash may leave an unfinished last record. Reading stops before it and reports it;
 writing on cuts it off first. A bad record with good ones after it is no torn tail but damage:
@@ -16,16 +16,24 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scheduler import telling
 from scheduler.codec import from_json, to_json
 from scheduler.core.commands import Command
 from scheduler.core.events import Event
 from scheduler.core.machine import Machine
-from scheduler.errors import JournalDamaged, JournalDiverged, JournalTooNew
+from scheduler.decider import About
+from scheduler.errors import (
+    Infeasible,
+    JournalDamaged,
+    JournalDiverged,
+    JournalTooNew,
+    SchedulerError,
+)
 from scheduler.loop import decide
 from scheduler.policies.policy import Policy
 
@@ -60,7 +68,7 @@ class Contents:
 class Journal:
     """Appends steps. `durable`: each is on the disk, not only with the kernel, before it counts."""
 
-    def __init__(self, path: Path, *, durable: bool = True, about: str = "") -> None:
+    def __init__(self, path: Path, *, durable: bool = True, about: About | str = "") -> None:
         self.path = path
         self.durable = durable
         self.torn: TornTail | None = None
@@ -109,7 +117,12 @@ def read(path: Path) -> Contents:
         if reason:
             torn = _torn_or_damaged(path, data, offset, reason)
             break
-        records.append(json.loads(data[offset:end].split(b" ", 2)[2]))
+        record = json.loads(data[offset:end].split(b" ", 2)[2])
+        if not isinstance(record, dict):
+            raise JournalDamaged(
+                f"{path}: the record at byte {offset} is {record!r:.80}, no object"
+            )
+        records.append(record)
         offset = end
     header = records[0] if records else {}
     if records:
@@ -166,17 +179,40 @@ def _step(path: Path, index: int, record: dict[str, Any]) -> Step:
             tuple(from_json(item) for item in record["events"]),
             tuple(from_json(item) for item in record["commands"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, Infeasible) as error:
         raise JournalDamaged(f"{path}: record {index} is no step: {error}") from error
 
 
 def replay(steps: Sequence[Step], machine: Machine, policy: Policy) -> None:
     """Run the steps through a fresh machine and the same policy, and insist on the same
     commands. Afterwards `machine` is what it was when the journal ended."""
+    for _ in replayed(steps, machine, policy):
+        pass
+
+
+def replayed(steps: Sequence[Step], machine: Machine, policy: Policy) -> Iterator[Step]:
+    """Each step, once it was taken again and gave the same commands: `machine` is what it was then.
+    Raises JournalDiverged."""
     for index, step in enumerate(steps, 1):
-        commands = decide(machine, policy, step.events)
+        try:
+            commands = decide(machine, policy, step.events)
+        except SchedulerError as error:
+            raise JournalDiverged(
+                f"step {index} at {machine.now_us}us was taken once, and now is refused: "
+                f"{error.code}: {error}"
+            ) from error
         if commands != step.commands:
             raise JournalDiverged(
-                f"step {index} at {machine.now_us}us gave {list(commands)}, recorded was "
-                f"{list(step.commands)}: replay with the policy and parameters that wrote it"
+                f"step {index} at {machine.now_us}us gave other commands than were recorded: "
+                f"{_unlike(commands, step.commands)}: replay with the policy and parameters that "
+                "wrote it"
             )
+        yield step
+
+
+def _unlike(now: Sequence[Command], was: Sequence[Command]) -> str:
+    """The first that differ, in words; of what is too long, the beginning."""
+    at = next((i for i, pair in enumerate(zip(now, was, strict=False)) if pair[0] != pair[1]), None)
+    at = min(len(now), len(was)) if at is None else at
+    told = [telling.command(each[at]) if at < len(each) else "nothing more" for each in (now, was)]
+    return f"{told[0]!r:.200} instead of {told[1]!r:.200}"

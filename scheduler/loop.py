@@ -9,14 +9,14 @@ wish to be woken is a command.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from scheduler.core.commands import Command
 from scheduler.core.events import Event
 from scheduler.core.machine import Machine
-from scheduler.core.plan import GiveWay
-from scheduler.policies.policy import Policy
+from scheduler.core.plan import Blocker, GiveWay
+from scheduler.policies.policy import Explaining, Policy
 
 POLL_US = 1_000_000  # longest wait in one poll, so that a stop request is seen in time
 
@@ -51,6 +51,11 @@ def decide(machine: Machine, policy: Policy, events: Sequence[Event]) -> tuple[C
         commands += machine.apply(plan)
         if not any(isinstance(each, GiveWay) for each in plan.decisions):
             return tuple(commands)
+
+
+def reasons(machine: Machine, policy: Policy) -> Mapping[int, tuple[Blocker, ...]]:
+    """Why each job waits, after the last step: what the policy explains, or what its plan said."""
+    return policy.explain(machine.view()) if isinstance(policy, Explaining) else machine.waiting
 
 
 class Loop:

@@ -21,6 +21,7 @@ from service import (
     cli_planet,
     cli_program,
     cli_quotas,
+    cli_replay,
     cli_services,
     cli_serving,
     cli_simulate,
@@ -42,6 +43,7 @@ app.command()(cli_drain.drain)
 app.command()(cli_quotas.quotas)
 app.command()(cli_services.services)
 app.command()(cli_simulate.simulate)
+app.command()(cli_replay.replay)
 app.command("simulate-planet")(cli_planet.simulate_planet)
 app.command("calibrate-trace")(cli_planet.calibrate_trace)
 app.command("simulate-overlays")(cli_overlays.simulate_overlays)

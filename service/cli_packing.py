@@ -30,10 +30,13 @@ def simulate_packing(
     as_json: Annotated[bool, typer.Option("--json", help="Figures as JSON.")] = False,
 ) -> None:
     """Place pods in a drawn order until a cluster is full, by ours, by FGD and by best fit."""
+    from proxy.paths import write_atomically
     from scheduler.core.values import FULL_MILLI
     from scheduler.sim.packing import SCORES, inflated, pack
     from scheduler.traces.readers import openb_nodes, openb_pods
 
+    if report is not None:
+        report.mkdir(parents=True, exist_ok=True)  # who cannot write there learns it at once
     fleet, known = openb_nodes(nodes), openb_pods(pods)
     capacity = sum(len(node.free) for node in fleet) * FULL_MILLI
     found: dict[str, list[Packed]] = {name: [] for name in SCORES}
@@ -55,9 +58,8 @@ def simulate_packing(
     }
     text = json.dumps({"assumed": assumed, "figures": figures}, indent=1)
     if report is not None:
-        report.mkdir(parents=True, exist_ok=True)
-        (report / "report.json").write_text(text)
-        (report / "report.png").write_bytes(_picture(found))
+        write_atomically(report / "report.json", text.encode())
+        write_atomically(report / "report.png", _picture(found))
     if as_json:
         print(text)
         return

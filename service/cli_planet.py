@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from scheduler.sim.planet import PlanetResult
 
 console = Console()
-_OUT = re.compile(r"([a-z0-9-]+):([0-9.]+)h?-([0-9.]+)h?")
+_HOURS = r"(\d+(?:\.\d+)?)h?"
+_OUT = re.compile(rf"([a-z0-9-]+):{_HOURS}-{_HOURS}", re.ASCII)
 
 
 def simulate_planet(
@@ -30,7 +31,9 @@ def simulate_planet(
     ] = "philly",
     trace: Annotated[str, typer.Option(help="A trace instead of a synthetic stream.")] = "",
     jobs: Annotated[int, typer.Option(min=1, help="Of the synthetic stream.")] = 20_000,
-    load: Annotated[float, typer.Option(help="Work that comes, over what all GPUs do.")] = 0.9,
+    load: Annotated[
+        float, typer.Option(max=1000, help="Work that comes, over what all GPUs do.")
+    ] = 0.9,
     engine: Annotated[str, typer.Option(help="Of the clusters: native or python.")] = "native",
     premium: Annotated[float, typer.Option(help="Share of premium jobs.")] = 0.0,
     standard: Annotated[float, typer.Option(help="Share of standard jobs.")] = 0.0,
@@ -38,9 +41,9 @@ def simulate_planet(
     fpga: Annotated[float, typer.Option(help="Share of jobs for FPGAs (synthesised).")] = 0.0,
     tenants: Annotated[int, typer.Option(help="Of the synthetic stream: tenant-0, ...")] = 64,
     quotas: Annotated[Path | None, typer.Option(help="Quotas of tenants, as TOML.")] = None,
-    tick_s: Annotated[int, typer.Option(min=1, help="How often regions decide.")] = 30,
+    tick_s: Annotated[int, typer.Option(min=1, max=86_400, help="How often regions decide.")] = 30,
     global_tick_s: Annotated[
-        int, typer.Option(min=1, help="How often the global level does.")
+        int, typer.Option(min=1, max=86_400, help="How often the global level does.")
     ] = 300,
     out: Annotated[
         list[str] | None,
@@ -213,13 +216,14 @@ def calibrate_trace(
     """Fit a synthetic workload to a trace, for simulate-planet --workload."""
     import numpy as np
 
+    from proxy.paths import write_atomically
     from scheduler.traces.calibrate import calibrate, distance
     from scheduler.traces.readers import read
     from scheduler.traces.synthetic import Assumed, S, generate
 
     found = read(trace)
     workload = calibrate(found)
-    into.write_text(workload.to_json() + "\n", encoding="utf-8")
+    write_atomically(into, f"{workload.to_json()}\n".encode())
     jobs = generate(workload, Assumed(), len(found.jobs), seed=1)
     table = Table(
         title=f"{found.name}, {len(found.jobs)} jobs: a stream against the trace",

@@ -26,22 +26,31 @@ def simulate_serving(
     ],
     first_s: Annotated[float, typer.Option(help="Objective: the first token within this.")] = 10.0,
     share: Annotated[float, typer.Option(help="Objective: of so many requests.")] = 0.99,
-    slots: Annotated[int, typer.Option(help="Requests that a replica works on at once.")] = 4,
+    slots: Annotated[
+        int, typer.Option(max=65_536, help="Requests that a replica works on at once.")
+    ] = 4,
     input_per_s: Annotated[float, typer.Option(help="Tokens a slot reads in a second.")] = 8000.0,
     output_s: Annotated[float, typer.Option(help="Seconds a slot needs for a token.")] = 0.03,
-    start_s: Annotated[float, typer.Option(help="From a decision until a replica serves.")] = 10.0,
-    step_s: Annotated[float, typer.Option(min=0.1, help="Between two decisions.")] = 10.0,
-    replicas: Annotated[int, typer.Option(min=0, help="At the beginning.")] = 12,
+    start_s: Annotated[
+        float, typer.Option(max=86_400, help="From a decision until a replica serves.")
+    ] = 10.0,
+    step_s: Annotated[
+        float, typer.Option(min=0.1, max=86_400, help="Between two decisions.")
+    ] = 10.0,
+    replicas: Annotated[int, typer.Option(min=0, max=65_536, help="At the beginning.")] = 12,
     patience: Annotated[int, typer.Option(min=1, help="Steps that must agree to scale down.")] = 1,
     pool: Annotated[
-        int, typer.Option(min=0, help="Devices that the model shares with batch jobs. 0: none.")
+        int,
+        typer.Option(
+            min=0, max=4096, help="Devices that the model shares with batch jobs. 0: none."
+        ),
     ] = 0,
     deadline_s: Annotated[
         float,
         typer.Option(help="Of start-s: a replica has its device by then, whoever borrowed it."),
     ] = 5.0,
     halt_s: Annotated[
-        float, typer.Option(min=0, help="A batch job's checkpoint takes so long.")
+        float, typer.Option(min=0, max=86_400, help="A batch job's checkpoint takes so long.")
     ] = 3.0,
     policy: Annotated[str, typer.Option(help="Of the pool.")] = "elastic",
     seed: Annotated[int, typer.Option(min=0, help="Of the batch jobs.")] = 1,
@@ -53,14 +62,26 @@ def simulate_serving(
     as_json: Annotated[bool, typer.Option("--json", help="Figures as JSON.")] = False,
 ) -> None:
     """Scale a served model by forecast and queue model, and compare with full knowledge."""
+    from proxy.paths import write_atomically
+    from scheduler.errors import Infeasible, TraceDamaged
     from scheduler.policies.served import Forecasting, Objective
     from scheduler.sim.clairvoyant import fewest_known, least_work
     from scheduler.sim.serving import Replica, serve
     from scheduler.traces.readers import azure
 
     requests = azure(trace)
+    if requests[-1].at_s <= 0:
+        raise TraceDamaged(f"{trace}: all {len(requests)} requests come at one moment")
+    if report is not None:
+        report.mkdir(parents=True, exist_ok=True)  # who cannot write there learns it at once
     replica = Replica(slots, input_per_s, output_s, start_s)
     objective = Objective(first_s, share)
+    at_once = sum(replica.served(r).first_s <= first_s for r in requests) / len(requests)
+    if at_once < share:
+        raise Infeasible(
+            f"a replica that is idle gives {at_once:.1%} of the requests their first token within "
+            f"{first_s:g} s: no number of replicas keeps that for {share:.1%}"
+        )
 
     def scaler(chosen: Any) -> Autoscaler:
         typical = replica.served(sorted(chosen, key=lambda r: r.output_tokens)[len(chosen) // 2])
@@ -111,10 +132,10 @@ def simulate_serving(
         )  # fmt: skip
     figures_of = {"assumed": assumed, "figures": figures, **shared}
     if report is not None:
-        report.mkdir(parents=True, exist_ok=True)
         table = json.dumps(figures_of, indent=1)
-        (report / "report.json").write_text(table)
-        (report / "report.png").write_bytes(_picture(requests, found["all"], step_s, first_s))
+        drawn = _picture(requests, found["all"], step_s, first_s)
+        write_atomically(report / "report.json", table.encode())
+        write_atomically(report / "report.png", drawn)
     if as_json:
         print(json.dumps(figures_of, indent=1))
     else:
@@ -190,10 +211,13 @@ def _halves(requests: Any) -> dict[str, Any]:
     from scheduler.traces.trace import Request
 
     cut = requests[-1].at_s / 2
+    early = tuple(r for r in requests if r.at_s < cut)
     late = [r for r in requests if r.at_s >= cut]
     begin = late[0].at_s
+    if not early[-1].at_s > 0 < late[-1].at_s - begin:
+        raise typer.BadParameter("--halves: all requests of a half come at one moment")
     return {
-        "first half": tuple(r for r in requests if r.at_s < cut),
+        "first half": early,
         "second half": tuple(
             Request(r.at_s - begin, r.input_tokens, r.output_tokens) for r in late
         ),

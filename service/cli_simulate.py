@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
@@ -95,9 +98,13 @@ def simulate(
     report: Annotated[
         Path | None, typer.Option(help="Folder for report.json and report.png of each policy.")
     ] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="File for every step, for haltere replay; of one policy.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Figures as JSON.")] = False,
 ) -> None:
     """Simulate a cluster's scheduler on a trace, with the code that decides on the live pool."""
+    from scheduler.core.values import FULL_MILLI, Tier
     from scheduler.policies.elastic import Elastic
     from scheduler.policies.gather import Gather
     from scheduler.policies.named import policy as policy_by_name
@@ -109,7 +116,6 @@ def simulate(
     from scheduler.sim.faults import read_faults
     from scheduler.sim.run import simulate as run
     from scheduler.sim.workload import Elasticity, Tiers, cut_down, jobs_of, sharing_jobs_of
-    from scheduler.timeline import Timeline
     from scheduler.traces.readers import read
     from scheduler.traces.select import Selection, window_named
     from service import sim_report
@@ -120,6 +126,8 @@ def simulate(
         raise typer.BadParameter("--policy sharing: its jobs need shares, which no other knows")
     if shares and report is not None:
         raise typer.BadParameter("--policy sharing writes no --report: its pictures count slices")
+    if shares and (premium or standard):
+        raise typer.BadParameter("--policy sharing: it promises nobody anything, so has no tiers")
     if gather not in ("none", "cp-sat", "greedy"):
         raise typer.BadParameter(f"--gather {gather} is none of cp-sat, greedy, none")
     if gather != "none" and not {"sharing", "elastic"}.intersection(wanted):
@@ -131,6 +139,10 @@ def simulate(
         raise typer.BadParameter("--saves: only the elastic policy saves jobs")
     if stragglers and "elastic" not in policies:
         raise typer.BadParameter("--stragglers: only the elastic policy notices any")
+    if journal is not None and (shares or len(wanted) > 1 or engine == "native"):
+        raise typer.BadParameter(
+            "--journal: of one policy in Python, not of sharing, which is told its jobs beforehand"
+        )
     elasticity = Elasticity(elastic, growth, exponent)
     tiers = Tiers(premium, standard)
     fleet = read_cluster(cluster)
@@ -163,6 +175,13 @@ def simulate(
     smaller, said = cut_down(chosen, largest, "of a type that there are")
     if smaller:
         typer.echo(said, err=True)
+    shared = sum(job.share_milli < FULL_MILLI for job in chosen.jobs)
+    if shared and not shares:
+        typer.echo(
+            f"{shared} jobs ask for a share of a device: they have a whole one here, on any type; "
+            "--policy sharing shares them",
+            err=True,
+        )
     specs = jobs_of(chosen, fleet.kind, largest, elasticity, tiers, seed)
     if shares:
         specs = sharing_jobs_of(chosen, fleet.kind)
@@ -172,8 +191,9 @@ def simulate(
         "trace": chosen.name,
         "jobs": len(specs),
         "jobs_made_smaller": smaller,
+        "jobs_without_their_share": 0 if shares else shared,
         "devices": fleet.devices,
-        "offered_load": round(chosen.offered_load(fleet.devices), 3),
+        "offered_load": _load(chosen.offered_load(fleet.devices)),
         "elasticity": asdict(elasticity),
         "tiers": asdict(tiers),
         "costs": asdict(costs),
@@ -184,19 +204,28 @@ def simulate(
         "quotas": str(quotas) if quotas is not None else None,
         "seed": seed,
     }
+    if report is not None:
+        report.mkdir(parents=True, exist_ok=True)  # who cannot write there learns it at once
     found: dict[str, Any] = {}
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    looked_at = report is not None or any(spec.tier is not Tier.BASIC for spec in specs)
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
         for name, by in policies.items():
             task = progress.add_task(name, total=len(specs))
-            use: list[Any] = []
-            timeline = Timeline()
+            keep = stack.enter_context(_journalled(journal, by))
+            watched = sim_report.Watched({uri: part for uri, _, part in fleet.each()})
+            waiting = _Waiting(by, len(specs)) if isinstance(by, Sharing) else None
             result = run(
                 chosen,
                 specs,
                 fleet,
                 by,
                 costs,
-                partial(_watch, use, timeline, by if isinstance(by, Sharing) else None, len(specs)),
+                _recorders(
+                    watched.recorders if looked_at else None,
+                    waiting.recorders if waiting else None,
+                    keep,
+                ),
                 partial(_progress, progress, task),
                 broken,
                 seed,
@@ -205,18 +234,19 @@ def simulate(
             found[name] = {**asdict(result.figures), "cpu_s": result.cpu_s, "failed": result.failed}
             found[name]["engine"] = "python" if result.machine is not None else "native"
             found[name]["digest"] = result.digest
+            if looked_at and result.machine is not None:
+                found[name]["attained"] = sim_report.attained(watched.fractions())
             if isinstance(by, Sharing):
                 found[name]["gathered"] = _gathered(by)
-                found[name]["waited"] = _waited(use[1], specs)
+            if waiting is not None:
+                found[name]["waited"] = _waited(waiting.waits, specs)
             if result.schedules:
                 found[name]["windows"] = [asdict(schedule) for schedule in result.schedules]
             if result.faults is not None:
                 found[name]["faults"] = asdict(result.faults)
             if report is not None:
                 title = f"{chosen.name} on {cluster}, {name}"
-                sim_report.write(
-                    report / name, title, assumed, result, use[0], timeline.spans(), fleet.devices
-                )
+                sim_report.write(report / name, title, assumed, result, watched, fleet.devices)
     if as_json:
         print(json.dumps({"assumed": assumed, "figures": found}, indent=1))
         return
@@ -251,6 +281,15 @@ def _able(
     return engine
 
 
+def _hours(hours: float) -> str:
+    return f"{hours:.2f}" if hours < 100 else f"{hours:.1f}"
+
+
+def _load(load: float) -> float | None:
+    """None: all jobs come at one moment, and JSON has no infinity."""
+    return round(load, 3) if math.isfinite(load) else None
+
+
 def _gathered(by: Sharing) -> dict[str, Any]:
     moves = sum(len(each.movers) for each in by.gathered)
     return {"by": dict(Counter(each.by for each in by.gathered)), "moves": moves}
@@ -263,7 +302,16 @@ def _waited(waits: Waits, specs: Sequence[JobSpec]) -> dict[str, Any]:
 
 
 def _chosen(row: dict[str, Any]) -> Iterator[str]:
-    """By whom, since CP-SAT may not be there; what was waited for."""
+    """What else is to be told of a run: what tiers had; who did not end; what was waited for; by
+    whom was chosen, since CP-SAT may not be there."""
+    for tier, had in row.get("attained", {}).items():
+        if had["promised"] is not None:
+            yield (
+                f"worst hour of {had['jobs']} {tier} jobs {had['worst_hour']:.2f}, "
+                f"{had['below']} of them below the {had['promised']:.2f} promised"
+            )
+    if row["failed"]:
+        yield f"{row['failed']} jobs did not end; the figures are of the others"
     waited = row.get("waited", {"job_h": {}, "left": {}})
     if waited["job_h"]:
         parts = ", ".join(f"{why} {hours:.1f}" for why, hours in waited["job_h"].items())
@@ -281,16 +329,55 @@ def _chosen(row: dict[str, Any]) -> Iterator[str]:
         yield f"not drained, promises stood against it: {', '.join(sorted(left))}"
 
 
-def _watch(
-    use: list[Any], timeline: Any, sharing: Sharing | None, jobs: int, machine: Machine
-) -> tuple[Recorder, ...]:
-    from scheduler.sim.history import UseOverTime
-    from scheduler.sim.waits import Waits
+Recorders = Callable[["Machine"], Sequence["Recorder"]]
 
-    use.append(UseOverTime(machine))
-    if sharing is not None:
-        use.append(Waits(machine, sharing, jobs))
-    return *use, timeline
+
+def _recorders(*several: Recorders | None) -> Recorders:
+    """Those that are there, all together."""
+
+    def all_of(machine: Machine) -> Sequence[Recorder]:
+        return [recorder for one in several if one is not None for recorder in one(machine)]
+
+    return all_of
+
+
+class _Waiting:
+    """What was waited for under a policy that says why."""
+
+    def __init__(self, policy: Sharing, jobs: int) -> None:
+        self._policy, self._jobs = policy, jobs
+        self.waits: Waits
+
+    def recorders(self, machine: Machine) -> Sequence[Recorder]:
+        from scheduler.sim.waits import Waits
+
+        self.waits = Waits(machine, self._policy, self._jobs)
+        return (self.waits,)
+
+
+@contextmanager
+def _journalled(path: Path | None, policy: Policy) -> Iterator[Recorders]:
+    """A journal of the run, if one is wanted. The file is there once it is whole."""
+    from scheduler.decider import describe
+    from scheduler.journal import Journal
+
+    if path is None:
+        yield lambda machine: ()
+        return
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(b"")  # whatever was there; and who cannot write learns it at once
+    opened: list[Journal] = []
+
+    def begin(machine: Machine) -> Sequence[Recorder]:
+        opened.append(Journal(part, durable=False, about=describe(policy, machine.params)))
+        return opened
+
+    try:
+        yield begin
+        opened[0].close()
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _progress(progress: Progress, task: TaskID, ended: int) -> None:
@@ -302,6 +389,7 @@ def _faults_table(faults: str, found: dict[str, Any]) -> Table:
         caption="lost: work, in device-hours; anew: begun from zero again, and of those that had a "
         "checkpoint; goodput: of the device-hours held",
         title=faults,
+        box=box.SIMPLE_HEAD,
     )
     for column in ("policy", "nodes lost", "restarts", "anew", "had one", "lost h", "saves"):
         table.add_column(column, justify="left" if column == "policy" else "right")
@@ -324,7 +412,9 @@ def _table(assumed: dict[str, Any], found: dict[str, Any]) -> Table:
     table = Table(
         caption="completion times; unfair: rho > 1, and the worst; halts and resizes a job",
         title=f"{assumed['jobs']} jobs of {assumed['trace']} on {assumed['devices']} devices, "
-        f"offered load {assumed['offered_load']}, halting {halting}",
+        f"offered load {assumed['offered_load'] or 'unknown'}, halting {halting}",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),  # ten columns in a terminal of eighty
     )
     columns = ("policy", "avg h", "p50 h", "p99 h", "all h", "unfair %", "worst")
     for column in (*columns, "halts", "resizes", "CPU s"):
@@ -334,7 +424,7 @@ def _table(assumed: dict[str, Any], found: dict[str, Any]) -> Table:
     for name, f in found.items():
         table.add_row(
             name,
-            *(f"{f[key]:.2f}" for key in ("average_h", "p50_h", "p99_h", "makespan_h")),
+            *(_hours(f[key]) for key in ("average_h", "p50_h", "p99_h", "makespan_h")),
             f"{100 * f['unfair']:.1f}",
             f"{f['worst_rho']:.2f}",
             f"{f['preemptions_per_job']:.2f}",

@@ -1,5 +1,4 @@
-"""What decides on a live pool: a policy by its name, or one that is given; and the words by which a
-journal is known to be its own."""
+"""What decides on a live pool: a policy by its name, or one that is given."""
 
 from __future__ import annotations
 
@@ -7,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from scheduler.core.transitions import Params
 from scheduler.errors import Infeasible
 from scheduler.policies.drains import lead_s
 from scheduler.policies.elastic import Elastic
@@ -63,9 +61,3 @@ def measured_costs_s(path: Path) -> dict[str, float]:
         return {name: float(us) / 1e6 for name, us in found.items()}
     except (OSError, KeyError, TypeError, ValueError, AttributeError):
         return {}
-
-
-def about(policy: Policy, params: Params) -> str:
-    """What decides: a journal is replayed by nothing else. Without what a policy learns."""
-    settings = {name: value for name, value in vars(policy).items() if not name.startswith("_")}
-    return f"{type(policy).__name__} {settings} {params}"

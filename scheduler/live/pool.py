@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,9 +29,9 @@ from scheduler.core import events
 from scheduler.core.commands import Release
 from scheduler.core.jobs import JobState
 from scheduler.core.machine import Machine
-from scheduler.core.plan import Blocker
 from scheduler.core.transitions import Params
 from scheduler.core.values import JobSpec, Recovery, Tier
+from scheduler.decider import describe
 from scheduler.errors import (
     Busy,
     CannotDrain,
@@ -42,7 +43,7 @@ from scheduler.errors import (
 from scheduler.journal import Journal, read, replay
 from scheduler.live.accounts import Accounts
 from scheduler.live.board import Board, DeviceStatus, JobStatus
-from scheduler.live.deciding import about, deciding
+from scheduler.live.deciding import deciding
 from scheduler.live.executor import LiveExecutor
 from scheduler.live.feasible import check_feasible
 from scheduler.live.fleet import Fleet, Host
@@ -58,7 +59,7 @@ from scheduler.live.recover import (
 )
 from scheduler.live.removals import Removals, leaving
 from scheduler.live.windows import Windows, WindowStatus
-from scheduler.loop import Loop
+from scheduler.loop import Loop, reasons
 from scheduler.policies.accounts import Account
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.policy import Policy
@@ -105,7 +106,7 @@ class Pool:
         self.root = root
         self.state_dir = state_dir
         self._policy = deciding(policy, state_dir, min_run_s=min_run_s, saves=saves, quotas=quotas)
-        self._about = about(self._policy, params or Params())
+        self._about = describe(self._policy, params or Params())
         self._machine = Machine(params)
         self._executor = LiveExecutor(root, state_dir, tag=f"p{os.urandom(4).hex()}")
         self._lock: StateLock | None = None
@@ -123,7 +124,7 @@ class Pool:
             self._machine,
             self._executor.session_of,
             lambda job: str(self._executor.crew.log_of(job)),
-            self._reasons,
+            partial(reasons, self._machine, self._policy),
         )
         self._accounts = Accounts(self._machine, self._policy)
         self._removals = Removals(
@@ -407,11 +408,6 @@ class Pool:
         return tuple(sorted((*spans, *seen), key=lambda span: (span.start_s, span.device)))
 
     # ---- inner
-
-    def _reasons(self) -> Mapping[int, tuple[Blocker, ...]]:
-        if isinstance(self._policy, Elastic | Sharing):
-            return self._policy.explain(self._machine.view())
-        return self._machine.waiting  # its plans say it
 
     def _end_lease(self, job_id: int, exit_code: int, message: str) -> None:
         if self._thread is None or self._board.job(job_id).terminal:

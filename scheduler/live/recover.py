@@ -39,6 +39,7 @@ from scheduler.core.events import (
 from scheduler.core.jobs import JobState
 from scheduler.core.machine import Machine
 from scheduler.core.values import Slice
+from scheduler.decider import About, differences
 from scheduler.errors import StateDamaged, StateDiffers, StateInUse
 from scheduler.journal import Step
 from scheduler.live.gang import Run, session_name, spread
@@ -101,15 +102,14 @@ def check_root(before: Running, root: Path, state_dir: Path) -> None:
 def check_same(
     header: Mapping[str, Any],
     steps: Sequence[Step],
-    about: str,
+    about: About,
     slices: Mapping[str, int],
     state_dir: Path,
 ) -> None:
     """Raises StateDiffers if what decides, or how devices are sliced, is not as it was."""
-    was = header.get("about", about)
-    if was != about:
+    if unlike := tuple(differences(header.get("about", about), about)):
         raise StateDiffers(
-            f"the pool on {state_dir} that was killed had the policy {was}; this one has {about}. "
+            f"the pool on {state_dir} that was killed was set up otherwise: {'; '.join(unlike)}. "
             "Start it with the same, let its jobs end and close it; or remove "
             f"{state_dir / 'running.json'} to begin anew, without its jobs"
         )

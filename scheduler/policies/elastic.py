@@ -168,14 +168,15 @@ class _Serving:
             for entry in waiting:
                 self._claim(entry, entry.spec.count if entry.allowance is not None else 0)
             self._restore(key)
+            full = set()  # kinds of devices of which nobody behind is admitted
             for entry in waiting:
+                if entry.spec.device_kind in full:
+                    continue
                 self.books.count(this.view.now_us, entry)
                 if entry.allowance is None and not self._within_quota(entry):
                     continue  # it waits for its own tenant's jobs, others need not wait for it
-                if entry.allowance is None and not self._admit(entry):
-                    if entry.spec.devices:
-                        continue  # others may do with other devices
-                    break
+                if entry.allowance is None and not self._admit(entry) and not entry.spec.devices:
+                    full.add(entry.spec.device_kind)  # but if it names some: others may do
             admitted = [(e.allowance.left, e.job.id, e) for e in waiting if e.allowance is not None]
             for _, _, entry in sorted(admitted):
                 self._claim(entry, -entry.spec.count)

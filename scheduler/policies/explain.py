@@ -1,7 +1,8 @@
 """Audit of reasons: is what a waiting job was told true of the cluster?
 
 Written against the view alone and knowing no policy's inside, so that it can contradict one. It
-is used by tests after every step, and may be run on any replayed journal.
+is used by tests after every step, and may be run on any replayed journal. (`Elastic` says more, and
+has `elastic_audit`.)
 """
 
 from __future__ import annotations
@@ -15,22 +16,26 @@ from scheduler.core.view import View
 _ALONE = (Why.NO_DEVICE, Why.TOO_FEW, Why.BACKING_OFF)  # these stand for the whole answer
 
 
-def audit(view: View, waiting: Mapping[int, tuple[Blocker, ...]]) -> list[str]:
-    """Complaints, one line each; empty when every waiting job has true and complete reasons."""
+def audit(
+    view: View, waiting: Mapping[int, tuple[Blocker, ...]], *, tiered: bool = True
+) -> list[str]:
+    """Complaints, one line each; empty when every waiting job has true and complete reasons.
+    `tiered`: the policy serves by tier, then first come, first served, and halts lower tiers for
+    higher ones. Of another policy is checked what must be so in any order, and halting or not."""
     complaints = []
     for job in view.waiting:
         blockers = waiting.get(job.id)
         if not blockers:
             complaints.append(f"job {job.id} waits and was given no reason")
             continue
-        complaints += [f"job {job.id}: {text}" for text in _complaints(view, job, blockers)]
+        complaints += [f"job {job.id}: {text}" for text in _complaints(view, job, blockers, tiered)]
     for job_id in waiting:
         if job_id not in view.jobs or not view.jobs[job_id].state.waiting:
             complaints.append(f"job {job_id} does not wait, but was given a reason")
     return complaints
 
 
-def _complaints(view: View, job: Job, blockers: tuple[Blocker, ...]) -> list[str]:
+def _complaints(view: View, job: Job, blockers: tuple[Blocker, ...], tiered: bool) -> list[str]:
     parts = view.acceptable(job)
     total = sum(map(len, parts.values()))
     if blockers[0].why in _ALONE:
@@ -45,7 +50,7 @@ def _complaints(view: View, job: Job, blockers: tuple[Blocker, ...]) -> list[str
         for named in blocker.jobs:
             if blocker.why is Why.EVICTABLE and job.spec.count == 1 and at_hand < 1:
                 complaints.append(f"job {named} could be halted, and is not")
-            if not _is_true(view, job, blocker, named):
+            if not _is_true(view, job, blocker, named, tiered):
                 complaints.append(f"'{blocker}' is not so of job {named}")
     return complaints
 
@@ -59,13 +64,13 @@ def _alone_is_true(view: View, job: Job, blocker: Blocker) -> bool:
     return blocker.until_us == job.idle_until_us and job.idle_until_us > view.now_us
 
 
-def _is_true(view: View, job: Job, blocker: Blocker, named: int) -> bool:
+def _is_true(view: View, job: Job, blocker: Blocker, named: int, tiered: bool) -> bool:
     other = view.jobs.get(named)
     acceptable = {item for slices in view.acceptable(job).values() for item in slices}
     if blocker.why is Why.AHEAD:
         return (
             other is not None
-            and other.order < job.order
+            and (other.order < job.order if tiered else other is not job)
             and (other.state.waiting or other.slices != ())
         )
     held = [lease for item, lease in view.leases.items() if item in acceptable]
@@ -78,7 +83,7 @@ def _is_true(view: View, job: Job, blocker: Blocker, named: int) -> bool:
     if other is None:
         return False
     if blocker.why is Why.HELD:
-        return other.rank <= job.rank
+        return other.rank <= job.rank or not tiered
     if other.rank <= job.rank:
         return False
     match blocker.why:

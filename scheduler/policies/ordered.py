@@ -1,20 +1,30 @@
 """Policies that are an order: the jobs that stand first get what they ask for, the others nothing.
 
 These are what the literature compares with. Gangs are rigid here: a job has all that it asked for,
-or nothing. They know no part that is faster than another.
+or nothing. They know no part that is faster than another. A job that names devices stands in the
+queue while these are free; as long as they are not it is passed, and nobody is halted for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from scheduler.core.jobs import JobState
-from scheduler.core.plan import Decision, Evict, Place, Plan
+from scheduler.core.plan import Blocker, Decision, Evict, Place, Plan
+from scheduler.core.values import Slice
 from scheduler.core.view import View
 from scheduler.policies.books import Books, Entry, Pool, S
 from scheduler.policies.expected import Expected
+from scheduler.policies.slice_reasons import account
 
-Room = dict[Pool, int]  # slices that nobody was promised
+
+class Room(dict[Pool, int]):
+    """Slices that nobody was promised. `own`: of waiting jobs that name devices, slices of these
+    that are free, with their pool."""
+
+    def __init__(self, counts: dict[Pool, int]) -> None:
+        super().__init__(counts)
+        self.own: dict[int, tuple[Pool, tuple[Slice, ...]]] = {}
 
 
 class Ordered:
@@ -25,6 +35,7 @@ class Ordered:
 
     def __init__(self) -> None:
         self.books = Books(first_level_s=480, level_ratio=4)
+        self._queue: list[int] = []  # those that waited when the last plan was made, in order
 
     def order(self, view: View) -> Iterable[Entry]:
         """Everybody; the default is by tier, then first come, first served."""
@@ -44,14 +55,20 @@ class Ordered:
 
     def plan(self, view: View) -> Plan:
         self.books.follow(view)
+        ordered = list(self.order(view))
+        self._queue = [entry.job.id for entry in ordered if entry.job.state.waiting]
         decisions: list[Decision] = []
         with view.free.trial() as free:
-            chosen = self._chosen(view)
+            room = self._room(view)
+            chosen = self.choose(view, self._in_line(view, ordered, room), room)
             waiting = [n for n in chosen if self.books.entries[n].job.state.waiting]
-            for number in waiting:
+            for number in sorted(waiting, key=lambda n: n not in room.own):
                 need = self.books.entries[number].spec.count
-                if free.count(*chosen[number]) >= need:
+                if number in room.own:
+                    slices = tuple(item for item in room.own[number][1] if free.has(item))[:need]
+                else:
                     slices = free.pick(*chosen[number], need)
+                if len(slices) == need:
                     free.take(slices)
                     decisions.append(Place(number, slices))
             if self.halts and waiting:
@@ -62,19 +79,45 @@ class Ordered:
                 )
         return Plan(tuple(decisions), (), self._wake(view))
 
-    def _chosen(self, view: View) -> dict[int, Pool]:
-        room = {pool: view.free.capacity(*pool) for pool in view.free.pools()}
-        entries: list[Entry] = []
-        for entry in self.order(view):
-            job = entry.job
-            if self._may_be_halted(view, entry):
-                entries.append(entry)
-            elif job.state.waiting:
-                if job.idle_until_us <= view.now_us:
-                    entries.append(entry)
-            elif job.slices:
-                room[entry.pool] -= len(job.slices)  # what is held stays held
-        return self.choose(view, entries, room)
+    def explain(self, view: View) -> dict[int, tuple[Blocker, ...]]:
+        """What is free, and would do, is kept for the first that waits."""
+        waiting = [view.jobs[n] for n in self._queue if n in view.jobs]
+        waiting = [job for job in waiting if job.state.waiting]
+        found = {}
+        for job in waiting:
+            before = waiting[0].id
+            kept: dict[Slice, int] = {}
+            for slices in view.acceptable(job).values():
+                free = [item for item in slices if view.free.has(item)]
+                if before != job.id and len(free) >= job.spec.count:
+                    kept |= dict.fromkeys(free, before)
+            found[job.id] = account(view, job, kept)
+        return found
+
+    def _room(self, view: View) -> Room:
+        room = Room({pool: view.free.capacity(*pool) for pool in view.free.pools()})
+        for entry in self.books.entries.values():
+            if not entry.job.state.waiting and not self._may_be_halted(view, entry):
+                if entry.job.slices:
+                    room[entry.pool] -= len(entry.job.slices)  # what is held stays held
+            elif entry.spec.devices and entry.job.state.waiting:
+                for part, slices in view.acceptable(entry.job).items():
+                    own = tuple(item for item in slices if view.free.has(item))
+                    if len(own) >= entry.spec.count:
+                        room.own[entry.job.id] = (entry.spec.device_kind, part), own
+                        break
+        return room
+
+    def _in_line(self, view: View, ordered: Iterable[Entry], room: Room) -> Iterator[Entry]:
+        for entry in ordered:
+            if self._may_be_halted(view, entry) or (
+                self._may_be_placed(view, entry)
+                and (not entry.spec.devices or entry.job.id in room.own)
+            ):
+                yield entry
+
+    def _may_be_placed(self, view: View, entry: Entry) -> bool:
+        return entry.job.state.waiting and entry.job.idle_until_us <= view.now_us
 
     def _may_be_halted(self, view: View, entry: Entry) -> bool:
         job = entry.job
@@ -231,6 +274,8 @@ class FinishTimeFairness(Ordered):
 
 def pools_of(entry: Entry, room: Room) -> list[Pool]:
     """Pools that can ever hold it; with a checkpoint, those of its part."""
+    if entry.job.id in room.own:
+        return [room.own[entry.job.id][0]]
     return [
         pool
         for pool in room

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
-from scheduler.core.plan import Plan
+from scheduler.core.plan import Blocker, Plan
 from scheduler.core.view import View
 
 
@@ -14,4 +15,13 @@ class Policy(Protocol):
 
     def plan(self, view: View) -> Plan:
         """Called after every batch of events. The machine refuses what is not possible."""
+        ...
+
+
+@runtime_checkable
+class Explaining(Policy, Protocol):
+    """A policy that works out why jobs wait when somebody asks, and not in each plan."""
+
+    def explain(self, view: View) -> Mapping[int, tuple[Blocker, ...]]:
+        """What each waiting job waits for, after the last plan was carried out."""
         ...

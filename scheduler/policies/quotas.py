@@ -39,8 +39,8 @@ class Quotas:
 
     half_life_s  use of late counts half as much after so long"""
 
-    def __init__(self, given: Iterable[Quota], half_life_s: int = 86_400) -> None:
-        self.nodes = tuple(given)
+    def __init__(self, nodes: Iterable[Quota], half_life_s: int = 86_400) -> None:
+        self.nodes = tuple(nodes)
         self.half_life_s = half_life_s
         if half_life_s < 1 or len(self.nodes) > MAX_NODES:
             raise Infeasible(f"quotas: half_life_s {half_life_s} of 1 or more, {MAX_NODES} nodes")

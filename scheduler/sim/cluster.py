@@ -22,12 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scheduler.core.values import MAX_COUNT
+from scheduler.core.values import MAX_COUNT, MAX_NAME
 from scheduler.errors import TraceDamaged
 from scheduler.policies.packing import Node
 from scheduler.traces.readers import openb_nodes
 
 MAX_NODES = 1 << 21
+MAX_DEVICES = 1 << 24  # of all nodes: more than any cluster has, and what memory holds
 _WORD = re.compile(r"(\d+)x(\d+)x([A-Za-z0-9_.-]+)")
 
 
@@ -131,10 +132,18 @@ def _group(spec: str, index: int, row: Any) -> Nodes:
 
 def _checked(spec: str, cluster: Cluster) -> Cluster:
     for group in cluster.nodes:
-        if not (0 < group.count <= MAX_NODES and 0 < group.devices <= MAX_COUNT and group.type):
+        if not (0 < group.count <= MAX_NODES and 0 < group.devices <= MAX_COUNT):
             raise TraceDamaged(
-                f"cluster {spec}: {group} needs 1 to {MAX_NODES} nodes of 1 to {MAX_COUNT} devices"
+                f"cluster {spec}: {group.count} nodes of {group.devices} {group.type!r} are not 1 "
+                f"to {MAX_NODES} nodes of 1 to {MAX_COUNT} devices"
             )
+        for word in (group.name, group.type, cluster.kind):
+            if not (0 < len(word) <= MAX_NAME and word.isprintable()):
+                raise TraceDamaged(
+                    f"cluster {spec}: {word!r} is no name of 1 to {MAX_NAME} letters"
+                )
+    if cluster.devices > MAX_DEVICES:
+        raise TraceDamaged(f"cluster {spec}: {cluster.devices} devices; {MAX_DEVICES} at most")
     names = [group.name for group in cluster.nodes]
     if len(set(names)) != len(names) or sum(g.count for g in cluster.nodes) > MAX_NODES:
         raise TraceDamaged(f"cluster {spec}: a name twice, or more than {MAX_NODES} nodes")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scheduler.core import events
 from scheduler.core.speed import FULL_PPM
 from scheduler.core.values import RANKS, JobSpec, Recovery, Tier
-from scheduler.errors import Infeasible
+from scheduler.errors import Infeasible, TraceDamaged
 from scheduler.native import cluster as native
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.guarantee import PROMISES
@@ -91,6 +91,17 @@ class Broken:
             self._faults.clear()
 
 
+def check_times(trace: Trace) -> None:
+    """Raises TraceDamaged: a job that comes, or lasts, beyond what clusters count."""
+    for job in trace.jobs:
+        if max(job.submitted_s, job.duration_s) * 1e6 > native.ALL_US:
+            raise TraceDamaged(
+                f"{trace.name}: job {job.name!r} comes after {job.submitted_s / 3600:.0f} h and "
+                f"takes {job.duration_s / 3600:.0f} h; native clusters, and planets, count "
+                f"{native.ALL_US / 3.6e9:.0f} h"
+            )
+
+
 def simulate(
     trace: Trace,
     jobs: Sequence[JobSpec],
@@ -104,6 +115,7 @@ def simulate(
     """As `scheduler.sim.run.simulate` does it. Raises Infeasible for what only Python can do,
     OSError if the engine is not there."""
     check(jobs, cluster, policy, faults)
+    check_times(trace)
     assert isinstance(policy, Elastic)
     with opened(cluster, policy.params, costs) as engine:
         submit(engine, trace, jobs)

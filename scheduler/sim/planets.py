@@ -27,7 +27,7 @@ from scheduler.errors import TraceDamaged
 from scheduler.sim.cluster import Cluster, read_cluster
 from scheduler.traces.packed import KINDS
 
-MAX_REGIONS, MAX_CLUSTERS = 255, 4096
+MAX_REGIONS, MAX_CLUSTERS, MAX_DEVICES = 255, 4096, 1 << 26
 _WORD = re.compile(r"(\d+)x(\d+)x(\d+x\d+x[A-Za-z0-9_.-]+)(?::(\w+))?")
 
 
@@ -148,6 +148,8 @@ def _checked(spec: str, planet: Planet) -> Planet:
         raise TraceDamaged(
             f"planet {spec}: 1 to {MAX_REGIONS} regions and 1 to {MAX_CLUSTERS} clusters"
         )
+    if planet.devices() > MAX_DEVICES:
+        raise TraceDamaged(f"planet {spec}: {planet.devices()} devices; {MAX_DEVICES} at most")
     if len(set(planet.regions)) != len(planet.regions) or len(set(names)) != len(names):
         raise TraceDamaged(f"planet {spec}: a name twice")
     if {site.region for site in planet.sites} != set(range(len(planet.regions))):

@@ -11,7 +11,8 @@ from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
 from scheduler.core.transitions import Params
 from scheduler.core.values import JobSpec
-from scheduler.loop import Loop, Recorder
+from scheduler.errors import Infeasible
+from scheduler.loop import Loop, Recorder, reasons
 from scheduler.native.cluster import SUCCEEDED
 from scheduler.policies.choices import CP_SAT
 from scheduler.policies.elastic import Elastic
@@ -63,7 +64,7 @@ def simulate(
     """`jobs`: one for each of the trace's. `progress` is told how many have ended. `seed`: of the
     faults. `engine`: python or native, whose steps are the same; the native one has no recorders,
     and raises Infeasible for what it does not have, OSError if it is not built. Both raise
-    Infeasible if faults let no job end any more. `solver`: of windows of maintenance."""
+    Infeasible if faults let no job end any more, or none ends. `solver`: of windows."""
     if engine == "native":
         return _natively(trace, jobs, cluster, policy, costs, progress, faults, seed)
     began = time.process_time()
@@ -93,6 +94,8 @@ def simulate(
         for job in machine.jobs.values()
         if job.state is JobState.SUCCEEDED
     )
+    if not done:
+        raise Infeasible(_none_ended(machine, policy))
     return Result(
         figures(done, cluster.devices),
         done,
@@ -130,6 +133,8 @@ def _natively(
         for row in found.done
         if row["state"] == SUCCEEDED
     )
+    if not done:
+        raise Infeasible("no job ended")
     return Result(
         figures(done, cluster.devices),
         done,
@@ -162,6 +167,16 @@ def executor_of(
         for number, (item, spec) in enumerate(zip(trace.jobs, jobs, strict=True), 1)
     )
     return executor
+
+
+def _none_ended(machine: Machine, policy: Policy) -> str:
+    job = next(iter(machine.jobs.values()))
+    why = "; ".join(map(str, reasons(machine, policy).get(job.id, ()))) or job.reason
+    needs = f" needs {job.spec.needs} and" if job.spec.needs else ""
+    return (
+        f"none of {len(machine.jobs)} jobs ended on this cluster; the first ({job.spec.name!r}, "
+        f"{job.spec.count} slices){needs} is {job.state}" + (f": {why}" if why else "")
+    )
 
 
 def _done(job: Job, duration_s: float) -> Done:

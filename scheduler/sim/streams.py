@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scheduler.errors import TraceDamaged
+from scheduler.sim.native import check_times
 from scheduler.sim.planets import Planet
 from scheduler.traces.calibrate import Workload
 from scheduler.traces.packed import JOB, TIERS, Jobs
@@ -33,7 +34,9 @@ def synthetic(
 
 def of_trace(planet: Planet, trace: Trace, assumed: Assumed, seed: int) -> tuple[Jobs, list[str]]:
     """A trace's jobs, each in a region drawn by the seed; and its tenants. What the trace does not
-    say is assumed; gangs that some region cannot hold are cut down (`workload.cut_down`)."""
+    say is assumed; gangs that some region cannot hold are cut down (`workload.cut_down`). Raises
+    TraceDamaged."""
+    check_times(trace)
     drawn = np.random.Generator(np.random.PCG64(seed))
     largest, found = planet.largest("gpu"), len(trace.jobs)
     tenants = list(dict.fromkeys(job.tenant for job in trace.jobs))

@@ -33,6 +33,8 @@ class Elasticity:
             raise TraceDamaged(f"elastic: share {self.share} of jobs is not from 0 to 1")
         if not 1 <= self.growth <= MAX_COUNT:
             raise TraceDamaged(f"elastic: growth {self.growth} is not from 1 to {MAX_COUNT}")
+        if not 0 <= self.exponent <= 1:
+            raise TraceDamaged(f"elastic: exponent {self.exponent} is not from 0 to 1")
 
 
 RIGID = Elasticity(share=0.0)

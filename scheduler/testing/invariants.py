@@ -72,6 +72,8 @@ def _steps(machine: Machine, before: Job, after: Job) -> Iterator[str]:
         yield f"{name} had checkpoint {before.checkpoint} and has none"
     if resumable and before.checkpoint and after.state in (JobState.QUEUED, JobState.STARTING):
         yield f"{name} begins anew after it had checkpoint {before.checkpoint}"
+    if after.epoch > before.epoch and after.idle_until_us > machine.now_us:
+        yield f"{name} was placed before {after.idle_until_us}us, though a start had just failed"
     draining = machine.view().draining
     new = [item for item in after.slices if item not in before.slices]
     if after.epoch > before.epoch and any(item.device in draining for item in new):

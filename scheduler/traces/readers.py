@@ -8,7 +8,7 @@ from pathlib import Path
 from scheduler.core.values import FULL_MILLI, MAX_COUNT, Tier
 from scheduler.errors import TraceDamaged
 from scheduler.policies.packing import Node, Pod
-from scheduler.traces.rows import read_rows
+from scheduler.traces.rows import read_rows, unique
 from scheduler.traces.trace import Request, Trace, TraceJob, in_order
 
 MAX_GPUS = 1024  # of one node
@@ -33,7 +33,7 @@ def philly(path: Path) -> Trace:
                 row.time_s("timestamp"),
                 row.number("duration", 0, LONGEST_S),
                 row.whole("num_gpus", 1, MAX_COUNT),
-                row.text("cluster"),
+                row.name("cluster"),
             )
             for row in read_rows(path, ("timestamp", "duration", "num_gpus", "cluster"))
         ),
@@ -47,13 +47,15 @@ def itp(path: Path) -> Trace:
         path.name,
         (
             TraceJob(
-                row.text("job_id"),
+                row.name("job_id"),
                 row.number("submission_time", 0, LONGEST_S),
                 row.number("duration", 0, LONGEST_S),
                 row.whole("num_gpu", 1, MAX_COUNT),
                 path.stem,
             )
-            for row in read_rows(path, ("job_id", "submission_time", "duration", "num_gpu"))
+            for row in unique(
+                read_rows(path, ("job_id", "submission_time", "duration", "num_gpu")), "job_id"
+            )
         ),
     )
 
@@ -74,7 +76,7 @@ def _openb(path: Path, *, hosts: bool) -> list[TraceJob]:
     columns = ("name", "num_gpu", "gpu_milli", "gpu_spec", "qos", "cpu_milli", "memory_mib")
     times = ("creation_time", "deletion_time", "scheduled_time")
     jobs = []
-    for row in read_rows(path, (*columns, *times)):
+    for row in unique(read_rows(path, (*columns, *times)), "name"):
         count = row.whole("num_gpu", 0, MAX_COUNT)
         if count == 0 and not hosts:
             continue
@@ -84,7 +86,7 @@ def _openb(path: Path, *, hosts: bool) -> list[TraceJob]:
         began = row.number("scheduled_time", 0) if row.text("scheduled_time") else created
         jobs.append(
             TraceJob(
-                row.text("name"),
+                row.name("name"),
                 created,
                 row.number("deletion_time", began, LONGEST_S) - began,
                 max(count, 1),
@@ -123,13 +125,13 @@ def openb_nodes(path: Path) -> list[Node]:
     """Alibaba openb nodes (Weng et al., ATC'23): sn, cpu_milli, memory_mib, gpu, model."""
     return [
         Node(
-            row.text("sn"),
-            row.text("model"),
+            row.name("sn"),
+            row.name("model") if row.whole("gpu", 0, MAX_GPUS) else row.text("model"),
             row.whole("cpu_milli", 0, 1 << 40),
             row.whole("memory_mib", 0, 1 << 40),
             [FULL_MILLI] * row.whole("gpu", 0, MAX_GPUS),
         )
-        for row in read_rows(path, ("sn", "cpu_milli", "memory_mib", "gpu", "model"))
+        for row in unique(read_rows(path, ("sn", "cpu_milli", "memory_mib", "gpu", "model")), "sn")
     ]
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from scheduler.core.values import MAX_NAME
 from scheduler.errors import TraceDamaged
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() takes 1_000
 MAX_ROWS = 20_000_000  # far above any public trace: a file that never ends must not take all memory
 
 
@@ -24,10 +27,8 @@ class Row:
         return self.cells[column].strip()
 
     def number(self, column: str, least: float = -math.inf, most: float = math.inf) -> float:
-        try:
-            value = float(self.cells[column])
-        except ValueError:
-            value = math.nan
+        text = self.text(column)
+        value = float(text) if _NUMBER.fullmatch(text) else math.nan
         if not least <= value <= most or math.isinf(value):
             raise self.damaged(column, f"a number from {least:g} to {most:g}")
         return value
@@ -49,6 +50,13 @@ class Row:
             raise self.damaged(column, "a time such as 2017-10-09 07:01:55") from None
         return moment.timestamp()
 
+    def name(self, column: str, most: int = MAX_NAME) -> str:
+        """What a job, a tenant or a node may be called."""
+        text = self.text(column)
+        if not 0 < len(text) <= most or not text.isprintable():
+            raise self.damaged(column, f"a name of 1 to {most} characters")
+        return text
+
     def damaged(self, column: str, wanted: str) -> TraceDamaged:
         return TraceDamaged(
             f"{self.path}, line {self.line}, column {column}: {self.cells[column][:80]!r} "
@@ -56,8 +64,19 @@ class Row:
         )
 
 
+def unique(rows: Iterable[Row], column: str) -> Iterator[Row]:
+    """Rows of which no two have the same there."""
+    lines: dict[str, int] = {}
+    for row in rows:
+        first = lines.setdefault(row.text(column), row.line)
+        if first != row.line:
+            raise row.damaged(column, f"there once: line {first} has it, too")
+        yield row
+
+
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     """Every row of a CSV file whose header names `columns` (and perhaps others)."""
+    line = 0
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
@@ -71,15 +90,15 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
             for count, cells in enumerate(reader):
                 if count >= MAX_ROWS:
                     raise TraceDamaged(f"{path}: more than {MAX_ROWS} rows")
+                line = reader.line_num
                 if not cells:
                     continue  # an empty line, as editors leave at a file's end
                 if len(cells) != len(header):
                     raise TraceDamaged(
-                        f"{path}, line {reader.line_num}: {len(cells)} cells, "
-                        f"but the header has {len(header)}"
+                        f"{path}, line {line}: {len(cells)} cells, but the header has {len(header)}"
                     )
-                yield Row(path, reader.line_num, dict(zip(header, cells, strict=True)))
+                yield Row(path, line, dict(zip(header, cells, strict=True)))
     except OSError as error:
         raise TraceDamaged(f"{path}: {error.strerror or error}") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise TraceDamaged(f"{path}: no CSV file in UTF-8 ({error})") from error
+        raise TraceDamaged(f"{path}, after line {line}: no CSV file in UTF-8 ({error})") from error

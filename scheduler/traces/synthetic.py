@@ -55,11 +55,11 @@ class Assumed:
 
     def __post_init__(self) -> None:
         shares = (self.premium, self.standard, self.elastic, self.fpga)
-        if min(shares) < 0 or max(*shares, self.premium + self.standard) > 1:
+        if not all(0 <= share <= 1 for share in (*shares, self.premium + self.standard)):
             raise TraceDamaged(f"{self}: shares are from 0 to 1")
         if self.growth < 1 or not 1 <= self.tenants <= 1 << 20:
             raise TraceDamaged(f"{self}: growth and tenants from 1 on")
-        if min(self.state_gb, self.data_gb) < 0:
+        if not (self.state_gb >= 0 and self.data_gb >= 0):
             raise TraceDamaged(f"{self}: state_gb and data_gb from 0 on")
 
 

@@ -154,7 +154,7 @@ def test_a_pool_that_is_set_up_otherwise_does_not_take_over(root: Path, tmp_path
     begin_and_kill(root, tmp_path)
     state = tmp_path / "state"
     for pool, words in (
-        (Pool(root, [DEVICE], state, min_run_s=5), "had the policy Tiered"),
+        (Pool(root, [DEVICE], state, min_run_s=5), "min_run_us was 0 and is 5000000"),
         (Pool(root, [DEVICE], state, slices={"cpu": 2}), "in 1 slices; this one has 2"),
         (Pool(tmp_path, [DEVICE], state), f"under {root}, which still run"),
     ):

@@ -68,3 +68,29 @@ def test_jobs_of_a_trace_that_no_cluster_can_hold_are_counted_and_the_first_is_n
 def test_words_that_cannot_be_are_refused(words: list[str]) -> None:
     found = CliRunner().invoke(app, [*RUN, *words])
     assert found.exit_code != 0
+
+
+@pytest.mark.parametrize("option", ["--premium", "--elastic", "--fpga"])
+def test_a_share_that_is_no_number_is_refused(option: str) -> None:
+    told = CliRunner().invoke(app, [*RUN, option, "nan"])
+    assert "shares are from 0 to 1" in str(told.exception)
+
+
+@pytest.mark.parametrize(
+    "words", [("--out", "global:1..-2"), ("--out", "global:3-2"), ("--load", "1e300")]
+)
+def test_what_no_planet_can_have_is_refused(words: tuple[str, ...]) -> None:
+    assert CliRunner().invoke(app, [*RUN, *words]).exit_code == 2
+
+
+def test_a_planet_has_bounds() -> None:
+    told = CliRunner().invoke(app, ["simulate-planet", "--planet", "200x16x2000x8000xV100"])
+    assert "51200000000 devices" in str(told.exception)
+
+
+@pytest.mark.parametrize("words", [("simulate-planet",), ("simulate", "--engine", "native")])
+def test_a_job_beyond_what_clusters_count_is_told(tmp_path: Path, words: tuple[str, ...]) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("job_id,submission_time,duration,num_gpu\na,0,1,1\nlong,0,90000000,1\n")
+    told = CliRunner().invoke(app, [*words, "--trace", str(trace)])
+    assert "job 'long' comes after 0 h and takes 25000 h" in str(told.exception)

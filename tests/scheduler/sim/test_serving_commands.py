@@ -76,3 +76,31 @@ def test_overlays_are_compared_and_bad_weights_refused() -> None:
     assert found["affinity"]["reconfigurations"] < found["blind"]["reconfigurations"]
     bad = CliRunner().invoke(app, ["simulate-overlays", "--overlay", "a=x"])
     assert bad.exit_code == 2 and "NAME=WEIGHT" in bad.output
+
+
+REQUESTS = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "said"),
+    [
+        (1, (), "all 1 requests come at one moment"),
+        (3, ("--first-s", "0.001"), "no number of replicas keeps that for 99.0%"),
+        (3, ("--input-per-s", "1"), "gives 0.0% of the requests their first token"),
+    ],
+)
+def test_an_objective_that_nobody_can_keep_is_refused(
+    tmp_path: Path, rows: int, words: tuple[str, ...], said: str
+) -> None:
+    trace = tmp_path / "requests.csv"
+    lines = (f"2023-11-16 18:15:{second:02},374,44\n" for second in range(rows))
+    trace.write_text(REQUESTS + "".join(lines))
+    told = CliRunner().invoke(app, ["simulate-serving", "--trace", str(trace), *words])
+    assert getattr(told.exception, "disposition", "") == "caller" and said in str(told.exception)
+
+
+def test_a_half_of_one_moment_is_refused(tmp_path: Path) -> None:
+    trace = tmp_path / "requests.csv"
+    trace.write_text(REQUESTS + "".join(f"2023-11-16 18:1{n}:00,374,44\n" for n in range(3)))
+    told = CliRunner().invoke(app, ["simulate-serving", "--trace", str(trace), "--halves"])
+    assert told.exit_code == 2 and "--halves: all requests of a half" in told.output

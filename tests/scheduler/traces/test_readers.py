@@ -8,7 +8,7 @@ import pytest
 
 from scheduler.core.values import Tier
 from scheduler.errors import TraceDamaged
-from scheduler.traces.readers import azure, read
+from scheduler.traces.readers import azure, openb_nodes, read
 from scheduler.traces.select import Selection, halves
 
 PHILLY = "timestamp,duration,num_gpus,gpu_time,cluster\n"
@@ -73,6 +73,18 @@ def test_azure_requests_come_by_time(tmp_path: Path) -> None:
         ("", "those of no known trace"),
         ("a,b\n1,2\n", "those of no known trace"),
         ("timestamp,num_gpus\n", "no column duration, cluster"),
+        (PHILLY + "2017-10-09 07:01:55,1_000,1,1,a\n", "column duration: '1_000'"),
+        (PHILLY + "2017-10-09 07:01:55,\u0661,1,1,a\n", "column duration"),
+        (PHILLY + "2017-10-09 07:01:55,1,1,1,\n", "column cluster: '' is not a name"),
+        (ITP + "a,1e999,1,1\n", "column submission_time: '1e999'"),
+        (ITP + "a,0,1,1\n,0,1,1\n", "line 3, column job_id: '' is not a name"),
+        (ITP + "a\0b,0,1,1\n", "is not a name"),
+        (
+            ITP + "a,0,1,1\nb,0,1,1\na,5,1,1\n",
+            "line 4, column job_id: 'a' is not there once: line 2",
+        ),
+        (OPENB + "p,1,1,1,460,,LS,R,0,1,0\n" * 2, "line 3, column name: 'p' is not there once"),
+        (ITP + "a,0,1,1\n" + "x" * 200_000 + ",0,1,1\n", "after line 2: no CSV file"),
         (OPENB + "p0,1,1,1,460,,GOLD,Running,0,1,0\n", "one of LS, Guaranteed"),
         (OPENB + "p0,1,1,1,460,,LS,Running,10,5,10\n", "column deletion_time"),
     ],
@@ -80,6 +92,12 @@ def test_azure_requests_come_by_time(tmp_path: Path) -> None:
 def test_damage_is_told_by_row_and_column(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(TraceDamaged, match=said.replace("(", r"\(")):
         read(file(tmp_path, text))
+
+
+def test_a_node_is_there_once(tmp_path: Path) -> None:
+    rows = "sn,cpu_milli,memory_mib,gpu,model\n" + "n0,64000,262144,2,P100\n" * 2
+    with pytest.raises(TraceDamaged, match="line 3, column sn: 'n0' is not there once: line 2"):
+        openb_nodes(Path(file(tmp_path, rows)))
 
 
 def test_what_is_no_text_or_no_file_is_told(tmp_path: Path) -> None:

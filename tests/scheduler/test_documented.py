@@ -10,9 +10,9 @@ import click
 import pytest
 import typer
 
+from scheduler.quota_file import read_quotas
 from scheduler.sim.cluster import read_cluster
 from scheduler.sim.planets import read_planet
-from scheduler.sim.quotas import read_quotas
 from service.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]

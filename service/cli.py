@@ -114,6 +114,9 @@ def serve(
     quotas: Annotated[
         Path | None, typer.Option(help="Quotas of tenants, a TOML file, for the policy elastic.")
     ] = None,
+    stragglers: Annotated[
+        bool, typer.Option("--stragglers", help="Avoid slow devices, with the policy elastic.")
+    ] = False,
 ) -> None:
     """Compile ONNX models for the NPU and serve them over HTTP (Open Inference Protocol v2)."""
     from compiler.frontend import parse_dim
@@ -125,6 +128,7 @@ def serve(
     settings.port = settings.port if port is None else port
     settings.policy = policy or settings.policy
     settings.quotas = quotas or settings.quotas
+    settings.stragglers = stragglers or settings.stragglers
     pool = device or [f"fpga-sim:{index}" for index in range(len(models))]
     dims = dict(parse_dim(text) for text in dim or [])
     serve_models(settings, models, pool, target, dims, console)

@@ -62,7 +62,14 @@ def serve_models(
     signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C
     signal.signal(signal.SIGINT, _interrupt)  # also where a shell started us with it ignored
     root = root_of(settings.state_dir)
-    with Pool(root, devices, settings.state_dir, policy=settings.policy, quotas=quotas) as pool:
+    with Pool(
+        root,
+        devices,
+        settings.state_dir,
+        policy=settings.policy,
+        stragglers=settings.stragglers,
+        quotas=quotas,
+    ) as pool:
         for path, kind in zip(models, kinds, strict=True):
             name = escape(path.stem)
             with console.status(f"compiling and loading {name} (the first time takes longer)"):

@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     state_dir: Path = Path.home() / ".local/state/haltere"  # journal, logs, checkpoints
     policy: str = "tiered"  # who gets devices: see haltere simulate --help for the names
     quotas: Path | None = None  # of tenants, a TOML file; needs the policy elastic
+    stragglers: bool = False  # devices that jobs find slow are avoided; needs the policy elastic
     max_pending: int = 64  # requests one replica queues; one more is answered 429
     max_sessions: int = 256  # of recurrent models, all together; one more is answered 429
     session_idle_s: float = 3600.0  # a session that nobody uses for so long is forgotten

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from hal.driver import Driver
 from hal.errors import DeviceLost
 from hal.types import DeviceInfo, SelfTest
-from proxy.info import PREFIX, running_servers
+from proxy.info import PREFIX
 from proxy.paths import default_root
+from proxy.whereabouts import own_servers
 
 __all__ = ["ProxyBackend", "backend"]
 
@@ -18,7 +19,7 @@ class ProxyBackend:
     preference = -1  # the device itself is nearer; a worker that should use a server is told so
 
     def probe(self) -> Sequence[DeviceInfo]:
-        return [info.proxied(paths.name) for paths, info in running_servers(default_root())]
+        return [info.proxied(name) for name, (_, info) in own_servers(default_root()).items()]
 
     def advice(self) -> str:
         return f"`haltere proxy DEVICE` starts one; looked for under {default_root()}"
@@ -29,8 +30,8 @@ class ProxyBackend:
         from proxy.client import ProxyDriver
         from proxy.paths import SESSION_VARIABLE
 
-        for paths, found in running_servers(default_root()):
-            if found.proxied(paths.name) == info:
+        for name, (paths, found) in own_servers(default_root()).items():
+            if found.proxied(name) == info:
                 return ProxyDriver(info, paths, os.environ.get(SESSION_VARIABLE) or None)
         raise DeviceLost(f"the server of {info.uri} does not run any more")
 
@@ -38,8 +39,8 @@ class ProxyBackend:
         """Those of the device behind: programs do not change by being sent."""
         from hal.registry import self_tests
 
-        for paths, found in running_servers(default_root()):
-            if paths.name == info.uri.removeprefix(PREFIX):
+        for name, (_, found) in own_servers(default_root()).items():
+            if name == info.uri.removeprefix(PREFIX):
                 return self_tests(found.device.uri)
         raise DeviceLost(f"the server of {info.uri} does not run any more")
 

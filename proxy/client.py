@@ -30,9 +30,11 @@ from proxy.bundles import pack_overlay
 from proxy.channel import BACKPRESSURE_S, Channel, Idle
 from proxy.errors import ServerGone
 from proxy.handles import Mint
+from proxy.info import PREFIX
 from proxy.paths import SESSION_VARIABLE, ServerPaths, checked_name, default_root, parked
 from proxy.rendezvous import find_server, put_down
 from proxy.segment import ARENA_BYTES, RING_BYTES, Line, State
+from proxy.whereabouts import own_servers
 
 ATTACH_TIMEOUT_S = 60.0  # a server may be busy building another session's program
 CLOSE_TIMEOUT_S = 5.0
@@ -239,7 +241,9 @@ def connect(
 ) -> Device:
     """The device behind the server of `device_uri` ("opencl:0" or "proxy:opencl:0"). `session`
     defaults to HALTERE_SESSION, else a random name. Raises DeviceLost if no server runs."""
-    paths, info = find_server(device_uri, root or default_root())
+    root = root or default_root()
+    own = own_servers(root).get(device_uri.removeprefix(PREFIX))
+    paths, info = own or find_server(device_uri, root)
     session = session or os.environ.get(SESSION_VARIABLE) or None
     device = info.proxied(paths.name)
     return Device(ProxyDriver(device, paths, session, backpressure_s, ring_bytes, arena_bytes))

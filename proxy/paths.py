@@ -10,6 +10,7 @@
                          /redo/      what its sessions did since their checkpoints
                          /control/   control requests and replies, by rename
     <root>/parked/                   session files of suspended sessions
+    <root>/whereabouts/              where jobs that were moved are now
 
 Everything under one root must be one file system, for files move by rename. Knows no contents.
 """

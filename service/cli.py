@@ -118,6 +118,9 @@ def serve(
     quotas: Annotated[
         Path | None, typer.Option(help="Quotas of tenants, a TOML file, for the policy elastic.")
     ] = None,
+    stragglers: Annotated[
+        bool, typer.Option("--stragglers", help="Avoid slow devices, with the policy elastic.")
+    ] = False,
     slices: Annotated[int, typer.Option(min=1, help="Models and jobs that share a device.")] = 1,
     tier: Annotated[str, typer.Option(help="Of the models: premium, standard or basic.")] = (
         "standard"
@@ -144,6 +147,7 @@ def serve(
     settings.port = settings.port if port is None else port
     settings.policy = policy or settings.policy
     settings.quotas = quotas or settings.quotas
+    settings.stragglers = stragglers or settings.stragglers
     pool = device or [f"fpga-sim:{index}" for index in range(len(models))]
     dims = dict(parse_dim(text) for text in dim or [])
     scaling = cli_services.scaling(replicas, objective, share, recall_deadline)

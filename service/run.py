@@ -71,16 +71,16 @@ def serve_models(
     signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C
     signal.signal(signal.SIGINT, _interrupt)  # also where a shell started us with it ignored
     root = root_of(settings.state_dir)
-    pool = Pool(
+    with Pool(
         root,
         devices,
         settings.state_dir,
         policy=settings.policy,
+        stragglers=settings.stragglers,
         slices=dict.fromkeys(devices, slices),
         hosts=_hosts(settings, devices),
         quotas=quotas,
-    )
-    with pool:
+    ) as pool:
         for path, kind in zip(models, kinds, strict=True):
             name = escape(path.stem)
             with console.status(f"compiling and loading {name} (the first time takes longer)"):

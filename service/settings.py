@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     state_dir: Path = Path.home() / ".local/state/haltere"  # journal, logs, checkpoints
     policy: str = "tiered"  # who gets devices: see haltere simulate --help for the names
     quotas: Path | None = None  # of tenants, a TOML file; needs the policy elastic
+    stragglers: bool = False  # devices that jobs find slow are avoided; needs the policy elastic
     device_cpu_milli: int = 0  # of this machine, for the jobs of each device; 0: an even part
     device_memory_mib: int = 0  # the same (policy sharing)
     max_pending: int = 64  # requests one replica queues; one more is answered 429

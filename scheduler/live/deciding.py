@@ -24,28 +24,30 @@ def deciding(
     *,
     min_run_s: float = 0.0,
     saves: bool = False,
+    stragglers: bool = False,
     quotas: Quotas | None = None,
 ) -> Policy:
     """See Pool. Raises Infeasible."""
     if given == "elastic":
-        return Elastic(_params(state_dir, saves), quotas)
-    if saves or quotas is not None:
-        what = "saves no jobs" if saves else "knows no quotas"
+        return Elastic(_params(state_dir, saves, stragglers), quotas)
+    asked = {"saves no jobs": saves, "notices no stragglers": stragglers, "knows no quotas": quotas}
+    lacks = [words for words, wanted in asked.items() if wanted]
+    if lacks:
         raise Infeasible(
-            f"policy {given or 'tiered'!r} {what}, only 'elastic' does: name that one, or leave "
-            f"{'saves' if saves else 'quotas'} away (a policy that is brought has its own)"
+            f"policy {given or 'tiered'!r} {', '.join(lacks)}, only 'elastic' does: name that one, "
+            "or do not ask for it (who brings a policy says it there)"
         )
     if isinstance(given, str):
         return named_policy(given)
     return given or Tiered(int(min_run_s * 1e6))
 
 
-def _params(state_dir: Path, saves: bool) -> ElasticParams:
+def _params(state_dir: Path, saves: bool, stragglers: bool) -> ElasticParams:
     """What halting cost the last pool here is what it is taken to cost until it was measured."""
-    told = ElasticParams(measured=True, saves=saves, save_cost_s=FIRST_SAVE_S if saves else 20)
+    told = ElasticParams(measured=True, saves=saves, stragglers=stragglers)
     costs = measured_costs_s(state_dir / "costs.json")
-    if saves and "save_us" in costs:
-        told = replace(told, save_cost_s=costs["save_us"])
+    if saves:
+        told = replace(told, save_cost_s=costs.get("save_us", FIRST_SAVE_S))
     if "checkpoint_us" in costs:
         told = replace(told, drain_lead_s=lead_s(costs["checkpoint_us"]))
         if "restore_us" in costs:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from hal.errors import HalError
-from proxy import checkpoint
+from proxy import checkpoint, whereabouts
 from proxy.errors import ControlTimeout, ProxyError
 from proxy.paths import ServerPaths
 from proxy.store import Store
@@ -86,6 +86,7 @@ class Operations:
         run.place(spread(len(run.ranks), start.slices))
         if start.checkpoint:
             self._sessions.resume(run.places(), run.session, start.checkpoint)
+            self._note_whereabouts(run)
         if run.spec.argv is not None:
             self._spawn(run, start)
             self._wait_until_connected(run, start.epoch)
@@ -177,6 +178,7 @@ class Operations:
             self._failed(events.ResizeFailed, command, error)
         else:
             run.place(after)
+            self._note_whereabouts(run)
             self._shares.enter(run)
             self._inbox.post(lambda at: events.JobResized(at, command.job, command.epoch))
 
@@ -216,6 +218,13 @@ class Operations:
             self._forget_all(run)
         self._inbox.post(lambda at: events.LeaseReleased(at, command.job, command.epoch))
 
+    def _note_whereabouts(self, run: Run) -> None:
+        """Processes of its workers that come later come there. Who cannot be told finds its device
+        as it was; what moved has moved."""
+        with suppress(OSError):
+            for session, device in run.places().items():
+                whereabouts.note(self._sessions.root, session, device)
+
     def _names(self, run: Run) -> list[str]:
         return [rank_session(run.session, rank.number) for rank in run.ranks]
 
@@ -224,6 +233,8 @@ class Operations:
         if run.session:
             names = self._names(run)
             self._sessions.drop(run.session, names, run.checkpoint, list(devices))
+            for name in names:
+                whereabouts.forget(self._sessions.root, name)
 
     def _forget_outdated(self, run: Run) -> None:
         """Whoever gives the job another command has heard of the newer ones."""

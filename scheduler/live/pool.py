@@ -86,6 +86,7 @@ class Pool:
     saves     with "elastic": running jobs are saved now and then, if their `recovery` is
               "checkpoint"; at first by what saves cost an earlier pool on this state_dir. Who
               brings a policy says it there (ElasticParams)
+    stragglers  with "elastic": devices that jobs find slower than their peers are avoided
     quotas    with "elastic": of tenants (scheduler.quota_file reads them)"""
 
     def __init__(
@@ -99,13 +100,21 @@ class Pool:
         policy: Policy | str | None = None,
         min_run_s: float = 0.0,
         saves: bool = False,
+        stragglers: bool = False,
         quotas: Quotas | None = None,
         params: Params | None = None,
     ) -> None:
         """Raises Infeasible."""
         self.root = root
         self.state_dir = state_dir
-        self._policy = deciding(policy, state_dir, min_run_s=min_run_s, saves=saves, quotas=quotas)
+        self._policy = deciding(
+            policy,
+            state_dir,
+            min_run_s=min_run_s,
+            saves=saves,
+            stragglers=stragglers,
+            quotas=quotas,
+        )
         self._about = describe(self._policy, params or Params())
         self._machine = Machine(params)
         self._executor = LiveExecutor(root, state_dir, tag=f"p{os.urandom(4).hex()}")

@@ -18,11 +18,13 @@ from scheduler.core.jobs import Job, JobState
 from scheduler.core.machine import Machine
 from scheduler.core.plan import Place, Plan, Resize
 from scheduler.core.values import JobSpec, Slice
-from scheduler.errors import TraceDamaged
+from scheduler.errors import Infeasible, TraceDamaged
 from scheduler.loop import Loop
 from scheduler.policies.elastic import Elastic, ElasticParams
+from scheduler.sim.cluster import read_cluster
 from scheduler.sim.costs import Costs
 from scheduler.sim.executor import SimExecutor
+from scheduler.sim.native import check
 
 S = 1_000_000
 
@@ -118,3 +120,8 @@ def test_a_median_is_gone_by_once_there_are_enough(halts: list[int], restores: l
     enough = min(len(halts), len(restores)) >= ENOUGH
     assert both == ((median(halts) + median(restores)) / 1e6 if enough else None)
     assert found.median_s("fpga", "checkpoint_us") is None
+
+
+def test_the_native_engine_refuses_by_name_to_go_by_measured_costs() -> None:
+    with pytest.raises(Infeasible, match="going by measured costs is not in the native engine"):
+        check([spec(1)], read_cluster("1x4xV100"), Elastic(ElasticParams(measured=True)))

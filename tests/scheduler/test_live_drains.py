@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ from live_jobs import PATIENCE_S, Training, check_journal, lease_spec, output, u
 from test_gang_recovery import begin_and_kill, crash_pool
 from test_live_gangs import DEVICES, QUICK, Gang, settled
 
+from hal.registry import list_devices
 from proxy.control import Control
 from proxy.errors import ControlTimeout
 from proxy.info import running_servers
 from scheduler.errors import CannotDrain, UnknownDevice
 from scheduler.live import sessions
-from scheduler.live.pool import JobState, Pool
+from scheduler.live.pool import JobSpec, JobState, Pool
 from scheduler.policies.elastic import Elastic
 
 
@@ -54,6 +56,32 @@ def test_a_job_moves_off_a_device_that_is_drained_and_its_server_stops(
         done = pool.wait(job, PATIENCE_S)
         assert (done.state, output(done)) == (JobState.SUCCEEDED, train.expected())
     check_journal(tmp_path / "state", Elastic(QUICK))
+
+
+@pytest.mark.parametrize(("kind", "how"), [("cpu", "hal"), ("opencl", "opencl")])
+def test_who_opens_its_device_anew_after_it_was_moved_comes_to_where_its_job_is(
+    root: Path, tmp_path: Path, kind: str, how: str
+) -> None:
+    """The server that it was told of when it began is no more. In the same process, and in one that
+    the job starts."""
+    devices = [f"{kind}:0", f"{kind}:1"]
+    if not {*devices} <= {info.uri for info in list_devices()}:
+        pytest.skip(f"needs two devices of kind {kind}")
+    program = str(Path(__file__).with_name("reopening_worker.py"))
+    argv = [sys.executable, program, str(tmp_path), how]
+    spec = JobSpec("anew", "ann", "basic", kind, argv=argv)
+    with Pool(root, devices, tmp_path / "state", policy=Elastic(QUICK)) as pool:
+        job = pool.submit(spec)
+        until(lambda: (tmp_path / "first.at-work").exists())
+        pool.drain(devices[0])
+        until(lambda: state_of(pool, devices[0]) == "removed")
+        for name in ("first", "again", "second"):
+            (tmp_path / name).touch()
+        done = pool.wait(job, PATIENCE_S)
+        assert (done.state, done.reason) == (JobState.SUCCEEDED, ""), done
+        assert output(done) == ["first", "42", "again", "42", "second", "42"]
+        assert (done.resizes, done.restarts) == (1, 0)
+        until(lambda: not list((root / "whereabouts").iterdir()))
 
 
 def test_a_gang_shrinks_to_what_stays_and_grows_when_the_drain_is_cancelled(

@@ -27,6 +27,7 @@ from service.gateway import Gateway
 from service.settings import Settings
 
 DEVICES = ["cpu:0", "cpu:1"]
+LEVEL = replace(QUICK, first_level_s=3600)  # of a tenant's jobs it is the second that borrows
 FILE = """
 [[quota]]
 name = "lab"
@@ -50,7 +51,7 @@ def test_what_a_tenant_borrows_is_recalled_by_its_owner_and_goes_on_later(
     root: Path, tmp_path: Path
 ) -> None:
     own, lent = Training(tmp_path, "own"), Training(tmp_path, "lent")
-    policy = Elastic(QUICK, lab(tmp_path))
+    policy = Elastic(LEVEL, lab(tmp_path))
     with Pool(root, DEVICES, tmp_path / "state", policy=policy) as pool:
         jobs = [pool.submit(each.spec()) for each in (own, lent)]  # both ann's, who has one
         until(lambda: own.at_work(pool) and lent.at_work(pool))
@@ -78,7 +79,7 @@ def test_what_a_tenant_borrows_is_recalled_by_its_owner_and_goes_on_later(
             done = pool.wait(job, PATIENCE_S)
             assert (done.state, output(done)) == (JobState.SUCCEEDED, train.expected())
         assert [pool.job(job).preemptions for job in jobs] == [0, 1]
-    check_journal(tmp_path / "state", Elastic(QUICK, lab(tmp_path)))
+    check_journal(tmp_path / "state", Elastic(LEVEL, lab(tmp_path)))
 
 
 def test_no_more_is_promised_to_a_tenant_than_its_own_quota(root: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from test_live_gangs import QUICK
 
 from hal.registry import list_devices
 from scheduler.core.values import Slice
+from scheduler.errors import Infeasible
 from scheduler.live import paces
 from scheduler.live.gang import Run
 from scheduler.live.inbox import Inbox
@@ -78,6 +79,13 @@ def test_a_pace_is_cycles_where_a_device_counts_them_and_else_commands(tmp_path:
     found._before = {"a": since}
     assert found._of(run, {"a": {"s": count(15, 0, 2 * long)}}) == {"a": 5}
     assert paces._since(busy, {"s": count(6, 0, long)}) == {"s": count(6, 0, long)}
+
+
+def test_a_pool_by_name_notices_stragglers_when_it_is_told_to(root: Path, tmp_path: Path) -> None:
+    policy = Pool(root, ["cpu:0"], tmp_path, policy="elastic", stragglers=True)._policy
+    assert isinstance(policy, Elastic) and policy.params.stragglers
+    with pytest.raises(Infeasible, match="'tiered' notices no stragglers, only 'elastic' does"):
+        Pool(root, ["cpu:0"], tmp_path, stragglers=True)
 
 
 @pytest.mark.parametrize("kind", ["opencl", "cpu", "fpga-sim"])

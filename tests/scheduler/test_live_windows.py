@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
 from live_jobs import PATIENCE_S, Training, check_journal, lease_spec, output, until
 from rich.console import Console
 from test_gang_recovery import begin_and_kill, crash_pool
@@ -19,6 +21,7 @@ from scheduler.core import events
 from scheduler.errors import CannotDrain, UnknownDevice
 from scheduler.journal import read
 from scheduler.live.pool import JobState, Pool
+from scheduler.live.windows import Followed
 from scheduler.policies.elastic import Elastic
 from service import cli, cli_drain
 from service.app import create_app
@@ -172,3 +175,38 @@ def test_a_window_goes_on_after_the_pool_was_killed(
     drained = [uri for kind, uri in turns(state) if kind == "DrainRequested"]
     assert sorted(drained) == DEVICES  # each once
     check_journal(state, Elastic(crash_pool.QUICK))
+
+
+URIS = ("a", "b", "c")
+HAPPENS = st.lists(
+    st.tuples(
+        st.sampled_from(["drain", "cancel", "lost", "added", "closed"]), st.sampled_from(URIS)
+    ),
+    max_size=30,
+)
+
+
+@given(HAPPENS)
+def test_each_device_of_a_window_is_out_at_most_once_whatever_happens(
+    happens: list[tuple[str, str]],
+) -> None:
+    followed = Followed()
+    followed.follow(events.WindowOpened(0, URIS, 9_000_000, 100, 50))
+    stayed: set[str] = set()
+    for at_us, (what, uri) in enumerate(happens, 1):
+        waited, back = uri in followed.waits, list(followed.back)
+        match what:
+            case "drain":
+                followed.follow(events.DrainRequested(at_us, uri, at_us + 100))
+            case "cancel":
+                followed.follow(events.DrainCancelled(at_us, uri))
+                stayed |= {uri} if waited else set()
+            case "lost":
+                followed.follow(events.DeviceLost(at_us, uri, "it was removed"))
+            case "added":
+                followed.follow(events.DeviceAdded(at_us, uri, "cpu", "numpy"))
+            case "closed":
+                followed.follow(events.WindowClosed(at_us))
+        assert sorted([*followed.waits, *followed.out, *followed.back, *stayed]) == sorted(URIS)
+        assert followed.back[: len(back)] == back  # who is back is not taken out again
+        assert followed.returning <= followed.out.keys()

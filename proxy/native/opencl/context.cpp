@@ -27,7 +27,7 @@ void leave_all() {
 std::string server_for(cl_device_id device) {
   for (cl_context context : open_contexts)
     if (context->devices.front() == device && !context->session->foreign()) return context->session->server();
-  return device->server;
+  return whereabouts(proxy_root(), device->server);
 }
 
 // Address space for all buffers of a session, with holes between them, where they may be shared: see

@@ -69,6 +69,7 @@ std::vector<std::string> wanted_servers(const std::string& root) {
   std::istringstream names(given);
   for (std::string name; std::getline(names, name, ',');) {
     if (name.rfind("proxy:", 0) == 0) name.erase(0, 6);
+    name = whereabouts(root, name);
     if (std::find(living.begin(), living.end(), name) != living.end())
       wanted.push_back(name);
     else

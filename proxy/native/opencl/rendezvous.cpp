@@ -130,6 +130,12 @@ std::string read_file(const std::string& path) {
   return content;
 }
 
+std::string whereabouts(const std::string& root, const std::string& server) {
+  const char* session = std::getenv("HALTERE_SESSION");
+  const std::string now = session && *session ? read_file(root + "/whereabouts/" + session) : "";
+  return now.empty() ? server : now;
+}
+
 std::string random_word() {
   std::uint64_t value = 0;
   if (getrandom(&value, sizeof value, 0) != sizeof value) throw Failure(CL_OUT_OF_RESOURCES, "no random numbers");

@@ -18,6 +18,9 @@ bool holder_lives(const std::string& lock_path);             // somebody holds t
 std::vector<std::string> living_servers(const std::string& root);  // their names, sorted
 std::string read_file(const std::string& path);              // empty if there is none
 
+// Where the job of HALTERE_SESSION is now, if it was moved; else `server`. See proxy/whereabouts.py.
+std::string whereabouts(const std::string& root, const std::string& server);
+
 // `name`, or the first of name.2, name.3, ... that no living process has a session of.
 std::string free_name(const std::string& root, const std::string& name);
 

@@ -60,7 +60,7 @@ def serve_models(
     signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C
     signal.signal(signal.SIGINT, _interrupt)  # also where a shell started us with it ignored
     root = root_of(settings.state_dir)
-    hosts = _hosts(settings, devices)
+    hosts = hosts_of(settings, devices)
     with Pool(root, devices, settings.state_dir, hosts=hosts, policy=settings.policy) as pool:
         for path, kind in zip(models, kinds, strict=True):
             name = escape(path.stem)
@@ -88,7 +88,7 @@ def serve_models(
     shutil.rmtree(root, ignore_errors=True)
 
 
-def _hosts(settings: Settings, devices: Sequence[str]) -> dict[str, Host]:
+def hosts_of(settings: Settings, devices: Sequence[str]) -> dict[str, Host]:
     """Raises BadRequest."""
     given = settings.device_cpu_milli, settings.device_memory_mib
     if min(given) < 0:

@@ -78,7 +78,7 @@ def serve_models(
         policy=settings.policy,
         stragglers=settings.stragglers,
         slices=dict.fromkeys(devices, slices),
-        hosts=_hosts(settings, devices),
+        hosts=hosts_of(settings, devices),
         quotas=quotas,
     ) as pool:
         for path, kind in zip(models, kinds, strict=True):
@@ -117,7 +117,7 @@ def _quotas(settings: Settings, devices: Sequence[str]) -> Quotas | None:
     return read_quotas(settings.quotas, sorted({uri.rpartition(":")[0] for uri in devices}))
 
 
-def _hosts(settings: Settings, devices: Sequence[str]) -> dict[str, Host]:
+def hosts_of(settings: Settings, devices: Sequence[str]) -> dict[str, Host]:
     """Raises BadRequest."""
     given = settings.device_cpu_milli, settings.device_memory_mib
     if min(given) < 0:

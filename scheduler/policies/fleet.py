@@ -75,12 +75,14 @@ class Fleet:
         self.halting: set[int] = set()
         self._clearing: list[tuple[int, Seated]] = []  # no longer a job's, and perhaps still held
         self._new: set[Slice] = set()  # seats given out since the last look at the leases
+        self._pods: dict[int, Pod] = {}  # of jobs that did not change since
         self._version = 0  # of the view's fleet
 
     def follow(self, view: View) -> bool:
         """Whether there may be room that was not there before."""
         self._new.clear()
         for number in view.changed:
+            self._pods.pop(number, None)
             seated, job = self.seated.get(number), view.jobs.get(number)
             if seated is None:
                 continue
@@ -107,6 +109,7 @@ class Fleet:
 
     def _begin(self, view: View) -> None:
         self._version = view.fleet
+        self._pods.clear()
         nodes = []
         for device in view.devices.values():
             if view.stays(device):
@@ -126,6 +129,12 @@ class Fleet:
 
     def pod_of(self, job: Job) -> Pod:
         """What it asks of a node now: one that it was told to avoid if there are no others."""
+        found = self._pods.get(job.id)
+        if found is None:
+            found = self._pods[job.id] = self._pod_of(job)
+        return found
+
+    def _pod_of(self, job: Job) -> Pod:
         pod = pod_of(job.spec, job.part)
         if not job.avoid:
             return pod
@@ -217,6 +226,11 @@ class Fleet:
         """Those who are about to let go of what they have there."""
         yield from (self.seated[n] for n in self._on.get(uri, ()) if n in self.halting)
         yield from (seated for _, seated in self._clearing if seated.uri == uri)
+
+    def left_soon(self) -> set[str]:
+        """Devices on which somebody is about to let go."""
+        found = {self.seated[number].uri for number in self.halting}
+        return found.union(seated.uri for _, seated in self._clearing)
 
     def on(self, uri: str) -> Iterable[int]:
         """Jobs that sit there."""

@@ -66,7 +66,7 @@ def gather(view: View, fleet: Fleet, job: Job, params: Gather) -> Gathered | Non
         return None
     pod = fleet.pod_of(job)
     waited_s = (view.now_us - max(job.submitted_us, job.saved_us)) / S
-    movable = _movable(view, fleet, params, job)
+    movable = _movable(view, fleet, params)
     there = _nearest(fleet, pod, movable, params.nodes)
     if not there:
         return None
@@ -103,15 +103,14 @@ def gather(view: View, fleet: Fleet, job: Job, params: Gather) -> Gathered | Non
     return Gathered(job.id, tuple(moves), places, tuple(sorted(devices)), cost_s, found.by)
 
 
-def _movable(view: View, fleet: Fleet, params: Gather, wanting: Job) -> dict[str, list[int]]:
-    """Jobs that may be moved, by device. Those on several GPUs stay, and those of a higher tier."""
+def _movable(view: View, fleet: Fleet, params: Gather) -> dict[str, list[int]]:
+    """Jobs that may be moved, by device, of whatever tier. Those on several GPUs stay."""
     found: dict[str, list[int]] = {}
     for number, seated in fleet.seated.items():
         job = view.jobs[number]
         if (
             job.state is JobState.RUNNING
             and number not in fleet.halting
-            and job.rank >= wanting.rank
             and len(seated.gpus) <= 1
             and not job.pinned
             and job.saving_us is None

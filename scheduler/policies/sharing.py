@@ -95,8 +95,7 @@ class Sharing:
             for _, number in sorted(fresh.union(self._pressing())):
                 self._serve(view, view.jobs[number], decisions)
         self._serve_all(view, decisions)
-        self._yielding.forget(self._asked)
-        wakes += self._yielding.wakes(view.now_us)
+        wakes += self._yielding.wakes(self._asked, view.now_us)
         wakes += (view.jobs[number].idle_until_us for number in self._resting)
         if view.draining:
             decisions += self._leave(view, wakes)
@@ -168,8 +167,7 @@ class Sharing:
                 decisions.append(place)
                 return
             self._barren.add(pod)
-        behind = any(view.jobs[n].order > job.order for n in self._fleet.claims)
-        if job.rank < BASIC or behind:
+        if job.rank < BASIC or any(view.jobs[n].order > job.order for n in self._fleet.claims):
             self._demand(view, job, pod, decisions)
 
     def _unclaim(self, number: int) -> None:

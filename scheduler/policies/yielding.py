@@ -24,6 +24,7 @@ from scheduler.policies.packing import Node, Pod
 LEAST_MILLI = 100  # what a job without a GPU counts for
 STANDARD = 10**6  # what halting a standard job counts for beside that
 STRANDED = 4  # what halting a job counts for that finds no room elsewhere, beside one that does
+KINDS = 1024  # that are remembered
 UNITS = 1000  # in which what is lacking is counted
 RISK_S = 10**6  # lost work decides among what costs the same
 S = 1_000_000
@@ -54,39 +55,41 @@ class Yielding:
     def __init__(self, min_run_us: int) -> None:
         self._min_run_us = min_run_us
         self._seen: dict[Kind, int] = {}  # how many changes of the fleet were looked at
-        self._later: dict[Kind, dict[str, int]] = {}  # nodes that will do, and from when on
+        self._would: dict[Kind, set[str]] = {}  # nodes that would do
+        self._later: dict[Kind, dict[str, int]] = {}  # nodes that will, and from when on
 
     def find(self, view: View, fleet: Fleet, job: Job, pod: Pod) -> Found | None:
         kind = pod, job.rank
         since = self._seen.get(kind)
+        would = self._would.setdefault(kind, set())
         later = self._later.setdefault(kind, {})
         if since is None:
             uris: Iterable[str] = fleet.index
         else:
             due = [uri for uri, at_us in later.items() if at_us <= view.now_us]
-            uris = dict.fromkeys((*fleet.changes[since:], *due))
-        best: tuple[int, Found] | None = None
+            uris = dict.fromkeys((*fleet.changes[since:], *due, *sorted(would)))
+        self._seen[kind] = len(fleet.changes)
+        best: tuple[int, int, Found] | None = None
         for uri in uris:
             later.pop(uri, None)
-            if uri in fleet.index:
-                found = self._on(view, fleet, job, pod, fleet.nodes()[fleet.index[uri]], later)
-                if found is not None and (best is None or found[0] < best[0]):
-                    best = found
-        if best is None:  # else all is looked at again for the next one
-            self._seen[kind] = len(fleet.changes)
-            return None
-        self._seen.pop(kind, None)
-        return best[1]
+            would.discard(uri)
+            index = fleet.index.get(uri)
+            if index is None:
+                continue
+            found = self._on(view, fleet, job, pod, fleet.nodes()[index], later)
+            if found is not None:
+                would.add(uri)
+                if best is None or (found[0], index) < best[:2]:
+                    best = found[0], index, found[1]
+        return None if best is None else best[2]
 
-    def wakes(self, now_us: int) -> list[int]:
-        """When somebody who is in the way has had its minimum run time."""
-        return [at for later in self._later.values() for at in later.values() if at > now_us]
-
-    def forget(self, kinds: set[Kind]) -> None:
-        """All but these."""
-        for kind in [kind for kind in self._later if kind not in kinds]:
-            self._later.pop(kind)
-            self._seen.pop(kind, None)
+    def wakes(self, asked: set[Kind], now_us: int) -> list[int]:
+        """When somebody who is in the way of these has had its minimum run time."""
+        if len(self._seen) > KINDS:
+            for kind in [kind for kind in self._seen if kind not in asked]:
+                del self._seen[kind], self._would[kind], self._later[kind]
+        kinds = (self._later.get(kind, {}) for kind in asked)
+        return [at_us for later in kinds for at_us in later.values() if at_us > now_us]
 
     def _on(
         self, view: View, fleet: Fleet, job: Job, pod: Pod, node: Node, later: dict[str, int]
@@ -94,6 +97,8 @@ class Yielding:
         if node.closed or not node.suits(pod) or len(node.free) < pod.gpus:
             return None
         candidates, soon = self._candidates(view, fleet, job, node)
+        if not candidates and not soon and node.name not in fleet.left_soon():
+            return None
         room = _Room(node, fleet.leaving(node.name))
         found = room.cheapest(pod, candidates)
         if found is None:

@@ -12,13 +12,16 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from hal.registry import list_devices
+from scheduler.live.fleet import this_machine
 from scheduler.live.pool import JobState, Pool
 from service.app import create_app
 from service.cli import app
 from service.cli_service import mib, milli
 from service.control import Control
+from service.errors import BadRequest
 from service.gateway import Gateway
 from service.host import hosting
+from service.run import hosts_of
 from service.settings import Settings
 
 DEVICE, PATIENCE_S = "opencl:0", 90.0
@@ -71,3 +74,12 @@ def test_shares_and_memory_are_read_with_their_units() -> None:
     for text in ("512", "2GB", "MiB", "-1MiB", "1.5GiB"):
         with pytest.raises(typer.BadParameter):
             mib(text)
+
+
+def test_what_of_the_machine_is_for_the_jobs_of_each_device_is_a_setting() -> None:
+    cpu_milli, memory_mib = this_machine()
+    assert hosts_of(Settings(), ["a:0", "a:1"])["a:1"] == (cpu_milli // 2, memory_mib // 2)
+    given = Settings(device_cpu_milli=500, device_memory_mib=64)
+    assert hosts_of(given, ["a:0"]) == {"a:0": (500, 64)}
+    with pytest.raises(BadRequest, match="not below 0"):
+        hosts_of(Settings(device_cpu_milli=-1), ["a:0"])

@@ -308,9 +308,15 @@ def test_the_command_runs_openb_with_shares_on_its_own_nodes(tmp_path: Path) -> 
     assert shared.exit_code == 0, shared.output
     figures = json.loads(shared.stdout)["figures"]["sharing"]
     assert (figures["jobs"], figures["makespan_h"]) == (3, 1)  # all three at once on one GPU
+    assert figures["waited"] == {"job_h": {}, "left": {}}
     alone = CliRunner().invoke(app, [*asked, f"openb:{pods}", "--elastic", "0"])
     figures = json.loads(alone.stdout)["figures"]["elastic"]
     assert (figures["jobs"], figures["makespan_h"]) == (2, 2)  # each has the whole GPU
+    pods.write_text(f"{pods.read_text()}\ns,5000,10,1,500,,BE,0,3600,0\nt,4000,1,0,0,,BE,9,9,9\n")
+    told = CliRunner().invoke(app, [*asked, f"openb-hosts:{pods}", "--policy", "sharing"])
+    waited = json.loads(told.stdout)["figures"]["sharing"]["waited"]
+    assert waited["left"] == {"s": "too_small on a-0"}
+    assert waited["job_h"]["too_small"] == pytest.approx(1, abs=0.1)
     for more in (["--policy", "elastic"], ["--report", str(tmp_path)], ["--gather", "x"]):
         told = CliRunner().invoke(app, [*asked, str(pods), "--policy", "sharing", *more])
         assert told.exit_code == 2

@@ -258,7 +258,8 @@ class Pool:
     def submit(self, spec: JobSpec) -> int:
         """The job's id. Raises Infeasible, Busy."""
         self._check_open()
-        check_feasible(spec, self._fleet.slices, isinstance(self._policy, Elastic))
+        parts = {uri: info.part for uri, info in self._fleet.infos.items()}
+        check_feasible(spec, self._fleet.slices, parts, isinstance(self._policy, Elastic))
         with self._submitting:
             if self._board.alive_count() >= MAX_JOBS:
                 raise Busy(f"{MAX_JOBS} jobs have not ended yet; try again later")

@@ -57,4 +57,6 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python examples/decision.py JOURNAL")
     main(Path(sys.argv[1]))

@@ -19,13 +19,14 @@ WEIGHS = ("opencl", "fpga", "fpga-sim")  # kinds whose servers divide a device b
 def check_feasible(
     spec: JobSpec,
     slices: Mapping[str, int],
+    parts: Mapping[str, str],
     shrinks: bool,
     quotas: Quotas | None = None,
     hosts: Mapping[str, Host] | None = None,
 ) -> None:
-    """`slices`: of the pool's devices, by URI. `shrinks`: the policy has gangs take turns on fewer
-    slices than they ask for, those that are promised nothing. `hosts`: what of this machine is for
-    the jobs of each device, where the policy knows shares. Raises Infeasible."""
+    """`slices`, `parts`: of the pool's devices, by URI. `shrinks`: the policy has gangs take turns
+    on fewer slices than they ask for, those that are promised nothing. `hosts`: what of this
+    machine is for the jobs of each device, where the policy knows shares. Raises Infeasible."""
     name = f"job {spec.name!r}"
     kinds = sorted({kind_of(uri) for uri in slices})
     if spec.device_kind not in kinds:
@@ -57,18 +58,20 @@ def check_feasible(
             f"{name} can make use of {spec.most} slices, so it has {spec.most} ranks, each of them "
             f"a process: this pool starts {MAX_RANKS} for a job at most"
         )
-    there = sum(
-        count
-        for uri, count in slices.items()
-        if kind_of(uri) == spec.device_kind and (not spec.devices or uri in spec.devices)
-    )
+    by_part: dict[str, int] = {}
+    for uri, count in slices.items():
+        if kind_of(uri) == spec.device_kind and (not spec.devices or uri in spec.devices):
+            part = parts.get(uri, "")
+            by_part[part] = by_part.get(part, 0) + count
+    there = max(by_part.values(), default=0)  # a gang has all its slices of one part
     needed = spec.least if shrinks and spec.tier is Tier.BASIC else spec.count
     if needed > there:
+        of_one_part = " of one part" if len(by_part) > 1 else ""
         what = "promises it" if shrinks and spec.tier is not Tier.BASIC else "needs"
         raise Infeasible(
             f"{name} asks for {spec.count} slices, of which this pool's policy {what} {needed} at "
-            f"once; the devices that it accepts have {there}. Ask for fewer: by `most` it has as "
-            "many ranks as now, which take turns"
+            f"once; the devices that it accepts have {there}{of_one_part}. Ask for fewer: by "
+            "`most` it has as many ranks as now, which take turns"
         )
     if quotas is not None and spec.tier is not Tier.BASIC:
         own = quotas.own(spec.tenant, spec.device_kind)

@@ -283,9 +283,10 @@ class Pool:
     def submit(self, spec: JobSpec) -> int:
         """The job's id. Raises Infeasible, Busy."""
         self._check_open()
+        parts = {uri: info.part for uri, info in self._fleet.infos.items()}
         is_elastic = isinstance(self._policy, Elastic)
         hosts = self._fleet.hosts if isinstance(self._policy, Sharing) else None
-        check_feasible(spec, self._fleet.slices, is_elastic, self._accounts.quotas, hosts)
+        check_feasible(spec, self._fleet.slices, parts, is_elastic, self._accounts.quotas, hosts)
         with self._submitting:
             if self._board.alive_count() >= MAX_JOBS:
                 raise Busy(f"{MAX_JOBS} jobs have not ended yet; try again later")

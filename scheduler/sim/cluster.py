@@ -29,7 +29,7 @@ from scheduler.traces.readers import openb_nodes
 
 MAX_NODES = 1 << 21
 MAX_DEVICES = 1 << 24  # of all nodes: more than any cluster has, and what memory holds
-_WORD = re.compile(r"(\d+)x(\d+)x([A-Za-z0-9_.-]+)")
+_WORD = re.compile(r"(\d{1,9})x(\d{1,9})x([A-Za-z0-9_.-]+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,9 +93,16 @@ _KEYS = {
 
 def read_faults(spec: str) -> Faults:
     """By words or by a file's path. Raises TraceDamaged, which names what is wrong."""
-    if ":" in spec and not Path(spec).exists():
+    if ":" in spec and not _is_file(spec):
         return _Reader(spec).faults(_words(spec, word) for word in spec.split(";") if word.strip())
     return _Reader(spec).faults(_file(spec))
+
+
+def _is_file(spec: str) -> bool:
+    try:
+        return Path(spec).exists()
+    except OSError:  # many words are longer than a file's name can be
+        return False
 
 
 def _words(spec: str, text: str) -> tuple[str, Mapping[str, Any]]:

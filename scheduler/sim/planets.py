@@ -28,7 +28,7 @@ from scheduler.sim.cluster import Cluster, read_cluster
 from scheduler.traces.packed import KINDS
 
 MAX_REGIONS, MAX_CLUSTERS, MAX_DEVICES = 255, 4096, 1 << 26
-_WORD = re.compile(r"(\d+)x(\d+)x(\d+x\d+x[A-Za-z0-9_.-]+)(?::(\w+))?")
+_WORD = re.compile(r"(\d{1,9})x(\d{1,9})x(\d{1,9}x\d{1,9}x[A-Za-z0-9_.-]+)(?::(\w+))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ def read_planet(spec: str) -> Planet:
 
 def _of_words(spec: str, found: list[re.Match[str]]) -> Planet:
     regions = int(found[0][1])
+    _check_sizes(spec, regions, regions * sum(int(match[2]) for match in found))
     sites: list[Site] = []
     for match in found:
         kind = match[4] or "gpu"
@@ -142,12 +143,16 @@ def _row(spec: str, what: str, number: int, row: dict[str, Any]) -> dict[str, An
     return found
 
 
-def _checked(spec: str, planet: Planet) -> Planet:
-    names = [site.name for site in planet.sites]
-    if not 0 < len(planet.regions) <= MAX_REGIONS or not 0 < len(names) <= MAX_CLUSTERS:
+def _check_sizes(spec: str, regions: int, clusters: int) -> None:
+    if not 0 < regions <= MAX_REGIONS or not 0 < clusters <= MAX_CLUSTERS:
         raise TraceDamaged(
             f"planet {spec}: 1 to {MAX_REGIONS} regions and 1 to {MAX_CLUSTERS} clusters"
         )
+
+
+def _checked(spec: str, planet: Planet) -> Planet:
+    names = [site.name for site in planet.sites]
+    _check_sizes(spec, len(planet.regions), len(names))
     if planet.devices() > MAX_DEVICES:
         raise TraceDamaged(f"planet {spec}: {planet.devices()} devices; {MAX_DEVICES} at most")
     if len(set(planet.regions)) != len(planet.regions) or len(set(names)) != len(names):

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from scheduler.core.values import Tier
 from scheduler.errors import TraceDamaged
-from scheduler.traces.readers import azure, openb_nodes, read
+from scheduler.traces.readers import (
+    READERS,
+    azure,
+    openb_hosts,
+    openb_nodes,
+    openb_pods,
+    read,
+)
 from scheduler.traces.select import Selection, halves
 
 PHILLY = "timestamp,duration,num_gpus,gpu_time,cluster\n"
@@ -124,3 +134,57 @@ def test_a_selection_takes_consecutive_jobs_and_rounds_gangs(tmp_path: Path) -> 
         Selection(first=8, count=3).of(trace)
     before, after = halves(trace)
     assert [len(before.jobs), len(after.jobs)] == [5, 5] and after.jobs[0].submitted_s == 0
+
+
+WHOLE = {
+    "philly": PHILLY + "2017-10-09 07:01:55,66.0,1,66.0,x\n2017-10-09 07:00:00,10,4,40,y\n",
+    "itp": ITP + "a,5,10,1\nb,6,20.5,2\n",
+    "openb": OPENB + "p0,1,1,1,460,V100|P100,LS,Running,0,100,10\np1,1,1,0,0,,BE,Running,0,9,\n",
+    "azure": "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n",
+    "nodes": "sn,cpu_milli,memory_mib,gpu,model\nn0,64000,262144,2,P100\nn1,1,1,0,\n",
+}
+PIECES = (
+    ",",
+    "\n",
+    "\r",
+    '"',
+    "-",
+    "e9",
+    "nan",
+    "inf",
+    "0",
+    "9" * 30,
+    "\0",
+    "\xff",
+    "1e999",
+    " ",
+    "",
+)
+
+
+@settings(
+    max_examples=120, deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(
+    kind=st.sampled_from(sorted(WHOLE)),
+    cuts=st.lists(
+        st.tuples(st.integers(0, 300), st.integers(0, 9), st.sampled_from(PIECES)), max_size=4
+    ),
+)
+def test_whatever_stands_in_a_file_is_read_or_refused_by_its_name(
+    tmp_path: Path, kind: str, cuts: list[tuple[int, int, str]]
+) -> None:
+    data = WHOLE[kind].encode()
+    for at, length, piece in cuts:
+        data = data[:at] + piece.encode("latin-1") + data[at + length :]
+    path = tmp_path / "given.csv"
+    path.write_bytes(data)
+    read_by: dict[str, Callable[[Path], object]] = {
+        **READERS, "azure": azure, "nodes": openb_nodes, "openb": openb_hosts
+    }  # fmt: skip
+    for reader in (read_by[kind], openb_pods) if kind == "openb" else (read_by[kind],):
+        try:
+            reader(path)
+        except TraceDamaged as error:
+            assert "given" in str(error)

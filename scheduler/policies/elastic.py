@@ -163,8 +163,8 @@ class _Serving:
                     if entry.spec.devices:
                         continue  # others may do with other devices
                     break
-            admitted = [(e.allowance.left, e.job.id, e) for e in waiting if e.allowance is not None]
-            for _, _, entry in sorted(admitted):
+            admitted = [e for e in waiting if e.allowance is not None]
+            for entry in sorted(admitted, key=lambda e: e.turn):
                 self._claim(entry, -entry.spec.count)
                 if self._ready(entry):
                     self._serve_one(key, entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -19,10 +20,12 @@ from scheduler.errors import Infeasible
 from scheduler.live.pool import JobSpec, JobState, Pool, Tier
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.served import Objective, Seen
+from service import score
 from service.app import create_app
 from service.control import Control
 from service.deploy import deploy
 from service.gateway import Gateway
+from service.run import scoring
 from service.scaling import Scaler, Scaling
 from service.settings import Settings
 from tests.waiting import until
@@ -153,6 +156,26 @@ def test_sessions_go_on_through_replicas_that_come_and_go_and_die(stage: Stage) 
         assert seen == dict.fromkeys(moved, expected)
         told = it.get("/v1/services").json()
         assert [each["model"] for each in told] == ["step"] and told[0]["late"] == 0
+
+
+def test_batch_inference_borrows_what_a_replica_does_not_hold_and_answers_as_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scaler, path = stage.serve(), stage.folder / "step.onnx"
+    templates = {"score": scoring([path], "cpu", "npu:nano", {path: {}})}
+    control = Control(stage.pool, stage.folder, templates)
+    asked = {"template": "score", "tier": "basic", "parameters": {"model": "step", "passes": 500}}
+    job = control.submit(json.dumps(asked).encode())["id"]
+    stage.pool.wait(job, 60, (JobState.RUNNING,))
+    stage.want(scaler, 2)
+    assert stage.pool.job(job).state == JobState.PREEMPTED
+    stage.want(scaler, 1)
+    done = stage.pool.wait(job, 120)
+    assert (done.state, done.preemptions) == (JobState.SUCCEEDED, 1), done.reason
+    monkeypatch.setenv("HALTERE_DEVICE", "cpu:0")
+    words = list(templates["score"].command(asked["parameters"]))  # type: ignore[arg-type]
+    assert score.main(words[words.index("service.score") + 1 :]) == 0
+    assert output(done)[-1] == capsys.readouterr().out.strip()
 
 
 def test_a_replica_that_somebody_cancels_is_missed_and_replaced(stage: Stage) -> None:

@@ -258,6 +258,11 @@ class Pool:
         """The job's id. Raises Infeasible, Busy."""
         self._check_open()
         check_feasible(spec, self._fleet.slices, isinstance(self._policy, Elastic))
+        if spec.recall_us and not isinstance(self._policy, Elastic | Tiered):
+            raise Infeasible(
+                f"job {spec.name!r} is to have its device by a time, and this pool's policy, "
+                f"{type(self._policy).__name__}, recalls nothing: give the pool elastic or tiered"
+            )
         with self._submitting:
             if self._board.alive_count() >= MAX_JOBS:
                 raise Busy(f"{MAX_JOBS} jobs have not ended yet; try again later")

@@ -24,6 +24,7 @@ from live_jobs import (
 from proxy.client import connect
 from proxy.errors import StoreBusy
 from proxy.store import Store
+from scheduler.errors import Infeasible
 from scheduler.live.pool import JobSpec, JobState, Pool
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.policy import Policy
@@ -136,3 +137,10 @@ def test_a_kernel_that_nobody_can_stop_ends_with_its_server_which_is_started_aga
             assert (pool.job(job).state, pool.job(job).restarts) == (JobState.QUEUED, 1)
             pool.cancel(job)
     check_journal(tmp_path / "state")
+
+
+def test_a_policy_that_recalls_nothing_says_so(root: Path, tmp_path: Path) -> None:
+    with Pool(root, ["cpu:0"], tmp_path / "state", policy="fifo") as pool:
+        with pytest.raises(Infeasible, match="elastic or tiered"):
+            pool.submit(REPLICA)
+        assert pool.jobs() == ()

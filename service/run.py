@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,12 +21,13 @@ from scheduler.live.pool import Pool, Tier
 from scheduler.policies.quotas import Quotas
 from scheduler.quota_file import read_quotas
 from service.app import create_app
-from service.control import Control
+from service.control import TEMPLATES, Choice, Control, Number, Template
 from service.deploy import MODEL_DEVICES, deploy
 from service.errors import BadRequest
 from service.gateway import Gateway
 from service.host import hosting, listen
 from service.scaling import Scaling
+from service.score import MAX_PASSES
 from service.settings import Settings
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -96,7 +98,9 @@ def serve_models(
                     tier=Tier(tier),
                     scaling=scaling,
                 )
-        app = create_app(settings, gateway, Control(pool, settings.state_dir / "results"))
+        templates = {**TEMPLATES, "score": scoring(models, kinds[0], target, dims_of)}
+        control = Control(pool, settings.state_dir / "results", templates)
+        app = create_app(settings, gateway, control)
         with hosting(app, listener) as port:
             for name in gateway.names():
                 where = f"http://{settings.host}:{port}/v2/models/{quote(name)}/infer"
@@ -125,6 +129,25 @@ def hosts_of(settings: Settings, devices: Sequence[str]) -> dict[str, Host]:
     even = (of // max(len(devices), 1) for of in this_machine())
     cpu_milli, memory_mib = (own or part for own, part in zip(given, even, strict=True))
     return dict.fromkeys(devices, (cpu_milli, memory_mib))
+
+
+def scoring(
+    models: Sequence[Path], kind: str, target: str, dims_of: Mapping[Path, Mapping[str, int]]
+) -> Template:
+    """Batch inference by the models that are served, on devices of the first one's kind."""
+    words = [sys.executable, "-m", "service.score", "--target", target]
+    dims: dict[str, int] = {}
+    for path in models:
+        words += ["--known", f"{path.stem}={path.absolute()}"]
+        dims |= dims_of[path]
+    for symbol, number in dims.items():
+        words += ["--dim", f"{symbol}={number}"]
+    parameters: dict[str, Choice | Number] = {
+        "model": Choice(tuple(path.stem for path in models)),
+        "passes": Number(1, MAX_PASSES),
+        "seed": Number(0, 2**31 - 1),
+    }
+    return Template(kind, tuple(words), parameters)
 
 
 def _kinds(

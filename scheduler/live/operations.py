@@ -6,7 +6,8 @@ devices: only then can it be halted. A lease has no worker process: its holder c
 likes.
 
 A checkpoint is removed when the job's next command comes, not when a newer one is complete: before
-the newer one is in the journal, a pool that is killed knows of the older one only.
+the newer one is in the journal, a pool that is killed knows of the older one only. The end of an
+attempt is no such command, for it may have come before the newer one was heard of.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class Operations:
     # ---- starting
 
     def start(self, run: Run, start: Start) -> None:
+        self._heed(run, start.checkpoint)
         try:
             self._bring_up(run, start)
         except HalfSuspended as error:
@@ -76,6 +78,15 @@ class Operations:
         except ERRORS as error:
             run.littered |= bool(start.checkpoint)
             self._failed(events.StartFailed, start, error)
+
+    def _heed(self, run: Run, known: str) -> None:
+        """A checkpoint that was complete when its attempt was over is heard of by nobody: the one
+        before it is what the job goes on from."""
+        if run.checkpoint != known:
+            before = (*run.outdated, run.checkpoint)
+            run.outdated = tuple(each for each in before if each not in ("", known))
+            run.checkpoint = known
+        self._forget_outdated(run)
 
     def _bring_up(self, run: Run, start: Start) -> None:
         if start.checkpoint and run.end is not None:
@@ -213,8 +224,8 @@ class Operations:
         self.end(run, command)
         self._crew.forget(run)
         self._shares.leave(run)
-        self._forget_outdated(run)
         if command.final:
+            self._forget_outdated(run)
             self._forget_all(run)
         self._inbox.post(lambda at: events.LeaseReleased(at, command.job, command.epoch))
 

@@ -35,6 +35,7 @@ from scheduler.decider import describe
 from scheduler.errors import (
     Busy,
     CannotDrain,
+    Infeasible,
     NotALease,
     PoolClosed,
     SchedulerError,
@@ -65,6 +66,7 @@ from scheduler.policies.elastic import Elastic
 from scheduler.policies.policy import Policy
 from scheduler.policies.quotas import Quotas
 from scheduler.policies.sharing import Sharing
+from scheduler.policies.tiered import Tiered
 from scheduler.timeline import Span
 
 __all__ = ["DeviceStatus", "JobSpec", "JobState", "JobStatus", "Pool", "Recovery", "Span", "Tier"]
@@ -287,6 +289,11 @@ class Pool:
         is_elastic = isinstance(self._policy, Elastic)
         hosts = self._fleet.hosts if isinstance(self._policy, Sharing) else None
         check_feasible(spec, self._fleet.slices, parts, is_elastic, self._accounts.quotas, hosts)
+        if spec.recall_us and not isinstance(self._policy, Elastic | Tiered):
+            raise Infeasible(
+                f"job {spec.name!r} is to have its device by a time, and this pool's policy, "
+                f"{type(self._policy).__name__}, recalls nothing: give the pool elastic or tiered"
+            )
         with self._submitting:
             if self._board.alive_count() >= MAX_JOBS:
                 raise Busy(f"{MAX_JOBS} jobs have not ended yet; try again later")

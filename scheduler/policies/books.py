@@ -58,6 +58,13 @@ class Entry:
         return self.job.spec
 
     @property
+    def turn(self) -> tuple[bool, int, int]:
+        """Among admitted jobs of a tier that wait: who is to have slices by a time, then who can
+        bear the least."""
+        left = self.allowance.left if self.allowance is not None else 0
+        return not self.job.spec.recall_us, left, self.job.id
+
+    @property
     def speed_ppm(self) -> int:
         """Of what it asked for; 0 while it is started, halted, resized or saved."""
         if self.seen is not JobState.RUNNING or self.job.saving_us is not None:

@@ -177,8 +177,8 @@ class _Serving:
                     continue  # it waits for its own tenant's jobs, others need not wait for it
                 if entry.allowance is None and not self._admit(entry) and not entry.spec.devices:
                     full.add(entry.spec.device_kind)  # but if it names some: others may do
-            admitted = [(e.allowance.left, e.job.id, e) for e in waiting if e.allowance is not None]
-            for _, _, entry in sorted(admitted):
+            admitted = [e for e in waiting if e.allowance is not None]
+            for entry in sorted(admitted, key=lambda e: e.turn):
                 self._claim(entry, -entry.spec.count)
                 if self._ready(entry):
                     self._serve_one(key, entry)

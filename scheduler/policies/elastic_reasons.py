@@ -39,11 +39,10 @@ class ElasticReasons:
             found[entry.job.id] = (Blocker(Why.AHEAD, jobs=(self._queue[0].job.id,)),)
         return found
 
-    def _place(self, entry: Entry) -> tuple[Key, bool, int, int]:
-        """In the queue: guaranteed jobs by how much more lost time they can bear."""
-        allowance = entry.allowance
-        unadmitted = entry.spec.tier is not Tier.BASIC and allowance is None
-        return entry.key, unadmitted, allowance.left if allowance else 0, entry.job.id
+    def _place(self, entry: Entry) -> tuple[Key, bool, tuple[bool, int, int]]:
+        """In the queue."""
+        unadmitted = entry.spec.tier is not Tier.BASIC and entry.allowance is None
+        return entry.key, unadmitted, entry.turn
 
     def _of(self, entry: Entry) -> tuple[Blocker, ...]:
         job = self.view.jobs[entry.job.id]

@@ -23,6 +23,7 @@ QUANTILES = tuple(NORMAL.inv_cdf((n + 0.5) / 24) for n in range(24))  # the rate
 MAX_REPLICAS = 100_000
 SERVICES = 1000  # finished requests from which the services' mean and variance are taken
 SLACK = 20.0  # late requests
+HARDLY = 0.1  # of a service: a request waits so long where it is late even if it does not wait
 KEPT = 0.8  # of the late requests that are allowed, so many are used
 LEARNED = 1000  # requests before which nothing is taken away
 
@@ -253,7 +254,7 @@ class Forecasting:
             mean_s,
             (1 + scv) / 2,
             self.slots,
-            max(0.0, self.objective.first_s - first_s),
+            max(mean_s * HARDLY, self.objective.first_s - first_s),
             min(late, 0.5),
             self.step_s + self.start_s,
             seen.waiting,

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from scheduler.errors import Infeasible
 from scheduler.live.pool import JobSpec, JobState, Pool, Tier
+from scheduler.policies.elastic import Elastic
 from scheduler.policies.served import Objective, Seen
+from service import score
 from service.app import create_app
 from service.control import Control
 from service.deploy import deploy
 from service.gateway import Gateway
+from service.run import scoring
 from service.scaling import Scaler, Scaling
 from service.settings import Settings
 from tests.waiting import until
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scheduler"))
 sys.path.insert(0, str(Path(__file__).parent))
-from live_jobs import Training, output
-from test_served_lost import step, step_model
+from live_jobs import Training, check_journal, output
+from test_served_lost import FEATURES, step, step_model
 
 NEVER_S = 3600.0  # between two steps: the tests take them
 
@@ -49,15 +56,17 @@ class Stage:
         self.told = Told()
 
     def serve(self, tier: Tier = Tier.STANDARD) -> Scaler:
-        path = self.folder / "step.onnx"
-        path.write_bytes(step_model())
-        made = {"kind": "cpu", "target": "npu:nano"}
-        scaling = Scaling(1, 2, Objective(30.0), 30.0, NEVER_S)
-        deploy(self.gateway, self.pool, "step", path, scaling=scaling, tier=tier, **made)  # type: ignore[arg-type]
+        self.deploy(Scaling(1, 2, Objective(30.0), 30.0, NEVER_S), tier)
         scaler = self.gateway._models["step"].scaler
         assert isinstance(scaler, Scaler)
         scaler._service.scaler = self.told
         return scaler
+
+    def deploy(self, scaling: Scaling, tier: Tier = Tier.STANDARD) -> None:
+        path = self.folder / "step.onnx"
+        path.write_bytes(step_model())
+        made = {"kind": "cpu", "target": "npu:nano"}
+        deploy(self.gateway, self.pool, "step", path, scaling=scaling, tier=tier, **made)  # type: ignore[arg-type]
 
     def service(self) -> dict[str, Any]:
         (found,) = self.gateway.services()
@@ -95,6 +104,38 @@ def test_what_replicas_do_not_hold_is_lent_and_recalled(stage: Stage) -> None:
     assert output(done) == train.expected()
 
 
+def test_load_that_rises_brings_replicas_and_load_that_falls_gives_devices_back(
+    tmp_path: Path,
+) -> None:
+    """By the autoscaler itself: of eight requests at once hardly any is answered in time."""
+    made = Stage(tmp_path, "elastic")
+    train, x = Training(tmp_path, "train"), np.ones((1, 1, FEATURES), np.float32)
+    with made.pool:
+        scaling = Scaling(1, 2, Objective(0.002), 3.0, step_s=0.05, patience=2)
+        made.deploy(scaling)
+        job = made.pool.submit(train.spec())
+        until(lambda: train.at_work(made.pool))
+        enough = threading.Event()
+
+        async def load() -> None:
+            while not enough.is_set():
+                asked = [made.gateway.infer("step", "", {"x": x}) for _ in range(8)]
+                await asyncio.gather(*asked)
+
+        client = threading.Thread(target=lambda: asyncio.run(load()))
+        client.start()
+        until(lambda: made.service()["serving"] == 2, "no second replica came")
+        assert made.pool.job(job).halted_for
+        enough.set()
+        client.join(60)
+        until(lambda: made.service()["wanted"] == 1, "no replica went")
+        train.let_finish()
+        done = made.pool.wait(job, 60)
+        assert (done.state, output(done)) == (JobState.SUCCEEDED, train.expected())
+        made.gateway.close()
+    check_journal(tmp_path / "state", Elastic())
+
+
 def test_sessions_go_on_through_replicas_that_come_and_go_and_die(stage: Stage) -> None:
     scaler = stage.serve()
     with TestClient(create_app(Settings(), stage.gateway, Control(stage.pool, stage.folder))) as it:
@@ -115,6 +156,26 @@ def test_sessions_go_on_through_replicas_that_come_and_go_and_die(stage: Stage) 
         assert seen == dict.fromkeys(moved, expected)
         told = it.get("/v1/services").json()
         assert [each["model"] for each in told] == ["step"] and told[0]["late"] == 0
+
+
+def test_batch_inference_borrows_what_a_replica_does_not_hold_and_answers_as_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scaler, path = stage.serve(), stage.folder / "step.onnx"
+    templates = {"score": scoring([path], "cpu", "npu:nano", {path: {}})}
+    control = Control(stage.pool, stage.folder, templates)
+    asked = {"template": "score", "tier": "basic", "parameters": {"model": "step", "passes": 500}}
+    job = control.submit(json.dumps(asked).encode())["id"]
+    stage.pool.wait(job, 60, (JobState.RUNNING,))
+    stage.want(scaler, 2)
+    assert stage.pool.job(job).state == JobState.PREEMPTED
+    stage.want(scaler, 1)
+    done = stage.pool.wait(job, 120)
+    assert (done.state, done.preemptions) == (JobState.SUCCEEDED, 1), done.reason
+    monkeypatch.setenv("HALTERE_DEVICE", "cpu:0")
+    words = list(templates["score"].command(asked["parameters"]))  # type: ignore[arg-type]
+    assert score.main(words[words.index("service.score") + 1 :]) == 0
+    assert output(done)[-1] == capsys.readouterr().out.strip()
 
 
 def test_a_replica_that_somebody_cancels_is_missed_and_replaced(stage: Stage) -> None:

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import hal
 from proxy.control import Control
-from scheduler.live.pool import Pool
+from scheduler.live.pool import JobSpec, Pool
 from scheduler.policies.served import Objective
 from service.deploy import deploy
 from service.errors import BadRequest
@@ -76,6 +76,20 @@ def test_two_models_share_one_fabric_and_answer_as_if_each_had_it_alone(
     assert len(status.sessions) == 2 and status.overlay_swaps <= 1
     assert {job.device for job in pool.jobs()} == {"fpga-sim:0"}
     gateway.close()
+
+
+def test_a_model_goes_to_the_fpga_that_holds_its_overlay(tmp_path: Path) -> None:
+    devices = ("fpga-sim:0", "fpga-sim:1")
+    (tmp_path / "a.onnx").write_bytes(net(1))
+    state, slices = tmp_path / "state", {"fpga-sim": 2}
+    with Pool(tmp_path / "root", devices, state, slices=slices, policy="elastic") as pool:
+        gateway = Gateway()
+        other = JobSpec("other", "bob", "standard", "fpga-sim", overlay="another")
+        with pool.lease(other, 60) as first:
+            for name in ("a", "b"):
+                job = deploy(gateway, pool, name, tmp_path / "a.onnx", target="npu:nano")
+                assert pool.job(job).device != first.device
+        gateway.close()
 
 
 def test_models_need_a_slice_each() -> None:

@@ -69,6 +69,9 @@ def test_plain_words_and_lists_become_their_one_form() -> None:
         ({"cwd": "/\0"}, "cwd holds"),
         ({"name": "x\ud800"}, "name holds"),
         ({"tenant": 3}, "tenant holds"),
+        ({"tier": "premium", "recall_us": -1}, "a recall of -1 us"),
+        ({"tier": "premium", "recall_us": 10**10}, "is not 0 to 3600000000"),
+        ({"recall_us": 5}, "a basic job, which is promised nothing"),
     ],
 )
 def test_an_impossible_job_is_refused_with_the_reason(

@@ -333,7 +333,7 @@ def test_gangs_that_can_never_run_are_refused(shrinks: bool) -> None:
     slices = {"cpu:0": 1, "cpu:1": 1, "opencl:0": 9}
     for words, spec in refused.items():
         with pytest.raises(Infeasible, match=words):
-            check_feasible(spec, slices, shrinks)
-    check_feasible(gang(count=2, most=64), slices, shrinks)
+            check_feasible(spec, slices, {}, shrinks)
+    check_feasible(gang(count=2, most=64), slices, {}, shrinks)
     if shrinks:
-        check_feasible(gang(count=3, least=2), slices, shrinks)
+        check_feasible(gang(count=3, least=2), slices, {}, shrinks)

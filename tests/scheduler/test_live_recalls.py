@@ -4,9 +4,10 @@ or gives way without a checkpoint."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from live_jobs import (
@@ -24,6 +25,12 @@ from live_jobs import (
 from proxy.client import connect
 from proxy.errors import StoreBusy
 from proxy.store import Store
+from scheduler.core.commands import Checkpoint, Release, Save, Start
+from scheduler.core.values import Slice
+from scheduler.errors import Infeasible
+from scheduler.live.gang import Run
+from scheduler.live.inbox import Inbox
+from scheduler.live.operations import Operations
 from scheduler.live.pool import JobSpec, JobState, Pool
 from scheduler.policies.elastic import Elastic
 from scheduler.policies.policy import Policy
@@ -136,3 +143,45 @@ def test_a_kernel_that_nobody_can_stop_ends_with_its_server_which_is_started_aga
             assert (pool.job(job).state, pool.job(job).restarts) == (JobState.QUEUED, 1)
             pool.cancel(job)
     check_journal(tmp_path / "state")
+
+
+def test_a_policy_that_recalls_nothing_says_so(root: Path, tmp_path: Path) -> None:
+    with Pool(root, ["cpu:0"], tmp_path / "state", policy="fifo") as pool:
+        with pytest.raises(Infeasible, match="elastic or tiered"):
+            pool.submit(REPLICA)
+        assert pool.jobs() == ()
+
+
+class Quick:
+    """Sessions whose next save is complete at once; a crew and shares that do nothing."""
+
+    found = "newer"
+
+    def __getattr__(self, name: str) -> object:
+        return lambda *given, **more: self.found if name in ("save", "suspend") else None
+
+
+class Told(Operations):
+    """`forgotten`: records that are removed from the store."""
+
+    def __init__(self) -> None:
+        quick: Any = Quick()
+        super().__init__(quick, quick, quick, Inbox(), "t", lambda: [], lambda uri: None)
+        self.forgotten: list[str] = []
+
+    def _forget(self, run: Run, records: Iterable[str]) -> None:
+        self.forgotten += records
+
+
+@pytest.mark.parametrize("what", ["save", "checkpoint"])
+def test_a_checkpoint_that_came_too_late_is_forgotten_and_the_one_before_it_kept(what: str) -> None:
+    spec = JobSpec("train", "ann", "basic", "cpu")
+    told, run = Told(), Run(1, spec, 1, session="t-j1-e1", checkpoint="known")
+    run.place([Slice("cpu:0", 0)])
+    getattr(told, what)(run, Save(1, 1) if what == "save" else Checkpoint(1, 1))
+    told.release(run, Release(1, 1))  # given before that was heard of
+    assert told.forgotten == [] and run.checkpoint == "newer"
+    told.start(run, Start(1, 2, (Slice("cpu:0", 0),), "known", spec))
+    assert (told.forgotten, run.checkpoint) == (["newer"], "known")
+    told.release(run, Release(1, 2, final=True))
+    assert told.forgotten == ["newer", "known"]

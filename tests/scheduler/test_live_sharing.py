@@ -219,14 +219,16 @@ def test_what_cannot_be_had_is_refused_by_name(spec: JobSpec, words: str) -> Non
     slices = {"opencl:0": 2, "opencl:1": 2, "cpu:0": 1}
     hosts = dict.fromkeys(slices, (4000, 90))
     with pytest.raises(Infeasible, match=words):
-        check_feasible(spec, slices, False, hosts)
+        check_feasible(spec, slices, {}, False, hosts=hosts)
     check_feasible(
         JobSpec("j", "a", "basic", "opencl", ("x",), needs=Needs(1)), slices, False, hosts
     )
-    check_feasible(JobSpec("j", "a", "basic", "cpu", ("x",), needs=Needs()), slices, False, hosts)
+    check_feasible(
+        JobSpec("j", "a", "basic", "cpu", ("x",), needs=Needs()), slices, {}, False, hosts=hosts
+    )
 
 
 def test_a_pool_of_whole_slices_says_which_policy_knows_shares() -> None:
     spec = JobSpec("j", "ann", "basic", "opencl", ("x",), needs=Needs(500))
     with pytest.raises(Infeasible, match="policy 'sharing'"):
-        check_feasible(spec, {"opencl:0": 1}, False)
+        check_feasible(spec, {"opencl:0": 1}, {}, False)

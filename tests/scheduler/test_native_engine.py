@@ -281,9 +281,11 @@ def test_what_the_engine_does_not_have_is_refused_by_name() -> None:
     trace = in_order("one", [TraceJob("j", 0, 10, 1, "t")])
     faster = JobSpec("j", "t", "basic", "gpu", ("train",), speeds=(("V100", 1.0), ("P100", 0.5)))
     plain = JobSpec("j", "t", "basic", "gpu", ("train",))
+    replica = JobSpec("j", "t", "premium", "gpu", ("serve",), recall_us=5_000_000)
     for spec, by, nodes, told in (
         (faster, Elastic(), "2x4xV100", "speeds"),
         (plain, policy("fifo"), "2x4xV100", "elastic policy only"),
+        (replica, Elastic(), "2x4xV100", "recall_us"),
         (plain, Elastic(), "1x65xV100", "64"),
     ):
         with pytest.raises(Infeasible, match=told):

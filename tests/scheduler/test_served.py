@@ -120,6 +120,14 @@ def test_the_autoscaler_keeps_the_objective_and_follows_the_load_down() -> None:
     assert load[1] < sum(wanted[1]) / len(wanted[1]) < 2.5 * load[1]
 
 
+def test_a_model_that_is_late_by_itself_has_as_many_as_let_hardly_anybody_wait() -> None:
+    scaler = Forecasting(Objective(0.01), 1, 1.0, 2.0, Served(0.1, 0.1))
+    for at_s in range(60):
+        seen = Seen(at_s, 20, [Served(0.1, 0.1)] * 20, 3, 20 * at_s, 20 * at_s, 1)
+        wanted = scaler.replicas(seen)
+    assert 2 < wanted < 50  # two are at work
+
+
 def test_fewer_replicas_only_when_several_steps_agree() -> None:
     scaler = Forecasting(Objective(5.0), 1, 10.0, 10.0, Served(1.0, 0.1), patience=3)
     asked = 0

@@ -144,7 +144,7 @@ def test_engines_that_know_no_shares_refuse_such_jobs_by_name() -> None:
     with pytest.raises(Infeasible, match="shares of slices"):
         check([spec(500)], Cluster("c", (Nodes("n", 1, 2, "T4"),)), Elastic())
     with pytest.raises(Infeasible, match="in simulations only"):
-        check_feasible(spec(500), {"gpu:0": 1}, False)
+        check_feasible(spec(500), {"gpu:0": 1}, {}, False)
 
 
 # ---- the policy

@@ -331,9 +331,26 @@ def test_gangs_that_can_never_run_are_refused(shrinks: bool) -> None:
         "is portable": gang(portable=True),
     }
     slices = {"cpu:0": 1, "cpu:1": 1, "opencl:0": 9}
+    parts = dict.fromkeys(slices, "one")
     for words, spec in refused.items():
         with pytest.raises(Infeasible, match=words):
-            check_feasible(spec, slices, {}, shrinks)
-    check_feasible(gang(count=2, most=64), slices, {}, shrinks)
+            check_feasible(spec, slices, parts, shrinks)
+    check_feasible(gang(count=2, most=64), slices, parts, shrinks)
     if shrinks:
-        check_feasible(gang(count=3, least=2), slices, {}, shrinks)
+        check_feasible(gang(count=3, least=2), slices, parts, shrinks)
+
+
+def test_a_gang_has_room_on_one_part_or_is_refused() -> None:
+    slices = {"opencl:0": 2, "opencl:1": 1, "opencl:2": 2}
+    parts = {"opencl:0": "old", "opencl:1": "old", "opencl:2": "new"}
+
+    def gang(count: int, *devices: str, tier: str = "premium") -> JobSpec:
+        return JobSpec("gang", "ann", tier, "opencl", ["work"], count=count, devices=devices)
+
+    check_feasible(gang(3), slices, parts, True)
+    check_feasible(gang(2, "opencl:0", "opencl:2"), slices, parts, False)
+    for spec in (gang(4), gang(3, "opencl:0", "opencl:2"), gang(5, tier="basic")):
+        with pytest.raises(Infeasible, match="of one part"):
+            check_feasible(spec, slices, parts, True)
+    with pytest.raises(Infeasible, match=r"that it accepts have 2\. Ask for fewer"):
+        check_feasible(gang(3, "opencl:2"), slices, parts, False)

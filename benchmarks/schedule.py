@@ -121,19 +121,24 @@ def types(traces: Path) -> Rows:
 
 
 def tiers(traces: Path) -> Rows:
-    """A fifth is premium, two fifths standard, half can be resized; on ever fewer nodes."""
+    """A fifth is premium, two fifths standard; all can be resized, then half; on ever fewer
+    nodes."""
     rows: Rows = []
-    for name, sizes in (("05", (16, 12, 8, 6)), ("06", (24, 16, 12))):
-        trace = read(str(traces / f"itp/cluster{name}.csv"))
-        for nodes in sizes:
-            for by in ("elastic", "priority"):
-                rows.append(_tiers(trace, f"{by}, ITP {name} on {8 * nodes}", nodes, policy(by)))
+    for share, said in ((1.0, ""), (0.5, ", half")):
+        for name, sizes in (("05", (16, 12, 8, 6)), ("06", (24, 16, 12))):
+            trace = read(str(traces / f"itp/cluster{name}.csv"))
+            for nodes in sizes:
+                for by in ("elastic", "priority"):
+                    title = f"{by}, ITP {name} on {8 * nodes}{said}"
+                    rows.append(_tiers(trace, title, nodes, policy(by), Elasticity(share)))
     return rows
 
 
-def _tiers(trace: Trace, name: str, nodes: int, by: Policy) -> dict[str, Any]:
+def _tiers(
+    trace: Trace, name: str, nodes: int, by: Policy, elasticity: Elasticity
+) -> dict[str, Any]:
     cluster = read_cluster(f"{nodes}x8xV100")
-    specs = jobs_of(trace, "gpu", cluster.devices, Elasticity(0.5), Tiers(0.2, 0.4), 1)
+    specs = jobs_of(trace, "gpu", cluster.devices, elasticity, Tiers(0.2, 0.4), 1)
     audit = Audit({uri: part for uri, _, part in cluster.each()})
     watched: list[Disruption] = []
 

@@ -24,7 +24,7 @@ class Disruption:
         self._machine = machine
         self.evictions = 0
         self.moves = 0
-        self._halted: dict[tuple[int, int], int] = {}  # taker, its attempt -> slices
+        self._halted: dict[Request, int] = {}
         self._served: dict[int, int] = {}  # job -> how often it had all that it asked for
         self._under_way: dict[int, tuple[Request, tuple[Slice, ...]]] = {}  # by who is halted
         self._charged: dict[Request, int] = {}
@@ -45,9 +45,9 @@ class Disruption:
                 continue
             self.evictions += 1
             taker = self._machine.jobs[job.evicted_for]
-            key = taker.id, taker.epoch
-            self._halted[key] = self._halted.get(key, 0) + len(job.slices)
-            self._under_way[job.id] = self._request(taker), job.slices
+            request = self._request(taker)
+            self._halted[request] = self._halted.get(request, 0) + len(job.slices)
+            self._under_way[job.id] = request, job.slices
 
     def _request(self, job: Job) -> Request:
         return job.id, self._served.get(job.id, 0)
@@ -88,9 +88,9 @@ class Disruption:
             self._charged[request] = self._charged.get(request, 0) + slices
 
     def over_requested(self) -> list[float]:
-        """Of every job that others were halted for, each time it waited: slices of those that
-        were halted, over slices that it asked for. Rising. A job for which one large job is halted
-        is charged with all of it, whoever else waits and gets the rest."""
+        """Of every job that others were halted for, each time it wanted slices: those of all that
+        were halted until it had what it asked for, over that. Rising. A job for which one large
+        job is halted is charged with all of it, whoever else waits and gets the rest."""
         return self._over(self._halted)
 
     def over_got(self) -> list[float]:

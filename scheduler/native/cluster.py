@@ -64,6 +64,7 @@ PARAMS = np.dtype(
                 "grow_after_us",
                 "turn_us",
                 "floor_us",
+                "young_us",
                 "bear_us",
                 "hard_us",
                 "look_us",

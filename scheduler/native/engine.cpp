@@ -36,8 +36,8 @@ void within(const char* what, i64 value, i64 least, i64 most) {
 void check(const Params& params) {
   for (const i64 us : {params.first_level_us, params.look_us}) within("a time of the policy", us, 1, kLatest);
   for (const i64 us : {params.first_run_us, params.min_run_us, params.settle_us, params.grow_after_us,
-                       params.turn_us, params.floor_us, params.bear_us, params.hard_us, params.burst_us[0],
-                       params.burst_us[1]})
+                       params.turn_us, params.floor_us, params.young_us, params.bear_us, params.hard_us,
+                       params.burst_us[0], params.burst_us[1]})
     within("a time of the policy", us, 0, kLatest);
   within("saves", params.saves, 0, 1);
   for (const i64 us : {params.save_cost_us, params.mtbf_us, params.home_us}) within("a time of the policy", us, 0, kLatest);

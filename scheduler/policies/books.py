@@ -48,7 +48,7 @@ class Entry:
     ran_us: int = 0
     ran_since_us: int = 0  # it is counted up to here
     changed_us: int = 0
-    halted: int = 0  # slices of others, for it, since it last ran
+    given: int = 0  # slices that others let go for it, since it last ran
     stamp: int = 0  # of its next rise of level
     halts_us: tuple[int, ...] = ()  # when it was halted or resized, in the last hour
     allowance: Allowance | None = None  # once it is admitted to a guaranteed tier
@@ -204,7 +204,7 @@ class Books:
             before.state is not JobState.RUNNING or holds != entry.slices
         ):
             entry.changed_us = view.now_us
-            entry.halted = 0
+            entry.given = 0
         if _halts(job) > _halts(before):
             recent = (at_us for at_us in entry.halts_us if at_us > view.now_us - HOUR_S * S)
             entry.halts_us = (*recent, view.now_us)

@@ -161,9 +161,15 @@ class _Serving:
 
     def serve_guaranteed(self) -> None:
         this = self.this
-        for rank in (Tier.PREMIUM, Tier.STANDARD):
+        ranks = (Tier.PREMIUM, Tier.STANDARD)
+        served = {number for rank in ranks for number in self._hand_over(Key(RANKS[rank]))}
+        for rank in ranks:
             key = Key(RANKS[rank])
-            waiting = [self.books.entries[n] for n in self.books.waiting.by_key.get(key, ())]
+            waiting = [
+                self.books.entries[number]
+                for number in self.books.waiting.by_key.get(key, ())
+                if number not in served
+            ]
             this.claims = {}
             for entry in waiting:
                 self._claim(entry, entry.spec.count if entry.allowance is not None else 0)
@@ -182,6 +188,33 @@ class _Serving:
                 self._claim(entry, -entry.spec.count)
                 if self._ready(entry):
                     self._serve_one(key, entry)
+
+    def _hand_over(self, key: Key) -> Iterator[int]:
+        """What was let go for an admitted job is its own: who comes after has others halted for
+        itself. Whoever is served."""
+        this = self.this
+        able = []
+        for number in self.books.waiting.by_key.get(key, ()):
+            entry = self.books.entries[number]
+            if entry.allowance is None or entry.given < entry.spec.count or number in this.homes:
+                continue
+            self.books.count(this.view.now_us, entry)
+            able.append((entry.allowance.left, number, entry))
+        for _, _, entry in sorted(able):
+            if not self._ready(entry):
+                continue
+            count = entry.spec.count
+            pending = min(this.pending.get(entry.job.id, 0), count)
+            for pool in self.parts.pools(this, entry):
+                if this.room(entry, pool) < count - pending or this.soon(entry, pool) < pending:
+                    continue
+                if pending:
+                    this.keep(entry, pool, count - pending)
+                    this.coming[pool] -= pending
+                else:
+                    this.place(entry, pool, count)
+                yield entry.job.id
+                break
 
     def _ready(self, entry: Entry) -> bool:
         if entry.job.id in self.moving:
@@ -230,7 +263,7 @@ class _Serving:
                 this.touched.discard(number)
             if this.room(entry, entry.pool) >= missing:
                 this.extend(entry, entry.spec.count)
-            elif entry.halted:  # what was let go for it
+            elif entry.given:  # what was let go for it
                 this.keep(entry, entry.pool, missing)
 
     def serve(self) -> None:

@@ -32,6 +32,7 @@ class ElasticParams:
     patience_s     a job that would have an FPGA reconfigured lets others of its level go first for
                    so long, who would not
     floor_s        an admitted job that can bear less lost time than this is halted for nobody
+    young_s        nor is one that was admitted less than so long ago
     bear_s         an admitted job halts others only when no more lost time than this is left to it
     hard_s         and only such as fit, until no more than this is left (`victims.py`)
     halts_a_level  after so many halts, a job is halted for basic ones only if one level more lies
@@ -70,6 +71,7 @@ class ElasticParams:
     turn_s: int = 60
     look_s: int = 60
     floor_s: int = 330
+    young_s: int = 900
     bear_s: int = 360
     hard_s: int = 310
     patience_s: int = 300
@@ -106,6 +108,7 @@ class Round:
     jobs that are halted, resized or saved by this plan; `let_go`: what they hold and will not.
     `clearing`: slices of jobs that have ended or gave way, free in a moment.
     `claims`: by kind, slices for admitted jobs of the tier being served whose turn is to come.
+    `pending`: slices on their way, by the job for whom they are let go.
     `homes`: slices kept, by job; `yielded`: those for whom they are kept no longer. `avoided`:
     devices that nobody is placed on. `slow`: of those, the ones that are slower than their peers ->
     millionths of their pace. `leaving`: devices that jobs are to move off -> until when; slow ones
@@ -135,8 +138,11 @@ class Round:
         self.let_go: list[Slice] = []
         self.claims: dict[str, int] = {}
         self.coming: dict[Pool, int] = {}
+        self.pending: dict[int, int] = {}
         for number, slices in books.leaving.items():
             entry = books.entries[number]
+            asker = entry.job.evicted_for
+            self.pending[asker] = self.pending.get(asker, 0) + slices
             if self.leaving:
                 let_go = set(entry.job.slices).difference(entry.job.target)
                 slices = sum(item.device not in self.leaving for item in let_go)

@@ -38,10 +38,10 @@ def reclaim(this: Round, key: Key, taker: Entry, pool: Pool, short: int, least: 
     if gained < max(least, 1):
         return 0
     for entry, kept in found:
+        taker.given += entry.slices - kept
         if kept:
             this.shrink(entry, kept, taker)
         else:
-            taker.halted += entry.slices
             this.evict(entry, taker.job.id)
     return gained
 
@@ -91,7 +91,8 @@ def _fitting(
         if rest <= min(use, entry.slices - entry.spec.least):
             return [*found, (entry, entry.slices - rest)], short
         if use > rest:
-            larger = (entry, use) if entry.slices <= most else None
+            if larger is None or use < larger[1] or entry.allowance is None:
+                larger = (entry, use) if entry.slices <= most else None
             continue
         found.append((entry, 0))
         uses.append(use)
@@ -132,7 +133,7 @@ def may_halt(this: Round, key: Key, taker: Entry) -> bool:
     others halted again. At once, whoever is to have its slices by a time."""
     if taker.spec.recall_us:
         return True
-    again = taker.halted >= taker.spec.count
+    again = taker.given >= taker.spec.count
     if taker.allowance is None:
         if again and this.books.promised_ppm.get(taker.spec.device_kind):
             return False
@@ -200,9 +201,13 @@ def _hard_us(this: Round, taker: Entry) -> int:
 
 def can_bear(this: Round, entry: Entry, taker: Entry) -> bool:
     """An admitted job may be halted if that breaks no promise to it, and for an equal if it has
-    clearly more left."""
+    clearly more left. While it is young it may not: if it ends soon, all of its life counts, and
+    what it lost while it waited is still a large part of that."""
     if entry.allowance is None:
         return True
+    admitted_us = entry.job.admitted_us
+    if admitted_us is None or this.view.now_us < admitted_us + this.params.young_s * S:
+        return False
     needs_us = this.params.floor_s * S
     if taker.key == entry.key:
         needs_us = max(needs_us, this.left_us(taker) + this.params.turn_s * S)

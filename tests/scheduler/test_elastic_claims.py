@@ -85,3 +85,54 @@ def test_slices_are_charged_to_whoever_got_them() -> None:
     simulate(trace, list[JobSpec](specs), read_cluster("1x8xV100"), Elastic(), Costs(), watch)
     assert watched[0].over_requested() == [8.0]
     assert watched[0].over_got() == [1.0] * 8
+
+
+def test_what_was_let_go_for_a_job_is_not_taken_by_one_that_comes_after() -> None:
+    watched: list[Disruption] = []
+
+    def watch(machine: object) -> list[Disruption]:
+        watched.append(Disruption(machine))  # type: ignore[arg-type]
+        return watched
+
+    jobs = [
+        TraceJob("", 0, 9000, 1, "t"),
+        TraceJob("", 0, 9000, 1, "t"),
+        TraceJob("", 1000, 900, 1, "t"),
+        TraceJob("", 1150, 900, 1, "t"),
+    ]
+    specs = [spec(1), spec(1), spec(1, tier="standard"), spec(1, tier="premium")]
+    trace, cluster = in_order("made up", jobs), read_cluster("1x2xV100")
+    result = simulate(trace, specs, cluster, Elastic(), Costs(), watch)
+    assert result.machine is not None
+    _, _, standard, premium = result.machine.jobs.values()
+    assert 1164 <= standard.started_us / S < 1168
+    assert 1170 <= premium.started_us / S < 1172
+    assert watched[0].over_requested() == [1.0, 1.0]
+
+
+def test_one_that_was_admitted_a_moment_ago_is_halted_for_nobody() -> None:
+    machine, _ = run(
+        [
+            (0, 9000, spec(8)),
+            (4900, 9000, spec(1, tier="standard")),
+            (5000, 60, spec(1, tier="standard")),
+        ],
+        nodes=(9,),
+        costs=Costs(),
+    )
+    large, young, _ = machine.jobs.values()
+    assert (large.preemptions, young.preemptions) == (1, 0)
+
+
+def test_of_two_that_are_as_large_it_is_not_the_promised_one_that_is_halted() -> None:
+    machine, _ = run(
+        [
+            (0, 9000, spec(8)),
+            (0, 9000, spec(8, tier="standard")),
+            (5000, 60, spec(1, tier="premium")),
+        ],
+        nodes=(16,),
+        costs=Costs(),
+    )
+    basic, promised, _ = machine.jobs.values()
+    assert (basic.preemptions, promised.preemptions) == (1, 0)

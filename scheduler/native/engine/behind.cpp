@@ -91,12 +91,15 @@ Behind::Choice Behind::fitting(u32 views, i64 wanted, double most) const {
       before = found.back();
     }
     const i64 left = wanted - choice.gained;
-    u64 shrinks = 0, first = kAfterAll;
+    u64 shrinks = 0, first = kAfterAll, promised = 0;
     for (const Group& group : there.groups) {
       if (!has(views, group.view) || group.orders.empty()) continue;
       const u64* next = group.orders.before(before);
       if (next == nullptr) continue;
-      first = std::min(first, group.orders.first());
+      if (group.view == kStandardBears)
+        promised = std::max(promised, *next);
+      else
+        first = std::min(first, group.orders.first());
       if (group.slack >= left && *next > shrinks) shrinks = *next;
     }
     if (shrinks != 0) {
@@ -106,6 +109,7 @@ Behind::Choice Behind::fitting(u32 views, i64 wanted, double most) const {
       choice.gained = wanted;
       return choice;
     }
+    if (first == kAfterAll) first = promised;  // only if no basic one is as large
     larger = there.size <= most ? first : 0;
     larger_size = there.size;
   }

@@ -52,7 +52,7 @@ void Books::follow(Job& job) {
   if (!job.is_guaranteed()) job.level = level_of(job).first;
   if (job.state == State::kRunning && (!ran || holds != job.run_slices)) {
     job.changed_us = machine.now_us;
-    job.halted = 0;
+    job.given = 0;
   }
   job.run_slices = holds;
   enter(job);
@@ -105,6 +105,7 @@ void Books::enter(Job& job) {
   } else if (job.state == State::kCheckpointing || job.state == State::kResizing) {
     job.leaving = job.slice_count - job.target_count;
     part_of(job).leaving += job.leaving;
+    if (Job* asker = machine.find(job.asker)) asker->pending += job.leaving;
   }
 }
 
@@ -135,6 +136,7 @@ void Books::take_out(Job& job) {
     drop(job);
   } else if (job.leaving != 0) {
     part_of(job).leaving -= job.leaving;
+    if (Job* asker = machine.find(job.asker)) asker->pending -= job.leaving;
     job.leaving = 0;
   }
 }
@@ -143,6 +145,7 @@ void Books::admit(Job& job) {
   count(job);
   unadmitted[job.rank()].erase(job.id);
   job.admitted = true;
+  job.admitted_us = machine.now_us;
   job.left = burst_of(params, job.rank());
   ask(job);
   promised_ppm += set_aside_ppm(job);
@@ -261,8 +264,9 @@ u8 Books::view_of(const Job& job) const {
   return apart >= 2 ? kFarApart : apart == 1 ? kOneApart : kNear;
 }
 
-// A standard job stands there while it can bear a halt.
+// A standard job stands there while it can bear a halt, once it is no longer young.
 void Books::watch(Job& job) {
+  if (is_young(job)) return when(job, job.admitted_us + params.young_us, Due::kBear);
   const i128 enough = i128{params.floor_us} * kFullPpm, left = left_of(params, job, machine.now_us);
   const bool bears = left >= enough;
   if (bears) stand(job, kStandardBears);

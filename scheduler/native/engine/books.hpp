@@ -28,6 +28,7 @@ class Books {
   void touch(Job& job, u64 plan);
 
   bool is_rested(const Job& job, u64 plan) const;
+  bool is_young(const Job& job) const { return machine.now_us < job.admitted_us + params.young_us; }
   i64 next_rise_us();  // -1: none
   i64 set_aside_ppm(const Job& job) const { return job.asked.count * params.share_ppm[job.rank()]; }
 

@@ -8,6 +8,8 @@ std::vector<Decision>& Elastic::plan() {
   saves_.follow(books);
   round_.begin();
   homes_.keep(round_);
+  hand_over(kPremium);
+  hand_over(kStandard);
   serve_guaranteed(kPremium);
   serve_guaranteed(kStandard);
   serve_basic();
@@ -26,14 +28,38 @@ std::vector<Decision>& Elastic::plan() {
   return round_.decisions;
 }
 
+// What was let go for an admitted job is its own: who comes after has others halted for itself.
+void Elastic::hand_over(i32 rank) {
+  handed_over_[rank] = 0;
+  books.admitted[rank].each([&](const std::pair<i128, u32>& each) {
+    Job& job = *books.machine.find(each.second);
+    const i64 count = job.asked.count;
+    if (job.given < count || round_.home_of(job) != nullptr || !is_ready(job)) return;
+    const i64 pending = std::min<i64>(job.pending, count);
+    for (i32 part = 0; part < static_cast<i32>(round_.free.parts()); ++part) {
+      if (!suits(job, part) || round_.free.count(part) < count - pending || round_.coming(part) < pending) continue;
+      if (pending == 0) {
+        round_.place(job, part, count);
+      } else {
+        round_.keep(part, count - pending);
+        round_.keep_coming(part, pending);
+      }
+      job.handed_over = round_.plan;
+      handed_over_[rank] += count;
+      return;
+    }
+  });
+}
+
 void Elastic::serve_guaranteed(i32 rank) {
-  round_.claims = books.asked_slices[rank];
+  round_.claims = books.asked_slices[rank] - handed_over_[rank];
   restore(rank);
   while (!books.unadmitted[rank].empty())
     if (!admit(*books.machine.find(books.unadmitted[rank].first()))) break;
-  round_.claims = books.asked_slices[rank];
+  round_.claims = books.asked_slices[rank] - handed_over_[rank];
   books.admitted[rank].each([&](const std::pair<i128, u32>& each) {
     Job& job = *books.machine.find(each.second);
+    if (job.handed_over == round_.plan) return;
     round_.claims -= job.asked.count;
     if (is_ready(job)) serve(job);
   });
@@ -74,7 +100,7 @@ void Elastic::restore(i32 rank) {
     }
     if (round_.free.count(job.part) >= missing)
       round_.extend(job, job.asked.count, 0);
-    else if (job.halted != 0)  // what was let go for it
+    else if (job.given != 0)  // what was let go for it
       round_.keep(job.part, missing);
   }
 }

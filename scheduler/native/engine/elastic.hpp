@@ -16,6 +16,7 @@ class Elastic {
   Books books;
 
  private:
+  void hand_over(i32 rank);
   void serve_guaranteed(i32 rank);
   void restore(i32 rank);
   bool admit(Job& job);
@@ -31,6 +32,7 @@ class Elastic {
   Saves saves_;
   Round round_;
   i64 looked_us_ = 0;
+  i64 handed_over_[2] = {};  // slices asked for by those who have them or will in a moment
 };
 
 }  // namespace haltere

@@ -111,11 +111,15 @@ struct Job {
   i64 service_us = 0;
   i64 ran_us = 0;
   i64 changed_us = 0;
-  i64 halted = 0;  // slices of others, for it, since it last ran
+  i64 given = 0;    // slices that others let go for it, since it last ran
+  i32 pending = 0;  // of them, those that are still on their way
+  u32 asker = 0;    // for whom it was halted or shrunk last
+  i64 admitted_us = 0;
   u32 rise_stamp = 0, stamp = 0;  // of its next rise of level; of its timers
   i64 lost_ppm = 0;               // how fast its allowance shrinks
   i128 left = 0;                  // its allowance, in millionths of a microsecond
   u64 touched = 0;                // the plan that halts or resizes it
+  u64 handed_over = 0;            // the plan that handed over what was let go for it
   i32 give_back_need = 0, grow_need = 0;  // under which it stands there; 0: it does not
   double grow_ratio = 0;
   i64 save_due_us = -1;  // -1: not to be saved

@@ -114,16 +114,21 @@ void Round::keep(i32 part, i64 slices) {
   left = std::max(i64{0}, left - (slices - kept));
 }
 
-void Round::evict(Job& job) {
-  coming_[static_cast<std::size_t>(job.part)] += job.run_slices;
-  books.touch(job, plan);
+void Round::evict(Job& job, Job& taker) {
+  lets_go(job, job.run_slices, taker);
   decisions.push_back({Decision::kEvict, &job, {}});
 }
 
-void Round::shrink(Job& job, i64 keep) {
-  coming_[static_cast<std::size_t>(job.part)] += job.run_slices - keep;
-  books.touch(job, plan);
+void Round::shrink(Job& job, i64 keep, Job& taker) {
+  lets_go(job, job.run_slices - keep, taker);
   decisions.push_back({Decision::kResize, &job, together(job.slices, keep)});
+}
+
+void Round::lets_go(Job& job, i64 slices, Job& taker) {
+  coming_[static_cast<std::size_t>(job.part)] += slices;
+  taker.given += slices;
+  job.asker = taker.id;
+  books.touch(job, plan);
 }
 
 void Round::extend(Job& job, i64 most, i64 spare) {

@@ -24,8 +24,10 @@ class Round {
   void place(Job& job, i32 part, i64 slices);
   // What is free of so many slices, and else what comes, is for nobody else.
   void keep(i32 part, i64 slices);
-  void evict(Job& job);
-  void shrink(Job& job, i64 keep);
+  // What comes, of so many slices.
+  void keep_coming(i32 part, i64 slices) { coming_[static_cast<std::size_t>(part)] -= slices; }
+  void evict(Job& job, Job& taker);
+  void shrink(Job& job, i64 keep, Job& taker);
   // Up to `most`, but leave `spare`; and not for little.
   void extend(Job& job, i64 most, i64 spare);
 
@@ -58,6 +60,7 @@ class Round {
 
  private:
   Held pick(i32 part, i64 slices);
+  void lets_go(Job& job, i64 slices, Job& taker);
 
   std::vector<i64> coming_;
   Held taken_;

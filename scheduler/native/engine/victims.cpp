@@ -23,7 +23,7 @@ i64 hard_us_of(const Round& round, const Job& taker) {
 }
 
 bool may_halt(Round& round, const Job& taker) {
-  const bool again = taker.halted >= taker.asked.count;
+  const bool again = taker.given >= taker.asked.count;
   if (!taker.admitted) return taker.level == 0 && !(round.books.promised_ppm != 0 && again);
   const i64 left_us = round.left_us(taker), bear_us = round.params.bear_us, hard_us = hard_us_of(round, taker);
   const i64 until_us = left_us > bear_us ? bear_us : hard_us;
@@ -58,6 +58,7 @@ std::vector<Job*> equals_of(const Round& round, const Job& taker, i32 part) {
   round.books.guaranteed[taker.rank()].each([&](u32 number) {
     Job& job = *round.books.machine.find(number);
     if (job.part != part || job.run_slices > job.asked.count || !round.is_rested(job)) return;
+    if (round.books.is_young(job)) return;
     if (const i64 left_us = round.left_us(job); left_us >= least_us) found.emplace_back(-left_us, &job);
   });
   std::stable_sort(found.begin(), found.end(), [](auto& one, auto& other) { return one.first < other.first; });
@@ -86,7 +87,7 @@ i64 fitting(std::vector<Job*> able, i64 wanted, double most, std::vector<Victim>
       return wanted;
     }
     if (job->run_slices > rest) {
-      larger = job->run_slices <= most ? job : nullptr;
+      if (larger == nullptr || job->run_slices < larger->run_slices) larger = job->run_slices <= most ? job : nullptr;
       continue;
     }
     into.push_back({job, 0});
@@ -145,12 +146,10 @@ void reclaim(Round& round, Job& taker, i32 number, i64 wanted, i64 least) {
   if (choice.last != 0) victims.push_back({job_of(choice.last), choice.last_keeps});
   victims.insert(victims.end(), equals.begin(), equals.end());
   for (const auto& [job, keeps] : victims) {
-    if (keeps != 0) {
-      round.shrink(*job, keeps);
-    } else {
-      taker.halted += job->run_slices;
-      round.evict(*job);
-    }
+    if (keeps != 0)
+      round.shrink(*job, keeps, taker);
+    else
+      round.evict(*job, taker);
   }
 }
 

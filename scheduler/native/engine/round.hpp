@@ -60,7 +60,7 @@ class Round {
   Held pick(i32 part, i64 slices);
 
   std::vector<i64> coming_;
-  Held taken_;
+  std::vector<Piece> taken_;
 };
 
 // ---- victims.cpp: whose slices

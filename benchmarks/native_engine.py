@@ -79,7 +79,8 @@ def run(clusters: int, devices: int, jobs: int, load: float, fails: bool) -> dic
     fleet = read_cluster(f"{share // NODE}x{NODE}xV100")
     names = [name for name, _, _ in fleet.each()]
     sums: dict[str, float] = dict.fromkeys(("steps", "events", "losses", "restarts", "saves"), 0)
-    digests, hours, halts, ended = [], 0.0, 0, 0
+    digests: list[str] = []
+    hours, halts, ended = 0.0, 0, 0
     began = time.process_time()
     for seed, each in enumerate(made):
         with opened(fleet, ElasticParams(saves=fails), Costs()) as cluster:
@@ -91,14 +92,14 @@ def run(clusters: int, devices: int, jobs: int, load: float, fails: bool) -> dic
                 going = partial(_going, broken, len(each))
                 Breaking(read_faults(FAULTS), fleet, broken, seed, going)
             for _ in drive(cluster, broken):
-                pass
-            told, done = cluster.summary(), cluster.done()
+                done = cluster.done()
+                ended += int((done["state"] == native.SUCCEEDED).sum())
+                hours += float((done["ended_us"] - done["submitted_us"]).sum()) / S / 3600
+                halts += int(done["preemptions"].sum())
+            told = cluster.summary()
             digests.append(cluster.digest())
             for name in sums:
                 sums[name] += int(told[name])
-            ended += int((done["state"] == native.SUCCEEDED).sum())
-            hours += float((done["ended_us"] - done["submitted_us"]).sum()) / S / 3600
-            halts += int(done["preemptions"].sum())
     cpu_s = time.process_time() - began
     return {
         "clusters": clusters,

@@ -101,7 +101,7 @@ API Cluster* haltere_open(const Params* params, const Costs* costs, const i32* p
       within("a node's part", parts[at], 0, known);
       within("a node's slices", slices[at], 1, kMaxNode);
       known = std::max(known, parts[at] + 1);
-      nodes.push_back({parts[at], slices[at], false, 0});
+      nodes.push_back({.part = static_cast<u32>(parts[at]), .slice_count = static_cast<u32>(slices[at])});
     }
     return new Cluster(*params, *costs, nodes);
   });

@@ -106,5 +106,10 @@ class NativeSite:
         losses, restarts, saves = (int(found[name]) for name in ("losses", "restarts", "saves"))
         return Fallen(losses, restarts, saves, float(found["lost_h"]))
 
+    @property
+    def events(self) -> int:
+        """That its cluster was told so far."""
+        return int(self._engine.summary()["events"])
+
     def digest(self) -> str:
         return self._engine.digest()

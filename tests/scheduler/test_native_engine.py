@@ -37,11 +37,11 @@ ROOT = Path(__file__).parents[2]
 S = 1_000_000
 
 
-def made_up(count: int = 400, seed: int = 5) -> Trace:
+def made_up(count: int = 400, seed: int = 5, apart_s: float = 100) -> Trace:
     drawn = random.Random(seed)
     at_s, jobs = 0.0, []
     for index in range(count):
-        at_s += drawn.expovariate(1 / 100)
+        at_s += drawn.expovariate(1 / apart_s)
         seconds = min(drawn.paretovariate(0.9) * 300, 40_000)
         jobs.append(TraceJob(f"j{index}", at_s, seconds, drawn.choice((1, 1, 2, 4, 8, 16)), "t"))
     return in_order("made up", jobs)
@@ -79,6 +79,16 @@ def test_both_engines_take_the_same_steps_when_nodes_fall(saves: bool) -> None:
             TRACE, specs, CLUSTER, None, params, read_faults(words), seed
         )
         assert by_python == natively
+
+
+def test_both_engines_take_the_same_steps_when_hundreds_of_jobs_run_at_once() -> None:
+    trace, cluster = made_up(700, 7, apart_s=2), read_cluster("100x8xV100")
+    specs = jobs_of(trace, "gpu", 64, Elasticity(0.5), Tiers(0.2, 0.3), 1)
+    faults = read_faults("node:mtbf=5d,mttr=1h")
+    by_python, natively = native_runs.digests(
+        trace, specs, cluster, None, ElasticParams(saves=True), faults
+    )
+    assert by_python == natively
 
 
 def test_another_workload_has_another_digest() -> None:
@@ -334,6 +344,15 @@ def test_every_source_of_the_engine_is_built() -> None:
     assert sorted(module["sources"]) == sorted(str(path.relative_to(ROOT)) for path in sources)
     headers = (folder / "engine").glob("*.hpp")
     assert sorted(module["depends"]) == sorted(str(path.relative_to(ROOT)) for path in headers)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+def test_its_heap_and_its_pieces_are_as_plain_containers(tmp_path: Path) -> None:
+    program, source = tmp_path / "parts", Path(__file__).with_name("native_parts.cpp")
+    flags = ["-std=c++20", "-g", "-O1", "-Wall", "-Wextra", "-I", ROOT]
+    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    subprocess.run(["g++", source, *flags, "-o", program], check=True, timeout=200)
+    subprocess.run([program], check=True, timeout=100)
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ u32 Cluster::add_curve(Curve curve) {
 void Cluster::submit(const Asked* jobs, std::size_t count) {
   for (const Asked* job = jobs; job != jobs + count; ++job) {
     const auto curve = static_cast<std::size_t>(job->curve);
-    executor_.submitted(machine.accept(*job, curve == 0 ? nullptr : &curves_[curve - 1]));
+    machine.accept(*job, curve == 0 ? nullptr : &curves_[curve - 1]);
+    executor_.submitted(job->submitted_us);
   }
 }
 
@@ -107,8 +108,8 @@ void Cluster::record() {
     digest.add(event.job);
     if (event.kind <= Event::kDeviceLost) {
       if (event.kind == Event::kDeviceLost) continue;
-      digest.add(machine.described(event.job).part);
-      digest.add(machine.described(event.job).slice_count);
+      digest.add(machine.free.node(event.job).part);
+      digest.add(machine.free.node(event.job).slice_count);
     } else if (event.kind >= Event::kJobStarted) {
       digest.add(event.epoch);
       if (event.kind == Event::kJobExited) digest.add(0);  // its exit code

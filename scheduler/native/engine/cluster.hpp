@@ -43,7 +43,7 @@ class Cluster {
   std::size_t curves() const { return curves_.size(); }
   const Curve& curve(std::size_t number) const { return curves_[number - 1]; }
   i64 now_us() const { return std::max(until_us_, machine.now_us); }
-  i64 newest_us() const { return machine.newest() == 0 ? 0 : machine.asked(machine.newest()).submitted_us; }
+  i64 newest_us() const { return machine.newest_us(); }
 
   Machine machine;
   Digest digest;

@@ -5,16 +5,6 @@
 
 namespace haltere {
 
-namespace {
-
-std::vector<u32> nodes_of(const Held& slices) {
-  std::vector<u32> nodes;
-  for (const Piece& piece : slices) nodes.push_back(piece.node);
-  return nodes;
-}
-
-}  // namespace
-
 void Executor::schedule(Item item) {
   item.made = ++made_;
   heap_.push(item, [this](const Item& each) { return is_void(each); });
@@ -26,12 +16,10 @@ bool Executor::is_void(const Item& item) const {
   return job == nullptr || job->version != item.version;  // halted, ended or released meanwhile
 }
 
-void Executor::submitted(u32 job) { arrivals_.emplace_back(machine_.asked(job).submitted_us, ++made_); }
-
 i64 Executor::next_us() {
   i64 next = std::numeric_limits<i64>::max();
   if (!heap_.empty()) next = heap_.first().at_us;
-  if (arrived_ < arrivals_.size()) next = std::min(next, arrivals_[arrived_].first);
+  if (!arrivals_.empty()) next = std::min(next, arrivals_.front().first);
   if (faulted_ < faults_.size()) next = std::min(next, faults_[faulted_].at_us);
   if (wake_at_us_ >= 0) next = std::min(next, wake_at_us_);
   return next;
@@ -41,7 +29,7 @@ void Executor::poll(i64 until_us, std::vector<Event>& batch) {
   constexpr std::pair<i64, u64> kNever{std::numeric_limits<i64>::max(), 0};
   for (;;) {
     const auto item = heap_.empty() ? kNever : std::pair{heap_.first().at_us, heap_.first().made};
-    const auto job = arrived_ < arrivals_.size() ? arrivals_[arrived_] : kNever;
+    const auto job = arrivals_.empty() ? kNever : arrivals_.front();
     const auto wake = wake_at_us_ >= 0 ? std::pair{wake_at_us_, wake_made_} : kNever;
     const auto fault = faulted_ < faults_.size() ? std::pair{faults_[faulted_].at_us, u64{0}} : kNever;
     const auto next = std::min({item, job, wake, fault});
@@ -51,9 +39,10 @@ void Executor::poll(i64 until_us, std::vector<Event>& batch) {
     if (next == fault) {
       go_wrong(faults_[faulted_++]);
     } else if (next == item) {
-      make(heap_.pop(), batch);
+      make(heap_.pop([this] { warm(); }), batch);
     } else if (next == job) {
-      batch.push_back({.kind = Event::kJobSubmitted, .at_us = now_us_, .job = static_cast<u32>(++arrived_)});
+      arrivals_.pop_front();
+      batch.push_back({.kind = Event::kJobSubmitted, .at_us = now_us_, .job = ++arrived_});
     } else {
       wake_at_us_ = -1;
       batch.push_back({.kind = Event::kTimePassed, .at_us = now_us_});
@@ -76,7 +65,7 @@ void Executor::make(const Item& item, std::vector<Event>& batch) {
   if (is_void(item)) return;
   Job* job = machine_.find(item.job);
   if (item.kind != kRun && item.kind != kEnd) job->failing = Event::kTimePassed;
-  if (item.kind == kResize || item.kind == kTell) occupy(*job, nodes_of(job->target));
+  if (item.kind == kResize || item.kind == kTell) job->on = Job::On::kTarget;
   switch (item.kind) {
     case kStart:
       run(*job);
@@ -99,7 +88,7 @@ void Executor::make(const Item& item, std::vector<Event>& batch) {
     case kCheckpoint:
       job->cut_us = job->left_us;
       ++job->version;
-      occupy(*job, {});
+      job->on = Job::On::kNowhere;
       return tell(Event::kJobCheckpointed);
     default:
       return;
@@ -132,7 +121,7 @@ void Executor::execute(const Command& command) {
       lost_us += i128{job->cut_us - job->left_us} * job->asked.count;
       job->left_us = job->cut_us;
       job->work_slices = job->slice_count;
-      occupy(*job, nodes_of(job->slices));
+      job->on = Job::On::kSlices;
       job->failing = Event::kStartFailed;
       return after(job->has_checkpoint ? stored(costs_.restore_us) : costs_.start_us, kStart);
     case Command::kResize: {
@@ -140,8 +129,7 @@ void Executor::execute(const Command& command) {
       stand(*job);
       job->failing = Event::kResizeFailed;
       job->before_slices = job->work_slices;
-      job->before_on = job->on;
-      occupy(*job, nodes_of(job->slices));  // those that it has and those that it will have
+      job->on = Job::On::kSlices;  // those that it has and those that it will have
       job->work_slices = job->target_count;
       const i64 cost_us = grows ? costs_.grow_us : costs_.shrink_us;
       if (grows || costs_.checkpoint_us >= cost_us) return after(cost_us, kResize);
@@ -160,7 +148,7 @@ void Executor::execute(const Command& command) {
       if (job != nullptr) {
         stand(*job);
         job->failing = Event::kTimePassed;
-        occupy(*job, {});
+        job->on = Job::On::kNowhere;
       }
       over += command.is_final;
       return after(costs_.release_us, kRelease);
@@ -173,8 +161,8 @@ void Executor::run(Job& job) {
   i64 ppm = speed_ppm(job, job.work_slices);
   if (job.work_slices < job.asked.count) ppm = ppm * costs_.turns_ppm / kFullPpm;
   if (stragglers_ != 0) {  // a gang is as slow as the slowest of it
-    i64 share = kFullPpm;
-    for (const u32 node : job.on) share = std::min(share, straggling_[node]);
+    i32 share = kFullPpm;
+    for (const Piece& piece : job.stands_on()) share = std::min(share, straggling_[piece.node]);
     ppm = std::max(i64{1}, ppm * share / kFullPpm);
   }
   job.ppm = ppm;
@@ -193,27 +181,33 @@ void Executor::stand(Job& job) {
   ++job.version;
 }
 
-void Executor::occupy(Job& job, std::vector<u32> nodes) {
-  for (const u32 node : job.on) std::erase(on_[node], job.id);
-  job.on = std::move(nodes);
-  for (const u32 node : job.on) on_[node].push_back(job.id);
+std::vector<u32> Executor::on(u32 node) const {
+  std::vector<u32> jobs = machine_.holders(node);  // more than those, when something else has just happened
+  std::erase_if(jobs, [&](u32 number) { return !has_node(machine_.find(number)->stands_on(), node); });
+  return jobs;
+}
+
+// What happens next is fetched all at once, rather than one after the other.
+void Executor::warm() const {
+  for (const Item& item : heap_.near())
+    if (item.kind > kFailed) machine_.warm(item.job);
+  for (const Item& item : heap_.near())
+    if (item.kind > kFailed) machine_.warm_slices(item.job);
 }
 
 // All that was running there is gone.
 void Executor::fall(u32 node) {
-  std::vector<u32> jobs = on_[node];
-  std::sort(jobs.begin(), jobs.end());
-  for (const u32 number : jobs) {
+  for (const u32 number : on(node)) {
     Job& job = *machine_.find(number);
     stand(job);
     const Event::Kind failing = std::exchange(job.failing, Event::kTimePassed);
     if (failing == Event::kTimePassed) continue;
     if (failing == Event::kResizeFailed) {
       job.work_slices = job.before_slices;
-      occupy(job, job.before_on);
-      if (std::find(job.on.begin(), job.on.end(), node) == job.on.end()) run(job);
+      job.on = Job::On::kKept;
+      if (!has_node(job.stands_on(), node)) run(job);
     }
-    if (failing == Event::kStartFailed) occupy(job, {});  // no release follows if it is cancelled next
+    if (failing == Event::kStartFailed) job.on = Job::On::kNowhere;  // no release follows if it is cancelled next
     schedule({now_us_, 0, number, job.epoch, failing, kFailed});
   }
 }
@@ -232,19 +226,17 @@ void Executor::go_wrong(const Fault& fault) {
     case Fault::kBack:
       return schedule({now_us_, 0, fault.node, 0, 0, kNode});
     case Fault::kStraggles:
-      return straggle(fault.node, fault.ppm);
+      return straggle(fault.node, static_cast<i32>(fault.ppm));
     default:
       store_ppm_ = fault.ppm;
   }
 }
 
 // Whoever is on it runs at that share of its speed from now on.
-void Executor::straggle(u32 node, i64 ppm) {
+void Executor::straggle(u32 node, i32 ppm) {
   stragglers_ += (ppm != kFullPpm) - (straggling_[node] != kFullPpm);
   straggling_[node] = ppm;
-  std::vector<u32> jobs = on_[node];
-  std::sort(jobs.begin(), jobs.end());
-  for (const u32 number : jobs) {
+  for (const u32 number : on(node)) {
     Job& job = *machine_.find(number);
     if (job.ppm == 0) continue;
     stand(job);

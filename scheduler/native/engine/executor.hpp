@@ -2,6 +2,7 @@
 // cost, and ends jobs when their work is done. What was foretold before a change is void.
 #pragma once
 
+#include <deque>
 #include <vector>
 
 #include "heap.hpp"
@@ -25,14 +26,14 @@ struct Fault {
 class Executor {
  public:
   Executor(const Costs& costs, Machine& machine, std::size_t nodes)
-      : costs_(costs), machine_(machine), on_(nodes), straggling_(nodes, kFullPpm) {}
+      : costs_(costs), machine_(machine), straggling_(nodes, i32{kFullPpm}) {}
 
   // Nodes come first, then jobs when they were submitted.
   void add_node(u32 node, i64 at_us) { schedule({at_us, 0, node, 0, 0, kNode}); }
   // By time, none before those that are known already.
   void foresee(const Fault* faults, std::size_t count);
   i64 foreseen_us() const { return faults_.empty() ? 0 : faults_.back().at_us; }
-  void submitted(u32 job);
+  void submitted(i64 at_us) { arrivals_.emplace_back(at_us, ++made_); }
   void cancel(u32 job, i64 at_us) { schedule({at_us, 0, job, 0, 0, kCancel}); }
 
   // All events of the next moment at which something happens, if that is not after `until_us`.
@@ -79,21 +80,22 @@ class Executor {
   void stand(Job& job);
   void fall(u32 node);
   void go_wrong(const Fault& fault);
-  void straggle(u32 node, i64 ppm);
-  void occupy(Job& job, std::vector<u32> nodes);
+  void straggle(u32 node, i32 ppm);
+  // Jobs that the loss of a node concerns.
+  std::vector<u32> on(u32 node) const;
+  void warm() const;
   i64 stored(i64 cost_us) const { return static_cast<i64>(i128{cost_us} * store_ppm_ / kFullPpm); }
 
   Costs costs_;
   Machine& machine_;
-  std::vector<std::vector<u32>> on_;  // of each node: jobs that its loss concerns
-  std::vector<i64> straggling_;       // of each node: at which share of its speed
+  Large<i32> straggling_;  // of each node: at which share of its speed
   i64 stragglers_ = 0;
   i64 store_ppm_ = kFullPpm;
   i64 now_us_ = 0;
   u64 made_ = 0;
   Heap<Item> heap_;
-  std::vector<std::pair<i64, u64>> arrivals_;  // when, made; of jobs, by number
-  std::size_t arrived_ = 0;
+  std::deque<std::pair<i64, u64>> arrivals_;  // when, made; of jobs that are still to come, by number
+  u32 arrived_ = 0;
   std::vector<Fault> faults_;
   std::size_t faulted_ = 0;
   i64 wake_at_us_ = -1;  // -1: nobody wants to be woken

@@ -15,18 +15,19 @@ u64 all_of(i32 slices) { return slices == 64 ? ~u64{0} : (u64{1} << slices) - 1;
 
 }  // namespace
 
-void Free::add(u32 number, i32 part, i32 slice_count, u64 held) {
-  if (number >= nodes_.size()) nodes_.resize(number + 1);
-  if (static_cast<std::size_t>(part) >= parts_.size()) parts_.resize(static_cast<std::size_t>(part) + 1);
-  nodes_[number] = {part, slice_count, true, all_of(slice_count) & ~held};
-  parts_[static_cast<std::size_t>(part)].capacity += slice_count;
+void Free::add(u32 number, u64 held) {
+  Node& node = nodes_[number];
+  if (node.part >= parts_.size()) parts_.resize(node.part + 1);
+  node.is_up = true;
+  node.free = all_of(node.slice_count) & ~held;
+  parts_[node.part].capacity += node.slice_count;
   enter(number);
 }
 
 void Free::remove(u32 number) {
   Node& node = nodes_[number];
   leave(number);
-  parts_[static_cast<std::size_t>(node.part)].capacity -= node.slice_count;
+  parts_[node.part].capacity -= node.slice_count;
   node.is_up = false;
   node.free = 0;
 }
@@ -58,7 +59,7 @@ void Free::enter(u32 number) {
   const Node& node = nodes_[number];
   const auto size = static_cast<std::size_t>(std::popcount(node.free));
   if (size == 0) return;
-  Part& part = parts_[static_cast<std::size_t>(node.part)];
+  Part& part = parts_[node.part];
   if (part.buckets.size() <= size) part.buckets.resize(size + 1);
   part.buckets[size].insert(number);
   part.total += static_cast<i64>(size);
@@ -68,7 +69,7 @@ void Free::leave(u32 number) {
   const Node& node = nodes_[number];
   const auto size = static_cast<std::size_t>(std::popcount(node.free));
   if (size == 0) return;
-  Part& part = parts_[static_cast<std::size_t>(node.part)];
+  Part& part = parts_[node.part];
   part.buckets[size].erase(number);
   part.total -= static_cast<i64>(size);
 }

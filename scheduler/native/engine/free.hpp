@@ -6,22 +6,26 @@
 
 #include "bits.hpp"
 #include "jobs.hpp"
+#include "pages.hpp"
 
 namespace haltere {
 
 constexpr i32 kMaxNode = 64;  // slices of a node: they are bits of a word
 
 struct Node {
-  i32 part = 0;
-  i32 slice_count = 0;
-  bool is_up = false;
   u64 free = 0;  // of those that are up
+  u32 part : 24 = 0;
+  u32 slice_count : 7 = 0;
+  u32 is_up : 1 = 0;
+  u32 first = 0;  // place of its first slice among all
 };
 
 class Free {
  public:
+  explicit Free(const std::vector<Node>& nodes) : nodes_(nodes.begin(), nodes.end()) {}
+
   // A node that came up; `held`: slices of it that somebody holds still.
-  void add(u32 node, i32 part, i32 slice_count, u64 held);
+  void add(u32 node, u64 held);
   // A node that was lost: what is let go on it is not free.
   void remove(u32 node);
   void take(const Piece& piece);
@@ -35,7 +39,7 @@ class Free {
   void pick(i32 part, i64 need, Held& into) const;
 
   const Node& node(u32 number) const { return nodes_[number]; }
-  std::size_t nodes() const { return nodes_.size(); }
+  std::size_t slices() const { return nodes_.empty() ? 0 : nodes_.back().first + nodes_.back().slice_count; }
 
  private:
   struct Part {
@@ -47,7 +51,7 @@ class Free {
   void enter(u32 node);
   void leave(u32 node);
 
-  std::vector<Node> nodes_;
+  Large<Node> nodes_;
   std::vector<Part> parts_;
 };
 

@@ -40,7 +40,7 @@ void Homes::keep(Round& round) const {
   }
   for (Round::Kept& kept : round.homes) {
     for (Piece& piece : kept.free) piece.mask &= round.free.node(piece.node).free;
-    std::erase_if(kept.free, [](const Piece& piece) { return piece.mask == 0; });
+    kept.free.erase_if([](const Piece& piece) { return piece.mask == 0; });
     round.take(kept.free);
   }
 }

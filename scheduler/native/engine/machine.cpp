@@ -6,10 +6,28 @@
 
 namespace haltere {
 
-u32 Machine::accept(const Asked& asked, const Curve* curve) {
-  asked_.push_back(asked);
-  curves_.push_back(curve);
-  return newest();
+namespace {
+
+constexpr std::size_t kFirstRoom = 64, kMostRoom = 4096;  // jobs: a huge page has room for so many
+
+template <class Do>
+void each_bit(u64 mask, Do&& act) {
+  for (; mask != 0; mask &= mask - 1) act(static_cast<u32>(std::countr_zero(mask)));
+}
+
+std::vector<Node> in_rows(std::vector<Node> nodes) {
+  u32 first = 0;
+  for (Node& node : nodes) {
+    node.first = first;
+    first += node.slice_count;
+  }
+  return nodes;
+}
+
+}  // namespace
+
+Machine::Machine(std::vector<Node> nodes) : free(in_rows(std::move(nodes))) {
+  holders_.resize(free.slices());
 }
 
 void Machine::handle(const Event& event, std::vector<Command>& commands) {
@@ -38,21 +56,21 @@ void Machine::handle(const Event& event, std::vector<Command>& commands) {
 void Machine::submit(u32 number) {
   if (jobs_.size() != number)
     throw Failure("invalid_transition", text("job %u came after job %zu", number, jobs_.size() - 1));
-  Job* job;
   if (spare_.empty()) {
-    job = &room_.emplace_back();
-  } else {
-    job = spare_.back();
-    spare_.pop_back();
-    *job = Job{};
+    Large<Job>& more = room_.emplace_back(std::clamp(alive_, kFirstRoom, kMostRoom));
+    for (auto each = more.rbegin(); each != more.rend(); ++each) spare_.push_back(&*each);
   }
+  Job* job = spare_.back();
+  spare_.pop_back();
+  *job = Job{};
   job->id = number;
-  job->asked = asked_[number - 1];
+  job->asked = coming_.front().asked;
+  job->curve = coming_.front().curve;
+  coming_.pop_front();
   if (job->asked.carried != 0) {
     job->has_checkpoint = true;
     job->left_us = job->cut_us = job->asked.work_us;
   }
-  job->curve = curves_[number - 1];
   jobs_.push_back(job);
   ++alive_;
   mark(*job);
@@ -65,30 +83,24 @@ void Machine::count_up(i64 more) {
 }
 
 void Machine::add_node(u32 number) {
-  Node& node = nodes_[number];
+  const Node& node = free.node(number);
   if (node.is_up) throw Failure("invalid_event", text("node %u was added while it is up", number));
-  node.is_up = true;
   u64 held = 0;
-  for (const u32 job : holders_[number])
-    for (const Piece& piece : jobs_[job]->slices)
-      if (piece.node == number) held |= piece.mask;
+  for (u32 slice = 0; slice < node.slice_count; ++slice)
+    if (holders_[node.first + slice] != 0) held |= u64{1} << slice;
   for (const Release& lease : releases_)
     for (const Piece& piece : lease.slices)
       if (piece.node == number) held |= piece.mask;
-  free.add(number, node.part, node.slice_count, held);
+  free.add(number, held);
   count_up(1);
 }
 
 void Machine::lose_node(u32 number, std::vector<Command>& commands) {
-  Node& node = nodes_[number];
-  if (!node.is_up) return;
-  node.is_up = false;
+  if (!free.node(number).is_up) return;
   free.remove(number);
   count_up(-1);
   ++losses;
-  std::vector<u32> jobs = holders_[number];
-  std::sort(jobs.begin(), jobs.end());
-  for (const u32 job : jobs) tell(*jobs_[job], kHearsLost, nullptr, commands, number);
+  for (const u32 job : holders(number)) tell(*jobs_[job], kHearsLost, nullptr, commands, number);
 }
 
 void Machine::released(const Event& event, std::vector<Command>& commands) {
@@ -177,19 +189,35 @@ void Machine::give(const Held& slices) {
   held -= slices_of(slices);
 }
 
-void Machine::hold(Job& job, const Held& slices) {
-  for (const Piece& piece : slices) {
-    std::vector<u32>& there = holders_[piece.node];
-    if (std::find(there.begin(), there.end(), job.id) == there.end()) there.push_back(job.id);
-  }
+void Machine::hold(const Job& job, const Held& slices) {
+  for (const Piece& piece : slices)
+    each_bit(piece.mask, [&, first = free.node(piece.node).first](u32 slice) { holders_[first + slice] = job.id; });
 }
 
-void Machine::leave(Job& job, const Held& slices) {
-  for (const Piece& piece : slices) std::erase(holders_[piece.node], job.id);
+void Machine::leave(const Held& slices) {
+  for (const Piece& piece : slices)
+    each_bit(piece.mask, [&, first = free.node(piece.node).first](u32 slice) { holders_[first + slice] = 0; });
+}
+
+std::vector<u32> Machine::holders(u32 number) const {
+  const Node& node = free.node(number);
+  std::vector<u32> jobs;
+  for (u32 slice = 0; slice < node.slice_count; ++slice)
+    if (const u32 job = holders_[node.first + slice]; job != 0) jobs.push_back(job);
+  std::sort(jobs.begin(), jobs.end());
+  jobs.erase(std::unique(jobs.begin(), jobs.end()), jobs.end());
+  return jobs;
+}
+
+void Machine::warm_slices(u32 number) const {
+  const Job* job = find(number);
+  if (job == nullptr || job->slices.empty()) return;
+  const u32 node = job->slices.front().node;
+  soon(&free.node(node));
 }
 
 void Machine::release(Job& job, bool is_final, std::vector<Command>& commands) {
-  leave(job, job.slices);
+  leave(job.slices);
   job.listening = false;
   job.saving_us = -1;
   job.target.clear();

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <deque>
-#include <memory>
 #include <vector>
 
 #include "events.hpp"
@@ -26,7 +25,7 @@ struct Done {  // scheduler/native/cluster.py has the same fields
 
 class Machine {
  public:
-  explicit Machine(std::vector<Node> nodes) : nodes_(std::move(nodes)), holders_(nodes_.size()) {}
+  explicit Machine(std::vector<Node> nodes);
 
   // ---- in
   void handle(const Event& event, std::vector<Command>& commands);
@@ -34,13 +33,23 @@ class Machine {
   void wake_at(i64 at_us, std::vector<Command>& commands);
 
   // Takes a job on; it is alive when its event says so. Returns its number.
-  u32 accept(const Asked& asked, const Curve* curve);
+  u32 accept(const Asked& asked, const Curve* curve) {
+    coming_.push_back({asked, curve});
+    newest_us_ = asked.submitted_us;
+    return ++newest_;
+  }
 
   // ---- to read
   Job* find(u32 number) const { return number < jobs_.size() ? jobs_[number] : nullptr; }
-  u32 newest() const { return static_cast<u32>(asked_.size()); }
-  const Asked& asked(u32 number) const { return asked_[number - 1]; }
-  const Node& described(u32 node) const { return nodes_[node]; }
+  u32 newest() const { return newest_; }
+  i64 newest_us() const { return newest_us_; }  // when it comes, or came
+  // Jobs that hold slices there, rising; not those that are being released.
+  std::vector<u32> holders(u32 node) const;
+  // What will be looked at if something happens to that job.
+  void warm(u32 number) const {
+    if (const Job* job = find(number)) soon<256>(job);
+  }
+  void warm_slices(u32 number) const;
   std::size_t alive() const { return alive_; }
 
   // ---- for the policy
@@ -66,7 +75,7 @@ class Machine {
       if (!lease.is_open) continue;
       if (const Job* job = find(lease.job); job != nullptr && !is_terminal(job->state)) continue;
       for (const Piece& piece : lease.slices)
-        if (nodes_[piece.node].is_up) each(nodes_[piece.node].part, std::popcount(piece.mask));
+        if (const Node& node = free.node(piece.node); node.is_up) each(node.part, std::popcount(piece.mask));
     }
   }
 
@@ -88,8 +97,8 @@ class Machine {
   void release(Job& job, bool is_final, std::vector<Command>& commands);
   void take(Job& job, const Held& slices);
   void give(const Held& slices);
-  void hold(Job& job, const Held& slices);
-  void leave(Job& job, const Held& slices);
+  void hold(const Job& job, const Held& slices);
+  void leave(const Held& slices);
   void check(const Job& job, const Held& slices) const;
 
   // transitions.cpp
@@ -98,17 +107,21 @@ class Machine {
   void resized(Job& job, Held slices);
   void end(Job& job, State state, bool releases, std::vector<Command>& commands);
 
-  std::vector<Node> nodes_;
-  std::vector<Asked> asked_;
-  std::vector<const Curve*> curves_;
-  std::vector<Job*> jobs_{nullptr};  // by number; null: not there yet, or ended
-  std::deque<Job> room_;
-  std::vector<Job*> spare_;
+  struct Coming {
+    Asked asked;
+    const Curve* curve;
+  };
+  std::deque<Coming> coming_;  // jobs that were accepted and are not there yet
+  u32 newest_ = 0;
+  i64 newest_us_ = 0;
+  Large<Job*> jobs_{nullptr};  // by number; null: ended
+  std::vector<Large<Job>> room_;
+  std::vector<Job*> spare_;  // of that: the last is used next
   std::vector<Job*> ended_;
   std::size_t alive_ = 0;
   std::vector<Release> releases_;
   std::vector<u32> open_slots_;
-  std::vector<std::vector<u32>> holders_;  // of each node: jobs, releasing ones apart
+  Large<u32> holders_;  // of each slice: the job that has it; 0: none, or one that is being released
   i64 up_ = 0, up_us_ = 0, up_since_us_ = 0;
   i64 wake_at_us_ = -1;
 };

@@ -63,7 +63,7 @@ class Round {
   void lets_go(Job& job, i64 slices, Job& taker);
 
   std::vector<i64> coming_;
-  Held taken_;
+  std::vector<Piece> taken_;
 };
 
 // ---- victims.cpp: whose slices

@@ -108,7 +108,7 @@ void Machine::tell(Job& job, u8 trigger, Held* slices, std::vector<Command>& com
       job.listening = true;
       job.slices = std::move(*slices);
       job.slice_count = slices_of(job.slices);
-      job.part = nodes_[job.slices.front().node].part;
+      job.part = free.node(job.slices.front().node).part;
       job.home.clear();
       job.release = 0;
       commands.push_back({.kind = Command::kStart, .job = job.id, .epoch = job.epoch});
@@ -122,7 +122,7 @@ void Machine::tell(Job& job, u8 trigger, Held* slices, std::vector<Command>& com
     case kStartFailed:
       if (++job.start_failures >= kMaxStartFailures) return end(job, State::kFailed, true, commands);
       job.idle_until_us = now_us + backoff(job.start_failures - 1);
-      leave(job, job.slices);
+      leave(job.slices);
       give(job.slices);
       job.slices.clear();
       job.slice_count = 0;
@@ -163,7 +163,7 @@ void Machine::tell(Job& job, u8 trigger, Held* slices, std::vector<Command>& com
       commands.push_back({.kind = Command::kCheckpoint, .job = job.id, .epoch = job.epoch});
       return;
     case kCheckpointed:
-      leave(job, job.slices);
+      leave(job.slices);
       give(job.slices);
       job.state = State::kPreempted;
       job.has_checkpoint = true;
@@ -215,7 +215,7 @@ void Machine::tell(Job& job, u8 trigger, Held* slices, std::vector<Command>& com
 // From now on it has these slices; others that it held are free.
 void Machine::resized(Job& job, Held slices) {
   give(without(job.slices, slices));
-  leave(job, job.slices);
+  leave(job.slices);
   job.slices = std::move(slices);
   hold(job, job.slices);
   job.state = State::kRunning;
@@ -234,7 +234,6 @@ void Machine::recover(Job& job, const Held& has, std::vector<Command>& commands)
   release(job, false, commands);
   job.home = std::move(home);
   job.lost.clear();
-  ++job.restarts;
   ++restarts;
   job.state = job.has_checkpoint ? State::kPreempted : State::kQueued;
   if (job.has_checkpoint) return;

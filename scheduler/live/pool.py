@@ -406,7 +406,7 @@ class Pool:
         if not isinstance(self._policy, able):
             names = " or ".join(each.__name__.lower() for each in able)
             raise CannotDrain(
-                f"{device} cannot be drained so: this pool's policy, "
+                f"{device} cannot be drained: this pool's policy, "
                 f"{type(self._policy).__name__}, moves nobody; give the pool the policy {names}"
             )
 

@@ -71,7 +71,7 @@ def test_the_scenario_of_the_how_to_passes(site: Path) -> None:
 
 def test_the_policy_of_the_how_to_is_found_by_its_name(site: Path) -> None:
     done = run(site, "service.cli", "simulate", "--trace", "x", "--policy", "smallish")
-    assert "'smallish' is none of elastic, " in done.stdout and "ftf, smallest" in done.stdout
+    assert "'smallish' is none of elastic, " in done.stdout and "sharing, smallest" in done.stdout
 
 
 def test_a_name_that_is_taken_is_refused(site: Path) -> None:

@@ -157,6 +157,9 @@ class Quick:
 
     found = "newer"
 
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
     def __getattr__(self, name: str) -> object:
         return lambda *given, **more: self.found if name in ("save", "suspend") else None
 
@@ -164,8 +167,8 @@ class Quick:
 class Told(Operations):
     """`forgotten`: records that are removed from the store."""
 
-    def __init__(self) -> None:
-        quick: Any = Quick()
+    def __init__(self, root: Path) -> None:
+        quick: Any = Quick(root)
         super().__init__(quick, quick, quick, Inbox(), "t", lambda: [], lambda uri: None)
         self.forgotten: list[str] = []
 
@@ -174,9 +177,11 @@ class Told(Operations):
 
 
 @pytest.mark.parametrize("what", ["save", "checkpoint"])
-def test_a_checkpoint_that_came_too_late_is_forgotten_and_the_one_before_it_kept(what: str) -> None:
+def test_a_checkpoint_that_came_too_late_is_forgotten_and_the_one_before_it_kept(
+    what: str, tmp_path: Path
+) -> None:
     spec = JobSpec("train", "ann", "basic", "cpu")
-    told, run = Told(), Run(1, spec, 1, session="t-j1-e1", checkpoint="known")
+    told, run = Told(tmp_path), Run(1, spec, 1, session="t-j1-e1", checkpoint="known")
     run.place([Slice("cpu:0", 0)])
     getattr(told, what)(run, Save(1, 1) if what == "save" else Checkpoint(1, 1))
     told.release(run, Release(1, 1))  # given before that was heard of

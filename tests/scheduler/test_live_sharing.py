@@ -220,12 +220,9 @@ def test_what_cannot_be_had_is_refused_by_name(spec: JobSpec, words: str) -> Non
     hosts = dict.fromkeys(slices, (4000, 90))
     with pytest.raises(Infeasible, match=words):
         check_feasible(spec, slices, {}, False, hosts=hosts)
-    check_feasible(
-        JobSpec("j", "a", "basic", "opencl", ("x",), needs=Needs(1)), slices, False, hosts
-    )
-    check_feasible(
-        JobSpec("j", "a", "basic", "cpu", ("x",), needs=Needs()), slices, {}, False, hosts=hosts
-    )
+    for kind, needs in (("opencl", Needs(1)), ("cpu", Needs())):
+        able = JobSpec("j", "a", "basic", kind, ("x",), needs=needs)
+        check_feasible(able, slices, {}, False, hosts=hosts)
 
 
 def test_a_pool_of_whole_slices_says_which_policy_knows_shares() -> None:

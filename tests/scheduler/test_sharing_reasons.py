@@ -164,6 +164,7 @@ def _words(live: Live, job: int) -> list[str]:
                 "ranks": 1,
                 "target": [],
                 "halted_for": 0,
+                "gave_way": False,
                 "reason": "",
                 "blockers": blockers,
             }

@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scheduler.errors import TraceDamaged
+from scheduler.quota_file import read_quotas
 from scheduler.sim.cluster import read_cluster
 from scheduler.sim.costs import Costs
 from scheduler.sim.faults import read_faults
 from scheduler.sim.planet_faults import shared_out
 from scheduler.sim.planets import read_planet
-from scheduler.sim.quotas import read_quotas
 from scheduler.traces.calibrate import read_workload
 
 PLANET = read_planet("2x1x2x4xV100")

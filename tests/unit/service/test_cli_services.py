@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from scheduler.errors import Infeasible
@@ -56,7 +57,8 @@ def test_services_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     fixed = {"model": "other", "arrived": 0, "answered": 0, "late": 0, "pending": 0, "serving": 1}
     rows = json.loads(json.dumps([ROW, fixed]))
     monkeypatch.setattr(cli_services, "call", lambda url, method, path: rows)
-    shown = CliRunner(env={"COLUMNS": "250"}).invoke(app, ["services"]).output
+    monkeypatch.setattr(cli_services, "console", Console(width=250))
+    shown = CliRunner().invoke(app, ["services"]).output
     step, other = re.findall("│ (step .*|other .*)", shown)
     cells = [cell.strip() for cell in step.split("│")]
     assert cells == [
@@ -71,5 +73,5 @@ def test_services_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     ]
     assert "1, fixed" in other and ROW["trouble"] in shown
-    only = CliRunner(env={"COLUMNS": "250"}).invoke(app, ["services", "other"]).output
+    only = CliRunner().invoke(app, ["services", "other"]).output
     assert "step" not in only and "other" in only

@@ -54,7 +54,11 @@ class Scaling:
 
     def __post_init__(self) -> None:
         if not (1 <= self.least <= self.most and self.recall_s > 0 and self.step_s > 0):
-            raise Infeasible(f"{self}: at least one replica, at most no fewer, and times above 0 s")
+            raise Infeasible(
+                f"{self.least} to {self.most} replicas, recalled in {self.recall_s:g} s, a step of "
+                f"{self.step_s:g} s: at least one replica, at most no fewer, and times "
+                "above 0 s"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,7 @@ def _words(live: Live, job: int) -> list[str]:
                 "ranks": 1,
                 "target": [],
                 "halted_for": 0,
+                "gave_way": False,
                 "reason": "",
                 "blockers": blockers,
             }
@@ -179,6 +180,14 @@ def test_reasons_in_words_name_devices_and_holders() -> None:
         "  a has too little CPU left; held by job 1",
         "  b is of a part or a name that it does not accept",
     ]
+
+
+def test_several_devices_of_one_reason_are_told_of_in_the_plural() -> None:
+    text = "  a, b are to be removed"
+    drained = {"why": "draining", "jobs": (), "slices": 0, "devices": ("a", "b"), "ppm": ()}
+    job = {"id": 1, "name": "x", "tier": "basic", "state": "queued", "slices": [], "ranks": 1}
+    told = {"target": [], "halted_for": 0, "gave_way": False, "reason": ""}
+    assert [*words({**job, **told, "blockers": [{**drained, "until_us": None}]})][1:] == [text]
 
 
 def test_the_audit_objects_to_whatever_is_not_so() -> None:

@@ -30,7 +30,7 @@ def services(
         there = ", ".join(row["model"] for row in served) or "none"
         raise typer.BadParameter(f"no model {model!r}; served are {there}", param_hint="model")
     heads = "model", "replicas", "jobs", "requests", "in time", "lent", "recalls"
-    table = Table(*heads, "they took s: median; p99")
+    table = Table(*heads, "recall s: p50; p99")
     for row in rows:
         table.add_row(*(escape(cell) for cell in _cells(row)))
     console.print(table)

@@ -26,14 +26,23 @@ def call(url: str, method: str, path: str, body: object = None) -> Any:
         with urlopen(Request(url + path, data, method=method), timeout=30) as answer:
             return json.load(answer)
     except HTTPError as error:
-        text = error.read().decode(errors="replace")
-        console.print(f"[red]{error.code}[/red] {escape(text)}")
+        console.print(f"[red]{error.code}[/red] {escape(_told(error.read()))}", soft_wrap=True)
     except (OSError, HTTPException) as error:
         why = escape(str(getattr(error, "reason", "") or error))
         console.print(f"[red]no service at {escape(url)}[/red]: {why}; start one: haltere serve")
     except ValueError as error:  # of the URL, or what answers there speaks no JSON
         console.print(f"[red]{escape(url)} is no service of haltere[/red]: {escape(str(error))}")
     raise typer.Exit(1)
+
+
+def _told(body: bytes) -> str:
+    """`code: message` of an error of ours; of somebody else's, what it said."""
+    text = body.decode(errors="replace")
+    try:
+        told = json.loads(text)
+        return f"{told['code']}: {told['error']}"
+    except (ValueError, KeyError, TypeError):
+        return text
 
 
 def answers(url: str) -> bool:

@@ -24,10 +24,13 @@ def services(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Show the models of a running service: replicas, requests, devices lent and recalled."""
-    rows = [row for row in call(url, "GET", "/v1/services") if model in (None, row["model"])]
-    table = Table(
-        "model", "replicas", "jobs", "requests", "in time", "lent", "recalls", "median; p99 s"
-    )
+    served = call(url, "GET", "/v1/services")
+    rows = [row for row in served if model in (None, row["model"])]
+    if model is not None and not rows:
+        there = ", ".join(row["model"] for row in served) or "none"
+        raise typer.BadParameter(f"no model {model!r}; served are {there}", param_hint="model")
+    heads = "model", "replicas", "jobs", "requests", "in time", "lent", "recalls"
+    table = Table(*heads, "recall s: p50; p99")
     for row in rows:
         table.add_row(*(escape(cell) for cell in _cells(row)))
     console.print(table)
@@ -42,9 +45,9 @@ def _cells(row: dict[str, Any]) -> list[str]:
         return [row["model"], f"{row['serving']}, fixed", "", requests, "", "", "", ""]
     ways = {"starting": "starting", "waiting": "waiting for a device"}
     also = "".join(f", {row[key]} {words}" for key, words in ways.items() if row[key])
-    kept = f"{100 * row['share_wanted']:g} % in {row['objective_s']:g} s"
+    kept = f"wanted {100 * row['share_wanted']:g} % in {row['objective_s']:g} s"
     if row["share"] is not None:
-        kept = f"{100 * row['share']:.2f} %, of {kept}"
+        kept = f"{100 * row['share']:.2f} %, {kept}"
     times = ""
     if row["recalls"]:
         times = f"{row['recall_median_s']:.2f}; {row['recall_p99_s']:.2f}"
@@ -55,7 +58,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         requests,
         kept,
         str(row["lent"]),
-        f"{row['recalls']}, {row['recalls_missed']} after {row['recall_s']:g} s",
+        f"{row['recalls']}, {row['recalls_missed']} took over {row['recall_s']:g} s",
         times,
     ]
 

@@ -22,7 +22,7 @@ from hal import Device
 from hal.errors import DeviceFault, DeviceLost
 from proxy.client import connect
 from scheduler.errors import Infeasible, SchedulerError
-from scheduler.live.pool import JobSpec, Pool, Tier
+from scheduler.live.pool import JobSpec, JobState, Pool, Tier
 from scheduler.policies.served import Forecasting, Objective, Served
 from scheduler.services import Service
 from service.line import Line
@@ -54,7 +54,11 @@ class Scaling:
 
     def __post_init__(self) -> None:
         if not (1 <= self.least <= self.most and self.recall_s > 0 and self.step_s > 0):
-            raise Infeasible(f"{self}: at least one replica, at most no fewer, and times above 0 s")
+            raise Infeasible(
+                f"{self.least} to {self.most} replicas, recalled in {self.recall_s:g} s, a step of "
+                f"{self.step_s:g} s: at least one replica, at most no fewer, and times "
+                "above 0 s"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +175,7 @@ class Scaler:
     def step(self) -> None:
         """What came since the last one, and what follows from it."""
         with self._lock:
-            self._miss()
+            halted = self._miss()
             numbers = {id(r.model): r.number for r in self._replicas.values() if r.model}
             serving = [numbers[id(m)] for m in self._line.models() if id(m) in numbers]
             seen = self._line.seen(self._clock(), len(self._service.replicas))
@@ -182,16 +186,24 @@ class Scaler:
                 self._line.leave(replica.model)
             else:
                 self._cancel(replica)
+        for replica in halted:
+            self._cancel(replica)
         for _ in range(more):
             self._begin(recalled=True)
 
-    def _miss(self) -> None:
+    def _miss(self) -> list[_Replica]:
         """Those whose lease has ended, by a lost device or by somebody's wish: others are asked
-        for if they are wanted."""
-        for replica in tuple(self._replicas.values()):
-            if replica.model is not None and self._pool.job(replica.job).terminal:
-                self._line.leave(replica.model)
-                self._forget(replica)
+        for if they are wanted. Those that stand halted while another serves, likewise, lest what
+        they were asked waits for a device: they are returned, to be cancelled."""
+        jobs = {r: self._pool.job(r.job) for r in self._replicas.values() if r.model is not None}
+        ended = [r for r, job in jobs.items() if job.terminal]
+        halted = [r for r, job in jobs.items() if job.state == JobState.PREEMPTED]
+        if len(ended) + len(halted) == len(jobs):
+            halted = []  # nobody would take over
+        for replica in (*ended, *halted):
+            self._line.leave(replica.model)
+            self._forget(replica)
+        return halted
 
     def _forget(self, replica: _Replica) -> None:
         with self._lock:

@@ -31,14 +31,14 @@ WORDS = {
     "avoided": "{of} free, of devices that are avoided: they run slower than their peers, or jobs "
     "failed to start there",
     "spared": "{of} held by {jobs}, which stands behind it and is not halted for it yet",
-    "unsuited": "{on} is of a part or a name that it does not accept",
-    "draining": "{on} is to be removed",
+    "unsuited": "{on} {is_} of a part or a name that it does not accept",
+    "draining": "{on} {is_} to be removed",
     "too_small": "{on} would not have enough for it if nobody else was there",
     "gathered": "room is being made {at} for {jobs}",
-    "share": "{on} has no slice with so much left; the rest is held by {jobs}",
-    "whole": "{on} has too few whole slices left; held by {jobs}",
-    "cpu": "{on} has too little CPU left; held by {jobs}",
-    "memory": "{on} has too little memory left; held by {jobs}",
+    "share": "{on} {has} no slice with so much left; the rest is held by {jobs}",
+    "whole": "{on} {has} too few whole slices left; held by {jobs}",
+    "cpu": "{on} {has} too little CPU left; held by {jobs}",
+    "memory": "{on} {has} too little memory left; held by {jobs}",
     "evictable": "{of} held by {jobs}, could be had and would not do",
 }
 
@@ -59,7 +59,8 @@ def words(job: Mapping[str, Any]) -> Iterator[str]:
     if job["target"]:
         yield f"  they are going to {', '.join(job['target'])}"
     if job["halted_for"] == job["id"]:
-        yield "  it is being moved"
+        waits = job["state"] == "preempted"
+        yield "  it was halted to go on elsewhere" if waits else "  it is being moved"
     elif job["gave_way"]:
         yield f"  it gave way to job {job['halted_for']}, whose device was due before it was halted"
     elif job["halted_for"]:
@@ -80,10 +81,13 @@ def _sentence(blocker: Mapping[str, Any]) -> str:
     if blocker["why"] == "over_quota":
         words_of += OVER_QUOTA[bool(slices)]
     of = f"{slices} slice{'s' * (slices != 1)}" if slices else "everything"
+    several = len(blocker["devices"]) > 1
     text = words_of.format(
         slices=slices,
         of=f"what it needs of {devices} is" if devices else of,
         on=devices,
+        has="have" if several else "has",
+        is_="are" if several else "is",
         at=f"on {devices}" if devices else "elsewhere",
         jobs=named if jobs else "nobody",
         promised=promised,

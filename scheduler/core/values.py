@@ -57,7 +57,8 @@ class Needs:
         object.__setattr__(self, "parts", tuple(self.parts))
         if not 0 <= self.share_milli <= FULL_MILLI or min(self.cpu_milli, self.memory_mib) < 0:
             raise Infeasible(
-                f"{self}: a share is 0 to {FULL_MILLI} thousandths; CPU and memory are not below 0"
+                f"a share of {self.share_milli}, CPU {self.cpu_milli}, {self.memory_mib} MiB: a "
+                f"share is 0 to {FULL_MILLI} thousandths; CPU and memory are not below 0"
             )
 
 

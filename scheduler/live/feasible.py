@@ -48,8 +48,9 @@ def check_feasible(
         )
     if spec.needs is not None and hosts is None:
         raise Infeasible(
-            f"{name} needs {spec.needs}, and this pool's policy knows whole slices only: give it "
-            "the policy 'sharing'; or give devices several slices, which their servers weigh"
+            f"{name} asks for a share of a device, or of its host, and this pool's policy knows "
+            "whole slices only: give it the policy 'sharing'; or give devices several slices, "
+            "which their servers weigh"
         )
     if hosts is not None:
         _check_needs(spec, slices, hosts)
@@ -79,7 +80,7 @@ def check_feasible(
             raise Infeasible(
                 f"{name} is {spec.tier} and asks for {spec.count} slices of {spec.device_kind}; "
                 f"tenant {spec.tenant!r} has a quota of {own}, and what is promised cannot be "
-                "borrowed. Ask for the tier basic, which can, or for fewer"
+                "borrowed. Ask for the tier basic, which can, or for fewer, or give it a quota"
             )
 
 

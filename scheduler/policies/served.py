@@ -38,7 +38,10 @@ class Objective:
 
     def __post_init__(self) -> None:
         if not (self.first_s > 0 and 0 < self.share < 1):
-            raise Infeasible(f"{self}: seconds above 0 and a share between 0 and 1")
+            raise Infeasible(
+                f"an objective of {self.first_s:g} s for a share of {self.share:g}: a time above 0 "
+                "and a share between 0 and 1, as 0.99"
+            )
 
 
 @dataclass(frozen=True, slots=True)

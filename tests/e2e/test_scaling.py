@@ -188,6 +188,31 @@ def test_a_replica_that_somebody_cancels_is_missed_and_replaced(stage: Stage) ->
     assert [stage.pool.job(job).state for job in scaler.jobs] == [JobState.RUNNING] * 2
 
 
+def test_what_a_halted_replica_was_asked_is_answered_by_another(tmp_path: Path) -> None:
+    """A drain halts it, and there is no other device."""
+    made, x = Stage(tmp_path, "elastic"), np.ones((1, 1, FEATURES), np.float32)
+    with made.pool:
+        scaler = made.serve()
+        made.want(scaler, 2)
+        halted = scaler.jobs[0]
+        made.pool.drain(made.pool.job(halted).device or "", 0.5)
+        made.pool.wait(halted, 60, (JobState.PREEMPTED,))
+
+        async def ask() -> None:
+            asked = [made.gateway.infer("step", "", {"x": x}) for _ in range(8)]
+            await asyncio.gather(*asked)
+
+        client = threading.Thread(target=lambda: asyncio.run(ask()), daemon=True)
+        client.start()
+        scaler.step()
+        client.join(30)
+        told = made.service()
+        assert not client.is_alive() and told["pending"] == 0
+        assert made.pool.job(halted).state == JobState.CANCELLED
+        assert (told["serving"], told["waiting"], told["late"]) == (1, 1, 0)
+        made.gateway.close()
+
+
 def test_a_replica_that_waits_says_why_and_is_forgotten_when_it_is_not_wanted(stage: Stage) -> None:
     scaler = stage.serve()
     with stage.pool.lease(JobSpec("other", "bob", "premium", "cpu"), 60):

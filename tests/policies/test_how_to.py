@@ -71,7 +71,7 @@ def test_the_scenario_of_the_how_to_passes(site: Path) -> None:
 
 def test_the_policy_of_the_how_to_is_found_by_its_name(site: Path) -> None:
     done = run(site, "service.cli", "simulate", "--trace", "x", "--policy", "smallish")
-    assert "'smallish' is none of elastic, " in done.stdout and "sharing, smallest" in done.stdout
+    assert "'smallish' is none of elastic, " in done.stdout and ", smallest\n" in done.stdout
 
 
 def test_a_name_that_is_taken_is_refused(site: Path) -> None:
@@ -80,6 +80,17 @@ def test_a_name_that_is_taken_is_refused(site: Path) -> None:
     done = run(site, "service.cli", "simulate", "--trace", "x", "--policy", "fifo")
     assert done.returncode == 1
     assert "is announced by smallest_first:SmallestFirst and is one of haltere's" in done.stdout
+
+
+def test_the_folder_of_the_how_to_can_be_installed(tmp_path: Path) -> None:
+    """By pip, with the policy's own test in it; nothing is downloaded."""
+    for match in BLOCK.finditer(PAGE.read_text()):
+        (tmp_path / match["name"]).write_text(match["text"])
+    alone = ("--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check")
+    done = run(ROOT, "pip", "install", *alone, "--target", "there", ".", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    there = {path.name for path in (tmp_path / "there").iterdir()}
+    assert there - {"__pycache__"} == {"smallest_first.py", "haltere_smallest-1.0.dist-info"}
 
 
 def test_what_is_no_policy_is_refused(site: Path) -> None:

@@ -182,6 +182,14 @@ def test_reasons_in_words_name_devices_and_holders() -> None:
     ]
 
 
+def test_several_devices_of_one_reason_are_told_of_in_the_plural() -> None:
+    text = "  a, b are to be removed"
+    drained = {"why": "draining", "jobs": (), "slices": 0, "devices": ("a", "b"), "ppm": ()}
+    job = {"id": 1, "name": "x", "tier": "basic", "state": "queued", "slices": [], "ranks": 1}
+    told = {"target": [], "halted_for": 0, "gave_way": False, "reason": ""}
+    assert [*words({**job, **told, "blockers": [{**drained, "until_us": None}]})][1:] == [text]
+
+
 def test_the_audit_objects_to_whatever_is_not_so() -> None:
     """Of many moments, each reason is made false in every way there is."""
     rng, made = Random(11), world(GREEDY)

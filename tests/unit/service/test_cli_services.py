@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from email.message import Message
+from io import BytesIO
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 import typer
@@ -65,9 +68,9 @@ def test_services_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         *("step", "2 serve, 1 starting, 1 waiting for a device, of 1 to 4", "1 5 6 7"),
         *(
             "120, 2 wait or run",
-            "99.15 %, of 99 % in 0.2 s",
+            "99.15 %, wanted 99 % in 0.2 s",
             "3",
-            "3, 1 after 5 s",
+            "3, 1 took over 5 s",
             "0.25; 6.50",
             "",
         ),
@@ -75,3 +78,24 @@ def test_services_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1, fixed" in other and ROW["trouble"] in shown
     only = CliRunner().invoke(app, ["services", "other"]).output
     assert "step" not in only and "other" in only
+    none = CliRunner(env={"COLUMNS": "250"}).invoke(app, ["services", "nosuch"])
+    assert none.exit_code == 2 and "served are step, other" in none.output
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"error": "cpu:0 is out", "code": "cannot_drain"}', "409 cannot_drain: cpu:0 is out"),
+        (b"<html>no</html>", "409 <html>no</html>"),
+        (b'["no"]', '409 ["no"]'),
+    ],
+)
+def test_an_error_of_the_service_is_said_in_words(
+    body: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise HTTPError("http://x", 409, "Conflict", Message(), BytesIO(body))
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    done = CliRunner().invoke(app, ["services"])
+    assert (done.exit_code, done.output.strip()) == (1, said)

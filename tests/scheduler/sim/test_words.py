@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scheduler.errors import TraceDamaged
+from scheduler.quota_file import read_quotas
 from scheduler.sim.cluster import read_cluster
 from scheduler.sim.costs import Costs
 from scheduler.sim.faults import read_faults
 from scheduler.sim.planet_faults import shared_out
 from scheduler.sim.planets import read_planet
-from scheduler.sim.quotas import read_quotas
 from scheduler.traces.calibrate import read_workload
 
 PLANET = read_planet("2x1x2x4xV100")
@@ -88,6 +88,14 @@ def test_files_are_read_or_refused_by_their_names(
         of_path[kind](path) if kind in of_path else READ[kind](str(path))
     except TraceDamaged as error:
         assert "given.toml" in str(error) or kind == "planet faults" or "cluster" in str(error)
+
+
+@pytest.mark.parametrize("text", ["gpu = " + "9" * 5000, "gpu = " + "[" * 5000 + "]" * 5000])
+def test_quotas_that_no_reader_of_toml_can_hold_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "quotas.toml"
+    path.write_text(f"[[quota]]\nname = 'lab'\n{text}\n")
+    with pytest.raises(TraceDamaged, match="no TOML"):
+        read_quotas(path, ["gpu"])
 
 
 def test_words_may_be_longer_than_the_name_of_a_file() -> None:

@@ -35,7 +35,7 @@ def remake(about: About | str) -> tuple[Policy, Params]:
             raise ValueError(f"it says only {about!r}")
         policy = _build(named(about["policy"]), about["settings"])
         return policy, _build(Params, about["params"])
-    except (Infeasible, KeyError, TypeError, ValueError) as error:
+    except (Infeasible, AttributeError, KeyError, TypeError, ValueError) as error:
         raise JournalDiverged(
             f"what decided cannot be made again ({error}): replay with the version, and the "
             "policies, that wrote the journal"

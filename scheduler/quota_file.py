@@ -30,7 +30,7 @@ def read_quotas(path: Path, kinds: Collection[str]) -> Quotas:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TraceDamaged(f"quotas {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own, and of numbers and depths
         raise TraceDamaged(f"quotas {path}: no TOML ({error})") from error
     rows, half_life_s = table.pop("quota", None), table.pop("half_life_s", 86_400)
     if not isinstance(rows, list) or not rows or table:

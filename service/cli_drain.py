@@ -4,6 +4,7 @@ window of maintenance; or stay after all."""
 from __future__ import annotations
 
 import re
+from math import isfinite
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -68,7 +69,9 @@ def seconds(text: str) -> float:
     found = re.fullmatch(r"([0-9.]+)([a-z]+)", text)
     try:
         assert found is not None
-        return float(found[1]) * UNITS_S[found[2]]
+        asked_s = float(found[1]) * UNITS_S[found[2]]
+        assert isfinite(asked_s)
+        return asked_s
     except (AssertionError, KeyError, ValueError):
         raise typer.BadParameter(
             f"{text!r} is no time with a unit of {', '.join(UNITS_S)}, as 90s or 10m"

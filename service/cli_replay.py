@@ -58,7 +58,9 @@ def replay(
         typer.echo(_torn(journal, contents), err=True)
     machine, watched = Machine(params), _Watched(decides)
     steps = [
-        step for step in contents.steps if until_us is None or step.events[-1].at_us <= until_us
+        step
+        for step in contents.steps
+        if until_us is None or all(event.at_us <= until_us for event in step.events)
     ]
     if job is not None and not _comes(steps, job):
         raise typer.BadParameter(f"job {job} was not submitted by then", param_hint="--job")

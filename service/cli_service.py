@@ -13,6 +13,7 @@ console = Console()
 
 Url = Annotated[str, typer.Option(help="The service to talk to.", envvar="HALTERE_URL")]
 DEFAULT_URL = "http://127.0.0.1:8000"
+MAX_DIGITS = 15  # of an amount of memory
 
 
 def call(url: str, method: str, path: str, body: object = None) -> Any:
@@ -72,6 +73,6 @@ def mib(text: str) -> int:
     """`512MiB` is 512, `2GiB` 2048."""
     for unit, of in (("MiB", 1), ("GiB", 1024)):
         number = text.removesuffix(unit)
-        if number != text and number.isdecimal():
+        if number != text and number.isdecimal() and len(number) <= MAX_DIGITS:
             return int(number) * of
     raise typer.BadParameter(f"{text!r} is no memory with a unit, as 512MiB or 2GiB")

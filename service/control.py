@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from scheduler.core.values import FULL_MILLI, Needs
+from scheduler.errors import Busy, Infeasible
 from scheduler.live.pool import DRAIN_S, NOTICE_S, DeviceStatus, JobSpec, JobStatus, Pool, Tier
 from service.errors import BadRequest, NotFound
 
@@ -187,17 +188,21 @@ class Control:
         command = template.command(asked.parameters)
         self._results.mkdir(parents=True, exist_ok=True)
         folder = tempfile.mkdtemp(prefix=f"{asked.template}-", dir=self._results)
-        job_id = self._pool.submit(
-            JobSpec(
-                name=asked.name or asked.template,
-                tenant=asked.tenant,
-                tier=Tier(asked.tier),
-                device_kind=template.device_kind,
-                argv=tuple(command),
-                cwd=str(Path(folder).absolute()),
-                needs=asked.needs,
+        try:
+            job_id = self._pool.submit(
+                JobSpec(
+                    name=asked.name or asked.template,
+                    tenant=asked.tenant,
+                    tier=Tier(asked.tier),
+                    device_kind=template.device_kind,
+                    argv=tuple(command),
+                    cwd=str(Path(folder).absolute()),
+                    needs=asked.needs,
+                )
             )
-        )
+        except (Infeasible, Busy):
+            Path(folder).rmdir()  # no job will run there
+            raise
         return self.job(str(job_id))
 
     def cancel(self, job_id: str) -> dict[str, Any]:

@@ -33,6 +33,9 @@ S = 1_000_000
 FIRST_S = 600.0  # for the first replica to get a device
 KEPT = 10_000  # recalls of which the times are remembered
 GONE = (DeviceLost, DeviceFault)
+MAX_RECALL_S = 3600.0  # a forecast of so far ahead looks at each step on the way
+MAX_REST_S = 60.0  # between replicas that cannot serve
+MAX_FAILED = 10  # of them in a row that are counted
 JOIN_S = 60.0  # for a replica that is loading to notice that it is not wanted any more
 
 
@@ -53,11 +56,14 @@ class Scaling:
     patience: int = 3
 
     def __post_init__(self) -> None:
-        if not (1 <= self.least <= self.most and self.recall_s > 0 and self.step_s > 0):
+        if not 1 <= self.least <= self.most:
             raise Infeasible(
-                f"{self.least} to {self.most} replicas, recalled in {self.recall_s:g} s, a step of "
-                f"{self.step_s:g} s: at least one replica, at most no fewer, and times "
-                "above 0 s"
+                f"{self.least} to {self.most} replicas: at least one replica, at most no fewer"
+            )
+        if not (0 < self.recall_s <= MAX_RECALL_S and self.step_s > 0):
+            raise Infeasible(
+                f"a replica has its device within {self.recall_s:g} s: above 0 s, and at most "
+                f"{MAX_RECALL_S:g} s, as far as requests are forecast"
             )
 
 
@@ -117,6 +123,8 @@ class Scaler:
         self._recalls: deque[float] = deque(maxlen=KEPT)
         self._recalled = self._missed = 0
         self._trouble = ""
+        self._failed = 0  # replicas in a row that were to serve, and could not
+        self._rests_until_s = 0.0  # none is asked for meanwhile
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -169,7 +177,7 @@ class Scaler:
         while not self._stopping.wait(self.scaling.step_s):
             try:
                 self.step()
-            except SchedulerError as error:  # the pool is busy, or closes
+            except Exception as error:  # noqa: BLE001  # the pool is busy, or closes: it is told
                 self._trouble = str(error)
 
     def step(self) -> None:
@@ -181,6 +189,7 @@ class Scaler:
             seen = self._line.seen(self._clock(), len(self._service.replicas))
             more, gone = self._service.change(seen, serving)
             leaving = [self._replicas.pop(number) for number in gone]
+            more = more if self._clock() >= self._rests_until_s else 0
         for replica in leaving:
             if replica.model is not None:
                 self._line.leave(replica.model)
@@ -243,13 +252,22 @@ class Scaler:
                     self._line.join(model, lambda: self._close(replica, held), GONE)
                     stack.pop_all()
                     replica.model = model
+                    self._failed = 0
         except Exception as error:  # noqa: BLE001  # it is told, and another is asked for
             replica.error = error
-            if replica.number in self._replicas:
-                self._trouble = f"replica {replica.number}, job {replica.job}: {error}"
-            self._forget(replica)
+            self._could_not(replica, error)
         finally:
             replica.ready.set()
+
+    def _could_not(self, replica: _Replica, error: Exception) -> None:
+        """Serve. Another is asked for, after a while: each is one more job of the pool."""
+        with self._lock:
+            if replica.number in self._replicas:
+                self._trouble = f"replica {replica.number}, job {replica.job}: {error}"
+                rests_s = min(self.scaling.step_s * 2**self._failed, MAX_REST_S)
+                self._rests_until_s = self._clock() + rests_s
+                self._failed = min(self._failed + 1, MAX_FAILED)
+            self._forget(replica)
 
     def _had(self, replica: _Replica, started_s: float | None, submitted_s: float) -> None:
         replica.had = True

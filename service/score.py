@@ -41,7 +41,7 @@ def score(
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--known", action="append", required=True, metavar="NAME=FILE")
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", help="default: the first that is known")
     parser.add_argument("--target", default="npu:sim")
     parser.add_argument("--dim", action="append", default=[], metavar="SYMBOL=NUMBER")
     parser.add_argument("--passes", type=int, default=1000)
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     models = dict(known.split("=", 1) for known in given.known)
     dims, device = dict(parse_dim(text) for text in given.dim), os.environ[DEVICE_VARIABLE]
-    path = Path(models[given.model])
+    path = Path(models[given.model or next(iter(models))])
     digest = score(path, device, given.target, dims, given.passes, given.seed)
     sys.stdout.write(f"{digest}\n")
     return 0

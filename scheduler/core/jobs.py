@@ -57,7 +57,7 @@ class Job:
     idle_until_us   not to be placed before (its last start failed)
     keep_until_us   not to be evicted before (halting it failed)
     pinned          it cannot be halted at all
-    avoid           devices it was told to stay away from
+    avoid           devices where its last starts failed, unless they came back since
     evicted_for     the job it was last halted or shrunk for, until it has its slices again; 0 if
                     none
     lost            devices it holds that were lost while a command to it was under way

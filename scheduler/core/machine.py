@@ -214,7 +214,15 @@ class Machine:
         self._fleet += 1
         self._free.add(device, self._held(device) if known else ())
         self._failures.added(device.kind, self.now_us)
+        if known is not None:
+            self._welcome(event.device)
         return ()
+
+    def _welcome(self, uri: str) -> None:
+        """What comes back is another: that starts failed there before says nothing of it."""
+        for job in tuple(self._alive.values()):
+            if uri in job.avoid:
+                self._put(job.but(avoid=tuple(each for each in job.avoid if each != uri)))
 
     def _held(self, device: Device) -> set[int]:
         return {

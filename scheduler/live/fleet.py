@@ -65,7 +65,7 @@ class Fleet:
         self._respawns: dict[str, int] = {}
         self._lost: set[str] = set()
         self._leaving: set[str] = set()  # devices that are to be removed, or have been
-        self._returning: set[str] = set()  # those whose servers are started after all
+        self._returning: set[str] = set()  # those whose servers are being started anew
         self._lock = threading.RLock()
         self._closing = False
 
@@ -234,6 +234,7 @@ class Fleet:
         self._listener.device_lost(uri, f"its server died; see {log}")
         self._respawns[uri] = self._respawns.get(uri, 0) + 1
         if self._respawns[uri] <= MAX_RESPAWNS:
+            self._returning.add(uri)  # who says meanwhile that it stays starts no other
             self._background(lambda: self._respawn(uri))
 
     def _respawn(self, uri: str) -> None:

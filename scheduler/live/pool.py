@@ -183,7 +183,12 @@ class Pool:
         self._thread.start()
         if isinstance(self._policy, Elastic) and self._policy.params.stragglers:
             self._executor.paces.start()
-        self._await(lambda: len(self._board.devices()) >= len(self._fleet.infos), ACCEPT_S)
+        try:
+            self._await(lambda: len(self._board.devices()) >= len(self._fleet.infos), ACCEPT_S)
+        except PoolClosed:  # the policy's first plan was none
+            if before is None:
+                self.close()  # or the servers would be left behind
+            raise
 
     def _begin(self) -> Journal:
         path = self._free_journal_path()

@@ -71,6 +71,10 @@ class Removals:
         self._inbox.post(lambda at: events.DrainCancelled(at, uri))
         self._background(lambda: self._fleet.keep(uri))
 
+    def stay(self, uri: str) -> None:
+        """Its drain is off, which the loop has taken up."""
+        self._fleet.keep(uri)
+
     def cancel(self, uri: str, until: Await) -> None:
         """Raises UnknownDevice, CannotDrain, Busy."""
         with self._asking:
@@ -78,7 +82,7 @@ class Removals:
                 raise CannotDrain(f"{uri} is not drained, nor was it removed")
             self._inbox.post_bounded(lambda at: events.DrainCancelled(at, uri))
             until(lambda: self._board.device(uri).leaves_s is None)
-            self._fleet.keep(uri)
+            self.stay(uri)
 
     # ---- after each step
 

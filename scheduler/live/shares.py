@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from fractions import Fraction
@@ -74,7 +74,8 @@ class Shares:
         self._places: dict[int, dict[str, Slice]] = {}
         self._milli: dict[Slice, int] = {}  # of seats
         self._weights: dict[str, int] = {}  # of ranks' sessions, as they were set; 1 at first
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of these; not held while a server is asked
+        self._asking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by device
 
     def enter(self, run: Run, anew: bool = False) -> None:
         """It runs where its ranks are now. `anew`: nobody knows what was set."""
@@ -84,11 +85,12 @@ class Shares:
             self._places[run.job] = now
             if run.spec.needs is not None:
                 self._milli.update(dict.fromkeys(now.values(), run.spec.needs.share_milli))
-                for session, item in now.items():
-                    self._bound(item, session, run.spec.needs.share_milli)
-            if anew:
-                self._weights.update(dict.fromkeys(now, 0))
-            self._settle({item.device for item in (*before.values(), *now.values())})
+            for session in now:
+                self._weights[session] = 0 if anew else self._weights.get(session, 1)
+        if run.spec.needs is not None:
+            for session, item in now.items():
+                self._bound(item, session, run.spec.needs.share_milli)
+        self._settle({item.device for item in (*before.values(), *now.values())})
 
     def leave(self, run: Run) -> None:
         """It has no slices any more. Idempotent."""
@@ -97,10 +99,21 @@ class Shares:
             for session, item in before.items():
                 self._weights.pop(session, None)
                 self._milli.pop(item, None)
-            self._settle({item.device for item in before.values()})
+        self._settle({item.device for item in before.values()})
 
     def _settle(self, devices: set[str]) -> None:
+        """Whoever asks a device last knows best: of a server that hangs only those wait who want
+        something of that one."""
         for device in sorted(devices):
+            with self._lock:
+                asking = self._asking[device]
+            with asking:
+                for session, weight in self._due_on(device).items():
+                    self._weigh(device, session, weight)
+
+    def _due_on(self, device: str) -> dict[str, int]:
+        """Weights that are not set yet."""
+        with self._lock:
             there = {
                 session: item
                 for places in self._places.values()
@@ -108,10 +121,9 @@ class Shares:
                 if item.device == device
             }
             if not (self._is_shared(device) or any(item.seat for item in there.values())):
-                continue
-            for session, weight in weights(there, self._milli).items():
-                if self._weights.get(session, 1) != weight:
-                    self._weigh(device, session, weight)
+                return {}
+            due = weights(there, self._milli)
+            return {s: weight for s, weight in due.items() if self._weights[s] != weight}
 
     def _weigh(self, device: str, rank: str, weight: int) -> None:
         """One that is not connected, or whose server has just died, is left until the next time
@@ -119,7 +131,9 @@ class Shares:
         with suppress(*ERRORS):
             for session in connected_files(self._root, device, rank):
                 Control(self._root, device).weigh(session, weight)
-                self._weights[rank] = weight
+                with self._lock:
+                    if rank in self._weights:  # it has not left meanwhile
+                        self._weights[rank] = weight
 
     def _bound(self, item: Slice, rank: str, share_milli: int) -> None:
         """Servers that count no session's memory bound none."""

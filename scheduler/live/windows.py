@@ -138,7 +138,9 @@ class Windows:
                 )
             states = {uri: self._board.device(uri).state for uri in names}
             gone = [f"{uri} is {state}" for uri, state in states.items() if state != "up"]
-            if gone or not names:
+            if not names:
+                raise CannotDrain("a window is for at least one device: name those it is for")
+            if gone:
                 raise CannotDrain(f"a window is for devices that are up: {'; '.join(gone)}")
             notice_us, lasts_us = round(notice_s * 1e6), round(lasts_s * 1e6)
             within_us = round(within_s * 1e6)
@@ -160,6 +162,7 @@ class Windows:
                 return False
             self._inbox.post_bounded(lambda at: events.DrainCancelled(at, uri))
             self._until(lambda: self._status is not None and uri not in self._status.waits)
+            self._removals.stay(uri)  # its drain may have been ordered just before
         return True
 
     def status(self) -> WindowStatus | None:
@@ -179,15 +182,20 @@ class Windows:
             followed.follow(event)
             if isinstance(event, events.WindowOpened):
                 self._closing, self._look_us = False, 0
+            elif isinstance(event, events.DrainRequested) and event.device in self._ordered:
+                self._ordered.discard(event.device)
+                if event.device not in followed.out:  # it was to stay, which came just before
+                    self._removals.call_back(event.device)
         if followed.is_open:
             self._act(followed, self._machine.now_us)
         if followed.opened is not None:
             self._publish()
 
     def _act(self, followed: Followed, now_us: int) -> None:
-        self._ordered &= {*followed.waits}
         self._called &= followed.out.keys() - followed.returning
         for uri, back_us in followed.out.items():
+            if back_us is None and not self._is_up(uri):  # it was lost before it was to go
+                back_us = now_us
             if back_us is None or uri in followed.returning or uri in self._called:
                 continue
             if back_us <= now_us:

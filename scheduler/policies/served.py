@@ -37,7 +37,7 @@ class Objective:
     share: float = 0.99
 
     def __post_init__(self) -> None:
-        if not (self.first_s > 0 and 0 < self.share < 1):
+        if not (0 < self.first_s < math.inf and 0 < self.share < 1):
             raise Infeasible(
                 f"an objective of {self.first_s:g} s for a share of {self.share:g}: a time above 0 "
                 "and a share between 0 and 1, as 0.99"

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from hal.errors import DeviceFault
 from scheduler.errors import Infeasible
 from scheduler.live.pool import JobSpec, JobState, Pool, Tier
 from scheduler.policies.elastic import Elastic
@@ -25,6 +27,7 @@ from service.app import create_app
 from service.control import Control
 from service.deploy import deploy
 from service.gateway import Gateway
+from service.npu_model import RunnerModel
 from service.run import scoring
 from service.scaling import Scaler, Scaling
 from service.settings import Settings
@@ -176,6 +179,40 @@ def test_batch_inference_borrows_what_a_replica_does_not_hold_and_answers_as_alo
     words = list(templates["score"].command(asked["parameters"]))  # type: ignore[arg-type]
     assert score.main(words[words.index("service.score") + 1 :]) == 0
     assert output(done)[-1] == capsys.readouterr().out.strip()
+    alone = list(templates["score"].command({"passes": 500}))  # the model is the only one
+    assert score.main(alone[alone.index("service.score") + 1 :]) == 0
+    assert output(done)[-1] == capsys.readouterr().out.strip()
+
+
+def test_a_submission_that_is_refused_leaves_nothing_behind(stage: Stage) -> None:
+    path = stage.folder / "step.onnx"
+    templates = {"score": scoring([path], "fpga", "npu:nano", {path: {}})}
+    control = Control(stage.pool, stage.folder / "results", templates)
+    with pytest.raises(Infeasible, match="asks for a 'fpga' device"):
+        control.submit(b'{"template": "score"}')
+    assert [*(stage.folder / "results").iterdir()] == []
+
+
+def test_a_replica_that_cannot_serve_is_tried_again_after_longer_and_longer(stage: Stage) -> None:
+    scaler, now_s = stage.serve(), [1000.0]
+    load, scaler._clock = scaler._load, lambda: now_s[0]
+
+    def fails(device: object) -> RunnerModel:
+        raise DeviceFault("no room for its weights")
+
+    def step(at_s: float) -> int:
+        """Jobs that there were by then."""
+        now_s[0] = at_s
+        scaler.step()
+        until(lambda: stage.service()["waiting"] + stage.service()["starting"] == 0)
+        return len(stage.pool.jobs())
+
+    scaler.scaling = replace(scaler.scaling, step_s=1.0)
+    scaler._load, stage.told.wanted = fails, 2
+    assert [step(at_s) for at_s in (1000, 1000.5, 1001, 1002, 1003)] == [2, 2, 3, 3, 4]
+    assert "no room for its weights" in stage.service()["trouble"]
+    scaler._load = load
+    assert step(1007) == 5 and stage.service()["serving"] == 2
 
 
 def test_a_replica_that_somebody_cancels_is_missed_and_replaced(stage: Stage) -> None:

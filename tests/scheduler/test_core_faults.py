@@ -188,3 +188,19 @@ def test_failures_are_counted_by_kind_and_removals_are_none() -> None:
     found.lost("gpu", 200, planned=True)
     assert found.of("gpu", 300) == (1, 3 * 100 - 30 + 2 * 100 + 100)
     assert found.of("fpga", 300) == (0, 0)
+
+
+def test_a_device_that_comes_back_is_not_avoided_for_what_failed_there_before() -> None:
+    """Or a job waits for a busy device, beside an idle one on which it could go on."""
+    machine = running(A)
+    machine.apply(Plan((Evict(1, 1),)))
+    machine.handle(events.JobCheckpointed(2, 1, 1, "cp"))
+    machine.apply(Plan((Place(1, (D,)),)))
+    machine.handle(events.StartFailed(3, 1, 2, "server_gone", "migrate", "it died"))
+    assert machine.jobs[1].avoid == ("g:1",)
+    assert machine.view().acceptable(machine.jobs[1])["p"] == (A, B, C)
+    machine.apply(Plan())
+    machine.handle(events.DeviceLost(4, "g:1", "its server died"))
+    machine.handle(events.DeviceAdded(5, "g:1", "g", "p", 2))
+    assert machine.jobs[1].avoid == () and 1 in machine.view().changed
+    assert machine.view().acceptable(machine.jobs[1])["p"] == (A, B, C, D, E)

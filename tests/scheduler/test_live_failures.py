@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
@@ -193,6 +194,20 @@ def test_a_pool_comes_up_whole_or_not_at_all(root: Path, tmp_path: Path) -> None
     assert running_servers(root) == []
     with pytest.raises(PoolClosed):
         pool.submit(lease_spec("basic"))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_policy_whose_first_plan_is_none_leaves_no_servers(root: Path, tmp_path: Path) -> None:
+    class Nothing:
+        def plan(self, view: View) -> Plan:
+            return cast(Plan, None)
+
+    pool = Pool(root, ["cpu:0"], tmp_path / "state", policy=Nothing())
+    with pytest.raises(PoolClosed, match="AttributeError"):
+        pool.start()
+    assert running_servers(root) == []
+    with Pool(root, ["cpu:0"], tmp_path / "state") as another:
+        assert another.devices()[0].up
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

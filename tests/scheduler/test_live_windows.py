@@ -135,7 +135,7 @@ def test_a_window_that_cannot_be_is_refused_by_name(root: Path, tmp_path: Path) 
             "no device 'cpu:7'": (["cpu:7"], 60, 1, 1),
             "within of nan s": (["cpu:0"], float("nan"), 1, 1),
             "back within that; give it longer": (["cpu:0"], 60, 50, 20),
-            "devices that are up": ([], 60, 1, 1),
+            "at least one device": ([], 60, 1, 1),
         }.items():
             with pytest.raises((CannotDrain, UnknownDevice), match=words):
                 pool.maintain(*asked)  # type: ignore[arg-type]

@@ -93,6 +93,7 @@ def test_what_decides_is_made_again_with_its_settings() -> None:
         ({"policy": "guess", "settings": {}, "params": {}}, "'guess' is none of elastic"),
         ({"policy": "tiered", "settings": {"luck": 1}, "params": {}}, "Tiered has no luck"),
         ({"policy": "tiered", "settings": {}, "params": {"luck": 1}}, "Params has no luck"),
+        ({"policy": "tiered", "settings": [1], "params": {}}, "'list' object"),
         ({"policy": "os:abort", "settings": {}, "params": {}}, "'os:abort' is none of"),
     ],
 )

@@ -90,6 +90,14 @@ def test_files_are_read_or_refused_by_their_names(
         assert "given.toml" in str(error) or kind == "planet faults" or "cluster" in str(error)
 
 
+@pytest.mark.parametrize("text", ["gpu = " + "9" * 5000, "gpu = " + "[" * 5000 + "]" * 5000])
+def test_quotas_that_no_reader_of_toml_can_hold_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "quotas.toml"
+    path.write_text(f"[[quota]]\nname = 'lab'\n{text}\n")
+    with pytest.raises(TraceDamaged, match="no TOML"):
+        read_quotas(path, ["gpu"])
+
+
 def test_words_may_be_longer_than_the_name_of_a_file() -> None:
     spec = ";".join(f"outage:nodes=node0-{n},at={n}h,lasts=1h" for n in range(200))
     assert len(read_faults(spec).planned) == 200

@@ -49,9 +49,17 @@ def test_numbers_that_cannot_be_are_refused(words: str) -> None:
         scaling(words, "200ms", 0.99, "5s")
 
 
+def test_a_time_beyond_what_is_forecast_is_refused() -> None:
+    """Each step of a forecast looks at every step ahead."""
+    with pytest.raises(Infeasible, match="within 7200 s: above 0 s, and at most 3600 s"):
+        scaling("1:2", "200ms", 0.99, "2h")
+    with pytest.raises(Infeasible, match="seconds above 0"):
+        Objective(float("inf"))
+
+
 def test_times_have_units() -> None:
     assert [seconds(text) for text in ("200ms", "5s", "1.5m", "2h")] == [0.2, 5, 90, 7200]
-    for text in ("5", "s", "5 s", "1.2.3s", "5min"):
+    for text in ("5", "s", "5 s", "1.2.3s", "5min", "9" * 400 + "d"):
         with pytest.raises(typer.BadParameter, match="no time with a unit"):
             seconds(text)
 

@@ -29,7 +29,7 @@ WORKER = Path(__file__).with_name("pacing_worker.py")
 NOTICES = ElasticParams(
     **{name: getattr(QUICK, name) for name in ("min_run_s", "settle_s", "look_s", "spare_share")},
     stragglers=True,
-    slow_share=0.4,  # the machine may be busy with others, too
+    slow_share=0.25,  # the machine may be busy with others, too
 )
 
 

@@ -8,7 +8,8 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from rich.markup import escape
 from compiler.driver import symbols
 from scheduler.live.fleet import Host, this_machine
 from scheduler.live.pool import Pool, Tier
+from scheduler.live.recover import Running
 from scheduler.policies.quotas import Quotas
 from scheduler.quota_file import read_quotas
 from service.app import create_app
@@ -72,17 +74,19 @@ def serve_models(
     listener = listen(settings.host, settings.port)
     signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop is a Ctrl-C
     signal.signal(signal.SIGINT, _interrupt)  # also where a shell started us with it ignored
-    root = root_of(settings.state_dir)
-    with Pool(
-        root,
-        devices,
-        settings.state_dir,
-        policy=settings.policy,
-        stragglers=settings.stragglers,
-        slices=dict.fromkeys(devices, slices),
-        hosts=hosts_of(settings, devices),
-        quotas=quotas,
-    ) as pool:
+    with (
+        meeting_place(settings.state_dir) as root,
+        Pool(
+            root,
+            devices,
+            settings.state_dir,
+            policy=settings.policy,
+            stragglers=settings.stragglers,
+            slices=dict.fromkeys(devices, slices),
+            hosts=hosts_of(settings, devices),
+            quotas=quotas,
+        ) as pool,
+    ):
         for path, kind in zip(models, kinds, strict=True):
             name = escape(path.stem)
             with console.status(f"compiling and loading {name} (the first time takes longer)"):
@@ -111,7 +115,6 @@ def serve_models(
                 threading.Event().wait()
             except KeyboardInterrupt:
                 console.print("stopping")
-    shutil.rmtree(root, ignore_errors=True)
 
 
 def _quotas(settings: Settings, devices: Sequence[str]) -> Quotas | None:
@@ -195,6 +198,18 @@ def root_of(state_dir: Path) -> Path:
     if root.is_symlink() or root.stat().st_uid != os.getuid():
         raise BadRequest(f"{root} belongs to somebody else: remove it, or choose another state_dir")
     return root
+
+
+@contextmanager
+def meeting_place(state_dir: Path) -> Iterator[Path]:
+    """Gone in the end, also by an error; unless there is a pool, that runs or was killed, whose
+    place it is. Raises BadRequest."""
+    root = root_of(state_dir)
+    try:
+        yield root
+    finally:
+        if not Running.is_there(state_dir):
+            shutil.rmtree(root, ignore_errors=True)
 
 
 def _interrupt(_signum: int, _frame: object) -> None:

@@ -85,6 +85,11 @@ class Running:
     def forget(state_dir: Path) -> None:
         (state_dir / "running.json").unlink(missing_ok=True)
 
+    @staticmethod
+    def is_there(state_dir: Path) -> bool:
+        """Whether a pool runs, or was killed."""
+        return (state_dir / "running.json").exists()
+
     @property
     def same_boot(self) -> bool:
         return self.boot_id == BOOT_ID.read_text().strip()

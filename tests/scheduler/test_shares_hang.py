@@ -51,7 +51,8 @@ def test_a_server_that_hangs_keeps_nobody_on_another_device_waiting(
     stuck = threading.Thread(target=found.enter, args=(runs[1],))
     stuck.start()
     assert hangs.wait(60)
-    others = threading.Thread(target=lambda: [found.enter(run) for run in runs[2:]])
+    found.enter(runs[2])
+    others = threading.Thread(target=found.enter, args=(runs[3],))
     others.start()
     others.join(30)
     assert not others.is_alive() and given["works"] == {"s3": 3, "s4": 4}

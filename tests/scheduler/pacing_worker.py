@@ -42,7 +42,7 @@ def burst(device: Device) -> Callable[[], None]:
         repeated = Repeated(device, test, 1)
 
         def repeat() -> None:
-            repeated.repeat(20)
+            repeated.repeat(200)  # longer than a stopped server runs at a time
             repeated.context.finish()
 
         return repeat

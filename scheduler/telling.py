@@ -102,8 +102,10 @@ def decision(decided: Decision, before: Job | None) -> str:
             return f"halt {name}, " + (f"for job {other}" if other != decided.job else "to move it")
         case plan.Resize():
             have, gets = len(before.slices) if before else 0, len(decided.slices)
-            how = "move" if gets == have else "shrink" if gets < have else "grow"
             for_job = f", for job {decided.for_job}" if decided.for_job else ""
+            if gets == have:
+                return f"move {name} to {slices(decided.slices)}{for_job}"
+            how = "shrink" if gets < have else "grow"
             return f"{how} {name} from {have} to {_count(gets, 'slice')}{for_job}"
         case plan.Save():
             return f"save {name}"

@@ -56,6 +56,7 @@ struct Session {
     std::memset(memory, 0, kRingAt + kRing + kArena);
     segment = Segment(memory, kRing, kArena);
     words.weight = 1;
+    words.limit_bytes = UINT64_MAX;
     tenant = std::make_unique<Tenant>(engine.device, "torture", segment, &words);
   }
   ~Session() {
@@ -175,7 +176,7 @@ int garbage(Engine& engine, unsigned seed, int rounds) {
   for (int round = 0; round < rounds; ++round) {
     Wild wild(seed + static_cast<unsigned>(round));
     Session session(engine);
-    session.tenant->objects.limit_bytes = 64 << 20;
+    session.words.limit_bytes = 64 << 20;
     if (round % 2) session.share();
     session.tenant->objects.build("opencl-c", Bytes(std::string_view(kSource)), "");
     session.tenant->objects.adopt(1);

@@ -53,7 +53,7 @@ def test_a_time_beyond_what_is_forecast_is_refused() -> None:
     """Each step of a forecast looks at every step ahead."""
     with pytest.raises(Infeasible, match="within 7200 s: above 0 s, and at most 3600 s"):
         scaling("1:2", "200ms", 0.99, "2h")
-    with pytest.raises(Infeasible, match="seconds above 0"):
+    with pytest.raises(Infeasible, match="a time above 0"):
         Objective(float("inf"))
 
 

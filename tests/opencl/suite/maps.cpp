@@ -40,6 +40,7 @@ CASE(a_mapped_region_is_read_and_written_in_place) {
     unmap(host, buffer, at);
     host.launch(add, 4096);
     show("after", host.read(buffer, 4096));
+    OK(clFinish(host.queue));  // PoCL counts a map less only after the commands behind it may have run
     std::printf("maps %u\n", maps_of(buffer));
     OK(clReleaseKernel(add));
     OK(clReleaseMemObject(buffer));

@@ -3,8 +3,6 @@ window of maintenance; or stay after all."""
 
 from __future__ import annotations
 
-import re
-from math import isfinite
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -14,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from service.cli_service import DEFAULT_URL, Url, call
+from service.durations import seconds
 
 console = Console()
-UNITS_S = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def drain(
@@ -63,19 +61,6 @@ def drain(
         else:
             rows.append(call(url, "POST", path, {"deadline_s": seconds(deadline)}))
     _show(rows)
-
-
-def seconds(text: str) -> float:
-    found = re.fullmatch(r"([0-9.]+)([a-z]+)", text)
-    try:
-        assert found is not None
-        asked_s = float(found[1]) * UNITS_S[found[2]]
-        assert isfinite(asked_s)
-        return asked_s
-    except (AssertionError, KeyError, ValueError):
-        raise typer.BadParameter(
-            f"{text!r} is no time with a unit of {', '.join(UNITS_S)}, as 90s or 10m"
-        ) from None
 
 
 def _show(rows: list[dict[str, Any]]) -> None:

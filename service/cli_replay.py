@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from service.cli_drain import seconds
+from service.durations import seconds
 from service.why import words
 
 if TYPE_CHECKING:

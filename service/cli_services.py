@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from service.cli_drain import seconds
 from service.cli_service import DEFAULT_URL, Url, call
+from service.durations import seconds
 
 if TYPE_CHECKING:
     from service.scaling import Scaling

@@ -13,6 +13,7 @@ from scheduler.core.jobs import Job, JobState
 from scheduler.core.plan import Blocker, Why
 from scheduler.core.values import Tier
 from scheduler.core.view import View
+from scheduler.policies.explain import idle_talk
 from scheduler.policies.guarantee import FULL_PPM, PROMISES, promisable_ppm
 from scheduler.policies.quotas import Quotas
 from scheduler.policies.usage import Usage
@@ -98,11 +99,7 @@ def audit(
     reserve_share: float,
 ) -> list[str]:
     """Complaints, one line each; empty when every waiting job has true and complete reasons."""
-    complaints = [
-        f"job {number} does not wait, but was given a reason"
-        for number in waiting
-        if number not in view.jobs or not view.jobs[number].state.waiting
-    ]
+    complaints = idle_talk(view, waiting)
     for job in view.waiting:
         blockers = waiting.get(job.id, ())
         if not blockers:

@@ -22,17 +22,23 @@ def audit(
     """Complaints, one line each; empty when every waiting job has true and complete reasons.
     `tiered`: the policy serves by tier, then first come, first served, and halts lower tiers for
     higher ones. Of another policy is checked what must be so in any order, and halting or not."""
-    complaints = []
+    complaints = idle_talk(view, waiting)
     for job in view.waiting:
         blockers = waiting.get(job.id)
         if not blockers:
             complaints.append(f"job {job.id} waits and was given no reason")
             continue
         complaints += [f"job {job.id}: {text}" for text in _complaints(view, job, blockers, tiered)]
-    for job_id in waiting:
-        if job_id not in view.jobs or not view.jobs[job_id].state.waiting:
-            complaints.append(f"job {job_id} does not wait, but was given a reason")
     return complaints
+
+
+def idle_talk(view: View, waiting: Mapping[int, tuple[Blocker, ...]]) -> list[str]:
+    """Complaints of reasons given to whoever does not wait."""
+    return [
+        f"job {number} does not wait, but was given a reason"
+        for number in waiting
+        if number not in view.jobs or not view.jobs[number].state.waiting
+    ]
 
 
 def _complaints(view: View, job: Job, blockers: tuple[Blocker, ...], tiered: bool) -> list[str]:

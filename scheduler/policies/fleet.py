@@ -53,13 +53,33 @@ class Claim:
     overdue: bool
 
 
+class Changes:
+    """Devices on which something changed, each when it last did. `count`: of all changes."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._last: dict[str, int] = {}  # rising
+
+    def add(self, uri: str) -> None:
+        self.count += 1
+        self._last.pop(uri, None)
+        self._last[uri] = self.count
+
+    def since(self, count: int) -> Iterator[str]:
+        """After so many; the newest first."""
+        for uri, number in reversed(self._last.items()):
+            if number <= count:
+                return
+            yield uri
+
+
 class Fleet:
     """seated   jobs, by number
     claims   room that is kept for jobs, by number
     halting  of those that are seated: they are about to let go
     index    of each device in `packer.nodes`
     packer   None while there are no devices
-    changes  devices on which something changed, each as often as it did
+    changes  devices on which something changed, and in which order
     cleared_us  when somebody last let go of something; None: nobody has"""
 
     def __init__(self, score_of: ScoreOf, expected: Sequence[Pod]) -> None:
@@ -67,7 +87,7 @@ class Fleet:
         self.claims: dict[int, Claim] = {}
         self.index: dict[str, int] = {}
         self.packer: Packer | None = None
-        self.changes: list[str] = []
+        self.changes = Changes()
         self.cleared_us: int | None = None
         self._score_of = score_of
         self._expected = expected
@@ -86,7 +106,7 @@ class Fleet:
             seated, job = self.seated.get(number), view.jobs.get(number)
             if seated is None:
                 continue
-            self.changes.append(seated.uri)
+            self.changes.add(seated.uri)
             self.halting.discard(number)
             if job is None or job.slices != seated.slices:
                 self._clearing.append((number, self.seated.pop(number)))
@@ -101,7 +121,7 @@ class Fleet:
         for _, seated in cleared:
             if self.packer is not None and seated.uri in self.index:
                 self.packer.remove(seated.pod, self.index[seated.uri], seated.gpus)
-                self.changes.append(seated.uri)
+                self.changes.add(seated.uri)
         self._clearing = held
         if cleared:
             self.cleared_us = view.now_us
@@ -121,7 +141,8 @@ class Fleet:
         self.index = {node.name: number for number, node in enumerate(nodes)}
         self.packer = Packer(nodes, self._score_of(nodes, self._expected)) if nodes else None
         self._clearing = [each for each in self._clearing if _is_held(view, *each)]
-        self.changes += self.index
+        for uri in self.index:
+            self.changes.add(uri)
         claims, self.claims = self.claims, {}
         for number, claim in claims.items():
             if claim.uri in self.index:
@@ -171,7 +192,7 @@ class Fleet:
         for uri in uris:
             if self.packer is not None and uri in self.index:
                 self.packer.close(self.index[uri], closed)
-                self.changes.append(uri)
+                self.changes.add(uri)
 
     # ---- claims
 
@@ -179,14 +200,14 @@ class Fleet:
         assert self.packer is not None
         self.packer.claim(claim.pod, self.index[claim.uri], claim.gpus)
         self.claims[number] = claim
-        self.changes.append(claim.uri)
+        self.changes.add(claim.uri)
 
     def unclaim(self, number: int) -> Claim | None:
         """There may be room for others by that."""
         claim = self.claims.pop(number, None)
         if claim is not None and self.packer is not None and claim.uri in self.index:
             self.packer.remove(claim.pod, self.index[claim.uri], claim.gpus)
-            self.changes.append(claim.uri)
+            self.changes.add(claim.uri)
         return claim
 
     def take_up(self, view: View, job: Job) -> Place | None:
@@ -247,7 +268,7 @@ class Fleet:
         self._new.update(slices)
         self.seated[job.id] = Seated(uri, pod, gpus, tuple(slices))
         self._on.setdefault(uri, set()).add(job.id)
-        self.changes.append(uri)
+        self.changes.add(uri)
         return Place(job.id, tuple(slices))
 
 

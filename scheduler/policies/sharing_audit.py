@@ -13,6 +13,7 @@ from scheduler.core.jobs import Job, JobState, Lease
 from scheduler.core.plan import Blocker, Why
 from scheduler.core.values import FULL_MILLI, Device, Slice
 from scheduler.core.view import View, suits
+from scheduler.policies.explain import idle_talk
 
 ALONE = (Why.NO_DEVICE, Why.BACKING_OFF)
 LACKS = (Why.SHARE, Why.WHOLE, Why.CPU, Why.MEMORY)
@@ -20,11 +21,7 @@ LACKS = (Why.SHARE, Why.WHOLE, Why.CPU, Why.MEMORY)
 
 def audit(view: View, waiting: Mapping[int, tuple[Blocker, ...]], min_run_us: int) -> list[str]:
     """Complaints, one line each; empty when every waiting job has true and complete reasons."""
-    complaints = [
-        f"job {number} does not wait, but was given a reason"
-        for number in waiting
-        if number not in view.jobs or not view.jobs[number].state.waiting
-    ]
+    complaints = idle_talk(view, waiting)
     held: dict[str, list[tuple[Slice, Lease]]] = {}
     for item, lease in view.leases.items():
         held.setdefault(item.device, []).append((item, lease))

@@ -67,8 +67,8 @@ class Yielding:
             uris: Iterable[str] = fleet.index
         else:
             due = [uri for uri, at_us in later.items() if at_us <= view.now_us]
-            uris = dict.fromkeys((*fleet.changes[since:], *due, *sorted(would)))
-        self._seen[kind] = len(fleet.changes)
+            uris = dict.fromkeys((*fleet.changes.since(since), *due, *sorted(would)))
+        self._seen[kind] = fleet.changes.count
         best: tuple[int, int, Found] | None = None
         for uri in uris:
             later.pop(uri, None)

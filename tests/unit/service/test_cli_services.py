@@ -18,8 +18,8 @@ from scheduler.errors import Infeasible
 from scheduler.policies.served import Objective
 from service import cli_services
 from service.cli import app
-from service.cli_drain import seconds
 from service.cli_services import scaling
+from service.durations import seconds
 from service.scaling import Scaling
 
 ROW: dict[str, Any] = {
